@@ -1,0 +1,6 @@
+"""The command line: parse, call a verb, print."""
+
+
+def main() -> None:
+    """Entry point of `mien`."""
+    raise NotImplementedError

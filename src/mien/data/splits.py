@@ -1,0 +1,63 @@
+"""Which faces train, select and test. Never decided by looking at test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.store import TEST, TRAIN, VALIDATION, Faces, FaceStore
+
+#: Share of Training that selects where a source has no validation split of its own.
+CARVED_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How training and validation faces are told apart.
+
+    `holdout=None` is the official split: Training / PublicTest / PrivateTest; a source without a
+    validation split gets a stratified `CARVED_SHARE` of Training, never of test.
+    `holdout=0.2` sets that share of Training aside, stratified by label and drawn by `seed`; the
+    source's own validation faces then take no part.
+    """
+
+    holdout: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The faces of each purpose. `official_validation` are the source's own, whatever the rule."""
+
+    train: Faces
+    validation: Faces
+    test: Faces
+    official_validation: Faces
+
+
+def split(store: FaceStore, rule: SplitRule) -> Splits:
+    """Apply a rule to a store. Splits may come out empty; who needs one says so."""
+    train = np.flatnonzero(store.splits == TRAIN)
+    validation = official = np.flatnonzero(store.splits == VALIDATION)
+    share = rule.holdout if rule.holdout is not None else (0.0 if len(official) else CARVED_SHARE)
+    if share:
+        held = stratified(store.labels[train], share, rule.seed)
+        train, validation = train[~held], train[held]
+    return Splits(
+        train=store.faces(train),
+        validation=store.faces(validation),
+        test=store.faces(np.flatnonzero(store.splits == TEST)),
+        official_validation=store.faces(official),
+    )
+
+
+def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """Draw a share of each label: bool (N,), True for the drawn. Depends on `labels` and `seed` alone."""
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        drawn[generator.permutation(members)[: round(share * len(members))]] = True
+    return drawn

@@ -1,0 +1,86 @@
+"""FaceStore: what every source becomes. Faces as uint8 on disk, memory-mapped, labels and split beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.expressions import Expressions
+
+#: Code of a split in `FaceStore.splits` is its position here.
+SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+
+
+@dataclass(frozen=True)
+class FaceStore:
+    """N faces of one size with labels, splits and identities.
+
+    Attributes:
+        pixels: uint8 (N, C, H, W), C = 1 (gray) or 3 (RGB), usually memory-mapped read-only.
+        labels: int64 (N,), index into `expressions`.
+        splits: uint8 (N,), index into `SPLITS`.
+        rows: str (N,), the source's own name of each face (CSV row number, file path).
+        digests: uint64 (N, 2), a 128-bit hash of each face's shape and pixels: equal means an exact copy.
+        expressions: the label set.
+        fingerprint: hex; covers pixels, labels and splits, whatever the order or layout of the source.
+        source: where the faces came from, for people.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.uint8]
+    rows: NDArray[np.str_]
+    digests: NDArray[np.uint64]
+    expressions: Expressions
+    fingerprint: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def faces(self, indices: NDArray[np.int64]) -> Faces:
+        """A view of some of the faces, in the given order."""
+        return Faces(self, np.asarray(indices, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Some faces of a store: one split, usually. Pixels stay on disk until asked for."""
+
+    store: FaceStore
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def expressions(self) -> Expressions:
+        return self.store.expressions
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (n,)."""
+        return self.store.labels[self.indices]
+
+    @property
+    def rows(self) -> NDArray[np.str_]:
+        """str (n,)."""
+        return self.store.rows[self.indices]
+
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """uint64 (n, 2)."""
+        return self.store.digests[self.indices]
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """All of them in memory: uint8 (n, C, H, W), a copy."""
+        return np.ascontiguousarray(self.store.pixels[self.indices])
+
+    def batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
+        """uint8 (b, C, H, W) in order, b = size but for the last one."""
+        for start in range(0, len(self), size):
+            yield np.ascontiguousarray(self.store.pixels[self.indices[start : start + size]])

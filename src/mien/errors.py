@@ -1,0 +1,76 @@
+"""What went wrong, where, and what to do about it.
+
+Every mistake a user can make ends as a `MienError`: one sentence, no traceback.
+The command line prints it and leaves with `exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class MienError(Exception):
+    """A failure whose message is one clear sentence: what, where, what to do."""
+
+    exit_code = 1
+
+
+class InputError(MienError):
+    """Something the user gave is wrong: a path, a file's content, a name, a value."""
+
+    exit_code = 2
+
+
+class MissingExtraError(InputError):
+    """A part of mien needs packages that were not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the '{extra}' extra: run  pip install 'mien[{extra}]'")
+        self.extra = extra
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """A hint that lists the nearest known names, or all of them where none is near.
+
+    >>> near_names("basic-cn", ["basic-cnn", "four-block-cnn"])
+    'did you mean basic-cnn?'
+    >>> near_names("zebra", ["basic-cnn", "four-block-cnn"])
+    'known: basic-cnn, four-block-cnn'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+
+
+@contextmanager
+def extra_required(extra: str, purpose: str) -> Iterator[None]:
+    """Turn the ImportError of an optional package into one sentence with the install command."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "mien":
+            raise
+        raise MissingExtraError(extra, purpose) from error
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write below `path` into one sentence each."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MienError(
+                f"{path}: the disk is full; free some space or choose another folder"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise InputError(
+                f"{path}: no permission to write; choose another folder or change its owner"
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise InputError(f"{path}: a file stands where a folder is needed") from error
+        raise

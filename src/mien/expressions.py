@@ -1,0 +1,62 @@
+"""Names of expressions. A label set is an ordered tuple of names that travels with store, recipe and run.
+
+Label `i` means `expressions[i]`; a source in any other order is mapped by name, never by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mien.errors import InputError, near_names
+
+Expressions = tuple[str, ...]
+
+#: The challenge's seven, in the challenge's order (Goodfellow et al. 2013): label 0..6 of fer2013.csv.
+SEVEN: Expressions = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+_SYNONYMS = {
+    "angry": ("anger", "angriness", "mad"),
+    "disgust": ("disgusted",),
+    "fear": ("fearful", "afraid", "scared"),
+    "happy": ("happiness", "joy", "smile"),
+    "sad": ("sadness",),
+    "surprise": ("surprised",),
+    "neutral": ("neutrality",),
+    "contempt": ("contemptuous",),
+}
+_CANONICAL = {
+    alias: name for name, aliases in _SYNONYMS.items() for alias in (name, *aliases)
+}
+
+
+def canonical(name: str) -> str:
+    """The name this project uses for an expression: case, blanks and the usual synonyms removed.
+
+    >>> canonical(" Happiness ")
+    'happy'
+    >>> canonical("my-own-class")
+    'my-own-class'
+    """
+    bare = name.strip().lower()
+    return _CANONICAL.get(bare, bare)
+
+
+def parse_expressions(names: Sequence[str]) -> Expressions:
+    """A label set from names given by a person; refuses fewer than two, blanks and repeats."""
+    expressions = tuple(canonical(name) for name in names)
+    if len(expressions) < 2 or "" in expressions or len(set(expressions)) != len(expressions):
+        raise InputError(
+            f"labels {','.join(names)!r}: give two or more different names, separated by commas"
+        )
+    return expressions
+
+
+def label_of(name: str, expressions: Expressions, where: str) -> int:
+    """The label of an expression's name in a label set; `where` names the file, row or folder."""
+    try:
+        return expressions.index(canonical(name))
+    except ValueError:
+        raise InputError(
+            f"{where}: expression {name!r} is not in the label set ({near_names(name, expressions)}); "
+            "give the set with --labels"
+        ) from None

@@ -1,0 +1,83 @@
+"""Writing files so that they are either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from mien.errors import writing_to
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut (where the platform lets folders be synced)."""
+    if os.name == "nt":  # Windows cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file that appears at `path`, complete, when the block ends, or not at all."""
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, before the rename)
+            mode, dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False, **text
+        )
+        try:
+            with handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            if os.name != "nt":  # a temporary file is private; the finished one is an ordinary file
+                umask = os.umask(0)
+                os.umask(umask)
+                os.chmod(handle.name, 0o666 & ~umask)
+            os.replace(handle.name, path)
+        except BaseException:
+            Path(handle.name).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends without an error.
+
+    Where `path` exists by then (another process was faster), the other one stays and ours is dropped.
+    """
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        try:
+            yield folder
+            for file in folder.iterdir():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            try:
+                os.rename(folder, path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+                shutil.rmtree(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    with atomic_file(path, "w") as handle:
+        json.dump(content, handle, indent=2, allow_nan=False)
+        handle.write("\n")

@@ -1,0 +1,124 @@
+"""The run folder: everything one training leaves behind, enough to resume, evaluate, compare and report.
+
+    recipe.json                 the recipe, every field resolved
+    environment.json            versions, device, command, data fingerprint
+    history.csv                 one row an epoch: HISTORY_COLUMNS
+    last/  best/                weights.safetensors (and state.pt in last/)
+    evaluation-<split>.json     scores; probabilities-<split>.csv beside it
+    report.html, *.png          what people look at
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien.errors import InputError
+
+#: Losses are mean cross-entropy in nats; accuracies are 0..1; `gap` is training minus validation accuracy.
+HISTORY_COLUMNS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "gap",
+    "seconds",
+    "images_per_second",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths and plain contents of one run. Reading needs no torch."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """An existing run; InputError where the folder is missing or is not a run."""
+        run = cls(Path(path))
+        if not run.path.exists():
+            raise InputError(f"{path}: no such run folder; `mien train` makes one")
+        if not run.recipe_path.is_file():
+            raise InputError(
+                f"{path}: not a run folder (it has no recipe.json); give a folder that `mien train` wrote"
+            )
+        run.recipe()
+        return run
+
+    @classmethod
+    def expand(cls, path: Path | str) -> list[RunFolder]:
+        """The run at `path`, or the runs of its seeds where `mien train --seeds` wrote several."""
+        folder = Path(path)
+        seeds = sorted(
+            (f for f in folder.glob("seed-*") if (f / "recipe.json").is_file()),
+            key=lambda f: int(f.name.removeprefix("seed-")) if f.name[5:].isdigit() else 0,
+        )
+        return [cls.open(f) for f in seeds] if seeds else [cls.open(folder)]
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / "recipe.json"
+
+    @property
+    def environment_path(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def history_path(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def best_weights(self) -> Path:
+        return self.path / "best" / "weights.safetensors"
+
+    @property
+    def last_weights(self) -> Path:
+        return self.path / "last" / "weights.safetensors"
+
+    @property
+    def state_path(self) -> Path:
+        return self.path / "last" / "state.pt"
+
+    def evaluation_path(self, split: str) -> Path:
+        return self.path / f"evaluation-{split}.json"
+
+    def probabilities_path(self, split: str) -> Path:
+        return self.path / f"probabilities-{split}.csv"
+
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe as plain values."""
+        return _read_json(self.recipe_path)
+
+    def environment(self) -> dict[str, Any]:
+        return _read_json(self.environment_path)
+
+    def evaluation(self, split: str) -> dict[str, Any] | None:
+        """The scores of a split, or None where it was not evaluated yet."""
+        path = self.evaluation_path(split)
+        return _read_json(path) if path.is_file() else None
+
+    def history(self) -> list[dict[str, float]]:
+        """One dict of HISTORY_COLUMNS an epoch, in order; empty before the first epoch ends."""
+        if not self.history_path.is_file():
+            return []
+        with self.history_path.open(newline="", encoding="utf-8") as handle:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; the run folder is not whole, train again") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); train again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a JSON object; train again")
+    return content
