@@ -1,0 +1,471 @@
+"""Synthetic faces: mien's own data, drawn from parameters, for trying things out without FER-2013.
+
+A face is a `FaceParameters`: who it is (head, hair, skin, glasses), what its muscles do (action
+units), and how it was photographed (pose, light, camera). An expression is nothing but a set of
+action units, so a model that tells these faces apart has to find brows, lids and lips under
+changing heads, poses and lights, as it has to in photographs.
+
+Coordinates are those of the head: x to the right, y down, the origin between the ears, one unit
+from there to the chin. Tones are 0 (black) to 255 (white).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from mien.expressions import SEVEN
+
+Points = NDArray[np.float64]
+"""float64 (n, 2): x and y of a curve or an outline."""
+
+Hair = Literal["bald", "cropped", "parted", "fringe", "long", "curly"]
+
+#: Action units by number. Each is drawn with an intensity of 0 (relaxed) to 1 (FACS level E).
+ACTION_UNITS = {
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    5: "upper lid raiser",
+    6: "cheek raiser",
+    7: "lid tightener",
+    9: "nose wrinkler",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    15: "lip corner depressor",
+    16: "lower lip depressor",
+    17: "chin raiser",
+    20: "lip stretcher",
+    23: "lip tightener",
+    25: "lips part",
+    26: "jaw drop",
+}
+
+#: The action units that make each expression: Ekman & Friesen, Facial Action Coding System (1978),
+#: in the prototypes of their EMFACS (1983).
+PROTOTYPES: Mapping[str, tuple[int, ...]] = {
+    "angry": (4, 5, 7, 23),
+    "disgust": (9, 15, 16),
+    "fear": (1, 2, 4, 5, 20, 26),
+    "happy": (6, 12),
+    "sad": (1, 4, 15),
+    "surprise": (1, 2, 5, 26),
+    "neutral": (),
+}
+
+#: Units that some faces add to the prototype, each with its probability: the variants that the
+#: FACS Investigator's Guide (Ekman, Friesen & Hager 2002) lists beside it.
+VARIANTS: Mapping[str, Mapping[int, float]] = {
+    "angry": {10: 0.25, 17: 0.3, 25: 0.3},
+    "disgust": {4: 0.4, 10: 0.5, 17: 0.3, 25: 0.3},
+    "fear": {25: 0.5},
+    "happy": {25: 0.6, 26: 0.2},
+    "sad": {17: 0.5, 25: 0.1},
+    "surprise": {},
+    "neutral": {},
+}
+
+_SUPERSAMPLING = 4
+
+
+@dataclass(frozen=True)
+class FaceParameters:
+    """Everything that decides a picture. Ranges are those that `random_parameters` draws from.
+
+    Attributes:
+        units: intensity, 0 to 1, of each action unit that is not relaxed.
+        asymmetry: how much stronger the units act on the right than on the left, -0.2 to 0.2.
+        gaze: where the eyes look, x and y, each -1 to 1.
+        droop: how far the upper lids hang, 0 to 0.35.
+        width: half the width of the head, 0.70 to 0.86.
+        jaw: how much the head narrows to the chin, 0.10 to 0.32.
+        skin, hair_tone: 75 to 225, 15 to 200.
+        hair: the hair style.
+        brow: thickness of the brows, 0.02 to 0.05.
+        eye, nose, mouth, lips: size of each relative to the usual, 0.8 to 1.2.
+        beard: 0 (shaven) to 0.9 (full).
+        glasses: whether they are worn.
+        yaw, pitch, roll: radians, within 0.4, 0.25 and 0.3.
+        scale: half the head's height relative to the picture's side, 0.36 to 0.48.
+        shift: of the head from the middle, x and y, each within 0.09 of the picture's side.
+        backdrop: tone behind the head, 20 to 230.
+        light: from where, x and y, each -1 to 1; the length is the strength.
+        gain: of the exposure, 0.6 to 1.25.
+        hand: where a hand covers the face, x and y, or None.
+        blur: radius in pixels of a 48 pixel picture, 0 to 0.9.
+        noise: standard deviation of the grain, 1 to 12.
+        grain: seed of the noise.
+    """
+
+    units: Mapping[int, float]
+    asymmetry: float
+    gaze: tuple[float, float]
+    droop: float
+    width: float
+    jaw: float
+    skin: float
+    hair_tone: float
+    hair: Hair
+    brow: float
+    eye: float
+    nose: float
+    mouth: float
+    lips: float
+    beard: float
+    glasses: bool
+    yaw: float
+    pitch: float
+    roll: float
+    scale: float
+    shift: tuple[float, float]
+    backdrop: float
+    light: tuple[float, float]
+    gain: float
+    hand: tuple[float, float] | None
+    blur: float
+    noise: float
+    grain: int
+
+    def unit(self, number: int, side: int = 0) -> float:
+        """Intensity of an action unit on the left (-1), the right (1) or both sides (0)."""
+        return self.units.get(number, 0.0) * (1.0 + side * self.asymmetry)
+
+
+def synthetic_faces(
+    count: int, seed: int, size: int = 48
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield `count` pairs of a label in `SEVEN` and a gray face, uint8 (size, size).
+
+    Face i depends on `seed` (0 or more) and i alone, not on `count`. Every seven faces from a
+    multiple of seven on show the seven expressions once each, in random order.
+    """
+    for index in range(count):
+        block, position = divmod(index, len(SEVEN))
+        if position == 0:
+            order = np.random.default_rng((seed, 0, block)).permutation(len(SEVEN))
+        label = int(order[position])
+        rng = np.random.default_rng((seed, 1, index))
+        yield label, draw_face(random_parameters(SEVEN[label], rng), size)
+
+
+def random_parameters(expression: str, rng: np.random.Generator) -> FaceParameters:
+    """A random person showing one of the seven expressions, photographed at random."""
+
+    def spread(middle: float, deviation: float, limit: float) -> float:
+        return middle + float(np.clip(rng.normal(0.0, deviation), -limit, limit))
+
+    skin = float(rng.uniform(75, 225))
+    bearded = rng.random() < 0.18
+    yaw, pitch, roll = spread(0, 0.17, 0.4), spread(0, 0.1, 0.25), spread(0, 0.11, 0.3)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.75)
+    return FaceParameters(
+        units=_random_units(expression, rng),
+        asymmetry=spread(0, 0.08, 0.2),
+        gaze=(spread(0, 0.35, 1), spread(0, 0.25, 1)),
+        droop=float(rng.uniform(0, 0.35)),
+        width=float(rng.uniform(0.70, 0.86)),
+        jaw=float(rng.uniform(0.10, 0.32)),
+        skin=skin,
+        hair_tone=float(rng.uniform(15, 200)) if skin > 140 else float(rng.uniform(10, 50)),
+        hair=get_args(Hair)[int(rng.integers(len(get_args(Hair))))],
+        brow=float(rng.uniform(0.02, 0.05)),
+        eye=spread(1, 0.08, 0.2),
+        nose=spread(1, 0.08, 0.2),
+        mouth=spread(1, 0.08, 0.2),
+        lips=spread(1, 0.1, 0.2),
+        beard=float(rng.uniform(0.2, 0.9)) if bearded else 0.0,
+        glasses=bool(rng.random() < 0.15),
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        scale=float(rng.uniform(0.36, 0.48)),
+        shift=(spread(0, 0.04, 0.09), spread(0, 0.04, 0.09)),
+        backdrop=float(rng.uniform(20, 230)),
+        light=(float(strength * np.cos(angle)), float(strength * np.sin(angle))),
+        gain=float(rng.uniform(0.6, 1.25)),
+        hand=(float(rng.choice((-0.6, 0.6))), spread(0.5, 0.3, 0.6))
+        if rng.random() < 0.06
+        else None,
+        blur=float(rng.uniform(0, 0.9)),
+        noise=float(rng.uniform(1, 12)),
+        grain=int(rng.integers(2**32)),
+    )
+
+
+def _random_units(expression: str, rng: np.random.Generator) -> dict[int, float]:
+    """The expression's units at one intensity, each a little off; faint stirrings of all others."""
+    intensity = 0.25 + 0.75 * float(rng.beta(1.6, 1.1))
+    units = {
+        number: max(0.0, float(rng.normal(0.0, 0.07))) for number in ACTION_UNITS if number < 25
+    }
+    for number in PROTOTYPES[expression]:
+        units[number] = intensity * float(rng.uniform(0.7, 1.0))
+    for number, probability in VARIANTS[expression].items():
+        if rng.random() < probability:
+            units[number] = max(units.get(number, 0.0), intensity * float(rng.uniform(0.4, 1.0)))
+    return units
+
+
+def draw_face(face: FaceParameters, size: int = 48) -> NDArray[np.uint8]:
+    """The picture of a face, uint8 (size, size): drawn large, reduced, then lit and photographed."""
+    easel = _Easel(face, size * _SUPERSAMPLING)
+    _draw_hair_behind(easel)
+    _draw_head(easel)
+    _draw_nose(easel)
+    _draw_mouth(easel)
+    for side in (-1, 1):
+        _draw_eye(easel, side)
+        _draw_brow(easel, side)
+    _draw_hair(easel)
+    if face.glasses:
+        _draw_glasses(easel)
+    if face.hand is not None:
+        _draw_hand(easel, face.hand)
+    return _photograph(face, easel.image.reduce(_SUPERSAMPLING), size)
+
+
+class _Easel:
+    """A canvas that knows where the head is: shapes are given in the head's coordinates."""
+
+    def __init__(self, face: FaceParameters, side: int) -> None:
+        self.face = face
+        self.image = Image.new("L", (side, side), round(face.backdrop))
+        self._draw = ImageDraw.Draw(self.image)
+        cos, sin = np.cos(face.roll), np.sin(face.roll)
+        self._roll = np.array(((cos, sin), (-sin, cos))) * face.scale * side
+        self._turn = np.cos((face.yaw, face.pitch))
+        self._sway = np.sin((face.yaw, face.pitch))
+        self._middle = (np.array(face.shift) + (0.5, 0.53)) * side
+
+    def fill(self, outline: Points, tone: float, lift: float = 0.0) -> None:
+        """Fill an outline that lies on the head, or `lift` before (or, negative, behind) it."""
+        bulge = 1.0 - (outline / (0.9, 1.2)) ** 2 @ (1.0, 1.0)
+        depth = 0.7 * np.sqrt(np.maximum(bulge, 0.0)) + lift
+        turned = outline * self._turn + depth[:, None] * self._sway
+        # Whole pixels: a last bit that differs between platforms then moves nothing.
+        pixels = np.rint(turned @ self._roll + self._middle).astype(np.int64)
+        self._draw.polygon(pixels.ravel().tolist(), fill=round(min(max(tone, 0.0), 255.0)))
+
+    def stroke(self, curve: Points, width: float, tone: float, lift: float = 0.0) -> None:
+        """Draw a curve as with a brush: widest in the middle, thin at both ends."""
+        along = np.empty_like(curve)
+        along[1:-1] = curve[2:] - curve[:-2]
+        along[0], along[-1] = curve[1] - curve[0], curve[-1] - curve[-2]
+        across = along[:, ::-1] * (-1.0, 1.0) / (np.hypot(along[:, 0], along[:, 1])[:, None] + 1e-9)
+        taper = width * (0.25 + 0.75 * np.sin(np.linspace(0.0, np.pi, len(curve))))[:, None]
+        edge = across * taper / 2
+        self.fill(np.concatenate((curve + edge, (curve - edge)[::-1])), tone, lift)
+
+    def tint(self, darkness: float) -> float:
+        """The skin's tone, darkened: 0 leaves it, 1 makes it black."""
+        return self.face.skin * (1.0 - darkness)
+
+
+_T = np.linspace(0.0, 1.0, 13)[:, None]
+_LAGRANGE = np.concatenate(
+    (2 * (_T - 0.5) * (_T - 1), 4 * _T * (1 - _T), 2 * _T * (_T - 0.5)), axis=1
+)
+_ANGLES = np.linspace(0.0, 2 * np.pi, 33)[:-1]
+_CIRCLE = np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=1)
+
+
+def _through(*points: tuple[float, float]) -> Points:
+    """The parabola through three points: begin, middle and end."""
+    curve: Points = _LAGRANGE @ np.array(points)
+    return curve
+
+
+def _between(upper: Points, lower: Points) -> Points:
+    """The outline between two curves that run the same way."""
+    return np.concatenate((upper, lower[::-1]))
+
+
+def _outline(face: FaceParameters, drop: float = 0.0) -> Points:
+    """The head's outline; `drop` lowers the chin."""
+    below = np.maximum(_CIRCLE[:, 1], 0.0)
+    x = face.width * _CIRCLE[:, 0] * (1.0 - face.jaw * below**2)
+    return np.stack((x, _CIRCLE[:, 1] * (1.0 + drop * below)), axis=1)
+
+
+def _draw_hair_behind(easel: _Easel) -> None:
+    face = easel.face
+    if face.hair == "long":
+        mane = _CIRCLE * (face.width * 1.22, 1.05) + (0.0, -0.08)
+        mane[:, 1] = np.where(mane[:, 1] > 0.1, mane[:, 1] * 1.5, mane[:, 1])
+        easel.fill(mane, face.hair_tone * 0.85, lift=-0.3)
+    if face.hair == "curly":
+        for x, y in _CIRCLE[16::2] * (face.width * 1.02, 0.95) + (0.0, -0.1):
+            easel.fill(_CIRCLE * 0.27 + (x, y), face.hair_tone, lift=-0.2)
+
+
+def _draw_head(easel: _Easel) -> None:
+    face = easel.face
+    neck = np.array(((-0.4, 0.6), (0.4, 0.6), (0.45, 1.25), (1.3, 1.6), (-1.3, 1.6), (-0.45, 1.25)))
+    easel.fill(neck, easel.tint(0.28), lift=-0.35)
+    for side in (-1, 1):
+        ear = (side * face.width, 0.02)
+        easel.fill(_CIRCLE * (0.11, 0.2) + ear, easel.tint(0.12), lift=-0.1)
+        easel.fill(_CIRCLE * (0.06, 0.12) + ear, easel.tint(0.3), lift=-0.1)
+    outline = _outline(face, 0.12 * face.unit(26))
+    easel.fill(outline, face.skin)
+    if face.beard > 0:
+        jaw = outline[:17]
+        inner = _through((face.width * 0.86, 0.1), (0.0, 0.52), (-face.width * 0.86, 0.1))
+        tone = face.skin + face.beard * (min(face.hair_tone, face.skin * 0.5) - face.skin)
+        easel.fill(_between(jaw, inner), tone)
+
+
+def _draw_nose(easel: _Easel) -> None:
+    face = easel.face
+    wrinkle = face.unit(9)
+    tip, wing = 0.26 - 0.05 * wrinkle, 0.12 * face.nose * (1 + 0.25 * wrinkle)
+    shade = -1 if face.light[0] > 0 else 1
+    flank = np.array(((0.03 * shade, -0.1), (0.04 * shade, tip), (wing * shade, tip)))
+    easel.fill(flank, easel.tint(0.14), lift=0.1)
+    wings = _through((-wing, tip - 0.03), (0.0, tip + 0.06), (wing, tip - 0.03))
+    easel.stroke(wings, 0.05, easel.tint(0.45), lift=0.1)
+    for side in (-1, 1):
+        for row in (0.0, 0.07):
+            crease = _through(
+                (side * 0.03, row), (side * 0.08, row - 0.04), (side * 0.15, row - 0.07)
+            )
+            easel.stroke(crease, 0.035, easel.tint(0.45 * wrinkle))
+        fold = max(face.unit(12, side), 0.8 * face.unit(10, side), 0.7 * wrinkle)
+        cheek = _through((side * 0.2, 0.2), (side * 0.36, 0.32), (side * 0.44, 0.5))
+        easel.stroke(cheek, 0.04, easel.tint(0.35 * fold))
+
+
+def _draw_mouth(easel: _Easel) -> None:
+    face = easel.face
+    jaw, stretch, tight = face.unit(26), face.unit(20), face.unit(23)
+    smile, bare = face.unit(12), max(face.unit(10), 0.5 * face.unit(9))
+    width = 0.29 * face.mouth * (1 + 0.35 * smile + 0.35 * stretch - 0.2 * tight - 0.25 * jaw)
+    middle = 0.56 - 0.05 * face.unit(17)
+    upper = middle - 0.05 * bare - 0.03 * jaw
+    parted = 0.1 * face.unit(25) + 0.28 * jaw + 0.12 * face.unit(16)
+    lower = max(upper, middle) + parted
+    corners = [
+        (
+            side * width,
+            middle
+            + 0.3 * (lower - upper)
+            - 0.15 * face.unit(12, side)
+            + 0.14 * face.unit(15, side)
+            + 0.02 * stretch,
+        )
+        for side in (-1, 1)
+    ]
+    top = _through(corners[0], (0.0, upper + 0.03 * smile), corners[1])
+    bottom = _through(corners[0], (0.0, lower + 0.03 * smile), corners[1])
+    full = 0.07 * face.lips * (1 - 0.65 * tight - 0.3 * smile)
+    swell = np.sin(np.pi * _T)
+    bow = swell * (1.0 - 0.25 * np.exp(-(((_T - 0.5) / 0.1) ** 2)))
+    lip = easel.tint(0.3)
+    easel.fill(_between(top - bow * (0.0, full), bottom + swell * (0.0, 1.3 * full)), lip)
+    if parted > 0.03:
+        easel.fill(_between(top, bottom), 25.0)
+        teeth = 0.09 * min(1.0, smile + stretch + bare + face.unit(25))
+        edge = np.stack((top[:, 0], np.minimum(top[:, 1] + teeth, bottom[:, 1])), axis=1)
+        easel.fill(_between(top, edge), 215.0)
+        gums = 0.07 * face.unit(16)
+        edge = np.stack((top[:, 0], np.maximum(bottom[:, 1] - gums, top[:, 1])), axis=1)
+        easel.fill(_between(edge, bottom), 200.0)
+    else:
+        easel.stroke(bottom, 0.04, easel.tint(0.65))
+    chin = _through((-0.14, lower + 0.19), (0.0, lower + 0.14), (0.14, lower + 0.19))
+    easel.stroke(chin, 0.04, easel.tint(0.1 + 0.3 * face.unit(17)))
+    if face.beard > 0.5:
+        easel.stroke(top - (0.0, full + 0.04), 0.09, face.hair_tone)
+
+
+def _draw_eye(easel: _Easel, side: int) -> None:
+    face = easel.face
+    wide, tight, cheek = face.unit(5, side), face.unit(7, side), face.unit(6, side)
+    x, y, half = side * 0.35, -0.1, 0.15 * face.eye
+    rise = 0.085 * face.eye * (1 - face.droop) * (1 + 0.8 * wide - 0.35 * tight - 0.25 * cheek)
+    fall = 0.055 * face.eye * (1 + 0.25 * wide - 0.7 * tight - 1.3 * cheek)
+    rise = max(rise, 0.015 - fall)
+    upper = _through((x - half, y), (x, y - rise), (x + half, y))
+    lower = _through((x - half, y), (x, y + fall), (x + half, y))
+    easel.fill(_between(upper, lower), 0.35 * face.skin + 150.0)
+    iris = _CIRCLE * 0.075 + (x + 0.05 * face.gaze[0], y - 0.01 + 0.03 * face.gaze[1])
+    lids = (np.interp(iris[:, 0], upper[:, 0], curve[:, 1]) for curve in (upper, lower))
+    iris[:, 1] = np.clip(iris[:, 1], *lids)
+    easel.fill(iris, 35.0)
+    easel.stroke(upper, 0.04, easel.tint(0.75))
+    easel.stroke(lower, 0.02, easel.tint(0.35))
+    pouch = _through((x - half, y + 0.06), (x, y + fall + 0.09), (x + half, y + 0.06))
+    easel.stroke(pouch, 0.025, easel.tint(0.12 + 0.3 * cheek))
+
+
+def _draw_brow(easel: _Easel, side: int) -> None:
+    face = easel.face
+    inner_up, outer_up = face.unit(1, side), face.unit(2, side)
+    frown = face.unit(4, side) + 0.5 * face.unit(9, side)
+    # Raised at the inner end, a frown only draws the brows together: the slant of grief.
+    lowered = frown * (1 - 0.7 * min(inner_up, 1.0))
+    inner = (side * (0.15 - 0.05 * frown), -0.31 - 0.15 * inner_up + 0.12 * lowered)
+    arch = (side * 0.34, -0.36 - 0.07 * inner_up - 0.11 * outer_up + 0.09 * lowered)
+    outer = (side * 0.56, -0.29 - 0.13 * outer_up + 0.02 * lowered + 0.03 * frown)
+    tone = min(face.hair_tone, 0.6 * face.skin)
+    easel.stroke(_through(inner, arch, outer), 2 * face.brow, tone)
+    furrow = _through((side * 0.06, -0.36), (side * 0.05, -0.28), (side * 0.07, -0.2))
+    easel.stroke(furrow, 0.03, easel.tint(min(0.5 * frown, 0.6)))
+
+
+def _draw_hair(easel: _Easel) -> None:
+    face = easel.face
+    if face.hair == "bald":
+        return
+    line, part, thick = {
+        "cropped": (-0.66, 0.0, 1.05),
+        "parted": (-0.62, 0.3, 1.12),
+        "fringe": (-0.46, 0.0, 1.14),
+        "long": (-0.6, -0.2, 1.12),
+        "curly": (-0.62, 0.0, 1.1),
+    }[face.hair]
+    crown = _outline(face)[16:] * thick
+    temples = face.width * 0.97
+    hairline = _through((-temples, -0.2), (part, line), (temples, -0.2))
+    easel.fill(_between(crown, hairline), face.hair_tone)
+    shine = _through((-0.45, -0.78), (-0.1, -0.92), (0.3, -0.88))
+    easel.stroke(shine, 0.05, face.hair_tone + 25.0)
+
+
+def _draw_glasses(easel: _Easel) -> None:
+    for side in (-1, 1):
+        rim = _CIRCLE * (0.22, 0.19) + (side * 0.35, -0.08)
+        for start in range(0, 32, 4):
+            arc = rim[np.arange(start, start + 6) % 32]
+            easel.stroke(arc, 0.045, 30.0, lift=0.1)
+        temple = _through((side * 0.57, -0.1), (side * 0.68, -0.1), (side * 0.8, -0.08))
+        easel.stroke(temple, 0.04, 30.0)
+    easel.stroke(_through((-0.14, -0.1), (0.0, -0.14), (0.14, -0.1)), 0.045, 30.0, lift=0.1)
+
+
+def _draw_hand(easel: _Easel, place: tuple[float, float]) -> None:
+    x, y = place
+    side = 1 if x > 0 else -1
+    for finger in range(4):
+        root = (x + side * (0.1 + 0.05 * finger), y + 0.5)
+        tip = (x - side * (0.25 - 0.16 * finger), y - 0.2 + 0.04 * finger)
+        middle = ((root[0] + tip[0]) / 2 + side * 0.04, (root[1] + tip[1]) / 2)
+        easel.stroke(_through(root, middle, tip), 0.2, easel.tint(0.3), lift=0.2)
+        easel.stroke(_through(root, middle, tip), 0.15, easel.tint(0.05), lift=0.2)
+
+
+def _photograph(face: FaceParameters, image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Light the drawing as if the head were round, and take it with a blurred, grainy camera."""
+    blurred = image.filter(ImageFilter.GaussianBlur(face.blur * size / 48))
+    axis = (np.arange(size) + 0.5) / size - 0.5
+    across = np.clip((axis - face.shift[0]) / (2 * face.scale), -0.6, 0.6)[None, :]
+    down = np.clip((axis - face.shift[1]) / (2.4 * face.scale), -0.6, 0.6)[:, None]
+    shade = 1.05 - 0.6 * (across**2 + down**2) + face.light[0] * across + face.light[1] * down
+    noise = np.random.default_rng(face.grain).normal(0.0, face.noise, (size, size))
+    exposed = np.asarray(blurred, dtype=np.float64) * shade * face.gain + noise
+    return np.rint(np.clip(exposed, 0.0, 255.0)).astype(np.uint8)
