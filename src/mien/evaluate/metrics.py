@@ -1,0 +1,247 @@
+"""The figures a classifier is judged by, each from probabilities (N, K) and labels (N,) alone.
+
+Standard ones come from scikit-learn; cross-entropy, calibration error and the bootstrap interval
+are written out here: they are short, and their conventions matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, extra_required
+
+#: Equal-width confidence bins of the calibration error (Guo et al. 2017 use 15).
+CALIBRATION_BINS = 15
+#: Resamples of a bootstrap interval.
+RESAMPLES = 2000
+#: Smallest probability whose logarithm is taken: an underflow costs 87.3 nats, not infinity.
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+#: How far a row may be from summing to 1 (a half-precision softmax stays well inside).
+SUM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One expression's scores, each 0..1, or None for an expression of which there is no face.
+
+    An expression that has faces but is never predicted has precision 0, as in scikit-learn.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The faces whose confidence (largest probability) lies in (low, high]; None where none do."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well probabilities (N, K) fit labels (N,).
+
+    Attributes:
+        count: N.
+        accuracy: top-1, 0..1; of equal probabilities the first counts.
+        accuracy_interval: 95% percentile bootstrap interval of `accuracy`.
+        balanced_accuracy: mean recall, 0..1, over the expressions that have faces.
+        macro_f1: mean F1, 0..1, over the expressions that have faces.
+        cross_entropy: mean of -ln p(true expression), in nats, 0 and up.
+        calibration_error: expected calibration error, 0..1.
+        per_class: one ClassScores an expression, in label order.
+        confusion: confusion[t][p] faces of expression t were called p.
+        bins: the reliability diagram behind `calibration_error`.
+    """
+
+    count: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    balanced_accuracy: float
+    macro_f1: float
+    cross_entropy: float
+    calibration_error: float
+    per_class: tuple[ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    bins: tuple[CalibrationBin, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: no NaN, None where a figure is undefined."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Scores:
+        """The inverse of `to_dict`, also after a way through JSON."""
+        plain = dict(content)
+        low, high = plain["accuracy_interval"]
+        plain["accuracy_interval"] = (low, high)
+        plain["per_class"] = tuple(ClassScores(**item) for item in plain["per_class"])
+        plain["confusion"] = tuple(tuple(row) for row in plain["confusion"])
+        plain["bins"] = tuple(CalibrationBin(**item) for item in plain["bins"])
+        return cls(**plain)
+
+
+def compute_scores(
+    probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64], *, seed: int = 0
+) -> Scores:
+    """All the figures of `Scores`.
+
+    Args:
+        probabilities_NK: (N, K), each row 0..1 and summing to 1; N and K at least 1.
+        labels_N: (N,), 0..K-1.
+        seed: of the bootstrap, so that the same probabilities give the same interval.
+    """
+    probabilities, labels = _checked(probabilities_NK, labels_N)
+    predicted = probabilities.argmax(axis=1)
+    right = predicted == labels
+    matrix = confusion_matrix(labels, predicted, probabilities.shape[1])
+    per_class = class_scores(labels, predicted, probabilities.shape[1])
+    bins = calibration_bins(probabilities.max(axis=1), right)
+    return Scores(
+        count=len(labels),
+        accuracy=float(right.mean()),
+        accuracy_interval=accuracy_interval(int(right.sum()), len(labels), seed=seed),
+        balanced_accuracy=_mean(item.recall for item in per_class),
+        macro_f1=_mean(item.f1 for item in per_class),
+        cross_entropy=cross_entropy(probabilities, labels),
+        calibration_error=calibration_error(bins),
+        per_class=per_class,
+        confusion=tuple(tuple(int(n) for n in row) for row in matrix),
+        bins=bins,
+    )
+
+
+def confusion_matrix(
+    labels_N: NDArray[np.int64], predicted_N: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """int64 (K, K): rows are the true labels, columns the predicted ones."""
+    with extra_required("report", "scoring"):
+        from sklearn import metrics
+    matrix: NDArray[np.int64] = metrics.confusion_matrix(
+        labels_N, predicted_N, labels=np.arange(classes)
+    )
+    return matrix.astype(np.int64)
+
+
+def class_scores(
+    labels_N: NDArray[np.int64], predicted_N: NDArray[np.int64], classes: int
+) -> tuple[ClassScores, ...]:
+    """Precision = TP/(TP+FP), recall = TP/(TP+FN) and F1, their harmonic mean, of each class."""
+    with extra_required("report", "scoring"):
+        from sklearn import metrics
+    columns = metrics.precision_recall_fscore_support(
+        labels_N, predicted_N, labels=np.arange(classes), zero_division=0.0
+    )
+    return tuple(
+        ClassScores(float(precision), float(recall), float(f1), int(support))
+        if support
+        else ClassScores(None, None, None, 0)
+        for precision, recall, f1, support in zip(*columns, strict=True)
+    )
+
+
+def cross_entropy(
+    probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]
+) -> float:
+    """Mean of -ln p(true class) in nats, with p not below SMALLEST_PROBABILITY.
+
+    >>> round(cross_entropy(np.array([[0.5, 0.5]]), np.array([1])), 4)
+    0.6931
+    """
+    chosen = probabilities_NK[np.arange(len(labels_N)), labels_N].astype(np.float64)
+    return float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)).mean())
+
+
+def calibration_bins(
+    confidence_N: NDArray[np.floating[Any]],
+    right_N: NDArray[np.bool_],
+    count: int = CALIBRATION_BINS,
+) -> tuple[CalibrationBin, ...]:
+    """Mean confidence and accuracy in `count` equal-width bins ((m-1)/M, m/M] of confidence.
+
+    Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+    """
+    edges = np.linspace(0.0, 1.0, count + 1)
+    place = np.clip(np.searchsorted(edges, confidence_N, side="left") - 1, 0, count - 1)
+    sizes = np.bincount(place, minlength=count)
+    confidences = np.bincount(place, weights=confidence_N, minlength=count)
+    rights = np.bincount(place, weights=right_N, minlength=count)
+    return tuple(
+        CalibrationBin(
+            low=float(edges[m]),
+            high=float(edges[m + 1]),
+            count=int(sizes[m]),
+            confidence=float(confidences[m] / sizes[m]) if sizes[m] else None,
+            accuracy=float(rights[m] / sizes[m]) if sizes[m] else None,
+        )
+        for m in range(count)
+    )
+
+
+def calibration_error(bins: tuple[CalibrationBin, ...]) -> float:
+    """Expected calibration error: sum over bins of n_m/N * |accuracy_m - confidence_m|, 0..1."""
+    total = sum(item.count for item in bins)
+    return sum(
+        item.count / total * abs(item.accuracy - item.confidence)
+        for item in bins
+        if item.accuracy is not None and item.confidence is not None
+    )
+
+
+def accuracy_interval(
+    right: int, count: int, *, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """95% percentile bootstrap interval of an accuracy of right/count.
+
+    Of `count` faces drawn with replacement binomial(count, right/count) are right, so resamples are
+    drawn as counts at once: the same distribution as drawing indices.
+    It covers the choice of faces, not the choice of training seed.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = generator.binomial(count, right / count, size=resamples) / count
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _mean(values: Any) -> float:
+    """Mean of the values that are defined; there is always one, since N is at least 1."""
+    return float(np.mean([value for value in values if value is not None]))
+
+
+def _checked(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The inputs as float64 and int64; InputError where they cannot be scored."""
+    values = np.asarray(probabilities, dtype=np.float64)
+    truth = np.asarray(labels, dtype=np.int64)
+    if values.ndim != 2 or truth.shape != values.shape[:1] or not values.size:
+        raise InputError(
+            f"probabilities of shape {values.shape} and labels of shape {truth.shape} cannot be "
+            "scored: give (N, K) and (N,) with at least one face"
+        )
+    bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1)
+    bad |= ~(np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE)
+    if bad.any():
+        raise InputError(
+            f"the predictor gave {int(bad.sum())} rows that are not probabilities, the first is "
+            f"row {int(bad.argmax())}: each must lie in 0..1 and sum to 1; "
+            "train again or give another model"
+        )
+    if truth.min() < 0 or truth.max() >= values.shape[1]:
+        raise InputError(
+            f"labels reach from {truth.min()} to {truth.max()}, but there are {values.shape[1]} "
+            "probabilities a face; give data with the label set of the run"
+        )
+    return values, truth

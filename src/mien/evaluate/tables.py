@@ -1,0 +1,153 @@
+"""Evaluations as tables for the terminal, and several seeds as mean ± standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+
+from mien.errors import InputError
+from mien.evaluate.evaluation import Evaluation, ViewScores
+
+#: The headline figures in the order of every table: name -> its value, None where undefined.
+HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
+    "accuracy": lambda s: s.official.accuracy,
+    "deduplicated accuracy": lambda s: s.deduplicated.accuracy if s.deduplicated else None,
+    "balanced accuracy": lambda s: s.official.balanced_accuracy,
+    "macro F1": lambda s: s.official.macro_f1,
+    "cross-entropy": lambda s: s.official.cross_entropy,
+    "calibration error": lambda s: s.official.calibration_error,
+}
+#: The one headline that is not a share of 1.
+_IN_NATS = "cross-entropy"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A figure over n seeds: mean and sample standard deviation (ddof 1; None for one seed)."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+
+def over_seeds(values: Sequence[float]) -> Summary:
+    """Mean and standard deviation of one figure over seeds.
+
+    >>> over_seeds([0.5, 0.7]).mean
+    0.6
+    """
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Summary(float(np.mean(values)), sd, len(values))
+
+
+def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Summary]]:
+    """view -> headline -> mean ± sd over the evaluations of several seeds.
+
+    Views that not every evaluation has, and figures not defined in every one, are left out.
+    """
+    if not evaluations:
+        raise InputError("there is no evaluation to summarise; run `mien evaluate` first")
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if (other.split, other.expressions) != (first.split, first.expressions):
+            raise InputError(
+                f"evaluations of {first.split} and {other.split} cannot be summarised together: "
+                "give one split and one label set"
+            )
+    summaries: dict[str, dict[str, Summary]] = {}
+    for view in first.views:
+        if any(view not in evaluation.scores for evaluation in evaluations):
+            continue
+        summaries[view] = {}
+        for name, value in HEADLINES.items():
+            values = [value(evaluation.scores[view]) for evaluation in evaluations]
+            defined = [v for v in values if v is not None]
+            if len(defined) == len(values):
+                summaries[view][name] = over_seeds(defined)
+    return summaries
+
+
+def figure_text(name: str, value: float | None) -> str:
+    """A headline figure for people: shares in percent, cross-entropy in nats, a dash for undefined.
+
+    >>> figure_text("accuracy", 0.63333)
+    '63.33 %'
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if name == _IN_NATS else f"{100 * value:.2f} %"
+
+
+def summary_text(name: str, summary: Summary | None) -> str:
+    """mean ± sd, or the figure alone for one seed.
+
+    >>> summary_text("accuracy", Summary(0.6, 0.0123, 5))
+    '60.00 ± 1.23 %'
+    """
+    if summary is None:
+        return "-"
+    if summary.sd is None:
+        return figure_text(name, summary.mean)
+    if name == _IN_NATS:
+        return f"{summary.mean:.4f} ± {summary.sd:.4f}"
+    return f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """A 95% interval of a share, in percent.
+
+    >>> interval_text((0.6171, 0.6488))
+    '61.71 to 64.88'
+    """
+    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
+
+
+def render_table(evaluation: Evaluation) -> Group:
+    """The scores of one evaluation for the terminal: a table of views and one of expressions."""
+    without = len(evaluation) - int(evaluation.copies.sum())
+    counts = (
+        f"{without:,} without a copy in training"
+        if evaluation.training_faces
+        else "no training faces to look for copies in"
+    )
+    views = Table(title=f"{evaluation.split}: {len(evaluation):,} faces, {counts}")
+    views.add_column("view")
+    views.add_column("accuracy", justify="right")
+    views.add_column("95% interval", justify="right")
+    for name in list(HEADLINES)[1:]:
+        views.add_column(name, justify="right")
+    for view, scores in evaluation.scores.items():
+        first, *rest = (figure_text(name, value(scores)) for name, value in HEADLINES.items())
+        views.add_row(view, first, interval_text(scores.official.accuracy_interval), *rest)
+    return Group(views, _per_class(evaluation, evaluation.views[0]))
+
+
+def _per_class(evaluation: Evaluation, view: str) -> Table:
+    table = Table(title=f"each expression, view {view}")
+    table.add_column("expression")
+    for name in ("precision", "recall", "F1", "faces"):
+        table.add_column(name, justify="right")
+    scores = evaluation.scores[view].official.per_class
+    for expression, item in zip(evaluation.expressions, scores, strict=True):
+        figures = (figure_text("", v) for v in (item.precision, item.recall, item.f1))
+        table.add_row(expression, *figures, f"{item.support:,}")
+    return table
+
+
+def render_summary(evaluations: Sequence[Evaluation]) -> Table:
+    """Several seeds' evaluations of one split for the terminal: mean ± sd."""
+    summaries = summarise(evaluations)
+    first = evaluations[0]
+    table = Table(
+        title=f"{first.split}: {len(first):,} faces, mean ± sd over {len(evaluations)} seeds"
+    )
+    table.add_column("view")
+    for name in HEADLINES:
+        table.add_column(name, justify="right")
+    for view, figures in summaries.items():
+        table.add_row(view, *(summary_text(name, figures.get(name)) for name in HEADLINES))
+    return table
