@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class FaceStore:
         expressions: the label set.
         fingerprint: hex; covers pixels, labels and splits, whatever the order or layout of the source.
         source: where the faces came from, for people.
+        path: the folder that holds the store; None for one that is only in memory.
     """
 
     pixels: NDArray[np.uint8]
@@ -38,6 +40,7 @@ class FaceStore:
     expressions: Expressions
     fingerprint: str
     source: str
+    path: Path | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,0 +1,211 @@
+"""Writing a FaceStore to disk, one face in memory at a time, and opening it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.data.images import is_gray
+from mien.data.reading import Sample, Source
+from mien.data.store import FaceStore
+from mien.errors import InputError
+from mien.expressions import Expressions
+
+Size = tuple[int, int]
+_ROWS_AT_A_TIME = 65_536
+
+
+class DamagedStoreError(Exception):
+    """A store on disk is not whole."""
+
+
+class _NotUniformError(Exception):
+    """A face does not fit the shape that the others had so far."""
+
+
+def write_store(source: Source, folder: Path, *, origin: str, size: Size, progress: bool) -> None:
+    """Read a source once (again where its images turn out to be mixed) and write its store.
+
+    All faces get one shape: the source's own where its images are uniform, else `size` (height,
+    width; bilinear, aspect not kept); gray unless any image has colour. Memory does not grow with
+    the source, but for about 100 bytes a face.
+    """
+    colour, resize = False, None
+    while True:
+        with (folder / "pixels.npy").open("wb") as file, _bar(source.total, progress) as advance:
+            writer = _Writer(file, colour, resize)
+            try:
+                for sample in source.samples():
+                    writer.add(sample)
+                    advance()
+            except _NotUniformError:
+                colour |= writer.saw_colour
+                resize = size if writer.saw_mixed else resize
+                continue
+            writer.finish()
+        break
+    columns = {
+        "labels": np.frombuffer(writer.labels, np.int64),
+        "splits": np.frombuffer(writer.splits, np.uint8),
+        "digests": np.frombuffer(writer.digests, np.uint64).reshape(-1, 2),
+    }
+    for name, values in columns.items():
+        np.save(folder / f"{name}.npy", values)
+    _write_names(folder / "rows.npy", writer.rows)
+    about = {
+        "expressions": list(source.expressions),
+        "fingerprint": fingerprint(**columns, expressions=source.expressions),
+        "source": origin,
+        "bytes": {file.name: file.stat().st_size for file in sorted(folder.glob("*.npy"))},
+    }
+    (folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def open_store(folder: Path) -> FaceStore:
+    """The store that `write_store` wrote, its pixels memory-mapped read-only.
+
+    FileNotFoundError where there is none; DamagedStoreError where it is not whole.
+    """
+    about_path = folder / "store.json"
+    if not folder.is_dir():
+        raise FileNotFoundError(folder)
+    try:
+        about = json.loads(about_path.read_text(encoding="utf-8"))
+        for name, count in about["bytes"].items():
+            if (folder / name).stat().st_size != count:
+                raise DamagedStoreError(f"{folder / name}: not {count} bytes")
+        return FaceStore(
+            pixels=np.load(folder / "pixels.npy", mmap_mode="r"),
+            labels=np.load(folder / "labels.npy"),
+            splits=np.load(folder / "splits.npy"),
+            rows=np.load(folder / "rows.npy", mmap_mode="r"),
+            digests=np.load(folder / "digests.npy"),
+            expressions=tuple(about["expressions"]),
+            fingerprint=about["fingerprint"],
+            source=about["source"],
+            path=folder,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedStoreError(f"{folder}: {error}") from error
+
+
+def digest(pixels: NDArray[np.uint8]) -> bytes:
+    """16 bytes that tell a face's shape and pixels: uint8 (C, H, W)."""
+    return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
+
+
+def fingerprint(
+    *,
+    labels: NDArray[np.int64],
+    splits: NDArray[np.uint8],
+    digests: NDArray[np.uint64],
+    expressions: Expressions,
+) -> str:
+    """sha256 over the label set and every face's (digest, label's name, split), in sorted order.
+
+    Sorted, so that the same faces have the same fingerprint in whatever order a layout lists them.
+    """
+    order = np.lexsort((splits, labels, digests[:, 1], digests[:, 0]))
+    whole = hashlib.sha256(json.dumps(list(expressions)).encode())
+    for start in range(0, len(order), _ROWS_AT_A_TIME):
+        part = order[start : start + _ROWS_AT_A_TIME]
+        table = np.column_stack((digests[part], labels[part], splits[part]))  # uint64 throughout
+        whole.update(table.astype("<u8").tobytes())
+    return whole.hexdigest()
+
+
+class _Writer:
+    """Appends faces of one shape to an .npy file whose length is known only at the end."""
+
+    def __init__(self, file: IO[bytes], colour: bool, resize: Size | None) -> None:
+        self.labels, self.splits, self.digests = array("q"), bytearray(), bytearray()
+        self.rows: list[str] = []
+        self.saw_colour = self.saw_mixed = False
+        self._file = file
+        self._colour = colour
+        self._resize = resize
+        self._shape: tuple[int, int, int] | None = None
+
+    def add(self, sample: Sample) -> None:
+        pixels = self._fitted(sample.image)
+        if self._shape is None:
+            self._shape = pixels.shape
+            self._header_bytes = self._write_header()
+        self._file.write(pixels.tobytes())
+        self.labels.append(sample.label)
+        self.splits.append(sample.split)
+        self.digests += digest(pixels)
+        self.rows.append(sample.row)
+
+    def finish(self) -> None:
+        """Put the number of faces into the header."""
+        if self._shape is None:
+            raise InputError("no faces in the source; check what it holds")
+        self._file.seek(0)
+        if self._write_header() != self._header_bytes:  # numpy leaves room for any length
+            raise RuntimeError("the header of pixels.npy does not fit its place")
+
+    def _fitted(self, image: NDArray[np.uint8]) -> Any:
+        if self._resize and image.shape[:2] != self._resize:
+            height, width = self._resize
+            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            image = np.asarray(resized)
+        if not self._colour and not is_gray(image):
+            self.saw_colour = True
+        if self._shape and image.shape[:2] != self._shape[1:]:
+            self.saw_mixed = True
+        if (self.saw_colour and not self._colour) or self.saw_mixed:
+            raise _NotUniformError
+        if not self._colour:
+            return (image if image.ndim == 2 else image[..., 0])[None]
+        if image.ndim == 2:
+            return np.broadcast_to(image, (3, *image.shape))
+        return image.transpose(2, 0, 1)
+
+    def _write_header(self) -> int:
+        shape = (len(self.rows), *(self._shape or ()))
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        return self._file.tell()
+
+
+def _write_names(path: Path, names: list[str]) -> None:
+    """An .npy of strings, in parts: as one array a million paths would fill the memory."""
+    kind = np.dtype(f"<U{max(map(len, names))}")
+    with path.open("wb") as file:
+        header = {"descr": kind.str, "fortran_order": False, "shape": (len(names),)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(names), _ROWS_AT_A_TIME):
+            file.write(np.array(names[start : start + _ROWS_AT_A_TIME], kind).tobytes())
+
+
+@contextmanager
+def _bar(total: int | None, shown: bool) -> Iterator[Any]:
+    """A progress bar on standard error, where that is a terminal; yields what to call for each face."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    bar = Progress(
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("reading faces", total=total)
+        yield lambda: bar.advance(task)

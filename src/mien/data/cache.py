@@ -1,0 +1,127 @@
+"""The one entry to data: `load` reads a source once, and opens what it kept of it ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mien.data.synthetic_source as synthetic_source
+from mien.data.build import DamagedStoreError, Size, open_store, write_store
+from mien.data.reading import Source, reading
+from mien.data.sources import open_source
+from mien.data.store import FaceStore
+from mien.data.tree import walk
+from mien.errors import InputError
+from mien.expressions import Expressions
+from mien.files import atomic_folder
+
+#: Counts up whenever a reader or the store's format changes: older stores are then built anew.
+READER_VERSION = 1
+DEFAULT_SIZE: Size = (48, 48)
+#: A `.part` folder that nobody wrote to for so long (seconds) was left by a process that died.
+_ABANDONED = 3600
+
+
+def load(
+    path: str | Path,
+    *,
+    labels: Expressions | None = None,
+    size: Size | None = None,
+    progress: bool | None = None,
+) -> FaceStore:
+    """The faces of a source, from the cache where they were read before.
+
+    Args:
+        path: a CSV, parquet, archive or folder (recognised by content), or `synthetic[:N]` for
+            drawn faces, N of them to train with.
+        labels: the label set; default: the challenge's seven.
+        size: (height, width) that images are brought to where the source mixes sizes; default
+            48 x 48. A uniform source keeps its own size.
+        progress: False hides the bar (it is shown on a terminal only).
+
+    Raises:
+        InputError: what is wrong with the source, in one sentence; nothing is left behind then.
+    """
+    size = size or DEFAULT_SIZE
+    if min(size) < 1:
+        raise InputError(f"size {size[0]}x{size[1]}: both have to be 1 or more")
+    name = str(path)
+    if not name:
+        raise InputError("the data path is empty; give a file, a folder or 'synthetic'")
+    if synthetic_source.is_named(name):
+        origin, stamp = name, synthetic_source.stamp()
+    else:
+        origin = str(Path(path).expanduser().resolve())
+        with reading(name):
+            stamp = _stamp(Path(origin))
+    options = _hash([READER_VERSION, origin, labels, size])
+    folder = cache_folder() / "stores" / f"{options}-{stamp}"
+    try:
+        return open_store(folder)
+    except FileNotFoundError:
+        pass
+    except DamagedStoreError:
+        shutil.rmtree(folder, ignore_errors=True)
+    with atomic_folder(folder) as part, _source(name, labels) as source:
+        write_store(source, part, origin=origin, size=size, progress=progress is not False)
+    _sweep(folder, options)
+    return open_store(folder)
+
+
+def cache_folder() -> Path:
+    """Where mien keeps what it can make again: `MIEN_CACHE`, else the platform's place for caches."""
+    if chosen := os.environ.get("MIEN_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mien"
+
+
+@contextmanager
+def _source(name: str, labels: Expressions | None) -> Iterator[Source]:
+    if synthetic_source.is_named(name):
+        yield synthetic_source.SyntheticSource(name, labels)
+    else:
+        with open_source(Path(name).expanduser(), labels) as source:
+            yield source
+
+
+def _stamp(path: Path) -> str:
+    """What changes when the source does: name, size and time of change of its files."""
+    status = path.stat()
+    if not path.is_dir():
+        return _hash([status.st_size, status.st_mtime_ns])
+    return _hash(
+        sorted((name, entry.stat().st_size, entry.stat().st_mtime_ns) for name, entry in walk(path))
+    )
+
+
+def _hash(content: object) -> str:
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+
+
+def _sweep(folder: Path, options: str) -> None:
+    """Remove the stores of what the source was before, and what dead processes left half-written."""
+    for other in folder.parent.iterdir():
+        old = other.name.startswith(options) and other.name != folder.name
+        if old or (other.suffix == ".part" and _is_abandoned(other)):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_abandoned(part: Path) -> bool:
+    try:
+        newest = max(file.stat().st_mtime for file in (part, *part.iterdir()))
+    except OSError:  # gone meanwhile
+        return False
+    return time.time() - newest > _ABANDONED

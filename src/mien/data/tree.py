@@ -1,0 +1,200 @@
+"""Files wherever they lie: in a folder, a zip or a tar, listed and opened the same way.
+
+Nothing is ever unpacked to disk. Archives may lie in archives.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import posixpath
+import stat
+import tarfile
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from mien.data.reading import reading
+from mien.errors import InputError
+
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
+#: Bits of a zip member's `external_attr` that hold its Unix mode.
+_UNIX_MODE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a tree. `name` is its path below the root, parted by "/"; `key` is the tree's own."""
+
+    name: str
+    tree: Tree
+    key: Any
+
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return self.tree.describe(self.name)
+
+    def open(self) -> IO[bytes]:
+        """The file's bytes, from the start; seekable."""
+        with reading(self.where):
+            return self.tree.open(self.key)
+
+    @contextmanager
+    def unpacked(self) -> Iterator[IO[bytes]]:
+        """As `open`, and a compressed file (gz, bz2, xz) is decompressed on the way."""
+        with self.open() as raw, reading(self.where):
+            magic = raw.read(6)
+            raw.seek(0)
+            for start, opener in _COMPRESSED.items():
+                if magic.startswith(start):
+                    with opener(cast(Any, raw)) as stream:
+                        yield cast(IO[bytes], stream)
+                    return
+            yield raw
+
+
+class Tree(ABC):
+    """A set of files below one root. `entries` leaves hidden files and system clutter out."""
+
+    entries: list[Entry]
+
+    @abstractmethod
+    def open(self, key: Any) -> IO[bytes]:
+        """Open the file that an entry's `key` names."""
+
+    @abstractmethod
+    def describe(self, name: str) -> str:
+        """Name a file for messages."""
+
+
+class FolderTree(Tree):
+    """A folder on disk, links followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with reading(str(root)):
+            names = sorted(name for name, _ in walk(root))
+        self.entries = [Entry(name, self, name) for name in names]
+
+    def open(self, key: Any) -> IO[bytes]:
+        return (self.root / key).open("rb")
+
+    def describe(self, name: str) -> str:
+        return str(self.root / name)
+
+
+class LoneFile(FolderTree):
+    """A tree of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.root = path.parent
+        self.entries = [Entry(path.name, self, path.name)]
+
+
+class ZipTree(Tree):
+    """A zip's members, in its own order."""
+
+    def __init__(self, entry: Entry, stack: ExitStack) -> None:
+        self.where = entry.where
+        with reading(self.where):
+            stream = stack.enter_context(entry.open())
+            self._zip = stack.enter_context(zipfile.ZipFile(stream))
+        self.entries = []
+        for info in self._zip.infolist():
+            name = _inside(info.filename, self.where)
+            if stat.S_ISLNK(info.external_attr >> _UNIX_MODE):
+                with reading(self.where):
+                    target = self._zip.read(info).decode("utf-8", "replace")
+                _inside(target, self.where, parent=posixpath.dirname(name))
+            elif not info.is_dir() and not _is_clutter(name):
+                self.entries.append(Entry(name, self, info))
+
+    def open(self, key: Any) -> IO[bytes]:
+        try:
+            return self._zip.open(key)
+        except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
+            raise InputError(f"{self.where}: {error}; unpack it and give the folder") from error
+
+    def describe(self, name: str) -> str:
+        return f"{self.where}: {name}"
+
+
+class TarTree(Tree):
+    """A tar's members, in its own order: a compressed one is quick to read only that way."""
+
+    def __init__(self, entry: Entry, stack: ExitStack) -> None:
+        self.where = entry.where
+        with reading(self.where):
+            stream = stack.enter_context(entry.unpacked())
+            self._tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
+            members = self._tar.getmembers()
+            # A tar that stops between two members looks whole to tarfile, but for its end mark.
+            stream.seek(self._tar.offset)
+            if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("the end mark is missing")
+        self.entries = []
+        for member in members:
+            name = _inside(member.name, self.where)
+            if member.issym():
+                _inside(member.linkname, self.where, parent=posixpath.dirname(name))
+            elif member.islnk():
+                _inside(member.linkname, self.where)
+            if (member.isfile() or member.islnk()) and not _is_clutter(name):
+                self.entries.append(Entry(name, self, member))
+
+    def open(self, key: Any) -> IO[bytes]:
+        try:
+            stream = self._tar.extractfile(key)
+        except KeyError as error:
+            raise tarfile.ReadError("a link inside leads nowhere") from error
+        if stream is None:
+            raise tarfile.ReadError("a member is not a file")
+        return stream
+
+    def describe(self, name: str) -> str:
+        return f"{self.where}: {name}"
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every file below a folder with its path relative to it; links followed, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [(root, "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_clutter(entry.name):
+                    continue
+                if entry.is_dir():
+                    waiting.append((folder / entry.name, f"{prefix}{entry.name}/"))
+                elif entry.is_file():
+                    yield prefix + entry.name, entry
+
+
+def _is_clutter(name: str) -> bool:
+    return any(part.startswith(".") or part.lower() in _CLUTTER for part in name.split("/"))
+
+
+def _inside(name: str, where: str, parent: str = "") -> str:
+    """A member's path, made plain; InputError where it leaves the archive."""
+    plain = name.replace("\\", "/")
+    path = posixpath.normpath(posixpath.join(parent, plain))
+    if plain.startswith("/") or plain[1:2] == ":" or path == ".." or path.startswith("../"):
+        raise InputError(
+            f"{where}: its member {name!r} points outside of the archive; do not trust this file, "
+            "get it again from its maker"
+        )
+    return path
