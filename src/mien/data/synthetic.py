@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -70,70 +71,56 @@ VARIANTS: Mapping[str, Mapping[int, float]] = {
     "neutral": {},
 }
 
+#: Pictures are drawn this much larger, then reduced: smooth edges, with plain integer arithmetic.
 _SUPERSAMPLING = 4
 
 
 @dataclass(frozen=True)
 class FaceParameters:
-    """Everything that decides a picture. Ranges are those that `random_parameters` draws from.
+    """Everything that decides a picture. Ranges are those that `random_parameters` draws from."""
 
-    Attributes:
-        units: intensity, 0 to 1, of each action unit that is not relaxed.
-        asymmetry: how much stronger the units act on the right than on the left, -0.2 to 0.2.
-        gaze: where the eyes look, x and y, each -1 to 1.
-        droop: how far the upper lids hang, 0 to 0.35.
-        width: half the width of the head, 0.70 to 0.86.
-        jaw: how much the head narrows to the chin, 0.10 to 0.32.
-        skin, hair_tone: 75 to 225, 15 to 200.
-        hair: the hair style.
-        brow: thickness of the brows, 0.02 to 0.05.
-        eye, nose, mouth, lips: size of each relative to the usual, 0.8 to 1.2.
-        beard: 0 (shaven) to 0.9 (full).
-        glasses: whether they are worn.
-        yaw, pitch, roll: radians, within 0.4, 0.25 and 0.3.
-        scale: half the head's height relative to the picture's side, 0.36 to 0.48.
-        shift: of the head from the middle, x and y, each within 0.09 of the picture's side.
-        backdrop: tone behind the head, 20 to 230.
-        light: from where, x and y, each -1 to 1; the length is the strength.
-        gain: of the exposure, 0.6 to 1.25.
-        hand: where a hand covers the face, x and y, or None.
-        blur: radius in pixels of a 48 pixel picture, 0 to 0.9.
-        noise: standard deviation of the grain, 1 to 12.
-        grain: seed of the noise.
-    """
-
-    units: Mapping[int, float]
-    asymmetry: float
-    gaze: tuple[float, float]
-    droop: float
-    width: float
-    jaw: float
-    skin: float
-    hair_tone: float
+    units: Mapping[int, float]  # intensity of each action unit that is not relaxed, 0 to 1
+    asymmetry: float  # how much stronger they act on the right than on the left, -0.2 to 0.2
+    gaze: tuple[float, float]  # where the eyes look, x and y, each -1 to 1
+    droop: float  # how far the upper lids hang, 0 to 0.35
+    width: float  # half the width of the head, 0.70 to 0.86
+    jaw: float  # how much the head narrows to the chin, 0.10 to 0.32
+    skin: float  # tone, 75 to 225
+    hair_tone: float  # 15 to 200
     hair: Hair
-    brow: float
-    eye: float
+    brow: float  # thickness of the brows, 0.02 to 0.05
+    eye: float  # size relative to the usual, 0.8 to 1.2, as with the next three
     nose: float
     mouth: float
     lips: float
-    beard: float
+    beard: float  # 0 (shaven) or 0.2 (stubble) to 0.9 (full)
     glasses: bool
-    yaw: float
-    pitch: float
-    roll: float
-    scale: float
-    shift: tuple[float, float]
-    backdrop: float
-    light: tuple[float, float]
-    gain: float
-    hand: tuple[float, float] | None
-    blur: float
-    noise: float
-    grain: int
+    yaw: float  # radians, within 0.4
+    pitch: float  # radians, within 0.25
+    roll: float  # radians, within 0.3
+    scale: float  # half the head's height relative to the picture's side, 0.42 to 0.52
+    shift: tuple[float, float]  # of the head, relative to the side, x and y, each within 0.08
+    backdrop: float  # tone, 20 to 230
+    clothes: float  # tone, 20 to 230
+    light: tuple[float, float]  # whence, x and y; the length is the strength, 0 to 0.75
+    gain: float  # of the exposure: the skin comes out at 75 to 215
+    hand: tuple[float, float] | None  # where a hand covers the face, x and y
+    blur: float  # radius in pixels of a 48 pixel picture, 0 to 0.7
+    noise: float  # standard deviation of the grain in tones, 1 to 7
+    grain: int  # seed of the noise
 
     def unit(self, number: int, side: int = 0) -> float:
         """Intensity of an action unit on the left (-1), the right (1) or both sides (0)."""
         return self.units.get(number, 0.0) * (1.0 + side * self.asymmetry)
+
+    @property
+    def brow_tone(self) -> float:
+        """The hair's, but always darker than the skin."""
+        return min(self.hair_tone, 0.55 * self.skin)
+
+    @property
+    def beard_tone(self) -> float:
+        return self.skin + self.beard * (self.brow_tone - self.skin)
 
 
 def synthetic_faces(
@@ -161,8 +148,9 @@ def random_parameters(expression: str, rng: np.random.Generator) -> FaceParamete
 
     skin = float(rng.uniform(75, 225))
     bearded = rng.random() < 0.18
-    yaw, pitch, roll = spread(0, 0.17, 0.4), spread(0, 0.1, 0.25), spread(0, 0.11, 0.3)
+    yaw, pitch, roll = spread(0, 0.15, 0.4), spread(0, 0.09, 0.25), spread(0, 0.09, 0.3)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.75)
+    hand = (float(rng.choice((-0.6, 0.6))), spread(0.5, 0.3, 0.6))
     return FaceParameters(
         units=_random_units(expression, rng),
         asymmetry=spread(0, 0.08, 0.2),
@@ -183,26 +171,25 @@ def random_parameters(expression: str, rng: np.random.Generator) -> FaceParamete
         yaw=yaw,
         pitch=pitch,
         roll=roll,
-        scale=float(rng.uniform(0.36, 0.48)),
-        shift=(spread(0, 0.04, 0.09), spread(0, 0.04, 0.09)),
+        scale=float(rng.uniform(0.42, 0.52)),
+        shift=(spread(0, 0.03, 0.08), spread(0, 0.03, 0.08)),
         backdrop=float(rng.uniform(20, 230)),
+        clothes=float(rng.uniform(20, 230)),
         light=(float(strength * np.cos(angle)), float(strength * np.sin(angle))),
-        gain=float(rng.uniform(0.6, 1.25)),
-        hand=(float(rng.choice((-0.6, 0.6))), spread(0.5, 0.3, 0.6))
-        if rng.random() < 0.06
-        else None,
-        blur=float(rng.uniform(0, 0.9)),
-        noise=float(rng.uniform(1, 12)),
+        gain=float(rng.uniform(75, 215)) / skin,
+        hand=hand if rng.random() < 0.06 else None,
+        blur=float(rng.uniform(0, 0.7)),
+        noise=float(rng.uniform(1, 7)),
         grain=int(rng.integers(2**32)),
     )
 
 
 def _random_units(expression: str, rng: np.random.Generator) -> dict[int, float]:
     """The expression's units at one intensity, each a little off; faint stirrings of all others."""
-    intensity = 0.25 + 0.75 * float(rng.beta(1.6, 1.1))
-    units = {
-        number: max(0.0, float(rng.normal(0.0, 0.07))) for number in ACTION_UNITS if number < 25
-    }
+    intensity = 0.3 + 0.7 * float(rng.beta(1.8, 1.0))
+    # No face is ever quite still, but lips and jaw do not part by themselves.
+    stirring = [number for number in ACTION_UNITS if number not in (25, 26)]
+    units = {number: max(0.0, float(rng.normal(0.0, 0.06))) for number in stirring}
     for number in PROTOTYPES[expression]:
         units[number] = intensity * float(rng.uniform(0.7, 1.0))
     for number, probability in VARIANTS[expression].items():
@@ -212,11 +199,13 @@ def _random_units(expression: str, rng: np.random.Generator) -> dict[int, float]
 
 
 def draw_face(face: FaceParameters, size: int = 48) -> NDArray[np.uint8]:
-    """The picture of a face, uint8 (size, size): drawn large, reduced, then lit and photographed."""
-    easel = _Easel(face, size * _SUPERSAMPLING)
+    """The picture of a face, uint8 (size, size): drawn large, reduced, lit and photographed."""
+    easel = _Easel(face)
     _draw_hair_behind(easel)
     _draw_head(easel)
     _draw_nose(easel)
+    if face.beard:
+        _draw_beard(easel)
     _draw_mouth(easel)
     for side in (-1, 1):
         _draw_eye(easel, side)
@@ -226,46 +215,55 @@ def draw_face(face: FaceParameters, size: int = 48) -> NDArray[np.uint8]:
         _draw_glasses(easel)
     if face.hand is not None:
         _draw_hand(easel, face.hand)
-    return _photograph(face, easel.image.reduce(_SUPERSAMPLING), size)
+    return _photograph(face, easel.paint(size * _SUPERSAMPLING).reduce(_SUPERSAMPLING))
 
 
 class _Easel:
     """A canvas that knows where the head is: shapes are given in the head's coordinates."""
 
-    def __init__(self, face: FaceParameters, side: int) -> None:
+    def __init__(self, face: FaceParameters) -> None:
         self.face = face
-        self.image = Image.new("L", (side, side), round(face.backdrop))
-        self._draw = ImageDraw.Draw(self.image)
-        cos, sin = np.cos(face.roll), np.sin(face.roll)
-        self._roll = np.array(((cos, sin), (-sin, cos))) * face.scale * side
-        self._turn = np.cos((face.yaw, face.pitch))
-        self._sway = np.sin((face.yaw, face.pitch))
-        self._middle = (np.array(face.shift) + (0.5, 0.53)) * side
+        self._shapes: list[tuple[Points, int, float]] = []
 
     def fill(self, outline: Points, tone: float, lift: float = 0.0) -> None:
         """Fill an outline that lies on the head, or `lift` before (or, negative, behind) it."""
-        bulge = 1.0 - (outline / (0.9, 1.2)) ** 2 @ (1.0, 1.0)
-        depth = 0.7 * np.sqrt(np.maximum(bulge, 0.0)) + lift
-        turned = outline * self._turn + depth[:, None] * self._sway
-        # Whole pixels: a last bit that differs between platforms then moves nothing.
-        pixels = np.rint(turned @ self._roll + self._middle).astype(np.int64)
-        self._draw.polygon(pixels.ravel().tolist(), fill=round(min(max(tone, 0.0), 255.0)))
+        self._shapes.append((outline, round(min(max(tone, 0.0), 255.0)), lift))
 
     def stroke(self, curve: Points, width: float, tone: float, lift: float = 0.0) -> None:
         """Draw a curve as with a brush: widest in the middle, thin at both ends."""
         along = np.empty_like(curve)
         along[1:-1] = curve[2:] - curve[:-2]
         along[0], along[-1] = curve[1] - curve[0], curve[-1] - curve[-2]
-        across = along[:, ::-1] * (-1.0, 1.0) / (np.hypot(along[:, 0], along[:, 1])[:, None] + 1e-9)
-        taper = width * (0.25 + 0.75 * np.sin(np.linspace(0.0, np.pi, len(curve))))[:, None]
-        edge = across * taper / 2
+        across = along[:, ::-1] * (-0.5 * width, 0.5 * width)
+        edge = across * (_taper(len(curve)) / np.hypot(along[:, :1], along[:, 1:]))
         self.fill(np.concatenate((curve + edge, (curve - edge)[::-1])), tone, lift)
+
+    def paint(self, side: int) -> Image.Image:
+        """Turn the head, project all shapes at once (which is why they wait) and fill them."""
+        face = self.face
+        points = np.concatenate([outline for outline, _, _ in self._shapes])
+        ends = np.cumsum([len(outline) for outline, _, _ in self._shapes])
+        lift = np.repeat([lift for _, _, lift in self._shapes], np.diff(ends, prepend=0))
+        bulge = 1.0 - (points / (0.9, 1.2)) ** 2 @ (1.0, 1.0)
+        depth = 0.7 * np.sqrt(np.maximum(bulge, 0.0)) + lift
+        turn, sway = np.cos((face.yaw, face.pitch)), np.sin((face.yaw, face.pitch))
+        cos, sin = np.cos(face.roll), np.sin(face.roll)
+        roll = np.array(((cos, sin), (-sin, cos))) * face.scale
+        placed = (points * turn + depth[:, None] * sway) @ roll + np.add(face.shift, (0.5, 0.53))
+        # Whole pixels: a last bit that differs between platforms then moves nothing.
+        pixels = np.rint(placed * side).astype(np.int64)
+        image = Image.new("L", (side, side), round(face.backdrop))
+        draw = ImageDraw.Draw(image)
+        for (_, tone, _), outline in zip(self._shapes, np.split(pixels, ends[:-1]), strict=True):
+            draw.polygon(outline.ravel().tolist(), fill=tone)
+        return image
 
     def tint(self, darkness: float) -> float:
         """The skin's tone, darkened: 0 leaves it, 1 makes it black."""
         return self.face.skin * (1.0 - darkness)
 
 
+# Abscissae of every curve, the parabolas that weigh its three points, and the unit circle.
 _T = np.linspace(0.0, 1.0, 13)[:, None]
 _LAGRANGE = np.concatenate(
     (2 * (_T - 0.5) * (_T - 1), 4 * _T * (1 - _T), 2 * _T * (_T - 0.5)), axis=1
@@ -274,10 +272,25 @@ _ANGLES = np.linspace(0.0, 2 * np.pi, 33)[:-1]
 _CIRCLE = np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=1)
 
 
+@cache
+def _taper(count: int) -> Points:
+    """The width of a brush stroke along its `count` points, float64 (count, 1)."""
+    return 0.25 + 0.75 * np.sin(np.linspace(0.0, np.pi, count))[:, None]
+
+
 def _through(*points: tuple[float, float]) -> Points:
     """The parabola through three points: begin, middle and end."""
     curve: Points = _LAGRANGE @ np.array(points)
     return curve
+
+
+def _arch(
+    left: tuple[float, float], middle: float, right: tuple[float, float], power: float = 2.0
+) -> Points:
+    """An arch from one corner to the other through the height `middle`; rounder with `power`."""
+    ends = (1 - _T) * left + _T * right
+    rise = middle - 0.5 * (left[1] + right[1])
+    return ends + (1.0 - np.abs(2 * _T - 1) ** power) * (0.0, rise)
 
 
 def _between(upper: Points, lower: Points) -> Points:
@@ -285,18 +298,18 @@ def _between(upper: Points, lower: Points) -> Points:
     return np.concatenate((upper, lower[::-1]))
 
 
-def _outline(face: FaceParameters, drop: float = 0.0) -> Points:
-    """The head's outline; `drop` lowers the chin."""
+def _outline(face: FaceParameters) -> Points:
+    """The head, clockwise from its right: chin after a quarter, crown after three."""
     below = np.maximum(_CIRCLE[:, 1], 0.0)
     x = face.width * _CIRCLE[:, 0] * (1.0 - face.jaw * below**2)
-    return np.stack((x, _CIRCLE[:, 1] * (1.0 + drop * below)), axis=1)
+    return np.stack((x, _CIRCLE[:, 1] * (1.0 + 0.12 * face.unit(26) * below)), axis=1)
 
 
 def _draw_hair_behind(easel: _Easel) -> None:
     face = easel.face
     if face.hair == "long":
         mane = _CIRCLE * (face.width * 1.22, 1.05) + (0.0, -0.08)
-        mane[:, 1] = np.where(mane[:, 1] > 0.1, mane[:, 1] * 1.5, mane[:, 1])
+        mane[:, 1] *= np.where(mane[:, 1] > 0.1, 1.5, 1.0)
         easel.fill(mane, face.hair_tone * 0.85, lift=-0.3)
     if face.hair == "curly":
         for x, y in _CIRCLE[16::2] * (face.width * 1.02, 0.95) + (0.0, -0.1):
@@ -305,19 +318,13 @@ def _draw_hair_behind(easel: _Easel) -> None:
 
 def _draw_head(easel: _Easel) -> None:
     face = easel.face
-    neck = np.array(((-0.4, 0.6), (0.4, 0.6), (0.45, 1.25), (1.3, 1.6), (-1.3, 1.6), (-0.45, 1.25)))
-    easel.fill(neck, easel.tint(0.28), lift=-0.35)
+    easel.fill(_CIRCLE * (1.35, 0.8) + (0.0, 1.9), face.clothes, lift=-0.35)
+    easel.fill(_CIRCLE * (0.42, 0.8) + (0.0, 0.65), easel.tint(0.28), lift=-0.35)
     for side in (-1, 1):
         ear = (side * face.width, 0.02)
         easel.fill(_CIRCLE * (0.11, 0.2) + ear, easel.tint(0.12), lift=-0.1)
         easel.fill(_CIRCLE * (0.06, 0.12) + ear, easel.tint(0.3), lift=-0.1)
-    outline = _outline(face, 0.12 * face.unit(26))
-    easel.fill(outline, face.skin)
-    if face.beard > 0:
-        jaw = outline[:17]
-        inner = _through((face.width * 0.86, 0.1), (0.0, 0.52), (-face.width * 0.86, 0.1))
-        tone = face.skin + face.beard * (min(face.hair_tone, face.skin * 0.5) - face.skin)
-        easel.fill(_between(jaw, inner), tone)
+    easel.fill(_outline(face), face.skin)
 
 
 def _draw_nose(easel: _Easel) -> None:
@@ -330,14 +337,19 @@ def _draw_nose(easel: _Easel) -> None:
     wings = _through((-wing, tip - 0.03), (0.0, tip + 0.06), (wing, tip - 0.03))
     easel.stroke(wings, 0.05, easel.tint(0.45), lift=0.1)
     for side in (-1, 1):
+        crease = _through((side * 0.03, 0.0), (side * 0.08, -0.04), (side * 0.15, -0.07))
         for row in (0.0, 0.07):
-            crease = _through(
-                (side * 0.03, row), (side * 0.08, row - 0.04), (side * 0.15, row - 0.07)
-            )
-            easel.stroke(crease, 0.035, easel.tint(0.45 * wrinkle))
+            easel.stroke(np.add(crease, (0.0, row)), 0.035, easel.tint(0.45 * wrinkle))
         fold = max(face.unit(12, side), 0.8 * face.unit(10, side), 0.7 * wrinkle)
         cheek = _through((side * 0.2, 0.2), (side * 0.36, 0.32), (side * 0.44, 0.5))
         easel.stroke(cheek, 0.04, easel.tint(0.35 * fold))
+
+
+def _draw_beard(easel: _Easel) -> None:
+    face = easel.face
+    jaw = _outline(face)[:17]
+    cheeks = _arch((face.width * 0.92, 0.05), 0.46, (-face.width * 0.92, 0.05), 2.2)
+    easel.fill(_between(jaw, cheeks), face.beard_tone)
 
 
 def _draw_mouth(easel: _Easel) -> None:
@@ -349,19 +361,13 @@ def _draw_mouth(easel: _Easel) -> None:
     upper = middle - 0.05 * bare - 0.03 * jaw
     parted = 0.1 * face.unit(25) + 0.28 * jaw + 0.12 * face.unit(16)
     lower = max(upper, middle) + parted
-    corners = [
-        (
-            side * width,
-            middle
-            + 0.3 * (lower - upper)
-            - 0.15 * face.unit(12, side)
-            + 0.14 * face.unit(15, side)
-            + 0.02 * stretch,
-        )
+    rest = middle + 0.3 * (lower - upper) + 0.02 * stretch
+    left, right = (
+        (side * width, rest - 0.15 * face.unit(12, side) + 0.14 * face.unit(15, side))
         for side in (-1, 1)
-    ]
-    top = _through(corners[0], (0.0, upper + 0.03 * smile), corners[1])
-    bottom = _through(corners[0], (0.0, lower + 0.03 * smile), corners[1])
+    )
+    top = _arch(left, upper + 0.03 * smile, right, 2 + jaw)
+    bottom = _arch(left, lower + 0.03 * smile, right, 2 + jaw)
     full = 0.07 * face.lips * (1 - 0.65 * tight - 0.3 * smile)
     swell = np.sin(np.pi * _T)
     bow = swell * (1.0 - 0.25 * np.exp(-(((_T - 0.5) / 0.1) ** 2)))
@@ -377,26 +383,30 @@ def _draw_mouth(easel: _Easel) -> None:
         easel.fill(_between(edge, bottom), 200.0)
     else:
         easel.stroke(bottom, 0.04, easel.tint(0.65))
-    chin = _through((-0.14, lower + 0.19), (0.0, lower + 0.14), (0.14, lower + 0.19))
-    easel.stroke(chin, 0.04, easel.tint(0.1 + 0.3 * face.unit(17)))
-    if face.beard > 0.5:
-        easel.stroke(top - (0.0, full + 0.04), 0.09, face.hair_tone)
+    if face.beard:
+        easel.stroke(top - (0.0, full + 0.03), 0.1, face.beard_tone)
+    else:
+        chin = _through((-0.14, lower + 0.19), (0.0, lower + 0.14), (0.14, lower + 0.19))
+        easel.stroke(chin, 0.04, easel.tint(0.1 + 0.3 * face.unit(17)))
 
 
 def _draw_eye(easel: _Easel, side: int) -> None:
     face = easel.face
     wide, tight, cheek = face.unit(5, side), face.unit(7, side), face.unit(6, side)
-    x, y, half = side * 0.35, -0.1, 0.15 * face.eye
-    rise = 0.085 * face.eye * (1 - face.droop) * (1 + 0.8 * wide - 0.35 * tight - 0.25 * cheek)
-    fall = 0.055 * face.eye * (1 + 0.25 * wide - 0.7 * tight - 1.3 * cheek)
+    x, y, half = side * 0.35, -0.1, 0.165 * face.eye
+    rise = 0.095 * face.eye * (1 - face.droop) * (1 + 0.8 * wide - 0.35 * tight - 0.25 * cheek)
+    fall = 0.06 * face.eye * (1 + 0.25 * wide - 0.7 * tight - 1.3 * cheek)
     rise = max(rise, 0.015 - fall)
-    upper = _through((x - half, y), (x, y - rise), (x + half, y))
-    lower = _through((x - half, y), (x, y + fall), (x + half, y))
+    upper = _arch((x - half, y), y - rise, (x + half, y), 2.4)
+    lower = _arch((x - half, y), y + fall, (x + half, y), 2.4)
     easel.fill(_between(upper, lower), 0.35 * face.skin + 150.0)
-    iris = _CIRCLE * 0.075 + (x + 0.05 * face.gaze[0], y - 0.01 + 0.03 * face.gaze[1])
+    iris = _CIRCLE * 0.08 + (x + 0.05 * face.gaze[0], y - 0.01 + 0.03 * face.gaze[1])
     lids = (np.interp(iris[:, 0], upper[:, 0], curve[:, 1]) for curve in (upper, lower))
     iris[:, 1] = np.clip(iris[:, 1], *lids)
-    easel.fill(iris, 35.0)
+    easel.fill(iris, 30.0)
+    if rise + fall > 0.06:
+        glint = (iris[:, 0].mean() + 0.03 * np.sign(face.light[0]), y - 0.5 * rise)
+        easel.fill(_CIRCLE[::4] * 0.02 + glint, 250.0)
     easel.stroke(upper, 0.04, easel.tint(0.75))
     easel.stroke(lower, 0.02, easel.tint(0.35))
     pouch = _through((x - half, y + 0.06), (x, y + fall + 0.09), (x + half, y + 0.06))
@@ -412,8 +422,7 @@ def _draw_brow(easel: _Easel, side: int) -> None:
     inner = (side * (0.15 - 0.05 * frown), -0.31 - 0.15 * inner_up + 0.12 * lowered)
     arch = (side * 0.34, -0.36 - 0.07 * inner_up - 0.11 * outer_up + 0.09 * lowered)
     outer = (side * 0.56, -0.29 - 0.13 * outer_up + 0.02 * lowered + 0.03 * frown)
-    tone = min(face.hair_tone, 0.6 * face.skin)
-    easel.stroke(_through(inner, arch, outer), 2 * face.brow, tone)
+    easel.stroke(_through(inner, arch, outer), 2 * face.brow, face.brow_tone)
     furrow = _through((side * 0.06, -0.36), (side * 0.05, -0.28), (side * 0.07, -0.2))
     easel.stroke(furrow, 0.03, easel.tint(min(0.5 * frown, 0.6)))
 
@@ -422,27 +431,27 @@ def _draw_hair(easel: _Easel) -> None:
     face = easel.face
     if face.hair == "bald":
         return
-    line, part, thick = {
-        "cropped": (-0.66, 0.0, 1.05),
-        "parted": (-0.62, 0.3, 1.12),
+    line, part, volume = {
+        "cropped": (-0.68, 0.0, 1.04),
+        "parted": (-0.62, 0.14, 1.12),
         "fringe": (-0.46, 0.0, 1.14),
-        "long": (-0.6, -0.2, 1.12),
-        "curly": (-0.62, 0.0, 1.1),
+        "long": (-0.62, -0.14, 1.1),
+        "curly": (-0.62, 0.0, 1.08),
     }[face.hair]
-    crown = _outline(face)[16:] * thick
-    temples = face.width * 0.97
-    hairline = _through((-temples, -0.2), (part, line), (temples, -0.2))
+    crown = _outline(face)[16:] * volume
+    left, right = (-face.width * 0.99, -0.12), (face.width * 0.99, -0.12)
+    hairline = _arch(left, line, right, 5)
+    hairline[:, 1] += part * np.sin(2 * np.pi * _T[:, 0])
     easel.fill(_between(crown, hairline), face.hair_tone)
-    shine = _through((-0.45, -0.78), (-0.1, -0.92), (0.3, -0.88))
-    easel.stroke(shine, 0.05, face.hair_tone + 25.0)
+    for strand in (0.35, 0.6, 0.85):
+        path = crown[1:-3] * (1 - 0.13 * strand) + (0.05 * strand, 0.02)
+        easel.stroke(path[:13], 0.03, face.hair_tone + 20.0 * strand)
 
 
 def _draw_glasses(easel: _Easel) -> None:
     for side in (-1, 1):
         rim = _CIRCLE * (0.22, 0.19) + (side * 0.35, -0.08)
-        for start in range(0, 32, 4):
-            arc = rim[np.arange(start, start + 6) % 32]
-            easel.stroke(arc, 0.045, 30.0, lift=0.1)
+        easel.stroke(np.concatenate((rim, rim[:1])), 0.05, 30.0, lift=0.1)
         temple = _through((side * 0.57, -0.1), (side * 0.68, -0.1), (side * 0.8, -0.08))
         easel.stroke(temple, 0.04, 30.0)
     easel.stroke(_through((-0.14, -0.1), (0.0, -0.14), (0.14, -0.1)), 0.045, 30.0, lift=0.1)
@@ -459,8 +468,9 @@ def _draw_hand(easel: _Easel, place: tuple[float, float]) -> None:
         easel.stroke(_through(root, middle, tip), 0.15, easel.tint(0.05), lift=0.2)
 
 
-def _photograph(face: FaceParameters, image: Image.Image, size: int) -> NDArray[np.uint8]:
+def _photograph(face: FaceParameters, image: Image.Image) -> NDArray[np.uint8]:
     """Light the drawing as if the head were round, and take it with a blurred, grainy camera."""
+    size = image.width
     blurred = image.filter(ImageFilter.GaussianBlur(face.blur * size / 48))
     axis = (np.arange(size) + 0.5) / size - 0.5
     across = np.clip((axis - face.shift[0]) / (2 * face.scale), -0.6, 0.6)[None, :]
