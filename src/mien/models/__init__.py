@@ -1,1 +1,25 @@
+"""Networks by name, and a trained network as a function. Needs the 'train' extra."""
 
+from mien.errors import extra_required
+
+with extra_required("train", "Building a network"):
+    import pydantic  # noqa: F401
+    import safetensors  # noqa: F401
+    import torch  # noqa: F401
+
+from mien.models import basic, four_block  # noqa: F401 (importing registers them)
+from mien.models.classifier import Classifier, load_classifier, load_weights
+from mien.models.registry import Cost, ModelEntry, cost, create, entry, names, register
+
+__all__ = [
+    "Classifier",
+    "Cost",
+    "ModelEntry",
+    "cost",
+    "create",
+    "entry",
+    "load_classifier",
+    "load_weights",
+    "names",
+    "register",
+]

@@ -1,0 +1,58 @@
+"""System A: a basic CNN, then a deeper one with batch normalisation. Input 1x48x48."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mien.models.layers import conv3x3, pooled_relu
+from mien.models.registry import register
+
+
+@register("basic-cnn")
+def basic_cnn(shape: tuple[int, int, int], classes: int, *, dropout: float = 0.5) -> nn.Module:
+    """Three blocks conv-ReLU-pool (32, 64, 128), linear 512, dropout; 2,456,071 parameters at 1x48x48.
+
+    The system does not state its padding; 1 is taken, so that 128 x 6 x 6 = 4,608 features are flattened.
+    """
+    channels, height, width = shape
+    layers: list[nn.Module] = []
+    for filters in (32, 64, 128):
+        layers += [conv3x3(channels, filters), *pooled_relu()]
+        channels = filters
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        nn.Linear(channels * (height // 8) * (width // 8), 512),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(512, classes),
+    )
+
+
+@register("basic-cnn-bn")
+def basic_cnn_bn(shape: tuple[int, int, int], classes: int, *, dropout: float = 0.5) -> nn.Module:
+    """Three blocks of two conv-BN-ReLU and a pool (64, 128, 256), conv 512, global pooling, 256, 128."""
+
+    def conv_bn(inputs: int, outputs: int) -> list[nn.Module]:
+        return [conv3x3(inputs, outputs), nn.BatchNorm2d(outputs)]
+
+    channels = shape[0]
+    layers: list[nn.Module] = []
+    for filters in (64, 128, 256):
+        layers += [*conv_bn(channels, filters), nn.ReLU(inplace=True)]
+        layers += [*conv_bn(filters, filters), *pooled_relu()]
+        channels = filters
+    return nn.Sequential(
+        *layers,
+        *conv_bn(channels, 512),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(512, 256),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(256, 128),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(128, classes),
+    )

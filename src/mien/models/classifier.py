@@ -1,0 +1,89 @@
+"""A trained network as a plain function: uint8 faces in, probabilities out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.errors import InputError
+from mien.expressions import Expressions
+from mien.faces import InputSpec
+from mien.models.device import pick_device
+from mien.models.preparing import prepare
+from mien.models.registry import create
+from mien.runs import RunFolder
+
+
+class Classifier:
+    """Calls a network on uint8 faces (B, C, H, W) of any size, in float32 and evaluation mode.
+
+    Always float32, whatever the training's precision: the figure that selects a checkpoint is then
+    the figure that `evaluate` reports and that an exported model repeats.
+    """
+
+    def __init__(self, network: nn.Module, spec: InputSpec, expressions: Expressions) -> None:
+        self.network = network
+        self.spec = spec
+        self.expressions = expressions
+
+    @torch.inference_mode()
+    def logits(self, faces_BCHW: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) on the network's device -> float32 logits (B, K)."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            logits_BK: Tensor = self.network(prepare(faces_BCHW, self.spec))
+        finally:
+            self.network.train(training)
+        return logits_BK.float()
+
+    def __call__(self, faces_BCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (B, C, H, W) -> float32 probabilities (B, K), each row summing to 1."""
+        device = next(self.network.parameters()).device
+        # A copy, for arrays from a memory map are read-only and torch has no read-only tensors.
+        faces = torch.tensor(faces_BCHW, device=device)
+        probabilities: NDArray[np.float32] = self.logits(faces).softmax(dim=1).cpu().numpy()
+        return probabilities
+
+
+def load_classifier(run: RunFolder, device: str = "auto") -> Classifier:
+    """The best network of a run. InputError where its weights are missing, damaged or do not fit."""
+    recipe = run.recipe()
+    try:
+        spec = InputSpec(**{k: _tuple(v) for k, v in recipe["input"].items()})
+        expressions = tuple(recipe["expressions"])
+        model = recipe["model"]
+        network = create(model["name"], spec, len(expressions), model["options"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{run.recipe_path}: not a recipe of this version ({error})") from None
+    load_weights(network, run.best_weights)
+    target = pick_device(device)
+    return Classifier(
+        network.to(target, memory_format=torch.channels_last).eval(), spec, expressions
+    )
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network from a safetensors file, every tensor by name and shape."""
+    if not path.is_file():
+        raise InputError(f"{path}: no weights there; has the first epoch of training ended?")
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged weights file ({error}); train again") from None
+    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    given = {name: tensor.shape for name, tensor in tensors.items()}
+    if own != given:
+        differing = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        raise InputError(f"{path}: weights do not fit the network (first: {differing[0]})")
+    network.load_state_dict(tensors)
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,53 @@
+"""From uint8 faces to a network's input, the same way in training, evaluation and export.
+
+Shapes: B faces, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mien.faces import InputSpec
+
+# Rec. 601 luma, as PIL's convert("L") computes it.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
+    """uint8 (B, C, H, W) -> float32 in 0..1. RGB becomes luma where `channels` is 1.
+
+    Gray stays (B, 1, H, W) even for a network of three channels: `normalise` repeats it, so that
+    augmentation between the two works on a third of the data.
+    """
+    unit_BCHW = faces_BCHW.float().div_(255)
+    if channels == 1 and unit_BCHW.shape[1] == 3:
+        luma = unit_BCHW.new_tensor(_LUMA).view(1, 3, 1, 1)
+        unit_BCHW = (unit_BCHW * luma).sum(dim=1, keepdim=True)
+    return unit_BCHW
+
+
+def resize(unit_BCHW: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, antialiased where it shrinks; nothing to do where the size is right."""
+    if unit_BCHW.shape[2:] == (height, width):
+        return unit_BCHW
+    return functional.interpolate(
+        unit_BCHW, (height, width), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def normalise(unit_BCHW: Tensor, spec: InputSpec) -> Tensor:
+    """(x - mean) / std by channel; gray is repeated to the network's channels."""
+    mean = unit_BCHW.new_tensor(spec.mean).view(1, -1, 1, 1)
+    std = unit_BCHW.new_tensor(spec.std).view(1, -1, 1, 1)
+    normalised_BCHW = (unit_BCHW - mean) / std
+    return normalised_BCHW.expand(-1, spec.channels, -1, -1).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+def prepare(faces_BCHW: Tensor, spec: InputSpec) -> Tensor:
+    """uint8 (B, C, H, W) of any size -> float32 (B, *spec.shape), normalised, not augmented."""
+    unit_BCHW = to_unit(faces_BCHW, spec.channels)
+    return normalise(resize(unit_BCHW, spec.height, spec.width), spec)

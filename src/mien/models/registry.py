@@ -1,0 +1,117 @@
+"""The networks by name. One family a file; a file registers its networks as it is imported."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mien.errors import InputError, near_names
+from mien.faces import InputSpec
+
+#: Builds a network from its input's (channels, height, width), the number of classes, and options by keyword.
+Builder = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A registered network: how to build it and the input it was designed for."""
+
+    name: str
+    build: Builder
+    input: InputSpec
+
+    @property
+    def summary(self) -> str:
+        """First line of the builder's docstring."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The builder's options, checked by name and type against its signature."""
+        parameters = list(inspect.signature(self.build).parameters.values())[2:]
+        hints = typing.get_type_hints(self.build, include_extras=True)
+        known = {parameter.name: hints[parameter.name] for parameter in parameters}
+        checked = {}
+        for name, value in given.items():
+            if name not in known:
+                hint = near_names(name, known) if known else "it has none"
+                raise InputError(f"model {self.name} has no option {name!r} ({hint})")
+            try:
+                checked[name] = pydantic.TypeAdapter(known[name]).validate_python(value)
+            except pydantic.ValidationError as error:
+                raise InputError(
+                    f"model option {name}={value!r}: {error.errors()[0]['msg']}"
+                ) from None
+        return checked
+
+
+_MODELS: dict[str, ModelEntry] = {}
+
+
+def register(name: str, spec: InputSpec | None = None) -> Callable[[Builder], Builder]:
+    """Decorate `build(shape_CHW, classes, *, options...) -> nn.Module` to make it known by name."""
+
+    def add(build: Builder) -> Builder:
+        if name in _MODELS:
+            raise ValueError(f"two models are called {name}")
+        _MODELS[name] = ModelEntry(name, build, spec or InputSpec())
+        return build
+
+    return add
+
+
+def names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(_MODELS)
+
+
+def entry(name: str) -> ModelEntry:
+    """The entry of a name; InputError with near names where there is none."""
+    if name not in _MODELS:
+        raise InputError(f"there is no model {name!r} ({near_names(name, _MODELS)})")
+    return _MODELS[name]
+
+
+def create(
+    name: str, spec: InputSpec, classes: int, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build a network: float (B, *spec.shape), normalised -> logits (B, classes)."""
+    model = entry(name)
+    checked = model.options(options or {})
+    smallest = min(spec.height, spec.width)
+    try:
+        return model.build(spec.shape, classes, **checked)
+    except (RuntimeError, ZeroDivisionError, ValueError) as error:
+        raise InputError(
+            f"model {name} cannot be built for an input of {spec.shape} ({error}); "
+            f"its smallest side is {smallest} px, the network was made for {model.input.shape}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs: trained parameters, and multiply-adds for one face's forward pass."""
+
+    parameters: int
+    multiply_adds: int
+
+
+def cost(name: str, spec: InputSpec | None = None, classes: int = 7) -> Cost:
+    """Count a network's cost without running it (on the meta device; convolutions and linear layers)."""
+    spec = spec or entry(name).input
+    with torch.device("meta"):
+        network = create(name, spec, classes).eval()
+        faces = torch.empty(1, *spec.shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(faces)
+    return Cost(
+        parameters=sum(p.numel() for p in network.parameters()),
+        multiply_adds=counter.get_total_flops() // 2,
+    )

@@ -1,0 +1,39 @@
+"""From a recipe and faces to a run folder. Needs the 'train' extra."""
+
+from mien.errors import extra_required
+
+with extra_required("train", "Training"):
+    import pydantic  # noqa: F401
+    import safetensors  # noqa: F401
+    import torch  # noqa: F401
+
+from mien.training.loop import Stopped, train
+from mien.training.recipe import (
+    Augment,
+    Model,
+    Objective,
+    Optimizer,
+    Recipe,
+    Schedule,
+    from_dict,
+    override,
+    to_dict,
+)
+from mien.training.watch import Moment, TerminalWatcher, Watcher
+
+__all__ = [
+    "Augment",
+    "Model",
+    "Moment",
+    "Objective",
+    "Optimizer",
+    "Recipe",
+    "Schedule",
+    "Stopped",
+    "TerminalWatcher",
+    "Watcher",
+    "from_dict",
+    "override",
+    "to_dict",
+    "train",
+]

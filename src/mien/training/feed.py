@@ -1,0 +1,43 @@
+"""Training faces as batches on the device: the whole store there where it fits, else streamed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mien.data.store import Faces
+
+#: Bytes of faces that are kept in memory on a CPU; FER-2013's 28,709 take 66 MB.
+CPU_BUDGET = 1_000_000_000
+
+
+class FaceFeed:
+    """Faces and labels by position in the training split.
+
+    Attributes:
+        labels: int64 (N,) on the device.
+        resident: whether all pixels lie on the device.
+    """
+
+    def __init__(self, faces: Faces, device: torch.device, budget: int | None = None) -> None:
+        """`budget`: the largest number of bytes to keep on the device; by default what is sensible."""
+        self._faces = faces
+        self._device = device
+        self.labels = torch.from_numpy(faces.labels).to(device)
+        if budget is None:
+            budget = CPU_BUDGET if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2
+        size = len(faces) * faces.store.pixels[0].nbytes
+        self.resident = size <= budget
+        self._pixels = torch.from_numpy(faces.pixels()).to(device) if self.resident else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, positions_B: Tensor) -> tuple[Tensor, Tensor]:
+        """int64 (B,) on the CPU -> uint8 (B, C, H, W) and int64 (B,), both on the device."""
+        on_device = positions_B.to(self._device, non_blocking=True)
+        if self._pixels is not None:
+            return self._pixels[on_device], self.labels[on_device]
+        indices = self._faces.indices[positions_B.numpy()]
+        faces_BCHW = torch.from_numpy(self._faces.store.pixels[indices])
+        return faces_BCHW.to(self._device, non_blocking=True), self.labels[on_device]

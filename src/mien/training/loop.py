@@ -1,0 +1,392 @@
+"""The training loop: one readable way from faces to a run folder.
+
+Every random number is a function of the recipe's seed and the step: order by (seed, epoch),
+augmentation and dropout by (seed, step). So a training that was stopped goes on exactly where it
+was without any generator's state being stored, and nothing outside Training and validation can
+touch its result.
+
+Shapes: B faces of a batch, C channels, H height, W width, K expressions.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mien.data.store import Faces
+from mien.errors import InputError, MienError
+from mien.evaluate.metrics import cross_entropy
+from mien.files import write_json
+from mien.models import Classifier, create, load_weights
+from mien.models.device import pick_device
+from mien.runs import RunFolder
+from mien.training import checkpoint
+from mien.training.augment import augmented
+from mien.training.feed import FaceFeed
+from mien.training.machine import autocast_type, describe, keep_freed_memory
+from mien.training.objectives import build_objective
+from mien.training.optim import LearningRate, build_optimizer
+from mien.training.recipe import Recipe, from_dict, to_dict
+from mien.training.watch import Moment, Watcher
+
+#: Seconds between two looks at the running figures; each look waits for the device.
+_LOOK_EVERY = 0.5
+
+_VALIDATION_BATCH = 256
+
+# Names of the random streams that a seed gives.
+_WEIGHTS, _ORDER, _STEP = range(3)
+
+
+class Stopped(MienError):
+    """A signal ended the training between two steps; all that was learnt is saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+@dataclass
+class _Progress:
+    """Where a training stands. With weights and optimiser, all that the next step depends on."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    recipe: Recipe,
+    train_faces: Faces,
+    validation_faces: Faces,
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    watchers: Sequence[Watcher] = (),
+    notes: Mapping[str, Any] | None = None,
+) -> RunFolder:
+    """Train a recipe; never sees a test face.
+
+    Args:
+        recipe: what to train and how.
+        train_faces: the faces to fit; validation_faces: those that select the checkpoint.
+        out: the run folder; must not hold a run unless `resume`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        resume: go on where the run in `out` was stopped; its recipe and data must be the same.
+        watchers: told of every epoch.
+        notes: more entries for environment.json (the command, for example).
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: a recipe or data that cannot be trained, a folder that is taken.
+        Stopped: SIGINT or SIGTERM arrived; the run can be resumed.
+        MienError: the loss became NaN or infinite; the best weights so far are kept.
+    """
+    keep_freed_memory()
+    training = _Training(recipe, train_faces, validation_faces, RunFolder(out), device, watchers)
+    if resume:
+        training.restore()
+    else:
+        training.announce(notes or {})
+    training.run_to_end()
+    return training.run
+
+
+class _Training:
+    """The parts of one training and the three things done with them: announce or restore, run."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train_faces: Faces,
+        validation_faces: Faces,
+        run: RunFolder,
+        device: str,
+        watchers: Sequence[Watcher],
+    ) -> None:
+        self.recipe = recipe
+        self.run = run
+        self.watchers = watchers
+        self.device = pick_device(device)
+        self.dtype = autocast_type(recipe.precision, self.device)
+        self.store = train_faces.store
+        self.validation = validation_faces
+        if self.store.expressions != recipe.expressions:
+            raise InputError(
+                f"{self.store.source}: its expressions are {', '.join(self.store.expressions)}, the "
+                f"recipe's are {', '.join(recipe.expressions)}; give --labels, or --set expressions"
+            )
+
+        torch.manual_seed(_seed(recipe.seed, _WEIGHTS, 0))
+        network = create(
+            recipe.model.name, recipe.input, len(recipe.expressions), recipe.model.options
+        )
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.average: AveragedModel | None = None
+        if recipe.ema is not None:
+            self.average = AveragedModel(
+                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+            )
+        self.feed = FaceFeed(train_faces, self.device)
+        self.objective = build_objective(
+            recipe.objective, self.feed.labels, len(recipe.expressions)
+        )
+        self.steps_per_epoch = math.ceil(len(self.feed) / recipe.batch_size)
+        self.steps = self.steps_per_epoch * recipe.epochs
+        self.optimizer = build_optimizer(recipe.optimizer, self.network)
+        self.rate = LearningRate(recipe.schedule, self.optimizer, self.steps)
+        self.progress = _Progress()
+        self.stop_signal: int | None = None
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and kept: the moving average where there is one."""
+        module: nn.Module = self.network if self.average is None else self.average.module
+        return module
+
+    def announce(self, notes: Mapping[str, Any]) -> None:
+        """Write down what is about to be trained."""
+        if self.run.recipe_path.exists():
+            raise InputError(
+                f"{self.run.path}: holds a run already; choose another --out, or go on with --resume"
+            )
+        data = {
+            "source": self.store.source,
+            "fingerprint": self.store.fingerprint,
+            "expressions": list(self.store.expressions),
+            "counts": {"train": len(self.feed), "validation": len(self.validation)},
+            "shape": list(self.store.pixels.shape[1:]),
+        }
+        environment = {
+            **describe(self.device, self.dtype),
+            **notes,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "data": data,
+            "seconds": None,
+        }
+        write_json(self.run.environment_path, environment)
+        write_json(self.run.recipe_path, to_dict(self.recipe))
+
+    def restore(self) -> None:
+        """Take over the state of an earlier training of the same recipe on the same data."""
+        run = RunFolder.open(self.run.path)
+        if from_dict(run.recipe(), str(run.recipe_path)) != self.recipe:
+            raise InputError(f"{run.path}: was trained by another recipe; resume with the same one")
+        if run.environment()["data"]["fingerprint"] != self.store.fingerprint:
+            raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
+        state = checkpoint.load_state(run)
+        load_weights(self.network, run.last_weights)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.load_state_dict(state["rate"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.progress = _Progress(**state["progress"])
+
+    def run_to_end(self) -> None:
+        """Train the epochs that are left."""
+        for watcher in self.watchers:
+            watcher.started(self.run, self.recipe, self.steps, self.progress.step)
+        try:
+            with self._signals_noted():
+                while self.progress.step < self.steps and not self._should_end_early():
+                    self._train_epoch()
+                    self._end_epoch()
+                    self._stop_if_asked()
+        finally:
+            for watcher in self.watchers:
+                watcher.ended()
+        seconds = sum(row["seconds"] for row in self.progress.history)
+        write_json(
+            self.run.environment_path, {**self.run.environment(), "seconds": round(seconds, 1)}
+        )
+
+    @property
+    def epoch(self) -> int:
+        """Number of the current epoch, from 1."""
+        return len(self.progress.history) + 1
+
+    def _train_epoch(self) -> None:
+        """Take the steps that are left of the current epoch."""
+        progress, recipe = self.progress, self.recipe
+        generator = torch.Generator().manual_seed(_seed(recipe.seed, _ORDER, self.epoch))
+        batches = torch.randperm(len(self.feed), generator=generator).split(recipe.batch_size)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        looked = started = time.perf_counter()
+        before = progress.seconds
+
+        def take_stock() -> None:
+            progress.loss_sum += loss_sum.item()
+            progress.correct += int(correct.item())
+            loss_sum.zero_()
+            correct.zero_()
+            progress.seconds = before + time.perf_counter() - started
+
+        self.network.train()
+        for positions_B in batches[progress.step % self.steps_per_epoch :]:
+            torch.manual_seed(_seed(recipe.seed, _STEP, progress.step))
+            faces_BCHW, labels_B = self.feed.batch(positions_B)
+            inputs_BCHW = augmented(faces_BCHW, recipe.input, recipe.augment)
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
+            ):
+                logits_BK = self.network(inputs_BCHW).float()
+            loss = self.objective(logits_BK, labels_B)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if recipe.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
+            self.optimizer.step()
+            self.rate.after_step()
+            if self.average is not None:
+                self.average.update_parameters(self.network)
+            loss_sum += loss.detach() * len(labels_B)
+            correct += (logits_BK.detach().argmax(1) == labels_B).sum()
+            progress.step += 1
+            progress.seen += len(labels_B)
+            now = time.perf_counter()
+            if now - looked > _LOOK_EVERY:
+                looked = now
+                take_stock()
+                self._tell()
+            if self.stop_signal is not None and progress.step % self.steps_per_epoch:
+                take_stock()
+                self._stop_if_asked()
+        take_stock()
+        self._tell()
+
+    def _end_epoch(self) -> None:
+        """Validate, write the history, keep the best and the last."""
+        progress = self.progress
+        train_loss = progress.loss_sum / progress.seen
+        if not math.isfinite(train_loss):
+            kept = f"the weights of epoch {progress.best_epoch} are kept in {self.run.path}"
+            raise MienError(
+                f"training diverged in epoch {self.epoch} (the loss is not finite); "
+                f"{kept if progress.history else 'nothing was learnt'}; try a lower optimizer.lr"
+            )
+        learning_rate = self.rate.current
+        started = time.perf_counter()
+        classifier = Classifier(self.judged, self.recipe.input, self.recipe.expressions)
+        probabilities_NK = np.concatenate(
+            [classifier(faces_BCHW) for faces_BCHW in self.validation.batches(_VALIDATION_BATCH)]
+        )
+        labels_N = self.validation.labels
+        loss = cross_entropy(probabilities_NK, labels_N)
+        accuracy = float((probabilities_NK.argmax(axis=1) == labels_N).mean())
+        self.rate.after_epoch(loss, accuracy)
+        value = accuracy if self.recipe.select == "accuracy" else -loss
+        is_best = value > progress.best_value
+        row = {
+            "epoch": self.epoch,
+            "step": progress.step,
+            "learning_rate": learning_rate,
+            "train_loss": train_loss,
+            "train_accuracy": progress.correct / progress.seen,
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+            "gap": progress.correct / progress.seen - accuracy,
+            "seconds": progress.seconds + time.perf_counter() - started,
+            "images_per_second": progress.seen / max(progress.seconds, 1e-9),
+        }
+        if is_best:
+            progress.best_epoch, progress.best_value = self.epoch, value
+            checkpoint.save_weights(self.run.best_weights, self.judged)
+        progress.history.append(row)
+        progress.loss_sum, progress.correct, progress.seen, progress.seconds = 0.0, 0, 0, 0.0
+        self._save_last()
+        checkpoint.save_history(self.run, progress.history)
+        for watcher in self.watchers:
+            watcher.epoch_ended(row, best=is_best)
+
+    def _save_last(self) -> None:
+        checkpoint.save_weights(self.run.last_weights, self.network)
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self.rate.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "progress": asdict(self.progress),
+        }
+        checkpoint.save_state(self.run, state)
+
+    def _should_end_early(self) -> bool:
+        patience = self.recipe.early_stopping
+        ended = len(self.progress.history)
+        return patience is not None and ended - self.progress.best_epoch >= patience > 0
+
+    def _tell(self) -> None:
+        progress = self.progress
+        moment = Moment(
+            epoch=self.epoch,
+            step=progress.step,
+            loss=progress.loss_sum / progress.seen,
+            accuracy=progress.correct / progress.seen,
+            images_per_second=progress.seen / max(progress.seconds, 1e-9),
+        )
+        for watcher in self.watchers:
+            watcher.stepped(moment)
+
+    @contextmanager
+    def _signals_noted(self) -> Iterator[None]:
+        """Note SIGINT and SIGTERM and act on them between two steps, never inside one.
+
+        A second SIGINT interrupts at once. Only the main thread may set handlers; elsewhere signals
+        keep their meaning.
+        """
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            if self.stop_signal is not None:
+                raise KeyboardInterrupt
+            self.stop_signal = number
+
+        previous = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous[number] = signal.signal(number, note)
+        except ValueError:  # not the main thread
+            pass
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _stop_if_asked(self) -> None:
+        if self.stop_signal is None or self.progress.step == self.steps:
+            return
+        self._save_last()
+        if not self.progress.history:  # so that what was learnt can be evaluated
+            checkpoint.save_weights(self.run.best_weights, self.judged)
+        raise Stopped(
+            f"stopped in epoch {self.epoch} after step {self.progress.step} of {self.steps}; "
+            f"{self.run.path} is saved, go on with --resume",
+            self.stop_signal,
+        )
+
+
+def _seed(seed: int, stream: int, number: int) -> int:
+    """A well-mixed 63-bit seed for the `number`-th use of a stream."""
+    mixed = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0]
+    return int(mixed >> np.uint64(1))
+
+

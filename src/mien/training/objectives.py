@@ -1,0 +1,35 @@
+"""Training losses by name. An objective is called with float logits (B, K) and int64 labels (B,)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mien.errors import InputError, near_names
+from mien.training.recipe import Objective
+
+#: (logits_BK, labels_B) -> scalar loss
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(objective: Objective, counts_K: Tensor) -> nn.Module:
+    """Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7)."""
+    weights = None
+    if objective.class_weights == "balanced":
+        # A class without a face takes no part, so its weight does not matter.
+        weights = counts_K.sum() / (len(counts_K) * counts_K.clamp(min=1))
+    return nn.CrossEntropyLoss(weight=weights, label_smoothing=objective.label_smoothing)
+
+
+_OBJECTIVES: dict[str, Callable[[Objective, Tensor], nn.Module]] = {"cross-entropy": cross_entropy}
+
+
+def build_objective(objective: Objective, labels: Tensor, classes: int) -> nn.Module:
+    """The loss a recipe asks for, fitted to the training labels' counts."""
+    if objective.name not in _OBJECTIVES:
+        hint = near_names(objective.name, _OBJECTIVES)
+        raise InputError(f"there is no objective {objective.name!r} ({hint})")
+    counts_K = torch.bincount(labels.cpu(), minlength=classes).float()
+    return _OBJECTIVES[objective.name](objective, counts_K).to(labels.device)

@@ -1,0 +1,78 @@
+"""Optimisers and learning-rate schedules of a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
+
+from mien.training import recipe
+
+
+def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
+    """The optimiser over all of a network's parameters (fused: one kernel for all of a step)."""
+    common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
+    if spec.name == "sgd":
+        return SGD(
+            network.parameters(), momentum=spec.momentum, nesterov=spec.nesterov, **common
+        )
+    kind = {"adam": Adam, "adamw": AdamW}[spec.name]
+    return kind(network.parameters(), betas=spec.betas, **common)
+
+
+class LearningRate:
+    """Moves an optimiser's learning rate, by step or by epoch, as a recipe's schedule says."""
+
+    def __init__(self, spec: recipe.Schedule, optimizer: Optimizer, steps: int) -> None:
+        """`steps` is the number of optimiser steps of the whole training."""
+        self._monitor = spec.monitor
+        self._optimizer = optimizer
+        self._by_step: lr_scheduler.LRScheduler | None = None
+        self._by_epoch: lr_scheduler.ReduceLROnPlateau | None = None
+        peak: float = optimizer.param_groups[0]["lr"]
+        if spec.name == "plateau":
+            self._by_epoch = lr_scheduler.ReduceLROnPlateau(
+                optimizer,
+                mode="min" if spec.monitor == "loss" else "max",
+                factor=spec.factor,
+                patience=spec.patience,
+            )
+        elif spec.name == "cosine":
+            self._by_step = lr_scheduler.CosineAnnealingLR(
+                optimizer, T_max=steps, eta_min=peak * spec.final
+            )
+        elif spec.name == "one-cycle":
+            self._by_step = lr_scheduler.OneCycleLR(
+                optimizer,
+                max_lr=peak,
+                total_steps=steps + 1,  # it is asked once more, after the last step
+                pct_start=spec.warmup,
+                final_div_factor=1 / (25 * spec.final),  # from lr / 25, its default start
+                cycle_momentum=False,
+            )
+
+    @property
+    def current(self) -> float:
+        """The learning rate of the next step."""
+        rate: float = self._optimizer.param_groups[0]["lr"]
+        return rate
+
+    def after_step(self) -> None:
+        if self._by_step is not None:
+            self._by_step.step()
+
+    def after_epoch(self, validation_loss: float, validation_accuracy: float) -> None:
+        if self._by_epoch is not None:
+            self._by_epoch.step(
+                validation_loss if self._monitor == "loss" else validation_accuracy
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        inner = self._by_step or self._by_epoch
+        return {} if inner is None else inner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        inner = self._by_step or self._by_epoch
+        if inner is not None:
+            inner.load_state_dict(state)

@@ -1,0 +1,217 @@
+"""A recipe: everything that decides what a training produces, in one frozen dataclass.
+
+Recipes are written as plain dataclasses; what comes from outside (`--set`, recipe.json) is checked
+here by name, type and range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_type_hints
+
+import pydantic
+from annotated_types import Ge, Gt, Le, Lt
+
+from mien.data.splits import SplitRule
+from mien.errors import InputError, near_names
+from mien.expressions import SEVEN, Expressions
+from mien.faces import InputSpec
+
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered network and its options (`--set model.dropout=0.3`)."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training faces, each face its own, drawn anew in every step.
+
+    flip: probability of a mirror image.
+    rotation: degrees, uniform in ±rotation, about the centre, black beyond the border.
+    scale: zoom factor, uniform between the two.
+    shift: share of the side, uniform in ±shift, each axis.
+    erase: probability that a rectangle of 2 to 20 % of the face is replaced by noise
+        (Zhong et al. 2017, Random Erasing).
+    """
+
+    flip: Share = 0.0
+    rotation: Annotated[float, Ge(0), Le(180)] = 0.0
+    scale: tuple[Positive, Positive] = (1.0, 1.0)
+    shift: Annotated[float, Ge(0), Lt(1)] = 0.0
+    erase: Share = 0.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The training loss. `class_weights=balanced` weighs a class by N / (K x its count)."""
+
+    name: str = "cross-entropy"
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """`momentum` and `nesterov` are SGD's; `betas` are Adam's and AdamW's."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Positive = 1e-3
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    nesterov: bool = False
+    betas: tuple[Share, Share] = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate moves.
+
+    constant: not at all.
+    plateau: x `factor` when validation `monitor` has not improved for more than `patience` epochs.
+    cosine: from `lr` to `lr * final` along half a cosine, step by step.
+    one-cycle: up to `lr` over the first `warmup` share of all steps, then down to `lr * final`
+        (Smith & Topin 2017; cosine legs, momentum not cycled).
+    """
+
+    name: Literal["constant", "plateau", "cosine", "one-cycle"] = "constant"
+    monitor: Literal["loss", "accuracy"] = "loss"
+    factor: Annotated[float, Gt(0), Lt(1)] = 0.5
+    patience: Annotated[int, Ge(0)] = 2
+    warmup: Annotated[float, Gt(0), Lt(1)] = 0.3
+    final: Annotated[float, Gt(0), Le(1)] = 1e-3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training, fully said.
+
+    clip_norm: the largest gradient norm, or None.
+    ema: decay of the moving average of weights, which is then what is validated and kept; or None.
+    early_stopping: epochs without improvement of `select` after which training ends; or None.
+    select: the validation figure that picks the best checkpoint.
+    precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32.
+    seed: decides initial weights, order, augmentation and dropout. The split has a seed of its own.
+    """
+
+    name: str
+    model: Model
+    input: InputSpec = InputSpec()
+    expressions: Expressions = SEVEN
+    split: SplitRule = SplitRule()
+    augment: Augment = Augment()
+    objective: Objective = Objective()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    epochs: Count = 50
+    batch_size: Count = 64
+    clip_norm: Positive | None = None
+    ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    early_stopping: Count | None = None
+    select: Literal["accuracy", "loss"] = "accuracy"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: Annotated[int, Ge(0)] = 0
+
+
+_RECIPE = pydantic.TypeAdapter(Recipe)
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Plain values for recipe.json."""
+    return dataclasses.asdict(recipe)
+
+
+def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from plain values, every field checked; `where` names the source in messages."""
+    _refuse_unknown(Recipe, content, where)
+    try:
+        return _check_together(_RECIPE.validate_python(dict(content)), where)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+        raise InputError(
+            f"{where}: {place}={first['input']!r} is not allowed: {first['msg']}"
+        ) from None
+
+
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """`["epochs=3", "optimizer.lr=3e-4"]` applied to a recipe, checked by name, type and range.
+
+    `none` empties an optional field; values of tuples are separated by commas.
+    """
+    content = to_dict(recipe)
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set {assignment}: write it as FIELD=VALUE, e.g. epochs=3")
+        *parents, leaf = path.strip().split(".")
+        place: dict[str, Any] = content
+        for depth, parent in enumerate(parents):
+            if not isinstance(place.get(parent), dict):
+                raise _unknown_field(".".join(parents[: depth + 1]), place, f"--set {assignment}")
+            place = place[parent]
+        if leaf not in place:
+            if parents != ["model"]:
+                raise _unknown_field(leaf, place, f"--set {assignment}")
+            place = place["options"]  # whether the network has such an option, its builder says
+        if isinstance(place.get(leaf), dict):
+            inner = ", ".join(f"{path}.{name}" for name in place[leaf])
+            raise InputError(f"--set {assignment}: {path} is a group; set one of {inner or path}")
+        place[leaf] = _parsed(value.strip(), place.get(leaf))
+    said = " ".join(assignments)
+    return from_dict(content, f"--set {said}") if assignments else recipe
+
+
+def _parsed(text: str, current: object) -> object:
+    if text.lower() in ("none", "null"):
+        return None
+    if isinstance(current, tuple | list):
+        return [part.strip() for part in text.split(",")]
+    return text
+
+
+def _unknown_field(name: str, place: Mapping[str, Any], where: str) -> InputError:
+    return InputError(f"{where}: a recipe has no field {name!r} here ({near_names(name, place)})")
+
+
+def _refuse_unknown(kind: type, content: Mapping[str, Any], where: str) -> None:
+    hints = get_type_hints(kind)
+    for name, value in content.items():
+        if name not in hints:
+            raise _unknown_field(name, hints, where)
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
+            _refuse_unknown(hints[name], value, where)
+
+
+def _check_together(recipe: Recipe, where: str) -> Recipe:
+    """What the type of a single field cannot say."""
+    spec, holdout = recipe.input, recipe.split.holdout
+    problem = None
+    if spec.channels not in (1, 3):
+        problem = f"input.channels={spec.channels}: faces have 1 or 3 channels"
+    elif min(spec.height, spec.width) < 1:
+        problem = f"input {spec.height}x{spec.width}: height and width are at least 1 pixel"
+    elif not {len(spec.mean), len(spec.std)} <= {1, spec.channels}:
+        problem = f"input.mean and input.std need 1 or {spec.channels} values"
+    elif min(spec.std) <= 0:
+        problem = "input.std must be above 0"
+    elif holdout is not None and not 0 < holdout < 1:
+        problem = f"split.holdout={holdout}: a share between 0 and 1, or none"
+    elif recipe.augment.scale[0] > recipe.augment.scale[1]:
+        problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"
+    elif recipe.optimizer.nesterov and not (
+        recipe.optimizer.name == "sgd" and recipe.optimizer.momentum > 0
+    ):
+        problem = "optimizer.nesterov needs optimizer.name=sgd and optimizer.momentum above 0"
+    if problem:
+        raise InputError(f"{where}: {problem}")
+    return recipe

@@ -1,0 +1,91 @@
+"""Who looks on while a network trains. The loop tells; a watcher prints, draws or logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from mien.runs import RunFolder
+from mien.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a training stands after some step. Figures are running means of the epoch so far."""
+
+    epoch: int
+    step: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+
+
+class Watcher:
+    """Does nothing at every event; a watcher overrides those it cares for."""
+
+    def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
+        """Training begins at `first_step` of `steps` in all."""
+
+    def stepped(self, moment: Moment) -> None:
+        """Some optimiser steps were taken (told now and then, not after each)."""
+
+    def epoch_ended(self, row: Mapping[str, float], *, best: bool) -> None:
+        """An epoch was trained and validated; `row` has mien.runs.HISTORY_COLUMNS."""
+
+    def ended(self) -> None:
+        """Training is over, whatever ended it."""
+
+
+class TerminalWatcher(Watcher):
+    """A progress bar and one line an epoch; lines alone where standard error is not a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("time left"),
+            TimeRemainingColumn(),
+        ]
+        self._bar = Progress(
+            *columns,
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, figures="")
+        self._epochs = 0
+
+    def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
+        self._epochs = recipe.epochs
+        self._console.print(f"{recipe.name} -> {run.path}", highlight=False, soft_wrap=True)
+        self._bar.update(self._task, total=steps, completed=first_step, description="training")
+        self._bar.start()
+
+    def stepped(self, moment: Moment) -> None:
+        self._bar.update(
+            self._task,
+            completed=moment.step,
+            description=f"epoch {moment.epoch}/{self._epochs}",
+            figures=f"loss {moment.loss:.3f}  accuracy {moment.accuracy:.3f}  "
+            f"{moment.images_per_second:,.0f} img/s",
+        )
+
+    def epoch_ended(self, row: Mapping[str, float], *, best: bool) -> None:
+        self._console.print(
+            f"epoch {row['epoch']:>3.0f}/{self._epochs}"
+            f"  training {row['train_loss']:.4f} / {row['train_accuracy']:6.2%}"
+            f"  validation {row['validation_loss']:.4f} / {row['validation_accuracy']:6.2%}"
+            f"  lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s"
+            f"  {row['images_per_second']:,.0f} img/s{'  best' if best else ''}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def ended(self) -> None:
+        self._bar.stop()
