@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mien.errors import InputError
 from mien.evaluate.evaluation import Evaluation, ViewScores
+from mien.evaluate.text import IN_NATS, figure_text, interval_text
 
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
@@ -21,8 +22,6 @@ HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
     "cross-entropy": lambda s: s.official.cross_entropy,
     "calibration error": lambda s: s.official.calibration_error,
 }
-#: The one headline that is not a share of 1.
-_IN_NATS = "cross-entropy"
 
 
 @dataclass(frozen=True)
@@ -71,17 +70,6 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Summary]
     return summaries
 
 
-def figure_text(name: str, value: float | None) -> str:
-    """A headline figure for people: shares in percent, cross-entropy in nats, a dash for undefined.
-
-    >>> figure_text("accuracy", 0.63333)
-    '63.33 %'
-    """
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if name == _IN_NATS else f"{100 * value:.2f} %"
-
-
 def summary_text(name: str, summary: Summary | None) -> str:
     """mean ± sd, or the figure alone for one seed.
 
@@ -92,18 +80,9 @@ def summary_text(name: str, summary: Summary | None) -> str:
         return "-"
     if summary.sd is None:
         return figure_text(name, summary.mean)
-    if name == _IN_NATS:
+    if name == IN_NATS:
         return f"{summary.mean:.4f} ± {summary.sd:.4f}"
     return f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %"
-
-
-def interval_text(interval: tuple[float, float]) -> str:
-    """A 95% interval of a share, in percent.
-
-    >>> interval_text((0.6171, 0.6488))
-    '61.71 to 64.88'
-    """
-    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
 
 
 def render_table(evaluation: Evaluation) -> Group:

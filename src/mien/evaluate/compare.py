@@ -1,0 +1,304 @@
+"""Runs side by side: one table, their curves, and whether the differences are more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group
+from rich.table import Table
+
+from mien.errors import InputError, extra_required
+from mien.evaluate import plots
+from mien.evaluate.evaluation import Evaluation
+from mien.evaluate.metrics import RESAMPLES
+from mien.evaluate.pages import draw, write_page
+from mien.evaluate.tables import HEADLINES, Summary, over_seeds, summarise, summary_text
+from mien.evaluate.text import duration
+from mien.files import write_json
+from mien.runs import RunFolder
+
+#: The view that runs are compared in: the one every evaluation has.
+VIEW = "none"
+EXPLANATION = (
+    "Difference: accuracy of the first minus that of the second on the same faces, in points, "
+    "with a 95 % paired bootstrap interval over faces. p: McNemar's exact two-sided test of the "
+    "faces that only one of the two got right; for single runs, since several seeds are not one "
+    "classifier. It is not corrected for the number of pairs."
+)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side of a comparison: a run, or the runs of several seeds of one recipe.
+
+    Attributes:
+        name: what the tables call it.
+        recipe: the recipe's name.
+        runs: one run a seed.
+        evaluations: the saved evaluation of each run, all on the same faces.
+    """
+
+    name: str
+    recipe: str
+    runs: tuple[RunFolder, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    @cached_property
+    def figures(self) -> dict[str, Summary]:
+        """Headline -> mean ± sd over the seeds."""
+        return summarise(self.evaluations)[VIEW]
+
+    @cached_property
+    def histories(self) -> list[list[dict[str, float]]]:
+        """The history of each seed that has one."""
+        return [history for run in self.runs if (history := run.history())]
+
+    @property
+    def epochs(self) -> Summary | None:
+        return over_seeds([len(h) for h in self.histories]) if self.histories else None
+
+    @property
+    def seconds(self) -> Summary | None:
+        """Seconds of training, the sum over epochs."""
+        if not self.histories:
+            return None
+        return over_seeds([sum(row["seconds"] for row in h) for h in self.histories])
+
+    def right(self) -> NDArray[np.float64]:
+        """float64 (N,), 0..1: the share of seeds that got each face right."""
+        answers = [e.probabilities[VIEW].argmax(axis=1) == e.labels for e in self.evaluations]
+        return np.asarray(np.mean(answers, axis=0), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two contenders on the same faces.
+
+    Attributes:
+        first, second: their names.
+        difference: accuracy of the first minus that of the second, -1..1.
+        interval: its 95% paired bootstrap interval.
+        only_first, only_second: faces that one got right and the other did not; None for seeds.
+        p_value: of McNemar's exact test, 0..1; None for seeds.
+    """
+
+    first: str
+    second: str
+    difference: float
+    interval: tuple[float, float]
+    only_first: int | None
+    only_second: int | None
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contenders on one split, and every pair of them."""
+
+    split: str
+    faces: int
+    contenders: tuple[Contender, ...]
+    pairs: tuple[Pair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "split": self.split,
+            "view": VIEW,
+            "faces": self.faces,
+            "runs": [
+                {
+                    "name": c.name,
+                    "recipe": c.recipe,
+                    "paths": [str(run.path) for run in c.runs],
+                    "seeds": len(c.runs),
+                    "epochs": c.epochs and asdict(c.epochs),
+                    "seconds": c.seconds and asdict(c.seconds),
+                    "figures": {name: asdict(summary) for name, summary in c.figures.items()},
+                }
+                for c in self.contenders
+            ],
+            "pairs": [asdict(pair) for pair in self.pairs],
+        }
+
+
+def compare(runs: Sequence[RunFolder | Path | str], split: str = "validation") -> Comparison:
+    """Compare the saved evaluations of runs on one split, each with each.
+
+    A folder that holds seed-* runs counts as one contender, shown as mean ± sd.
+    InputError where a run has no evaluation of the split, or two were evaluated on other faces.
+    """
+    paths = [run.path if isinstance(run, RunFolder) else Path(run) for run in runs]
+    if not paths:
+        raise InputError("compare: give the run folders to compare")
+    names = _names(paths)
+    contenders = tuple(
+        _contender(name, path, split) for name, path in zip(names, paths, strict=True)
+    )
+    first = contenders[0].evaluations[0]
+    for contender in contenders:
+        for run, evaluation in zip(contender.runs, contender.evaluations, strict=True):
+            _refuse_other_faces(contenders[0].runs[0], first, run, evaluation)
+    return Comparison(
+        split=split,
+        faces=len(first),
+        contenders=contenders,
+        pairs=tuple(_pair(one, two) for one, two in combinations(contenders, 2)),
+    )
+
+
+def mcnemar(right_first_N: NDArray[np.bool_], right_second_N: NDArray[np.bool_]) -> float:
+    """Exact two-sided p value of McNemar's test, 0..1.
+
+    Of the b + c faces that only one of two classifiers gets right, were they equally good,
+    binomial(b + c, 1/2) would be the first's (McNemar 1947; Dietterich 1998).
+    """
+    with extra_required("report", "comparing runs"):
+        from scipy.stats import binomtest
+    only_first = int((right_first_N & ~right_second_N).sum())
+    only_second = int((right_second_N & ~right_first_N).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
+def paired_interval(
+    difference_N: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """95% percentile bootstrap interval of the mean of per-face differences, each -1..1.
+
+    The faces are drawn with replacement, both classifiers' answers to a face together. Differences
+    have few values (-1, 0, 1 for two runs), so their multinomial counts are drawn at once.
+    """
+    values, counts = np.unique(difference_N, return_counts=True)
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(difference_N), counts / len(difference_N), size=resamples)
+    low, high = np.percentile(drawn @ values / len(difference_N), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def render_comparison(comparison: Comparison) -> Group:
+    """A comparison for the terminal: the contenders, then the pairs."""
+    contenders = Table(title=f"{comparison.split}: {comparison.faces:,} faces, view {VIEW}")
+    for place, name in enumerate(_HEAD):
+        contenders.add_column(name, justify="right" if place else "left")
+    for row in _rows(comparison):
+        contenders.add_row(*row)
+    if not comparison.pairs:
+        return Group(contenders)
+    pairs = Table(title="differences", caption=EXPLANATION)
+    for place, name in enumerate(_PAIR_HEAD):
+        pairs.add_column(name, justify="left" if place < 2 else "right")
+    for row in _pair_rows(comparison):
+        pairs.add_row(*row)
+    return Group(contenders, pairs)
+
+
+def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
+    """Write compare.html, compare.json and compare-curves.png into a folder; the page's path."""
+    folder = Path(folder)
+    histories = {c.name: c.histories for c in comparison.contenders if c.histories}
+    overlay = None
+    if histories:
+        overlay = draw(
+            plots.overlay(histories),
+            folder,
+            "compare-curves",
+            f"Accuracy by epoch of {', '.join(histories)}",
+        )
+    write_json(folder / "compare.json", comparison.to_dict())
+    return write_page(
+        folder / "compare.html",
+        "compare.html.j2",
+        title=f"{' · '.join(c.name for c in comparison.contenders)}: {comparison.split}",
+        subtitle=f"{comparison.faces:,} faces, single view; ± is one standard deviation over seeds",
+        head=_HEAD,
+        rows=_rows(comparison),
+        overlay=overlay,
+        explanation=EXPLANATION,
+        pair_head=_PAIR_HEAD,
+        pairs=_pair_rows(comparison),
+    )
+
+
+_HEAD = ["run", "seeds", "epochs", *HEADLINES, "training"]
+_PAIR_HEAD = ["first", "second", "difference", "95 % interval", "only first", "only second", "p"]
+
+
+def _rows(comparison: Comparison) -> list[list[str]]:
+    return [
+        [
+            c.name if c.name == c.recipe else f"{c.name} ({c.recipe})",
+            str(len(c.runs)),
+            f"{c.epochs.mean:.4g}" if c.epochs else "-",
+            *(summary_text(name, c.figures.get(name)) for name in HEADLINES),
+            duration(c.seconds.mean) if c.seconds else "-",
+        ]
+        for c in comparison.contenders
+    ]
+
+
+def _pair_rows(comparison: Comparison) -> list[list[str]]:
+    return [
+        [
+            pair.first,
+            pair.second,
+            f"{100 * pair.difference:+.2f}",
+            f"{100 * pair.interval[0]:+.2f} to {100 * pair.interval[1]:+.2f}",
+            "-" if pair.only_first is None else f"{pair.only_first:,}",
+            "-" if pair.only_second is None else f"{pair.only_second:,}",
+            "-" if pair.p_value is None else f"{pair.p_value:.2g}",
+        ]
+        for pair in comparison.pairs
+    ]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The folders' own names, or as much of their paths as tells them apart."""
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError("compare: a run folder was given twice; give different ones")
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _contender(name: str, path: Path, split: str) -> Contender:
+    runs = tuple(RunFolder.expand(path))
+    evaluations = tuple(Evaluation.load(run, split) for run in runs)
+    recipe = str(runs[0].recipe().get("name") or "-")
+    return Contender(name, recipe, runs, evaluations)
+
+
+def _refuse_other_faces(
+    one: RunFolder, first: Evaluation, two: RunFolder, second: Evaluation
+) -> None:
+    """Paired figures need the same faces in the same order under the same labels."""
+    if first.rows.tolist() != second.rows.tolist() or _truth(first) != _truth(second):
+        raise InputError(
+            f"{one.path} and {two.path} were evaluated on different {first.split} faces; "
+            "evaluate both on the same data"
+        )
+
+
+def _truth(evaluation: Evaluation) -> list[str]:
+    return [evaluation.expressions[label] for label in evaluation.labels]
+
+
+def _pair(one: Contender, two: Contender) -> Pair:
+    first, second = one.right(), two.right()
+    single = len(one.runs) == len(two.runs) == 1
+    return Pair(
+        first=one.name,
+        second=two.name,
+        difference=float((first - second).mean()),
+        interval=paired_interval(first - second),
+        only_first=int((first > second).sum()) if single else None,
+        only_second=int((second > first).sum()) if single else None,
+        p_value=mcnemar(first > 0.5, second > 0.5) if single else None,
+    )

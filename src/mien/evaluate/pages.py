@@ -1,0 +1,40 @@
+"""Self-contained HTML pages from the templates beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien import __version__
+from mien.errors import extra_required
+from mien.evaluate.plots import inline_svg, save_png
+from mien.files import atomic_file
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+
+def write_page(path: Path, template: str, **context: Any) -> Path:
+    """Fill a template, everything escaped but our own drawings, and write the page atomically."""
+    with extra_required("report", "writing a report"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    environment = Environment(
+        loader=PackageLoader("mien.evaluate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template).render(version=__version__, **context)
+    with atomic_file(path, "w") as handle:
+        handle.write(page)
+    return path
+
+
+def draw(figure: Figure, folder: Path, name: str, description: str) -> Markup:
+    """Save a figure as <folder>/<name>.png and give it back for embedding in a page."""
+    with extra_required("report", "writing a report"):
+        from markupsafe import Markup
+    save_png(figure, folder / f"{name}.png")
+    return Markup(inline_svg(figure, name, description))  # noqa: S704 (inline_svg escapes)

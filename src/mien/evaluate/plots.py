@@ -1,0 +1,330 @@
+"""The figures of a report, in one style. Each function returns a matplotlib Figure of its own.
+
+Colours are Okabe and Ito's, which colour-blind people can tell apart. No pyplot, no global state.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.errors import extra_required
+from mien.evaluate.metrics import Scores
+from mien.expressions import Expressions
+from mien.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, LINE, PAPER = "#1b1f24", "#667080", "#d8dde4", "#ffffff"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+#: One colour a run where several are drawn together, told apart by line style from the eighth on.
+CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1")
+#: Colour in a figure -> CSS variable in the report, so that inline figures follow the theme.
+THEME = {
+    INK: "--ink",
+    MUTED: "--muted",
+    LINE: "--line",
+    PAPER: "--paper",
+    **{colour: f"--series-{place}" for place, colour in enumerate(CYCLE, start=1)},
+}
+
+History = Sequence[Mapping[str, float]]
+
+
+def accuracy_curves(history: History) -> Figure:
+    """Training and validation accuracy by epoch, the overfitting gap shaded between them."""
+    figure, axes = _canvas()
+    epochs, train, validation = _columns(history, "accuracy")
+    axes.fill_between(
+        epochs, train, validation, color=ORANGE, alpha=0.13, linewidth=0, label="overfitting gap"
+    )
+    _line(axes, epochs, train, BLUE, "training")
+    _line(axes, epochs, validation, ORANGE, "validation")
+    best = int(np.argmax(validation))
+    axes.plot(epochs[best], validation[best], "o", color=ORANGE, markersize=7)
+    last_gap = train[-1] - validation[-1]
+    wide = abs(last_gap) > 0.15 * np.ptp([train, validation])
+    axes.annotate(  # inside a wide gap, below a narrow one
+        f"gap {100 * last_gap:.1f} points",
+        (epochs[-1], (train[-1] + validation[-1]) / 2 if wide else min(train[-1], validation[-1])),
+        xytext=(-8, 0 if wide else -10),
+        textcoords="offset points",
+        ha="right",
+        va="center" if wide else "top",
+        color=INK,
+        fontsize=10,
+    )
+    _title(
+        axes,
+        f"Validation accuracy peaks at {100 * validation[best]:.1f} % in epoch {epochs[best]:.0f}",
+    )
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    _finish_curves(axes, epochs, "accuracy")
+    return figure
+
+
+def loss_curves(history: History) -> Figure:
+    """Training and validation cross-entropy by epoch."""
+    figure, axes = _canvas()
+    epochs, train, validation = _columns(history, "loss")
+    axes.fill_between(epochs, train, validation, color=ORANGE, alpha=0.13, linewidth=0)
+    _line(axes, epochs, train, BLUE, "training")
+    _line(axes, epochs, validation, ORANGE, "validation")
+    best = int(np.argmin(validation))
+    axes.plot(epochs[best], validation[best], "o", color=ORANGE, markersize=7)
+    _title(axes, f"Validation loss is lowest, {validation[best]:.3f}, in epoch {epochs[best]:.0f}")
+    _finish_curves(axes, epochs, "cross-entropy (nats)")
+    return figure
+
+
+def confusion(scores: Scores, expressions: Expressions, what: str) -> Figure:
+    """Confusion matrix: counts on the left, shares of each true expression on the right."""
+    counts = np.array(scores.confusion)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    side = 1.6 + 0.62 * len(expressions)
+    figure = _figure(2 * side, side)
+    for place, cells in enumerate(
+        (
+            [[f"{n:,}" for n in row] for row in counts],
+            [[f"{100 * s:.0f}" for s in r] for r in shares],
+        )
+    ):
+        axes = figure.add_subplot(1, 2, place + 1)
+        _matrix(axes, shares, cells, expressions)
+        _title(axes, f"{what}: " + ("number of faces", "percent of each true expression")[place])
+        if place == 0:
+            axes.set_ylabel("true")
+    return figure
+
+
+def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
+    """Precision, recall and F1 of each expression, the best recognised on the left."""
+    order = sorted(
+        range(len(expressions)), key=lambda label: scores.per_class[label].f1 or 0, reverse=True
+    )
+    figure, axes = _canvas()
+    places = np.arange(len(order))
+    for shift, (name, colour) in enumerate(
+        (("precision", BLUE), ("recall", ORANGE), ("f1", GREEN)), start=-1
+    ):
+        heights = [getattr(scores.per_class[label], name) or 0 for label in order]
+        label = "F1" if name == "f1" else name
+        axes.bar(places + 0.26 * shift, heights, 0.24, color=colour, label=label)
+    axes.set_xticks(
+        places,
+        [f"{expressions[label]}\n{scores.per_class[label].support:,} faces" for label in order],
+        parse_math=False,
+    )
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.tick_params(axis="x", length=0)
+    _title(axes, f"{what}: best at {expressions[order[0]]}, worst at {expressions[order[-1]]}")
+    _legend(axes)
+    return figure
+
+
+def reliability(scores: Scores, what: str) -> Figure:
+    """Accuracy against confidence in each bin, the distance between them, and the bins' counts."""
+    figure = _figure(6.2, 6.0)
+    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.08)
+    axes = figure.add_subplot(grid[0])
+    filled = [item for item in scores.bins if item.count]
+    centres = [(item.low + item.high) / 2 for item in filled]
+    width = 0.9 * (scores.bins[0].high - scores.bins[0].low)
+    accuracies = np.array([item.accuracy for item in filled], dtype=float)
+    confidences = np.array([item.confidence for item in filled], dtype=float)
+    axes.bar(centres, accuracies, width, color=BLUE, label="accuracy")
+    axes.bar(
+        centres,
+        confidences - accuracies,
+        width,
+        bottom=accuracies,
+        color=ORANGE,
+        alpha=0.3,
+        label="distance to confidence",
+    )
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("accuracy")
+    excess = float(np.average(confidences - accuracies, weights=[item.count for item in filled]))
+    _title(
+        axes,
+        f"{what}: {'over' if excess > 0 else 'under'}confident by {100 * abs(excess):.1f} points, "
+        f"ECE {100 * scores.calibration_error:.1f} %",
+    )
+    _legend(axes)
+    below = figure.add_subplot(grid[1], sharex=axes)
+    below.bar(centres, [item.count for item in filled], width, color=MUTED)
+    below.set_xlim(0, 1)
+    below.set_ylabel("faces")
+    below.set_xlabel("confidence (largest probability)")
+    for part in (axes, below):
+        _style(part)
+    axes.tick_params(labelbottom=False)
+    return figure
+
+
+def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
+    """Validation and training accuracy of several runs, one colour a run, one line a seed."""
+    figure, axes = _canvas()
+    longest: Any = np.zeros(1)
+    for place, (name, seeds) in enumerate(histories.items()):
+        colour = CYCLE[place % len(CYCLE)]
+        dashes = "-" if place < len(CYCLE) else (0, (5, 1))
+        for seed, history in enumerate(seeds):
+            epochs, train, validation = _columns(history, "accuracy")
+            longest = max(longest, epochs, key=len)
+            label = name if seed == 0 else None
+            axes.plot(epochs, validation, color=colour, linewidth=2, linestyle=dashes, label=label)
+            axes.plot(epochs, train, color=colour, linewidth=1.2, linestyle=(0, (1, 1.6)))
+    _title(axes, "Accuracy of each run: validation solid, training dotted")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    _finish_curves(axes, longest, "accuracy")
+    return figure
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
+    with atomic_file(path) as handle, _any_script():
+        figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
+
+
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as an <svg> element for an HTML page: themed by CSS variables, no outside names.
+
+    Args:
+        figure: the figure.
+        name: unlike that of any other figure on the page.
+        description: what a screen reader says.
+    """
+    with extra_required("report", "drawing"):
+        import matplotlib
+    buffer = io.StringIO()
+    blank = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    # Text stays text in the page's font: it can be read aloud, searched and be in any script.
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}), _any_script():
+        figure.savefig(buffer, format="svg", transparent=True, metadata=blank)
+    svg = re.sub(r"<!--.*?-->|<(metadata|style).*?</\1>", "", buffer.getvalue(), flags=re.DOTALL)
+    svg = svg[svg.index("<svg") :]
+    # Namespaces mean nothing inside HTML, and ids have to be unique on the page.
+    svg = re.sub(r'\s+xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"^<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 role="img">', svg)
+    svg = re.sub(r" font-family: [^;]*;", "", svg)
+    for colour, variable in THEME.items():
+        svg = svg.replace(colour, f"var({variable})")
+    head, rest = svg.split(">", 1)
+    return f"{head}><title>{escape(description)}</title>{rest}"
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """Letters that matplotlib's font lacks become boxes in a PNG, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _figure(width: float, height: float) -> Figure:
+    with extra_required("report", "drawing"):
+        from matplotlib.figure import Figure
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _canvas() -> tuple[Figure, Axes]:
+    figure = _figure(6.8, 4.2)
+    axes = figure.add_subplot()
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Axes) -> None:
+    """Quiet axes: one spine, thin horizontal lines."""
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.tick_params(colors=MUTED, labelsize=10, length=0, pad=6)
+    axes.xaxis.label.set(color=MUTED, fontsize=10.5)
+    axes.yaxis.label.set(color=MUTED, fontsize=10.5)
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(
+        text, loc="left", color=INK, fontsize=11.5, fontweight="bold", pad=10, parse_math=False
+    )
+
+
+def _columns(history: History, figure: str) -> tuple[Any, Any, Any]:
+    names = ("epoch", f"train_{figure}", f"validation_{figure}")
+    epochs, train, validation = (np.array([row[name] for row in history]) for name in names)
+    return epochs, train, validation
+
+
+def _line(axes: Axes, x: Any, y: Any, colour: str, label: str) -> None:
+    axes.plot(x, y, color=colour, linewidth=2.2, label=label, solid_capstyle="round")
+
+
+def _finish_curves(axes: Axes, epochs: Any, ylabel: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(ylabel)
+    if len(epochs) == 1:  # a line through one point is invisible
+        for line in axes.lines:
+            line.set_marker("o")
+        axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
+    else:
+        axes.margins(x=0.02)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    legend = axes.legend(frameon=False, fontsize=10, labelcolor=INK)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _matrix(axes: Axes, shares: Any, cells: list[list[str]], expressions: Expressions) -> None:
+    """Cells whose blue deepens with the share; drawn as shapes so that they follow the theme."""
+    from matplotlib.patches import Rectangle
+
+    size = len(expressions)
+    for row in range(size):
+        for column in range(size):
+            share = float(shares[row, column])
+            cell = Rectangle(
+                (column + 0.03, row + 0.03), 0.94, 0.94, facecolor=BLUE, alpha=0.04 + 0.96 * share
+            )
+            axes.add_patch(cell)
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                cells[row][column],
+                ha="center",
+                va="center",
+                fontsize=11,
+                color=PAPER if share > 0.5 else INK,
+                fontweight="bold" if row == column else "normal",
+            )
+    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="predicted")
+    axes.set_xticks(np.arange(size) + 0.5, expressions, rotation=35, ha="right", parse_math=False)
+    axes.set_yticks(np.arange(size) + 0.5, expressions, parse_math=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(colors=MUTED, labelsize=10.5, length=0)
+    axes.xaxis.label.set(color=MUTED, fontsize=10.5)
+    axes.yaxis.label.set(color=MUTED, fontsize=10.5)

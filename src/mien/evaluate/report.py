@@ -1,0 +1,253 @@
+"""report.html: everything a run has to show, on one page that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.data.store import Faces
+from mien.errors import InputError
+from mien.evaluate import plots
+from mien.evaluate.evaluate import weights_digest
+from mien.evaluate.evaluation import Evaluation
+from mien.evaluate.pages import draw, write_page
+from mien.evaluate.tables import HEADLINES
+from mien.evaluate.text import duration, figure_text, flatten, interval_text
+from mien.runs import RunFolder
+
+#: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
+SPLIT_ORDER = ("test", "validation", "official-validation")
+#: Mistakes shown for each split.
+MISTAKES = 24
+#: The view that headline, matrices and mistakes are about.
+VIEW = "none"
+
+
+def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = None) -> Path:
+    """Write report.html and the PNGs of its figures into the run folder; the path of the page.
+
+    Shows what the run has: recipe, environment, history and every evaluated split, each as far as
+    it is there. The most confident mistakes are pictured for the splits whose faces are handed in.
+    """
+    faces_by_split = faces_by_split or {}
+    recipe = run.recipe()
+    environment = run.environment() if run.environment_path.is_file() else {}
+    history = run.history()
+    evaluations = [Evaluation.load(run, s) for s in SPLIT_ORDER if run.evaluation(s) is not None]
+    name = str(recipe.get("name") or run.path.name)
+    return write_page(
+        run.path / "report.html",
+        "report.html.j2",
+        title=f"{name}: training report",
+        name=name,
+        subtitle=_subtitle(run, name, environment),
+        notes=_notes(run, environment, evaluations),
+        headline=_headline(evaluations),
+        tiles=_tiles(history, evaluations),
+        score_head=["split", "view", "accuracy", "95 % interval", *list(HEADLINES)[1:]],
+        score_rows=_score_rows(evaluations),
+        curves=_curves(run, history),
+        evaluations=[_section(run, item, faces_by_split.get(item.split)) for item in evaluations],
+        recipe=flatten(recipe),
+        data=flatten(environment.get("data") or {}),
+        environment=flatten({k: v for k, v in environment.items() if k not in ("data", "command")}),
+        commands=_commands(environment, evaluations),
+    )
+
+
+def _subtitle(run: RunFolder, name: str, environment: Mapping[str, Any]) -> str:
+    data = environment.get("data") or {}
+    folder = run.path.name if run.path.name != name else None
+    parts = [
+        folder,
+        data.get("source"),
+        environment.get("device"),
+        environment.get("started"),
+    ]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _notes(
+    run: RunFolder, environment: Mapping[str, Any], evaluations: list[Evaluation]
+) -> list[str]:
+    """What a reader has to know before believing the figures."""
+    notes = []
+    if not evaluations:
+        notes.append(
+            "Not evaluated yet: mien evaluate scores the run and writes this page again. "
+            "The curves below are the training's own."
+        )
+    current = weights_digest(run)
+    trained_on = (environment.get("data") or {}).get("fingerprint")
+    for item in evaluations:
+        if item.weights and item.weights != current:
+            notes.append(
+                f"The {item.split} scores belong to other weights than the run has now: "
+                "evaluate again."
+            )
+        if trained_on and item.fingerprint and item.fingerprint != trained_on:
+            notes.append(
+                f"The {item.split} scores were made on other data ({item.source}) than the run was "
+                "trained on: copies of its training faces were looked for in those data only."
+            )
+        if item.training_faces == 0:
+            notes.append(
+                f"The data of the {item.split} scores hold no training faces, so copies of them "
+                "could not be looked for."
+            )
+    return notes
+
+
+def _headline(evaluations: list[Evaluation]) -> dict[str, str] | None:
+    if not evaluations:
+        return None
+    first = evaluations[0]
+    scores = first.scores[VIEW].official
+    return {
+        "accuracy": figure_text("accuracy", scores.accuracy),
+        "what": f"{first.split} accuracy, single view",
+        "interval": interval_text(scores.accuracy_interval),
+        "faces": f"{scores.count:,} faces of {first.source}",
+    }
+
+
+def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> list[dict[str, str]]:
+    tiles: list[tuple[str, str, str]] = []
+    if evaluations:
+        first = evaluations[0]
+        scores = first.scores[VIEW]
+        for title, name, note in (
+            ("deduplicated", "deduplicated accuracy", "without copies of training faces"),
+            ("macro F1", "macro F1", "every expression counts alike"),
+            ("cross-entropy", "cross-entropy", "nats a face"),
+            ("calibration error", "calibration error", "expected, 15 bins"),
+        ):
+            tiles.append(
+                (title, figure_text(name, HEADLINES[name](scores)), f"{first.split}: {note}")
+            )
+    if history:
+        last = history[-1]
+        seconds = sum(row["seconds"] for row in history)
+        tiles.append(
+            (
+                "overfitting gap",
+                f"{100 * last['gap']:.1f} points",
+                "training - validation, last epoch",
+            )
+        )
+        tiles.append(("trained for", duration(seconds), f"{len(history)} epochs"))
+    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
+
+
+def _score_rows(evaluations: list[Evaluation]) -> list[list[str]]:
+    rows = []
+    for item in evaluations:
+        for view, scores in item.scores.items():
+            first, *rest = (figure_text(name, value(scores)) for name, value in HEADLINES.items())
+            interval = interval_text(scores.official.accuracy_interval)
+            rows.append([item.split, view, first, interval, *rest])
+    return rows
+
+
+def _curves(run: RunFolder, history: list[dict[str, float]]) -> list[Any]:
+    if not history:
+        return []
+    return [
+        draw(
+            plots.accuracy_curves(history),
+            run.path,
+            "curves-accuracy",
+            "Training and validation accuracy by epoch",
+        ),
+        draw(
+            plots.loss_curves(history),
+            run.path,
+            "curves-loss",
+            "Training and validation loss by epoch",
+        ),
+    ]
+
+
+def _section(run: RunFolder, item: Evaluation, faces: Faces | None) -> dict[str, Any]:
+    """One evaluated split: its figures, its table of expressions, its mistakes."""
+    scores, split = item.scores[VIEW].official, item.split
+    title = split.replace("-", " ").capitalize()
+    copies = int(item.copies.sum())
+    return {
+        "title": title,
+        "counts": f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
+        + (f", {copies:,} with an exact copy in training." if item.training_faces else "."),
+        "confusion": draw(
+            plots.confusion(scores, item.expressions, title),
+            run.path,
+            f"confusion-{split}",
+            f"Confusion matrix of the {split} split: counts and shares",
+        ),
+        "bars": draw(
+            plots.class_bars(scores, item.expressions, title),
+            run.path,
+            f"per-class-{split}",
+            f"Precision, recall and F1 of each expression on the {split} split",
+        ),
+        "reliability": draw(
+            plots.reliability(scores, title),
+            run.path,
+            f"reliability-{split}",
+            f"Reliability diagram of the {split} split",
+        ),
+        "per_class": [
+            [
+                expression,
+                *(figure_text("", v) for v in (own.precision, own.recall, own.f1)),
+                f"{own.support:,}",
+            ]
+            for expression, own in zip(item.expressions, scores.per_class, strict=True)
+        ],
+        "mistakes": _mistakes(item, faces) if faces is not None else [],
+    }
+
+
+def _mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:
+    """The faces that were taken for another expression with the largest probability."""
+    place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
+    probabilities = item.probabilities[VIEW]
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != item.labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    missing = [row for row in item.rows[worst].tolist() if row not in place]
+    if missing:
+        raise InputError(
+            f"{faces.store.source}: has no face {missing[0]!r} of the {item.split} scores; "
+            "give the data that were evaluated, or evaluate again"
+        )
+    return [
+        {
+            "picture": picture(faces.store.pixels[place[str(item.rows[i])]]),
+            "row": str(item.rows[i]),
+            "true": item.expressions[item.labels[i]],
+            "predicted": item.expressions[predicted[i]],
+            "probability": f"{100 * confidence[i]:.0f} %",
+        }
+        for i in worst
+    ]
+
+
+def picture(face: NDArray[np.uint8]) -> str:
+    """A face, uint8 (C, H, W), as a PNG inside a data: address."""
+    pixels = face[0] if face.shape[0] == 1 else face.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _commands(environment: Mapping[str, Any], evaluations: list[Evaluation]) -> list[str]:
+    commands = [environment.get("command"), *(item.command for item in evaluations)]
+    return list(dict.fromkeys(str(command) for command in commands if command))
