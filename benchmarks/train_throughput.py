@@ -1,0 +1,383 @@
+"""How fast mien trains `four-block-cnn`, beside the plain way, on one machine in one run.
+
+    python benchmarks/train_throughput.py [--data PATH] [--rounds 5] [--json FILE]
+
+The plain way is what tutorials show: class folders of JPEGs, PIL transforms, `DataLoader`,
+float32. Its transforms do what torchvision's do, call for call (torchvision itself is not needed);
+it is spared torchvision's detour over RGB, and its workers' start is not counted. It runs with
+0, 1 and 2 workers, each with 1 and 2 threads. Ours is `mien.training.train`, unchanged, timed by
+its own history.csv: whole epochs of training, without their validation.
+
+Every measurement is a fresh process, so that no thread pool, allocator setting or page of memory
+is passed on. They take turns, round after round, so that a busy moment of the machine hits all
+alike; medians over the rounds are compared. The machine's own matrix-multiply rate is measured in
+the same rounds: the ceiling under which both work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+BATCH = 64
+CLASSES = 7
+WARMUP_STEPS = 20
+#: Epochs of ours in one measurement; the first warms up and is left out.
+EPOCHS = 3
+PLAIN = [f"plain, {w} workers, {t} threads" for w in (0, 1, 2) for t in (1, 2)]
+OURS = ["mien", "mien, float32"]
+MATMUL = "matrix multiply"
+#: A forward pass, as much again for each of the gradients (of inputs, of weights); two operations
+#: a multiply-add.
+OPERATIONS_PER_MULTIPLY_ADD = 3 * 2
+
+
+# The plain way
+
+
+def plain_network() -> Any:
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    channels = 1
+    for filters in (32, 64, 128, 256):
+        layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters)]
+        layers += [nn.ReLU(), nn.MaxPool2d(2)]
+        channels = filters
+    layers += [nn.Flatten(), nn.Linear(2304, 256), nn.ReLU(), nn.Dropout(0.4)]
+    return nn.Sequential(*layers, nn.Linear(256, CLASSES))
+
+
+class ImageFolder:
+    """Class folders of images, opened and transformed one by one when asked for."""
+
+    def __init__(self, root: Path) -> None:
+        names = sorted(folder.name for folder in root.iterdir())
+        self.samples = [
+            (str(file), label)
+            for label, name in enumerate(names)
+            for file in sorted((root / name).iterdir())
+        ]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        path, label = self.samples[index]
+        with open(path, "rb") as handle:  # noqa: PTH123 (as torchvision does)
+            image = Image.open(handle).convert("L")
+        return plain_transform(image), label
+
+
+def plain_transform(image: Any) -> Any:
+    """RandomHorizontalFlip, RandomRotation(10), ToTensor, Normalize([0.5], [0.5])."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    if torch.rand(1) < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    angle = float(torch.empty(1).uniform_(-10, 10).item())
+    image = image.rotate(angle, Image.Resampling.NEAREST, expand=False, fillcolor=0)
+    tensor = torch.from_numpy(np.array(image, np.uint8, copy=True))
+    tensor = tensor.view(image.size[1], image.size[0], 1).permute(2, 0, 1).contiguous()
+    tensor = tensor.to(torch.get_default_dtype()).div(255)
+    mean, std = torch.as_tensor([0.5]).view(-1, 1, 1), torch.as_tensor([0.5]).view(-1, 1, 1)
+    return tensor.clone().sub_(mean).div_(std)
+
+
+def measure_plain(workers: int, threads: int, folder: Path, seconds: float) -> dict[str, Any]:
+    import torch
+    from torch.utils.data import DataLoader
+
+    torch.set_num_threads(threads)
+    network = plain_network()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    criterion = torch.nn.CrossEntropyLoss()
+    loader: DataLoader[Any] = DataLoader(
+        ImageFolder(folder),  # type: ignore[arg-type] # torch asks for its own base class
+        batch_size=BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+    def steps() -> Iterator[None]:
+        while True:
+            for images, labels in loader:
+                optimizer.zero_grad()
+                loss = criterion(network(images), labels)
+                loss.backward()
+                optimizer.step()
+                loss.item()
+                yield
+
+    training = steps()
+    for _ in range(WARMUP_STEPS):
+        next(training)
+    started = time.perf_counter()
+    count = 0
+    while time.perf_counter() - started < seconds:
+        next(training)
+        count += 1
+    return {
+        "images_per_second": count * BATCH / (time.perf_counter() - started),
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
+
+
+# Ours
+
+
+def measure_ours(precision: str, data: str, faces: int) -> dict[str, Any]:
+    import torch
+
+    from mien.data import load, split
+    from mien.recipes import find
+    from mien.runs import RunFolder
+    from mien.training import override, train
+
+    recipe = override(
+        find("four-block-cnn"), [f"epochs={EPOCHS}", f"precision={precision}", "input.channels=1"]
+    )
+    store = load(data, progress=False)
+    splits = split(store, recipe.split)
+    with tempfile.TemporaryDirectory() as scratch:
+        run: RunFolder = train(
+            recipe,
+            store.faces(splits.train.indices[:faces]),
+            store.faces(splits.validation.indices[:BATCH]),
+            Path(scratch) / "run",
+            device="cpu",
+        )
+        rates = [row["images_per_second"] for row in run.history()[1:]]
+        used = run.environment()["precision"]
+    return {
+        "images_per_second": statistics.harmonic_mean(rates),
+        "precision": used,
+        "threads": torch.get_num_threads(),
+        "peak_bytes": peak_bytes(),
+    }
+
+
+def peak_bytes() -> int:
+    """The most memory this process ever held (resident)."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# The ceiling
+
+
+def measure_matmul() -> dict[str, Any]:
+    """Operations per second of square matrix products, the best of several sizes and repeats."""
+    import torch
+
+    rates = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        rates[name] = 0.0
+        for size in (1024, 2048, 4096):
+            left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
+            out = torch.mm(left, right)
+            for _ in range(3):
+                started = time.perf_counter()
+                torch.mm(left, right, out=out)
+                rate = 2 * size**3 / (time.perf_counter() - started)
+                rates[name] = max(rates[name], rate)
+    return rates
+
+
+def count_multiply_adds() -> int:
+    """Of one face's forward pass through the convolutions and linear layers (the rest is small)."""
+    import torch
+    from torch import nn
+
+    total = 0
+
+    def count(module: Any, _inputs: Any, output: Any) -> None:
+        nonlocal total
+        weight = module.weight
+        total += weight.numel() // weight.shape[0] * output.numel()
+
+    network = plain_network().eval()
+    for module in network:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    network(torch.zeros(1, 1, 48, 48))
+    return total
+
+
+# The frame: prepare once, measure in turns, compare
+
+
+def write_folders(data: str, faces: int, folder: Path) -> dict[str, Any]:
+    """The training faces as JPEGs in class folders; what a user of the plain way starts from."""
+    import torch
+    from PIL import Image
+
+    from mien.data import load, split
+    from mien.recipes import find
+    from mien.training.machine import processor
+
+    store = load(data)
+    shape = store.pixels.shape[1:]
+    if shape != (1, 48, 48):
+        sys.exit(f"{data}: the plain way's network takes 1x48x48 faces, these are {shape}")
+    train = split(store, find("four-block-cnn").split).train
+    chosen = store.faces(train.indices[:faces])
+    for name in store.expressions:
+        (folder / name).mkdir()
+    for number, (pixels, label) in enumerate(zip(chosen.pixels(), chosen.labels, strict=True)):
+        file = folder / store.expressions[label] / f"{number:06d}.jpg"
+        Image.fromarray(pixels[0]).save(file, "jpeg", quality=95)
+    return {
+        "faces": len(chosen),
+        "fingerprint": store.fingerprint,
+        "multiply_adds": count_multiply_adds(),
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def run_part(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One part of the benchmark in a process of its own."""
+    command = [sys.executable, __file__, "--part", name, "--folder", str(folder)]
+    command += ["--data", arguments.data, "--faces", str(arguments.faces)]
+    command += ["--seconds", str(arguments.seconds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"train_throughput: the part {name!r} failed (see above)")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def do_part(arguments: argparse.Namespace) -> dict[str, Any]:
+    name, folder = arguments.part, arguments.folder
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "prepare": lambda: write_folders(arguments.data, arguments.faces, folder),
+        MATMUL: measure_matmul,
+        "mien": lambda: measure_ours("auto", arguments.data, arguments.faces),
+        "mien, float32": lambda: measure_ours("float32", arguments.data, arguments.faces),
+    }
+    if name in parts:
+        return parts[name]()
+    workers, threads = (int(word.split()[0]) for word in name.split(", ")[1:])
+    return measure_plain(workers, threads, folder, arguments.seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="synthetic:6400", help="any source that mien reads")
+    parser.add_argument("--faces", type=int, default=6400, help="training faces to use at most")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each variant")
+    parser.add_argument("--seconds", type=float, default=8, help="length of a plain measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        print(json.dumps(do_part(arguments)))
+        return
+
+    with tempfile.TemporaryDirectory(prefix="mien-benchmark-") as scratch:
+        folder = Path(scratch)
+        facts = run_part("prepare", arguments, folder)
+        rounds: list[dict[str, dict[str, Any]]] = []
+        for number in range(arguments.rounds):
+            # Every other round runs backwards: none always follows the same neighbour.
+            order = [*PLAIN, *OURS, MATMUL][:: 1 if number % 2 == 0 else -1]
+            rounds.append({name: run_part(name, arguments, folder) for name in order})
+            print(f"round {number + 1} of {arguments.rounds} measured", file=sys.stderr)
+    results = compare(facts, rounds)
+    show(results)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def compare(facts: dict[str, Any], rounds: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Medians, ratios of ours to each, and the share of the machine's matrix-multiply rate."""
+
+    def median(name: str, field: str = "images_per_second") -> float:
+        return float(statistics.median(turn[name][field] for turn in rounds))
+
+    speeds = {name: median(name) for name in [*PLAIN, *OURS]}
+    best = max(PLAIN, key=lambda name: speeds[name])
+    per_round = [
+        turn["mien"]["images_per_second"] / max(turn[name]["images_per_second"] for name in PLAIN)
+        for turn in rounds
+    ]
+    operations = facts["multiply_adds"] * OPERATIONS_PER_MULTIPLY_ADD
+    ceilings = {kind: median(MATMUL, kind) for kind in ("float32", "bfloat16")}
+    return {
+        **facts,
+        "batch": BATCH,
+        "rounds": rounds,
+        "images_per_second": speeds,
+        "precision": rounds[0]["mien"]["precision"],
+        "ratio_to": {name: speeds["mien"] / speeds[name] for name in speeds},
+        "plain_at_its_best": best,
+        "ratio": speeds["mien"] / speeds[best],
+        "ratio_range": [min(per_round), max(per_round)],
+        "matmul_operations_per_second": ceilings,
+        "step_operations_per_image": operations,
+        "share_of_matmul": {
+            name: {kind: speeds[name] * operations / rate for kind, rate in ceilings.items()}
+            for name in [*OURS, best]
+        },
+        "peak_bytes": max(turn["mien"]["peak_bytes"] for turn in rounds),
+    }
+
+
+def show(results: dict[str, Any]) -> None:
+    machine, rounds = results["machine"], results["rounds"]
+    print(f"four-block-cnn, batch {BATCH}, {results['faces']} faces, {len(rounds)} rounds")
+    print(f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}\n")
+    print(f"{'images/s':28}{'median':>9}{'lowest':>9}{'highest':>9}{'mien is':>10}")
+    for name, speed in results["images_per_second"].items():
+        measured = [turn[name]["images_per_second"] for turn in rounds]
+        ratio = "" if name == "mien" else f"{results['ratio_to'][name]:.2f} x"
+        print(f"{name:28}{speed:9.0f}{min(measured):9.0f}{max(measured):9.0f}{ratio:>10}")
+    low, high = results["ratio_range"]
+    print(
+        f"\nmien ({results['precision']}) trains {results['ratio']:.2f} times as fast as the plain "
+        f"way at its best ({results['plain_at_its_best']}); by round {low:.2f} to {high:.2f}."
+    )
+    rates = {kind: rate / 1e9 for kind, rate in results["matmul_operations_per_second"].items()}
+    needed = results["step_operations_per_image"] / 1e6
+    print(
+        f"\nMatrix multiply reaches {rates['float32']:.0f} GFLOP/s in float32, "
+        f"{rates['bfloat16']:.0f} in bfloat16; training takes {needed:.1f} MFLOP an image.\n"
+    )
+    print(f"{'share of that rate':28}{'float32':>9}{'bfloat16':>9}")
+    for name, shares in results["share_of_matmul"].items():
+        print(f"{name:28}{shares['float32']:9.0%}{shares['bfloat16']:9.0%}")
+    print(f"\nmien's training process held {results['peak_bytes'] / 1e9:.2f} GB at its peak.")
+
+
+if __name__ == "__main__":
+    main()

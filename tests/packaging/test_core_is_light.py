@@ -1,0 +1,82 @@
+"""The core works where no extra was installed, and says how to get what is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Import names of what the extras bring. Taking them away is quicker than an environment without.
+EXTRAS = (
+    "torch",
+    "safetensors",
+    "pydantic",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "jinja2",
+    "pyarrow",
+    "pandas",
+    "kagglehub",
+)
+
+WITHOUT_EXTRAS = f"""
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+COMMAND_LINE = WITHOUT_EXTRAS + "from mien.cli import main\nsys.argv[0] = 'mien'\nmain()\n"
+
+
+def run(
+    code: str, *arguments: str, cwd: Path, strict: bool = False
+) -> subprocess.CompletedProcess[str]:
+    warnings = ("-W", "error") if strict else ()
+    return subprocess.run(
+        [sys.executable, *warnings, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        cwd=cwd,
+        env=os.environ | {"MIEN_CACHE": str(cwd / "cache"), "PYTHONUTF8": "1"},
+    )
+
+
+@pytest.mark.parametrize("module", ["mien", "mien.cli", "mien.data", "mien.runs", "mien.faces"])
+def test_core_imports_without_extras(module: str, tmp_path: Path) -> None:
+    done = run(WITHOUT_EXTRAS + f"import {module}", cwd=tmp_path, strict=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("doctor",), ("train", "--help")], ids=" ".join)
+def test_commands_work_without_extras(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(COMMAND_LINE, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_training_without_its_extra_names_the_install_command(tmp_path: Path) -> None:
+    done = run(
+        COMMAND_LINE, "train", "four-block-cnn", "--data", "synthetic", "--out", "run", cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    # The terminal may wrap the sentence.
+    assert "pip install 'mien[train]'" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_importing_mien_does_not_import_torch(tmp_path: Path) -> None:
+    """Where torch is installed too: an import of the core stays quick."""
+    done = run("import sys, mien, mien.cli, mien.data; print('torch' in sys.modules)", cwd=tmp_path)
+    assert done.stdout.strip() == "False", done.stderr
