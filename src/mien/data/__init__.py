@@ -1,4 +1,4 @@
-"""Faces from wherever they lie: `load(path)` gives a FaceStore, `split` what trains, selects and tests."""
+"""Faces from wherever they lie: `load` gives a FaceStore, `split` who trains, who tests."""
 
 from mien.data.cache import load
 from mien.data.splits import SplitRule, Splits, split

@@ -54,17 +54,16 @@ def write_store(source: Source, folder: Path, *, origin: str, size: Size, progre
                 continue
             writer.finish()
         break
-    columns = {
-        "labels": np.frombuffer(writer.labels, np.int64),
-        "splits": np.frombuffer(writer.splits, np.uint8),
-        "digests": np.frombuffer(writer.digests, np.uint64).reshape(-1, 2),
-    }
-    for name, values in columns.items():
-        np.save(folder / f"{name}.npy", values)
+    labels = np.frombuffer(writer.labels, np.int64)
+    splits = np.frombuffer(writer.splits, np.uint8)
+    digests = np.frombuffer(writer.digests, np.uint64).reshape(-1, 2)
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "splits.npy", splits)
+    np.save(folder / "digests.npy", digests)
     _write_names(folder / "rows.npy", writer.rows)
     about = {
         "expressions": list(source.expressions),
-        "fingerprint": fingerprint(**columns, expressions=source.expressions),
+        "fingerprint": fingerprint(labels, splits, digests, source.expressions),
         "source": origin,
         "bytes": {file.name: file.stat().st_size for file in sorted(folder.glob("*.npy"))},
     }
@@ -105,7 +104,6 @@ def digest(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def fingerprint(
-    *,
     labels: NDArray[np.int64],
     splits: NDArray[np.uint8],
     digests: NDArray[np.uint64],
@@ -191,7 +189,7 @@ def _write_names(path: Path, names: list[str]) -> None:
 
 @contextmanager
 def _bar(total: int | None, shown: bool) -> Iterator[Any]:
-    """A progress bar on standard error, where that is a terminal; yields what to call for each face."""
+    """A progress bar on standard error, where that is a terminal; yields a call for each face."""
     if not (shown and sys.stderr.isatty()):
         yield lambda: None
         return

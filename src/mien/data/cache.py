@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mien.data.synthetic_source as synthetic_source
 from mien.data.build import DamagedStoreError, Size, open_store, write_store
+from mien.data.class_folders import is_image
 from mien.data.reading import Source, reading
 from mien.data.sources import open_source
 from mien.data.store import FaceStore
@@ -27,6 +28,8 @@ READER_VERSION = 1
 DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder that nobody wrote to for so long (seconds) was left by a process that died.
 _ABANDONED = 3600
+#: Of a folder with more images, only about so many are looked at to see whether it changed.
+_LOOKED_AT = 4096
 
 
 def load(
@@ -76,7 +79,7 @@ def load(
 
 
 def cache_folder() -> Path:
-    """Where mien keeps what it can make again: `MIEN_CACHE`, else the platform's place for caches."""
+    """Where mien keeps what it can make again: `MIEN_CACHE`, else the platform's own place."""
     if chosen := os.environ.get("MIEN_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -98,13 +101,31 @@ def _source(name: str, labels: Expressions | None) -> Iterator[Source]:
 
 
 def _stamp(path: Path) -> str:
-    """What changes when the source does: name, size and time of change of its files."""
-    status = path.stat()
+    """What changes when the source does.
+
+    The name, size and time of change of every file; but of more than `_LOOKED_AT` images, sizes
+    and times of so many, evenly spread, and the times of all folders. Asking the system about all
+    35,887 of FER-2013 takes 100 to 400 ms at each opening, listing their names 15 to 60. Files
+    added, removed, renamed or replaced are noticed all the same (their folder's time changes), and
+    so is a change to many; what is not is writing into a few existing images in place.
+    """
     if not path.is_dir():
-        return _hash([status.st_size, status.st_mtime_ns])
+        return _hash(_changed(path.stat()))
+    listing = walk(path)
+    images = [entry for name, entry in listing.files if is_image(name)]
+    others = [entry for name, entry in listing.files if not is_image(name)]
+    step = len(images) // _LOOKED_AT + 1
     return _hash(
-        sorted((name, entry.stat().st_size, entry.stat().st_mtime_ns) for name, entry in walk(path))
+        [
+            [name for name, _ in listing.files],
+            [_changed(folder.stat()) for folder in listing.folders],
+            [_changed(entry.stat()) for entry in others + images[::step]],
+        ]
     )
+
+
+def _changed(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def _hash(content: object) -> str:
@@ -112,7 +133,7 @@ def _hash(content: object) -> str:
 
 
 def _sweep(folder: Path, options: str) -> None:
-    """Remove the stores of what the source was before, and what dead processes left half-written."""
+    """Remove the stores of what the source was before, and what dead processes left."""
     for other in folder.parent.iterdir():
         old = other.name.startswith(options) and other.name != folder.name
         if old or (other.suffix == ".part" and _is_abandoned(other)):

@@ -1,4 +1,4 @@
-"""Class folders: the folder an image lies in names its expression, one above it may name the split."""
+"""Class folders: an image's folder names its expression, one above it may name the split."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class ClassFolders:
             yield Sample(entry.name, label, split, image)
 
 
-def is_image(entry: Entry) -> bool:
+def is_image(name: str) -> bool:
     """Whether a file's name says that it is an image."""
-    return PurePosixPath(entry.name).suffix.lower() in SUFFIXES
+    return name.lower().endswith(SUFFIXES)
 
 
 def class_name(entry: Entry) -> str | None:

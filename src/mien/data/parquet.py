@@ -109,9 +109,8 @@ def _class_labels(
 ) -> tuple[int, ...] | None:
     """Our label of each integer in the file, where its metadata names the classes."""
     try:
-        feature = json.loads(table.schema_arrow.metadata[b"huggingface"])["info"]["features"][
-            column
-        ]
+        about = json.loads(table.schema_arrow.metadata[b"huggingface"])
+        feature = about["info"]["features"][column]
         names = [str(name) for name in feature["names"]]
     except (KeyError, TypeError, ValueError):  # not written by Hugging Face's datasets
         return None
@@ -138,5 +137,5 @@ def _encoded(value: object, where: str) -> bytes:
     if isinstance(data, bytes):
         return data
     raise InputError(
-        f"{where}: the image's bytes are not in the table; give one that holds the images themselves"
+        f"{where}: the image's bytes are not in the table; give one that holds the images"
     )

@@ -60,7 +60,7 @@ class Sample:
 
 
 class Source(Protocol):
-    """Faces in some layout. Reading streams: one sample in memory at a time, each call from the start."""
+    """Faces in some layout. Reading streams: one sample in memory at a time."""
 
     @property
     def expressions(self) -> Expressions:
@@ -71,7 +71,7 @@ class Source(Protocol):
         """The number of samples, where it is known before reading."""
 
     def samples(self) -> Iterator[Sample]:
-        """Every face, in the source's own order; InputError for the first one that is wrong."""
+        """Every face from the start, in the source's order; InputError for the first wrong one."""
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from mien.data.challenge_csv import ChallengeCsv, columns
@@ -30,7 +31,7 @@ _IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*",
 class Rank(IntEnum):
     """What is preferred where a folder holds several sources, best first.
 
-    The challenge's own pixels before JPEG copies of them; what gives the split before what does not.
+    The challenge's own pixels before JPEG copies; what tells the splits before what does not.
     """
 
     FER2013_CSV = 0
@@ -87,26 +88,21 @@ def _in_file(entry: Entry, labels: Expressions | None, stack: ExitStack, depth: 
 def _in_tree(
     tree: Tree, where: str, labels: Expressions | None, stack: ExitStack, depth: int
 ) -> Source:
-    images = [entry for entry in tree.entries if is_image(entry)]
-    candidates = []
-    parquet = []
-    for entry in tree.entries:
-        if is_image(entry):
-            continue
-        rank = _rank(entry)
-        if rank is Rank.PARQUET:
-            parquet.append(entry)
-        elif rank is not None:
-            candidates.append(
-                _Candidate(rank, entry.name, lambda e=entry: _in_file(e, labels, stack, depth))
-            )
+    images = [entry for entry in tree.entries if is_image(entry.name)]
+    others = [(_rank(entry), entry) for entry in tree.entries if not is_image(entry.name)]
+    parquet = [entry for rank, entry in others if rank is Rank.PARQUET]
+    candidates = [
+        _Candidate(rank, entry.name, partial(_in_file, entry, labels, stack, depth))
+        for rank, entry in others
+        if rank is not None and rank is not Rank.PARQUET
+    ]
     if parquet:
         candidates.append(
-            _Candidate(Rank.PARQUET, parquet[0].name, lambda: ParquetFiles(parquet, labels))
+            _Candidate(Rank.PARQUET, "parquet files", partial(ParquetFiles, parquet, labels))
         )
     if any(class_name(entry) for entry in images):
         candidates.append(
-            _Candidate(Rank.FOLDERS, "class folders", lambda: ClassFolders(images, labels))
+            _Candidate(Rank.FOLDERS, "class folders", partial(ClassFolders, images, labels))
         )
     if not candidates:
         if images:

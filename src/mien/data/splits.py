@@ -54,7 +54,7 @@ def split(store: FaceStore, rule: SplitRule) -> Splits:
 
 
 def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Draw a share of each label: bool (N,), True for the drawn. Depends on `labels` and `seed` alone."""
+    """Draw a share of each label: bool (N,), True for the drawn. Given by its arguments alone."""
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(labels), dtype=np.bool_)
     for label in np.unique(labels):

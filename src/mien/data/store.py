@@ -1,4 +1,4 @@
-"""FaceStore: what every source becomes. Faces as uint8 on disk, memory-mapped, labels and split beside them."""
+"""FaceStore: what every source becomes. uint8 on disk, memory-mapped, with labels and splits."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class FaceStore:
         labels: int64 (N,), index into `expressions`.
         splits: uint8 (N,), index into `SPLITS`.
         rows: str (N,), the source's own name of each face (CSV row number, file path).
-        digests: uint64 (N, 2), a 128-bit hash of each face's shape and pixels: equal means an exact copy.
+        digests: uint64 (N, 2), a 128-bit hash of each face's shape and pixels: equal for exact
+            copies.
         expressions: the label set.
-        fingerprint: hex; covers pixels, labels and splits, whatever the order or layout of the source.
+        fingerprint: hex; covers pixels, labels and splits, whatever the source's order or layout.
         source: where the faces came from, for people.
         path: the folder that holds the store; None for one that is only in memory.
     """

@@ -14,16 +14,20 @@ import stat
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from mien.data.reading import reading
 from mien.errors import InputError
 
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 _CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
 #: Bits of a zip member's `external_attr` that hold its Unix mode.
 _UNIX_MODE = 16
@@ -31,7 +35,7 @@ _UNIX_MODE = 16
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a tree. `name` is its path below the root, parted by "/"; `key` is the tree's own."""
+    """One file of a tree: `name` is its path below the root, parted by "/"."""
 
     name: str
     tree: Tree
@@ -55,8 +59,8 @@ class Entry:
             raw.seek(0)
             for start, opener in _COMPRESSED.items():
                 if magic.startswith(start):
-                    with opener(cast(Any, raw)) as stream:
-                        yield cast(IO[bytes], stream)
+                    with opener(raw) as stream:
+                        yield stream
                     return
             yield raw
 
@@ -81,10 +85,10 @@ class FolderTree(Tree):
     def __init__(self, root: Path) -> None:
         self.root = root
         with reading(str(root)):
-            names = sorted(name for name, _ in walk(root))
+            names = sorted(name for name, _ in walk(root).files)
         self.entries = [Entry(name, self, name) for name in names]
 
-    def open(self, key: Any) -> IO[bytes]:
+    def open(self, key: str) -> IO[bytes]:
         return (self.root / key).open("rb")
 
     def describe(self, name: str) -> str:
@@ -134,7 +138,8 @@ class TarTree(Tree):
         self.where = entry.where
         with reading(self.where):
             stream = stack.enter_context(entry.unpacked())
-            self._tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
+            tar = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 (the stack closes it)
+            self._tar = stack.enter_context(tar)
             members = self._tar.getmembers()
             # A tar that stops between two members looks whole to tarfile, but for its end mark.
             stream.seek(self._tar.offset)
@@ -163,8 +168,17 @@ class TarTree(Tree):
         return f"{self.where}: {name}"
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every file below a folder with its path relative to it; links followed, each folder once."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies below a folder: files by their path relative to it, and its folders' paths."""
+
+    files: list[tuple[str, os.DirEntry[str]]]
+    folders: list[Path]
+
+
+def walk(root: Path) -> Listing:
+    """List a folder, links followed, each folder once; hidden files and clutter left out."""
+    listing = Listing([], [])
     seen: set[tuple[int, int]] = set()
     waiting = [(root, "")]
     while waiting:
@@ -174,14 +188,17 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         if identity in seen:
             continue
         seen.add(identity)
+        listing.folders.append(folder)
         with os.scandir(folder) as entries:
             for entry in entries:
-                if _is_clutter(entry.name):
+                name = entry.name
+                if name[0] == "." or name.lower() in _CLUTTER:
                     continue
                 if entry.is_dir():
-                    waiting.append((folder / entry.name, f"{prefix}{entry.name}/"))
+                    waiting.append((folder / name, f"{prefix}{name}/"))
                 elif entry.is_file():
-                    yield prefix + entry.name, entry
+                    listing.files.append((prefix + name, entry))
+    return listing
 
 
 def _is_clutter(name: str) -> bool:
