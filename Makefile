@@ -62,10 +62,10 @@ clean: ## remove what these targets made, .venv too
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# An environment whose interpreter has gone is made anew; one that a failed install left behind is completed.
+# An environment without a working interpreter or pip is made anew; one that a failed install left behind is completed.
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { \
 		echo "mien needs Python 3.11 or later with the venv module: install one, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
-	@$(BIN)/python -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/python -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
