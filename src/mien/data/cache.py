@@ -29,7 +29,7 @@ DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder that nobody wrote to for so long (seconds) was left by a process that died.
 _ABANDONED = 3600
 #: Of a folder with more images, only about so many are looked at to see whether it changed.
-_LOOKED_AT = 4096
+_LOOKED_AT = 2048
 
 
 def load(
@@ -112,12 +112,14 @@ def _stamp(path: Path) -> str:
     if not path.is_dir():
         return _hash(_changed(path.stat()))
     listing = walk(path)
-    images = [entry for name, entry in listing.files if is_image(name)]
-    others = [entry for name, entry in listing.files if not is_image(name)]
+    images: list[os.DirEntry[str]] = []
+    others: list[os.DirEntry[str]] = []
+    for name, entry in listing.files:
+        (images if is_image(name) else others).append(entry)
     step = len(images) // _LOOKED_AT + 1
     return _hash(
         [
-            [name for name, _ in listing.files],
+            "\0".join(name for name, _ in listing.files),
             [_changed(folder.stat()) for folder in listing.folders],
             [_changed(entry.stat()) for entry in others + images[::step]],
         ]
