@@ -1,3 +1,32 @@
-"""mien: facial expression recognition that a person can train, trust and take anywhere."""
+"""mien: facial expression recognition that a person can train, trust and take anywhere.
+
+The verbs are loaded when they are first used, so that `import mien` is quick and needs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mien.api import evaluate, load, train
+    from mien.errors import InputError, MienError
+
+_HOME = {
+    "evaluate": "mien.api",
+    "load": "mien.api",
+    "train": "mien.api",
+    "InputError": "mien.errors",
+    "MienError": "mien.errors",
+}
+
+__all__ = ["InputError", "MienError", "__version__", "evaluate", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.store import TEST, TRAIN, VALIDATION, Faces, FaceStore
+from mien.errors import InputError
 
 #: Share of Training that selects where a source has no validation split of its own.
 CARVED_SHARE = 0.1
@@ -61,3 +62,13 @@ def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np
         members = np.flatnonzero(labels == label)
         drawn[generator.permutation(members)[: round(share * len(members))]] = True
     return drawn
+
+
+def needed(faces: Faces, split_name: str) -> Faces:
+    """The faces themselves; InputError where a split that is needed came out empty."""
+    if not len(faces):
+        raise InputError(
+            f"{faces.store.source}: there is no {split_name} face in it; "
+            "give data that has this split"
+        )
+    return faces

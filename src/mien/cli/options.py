@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="PATH",
+        help="fer2013.csv, icml_face_data.csv, .csv.gz, fer2013.tar.gz, parquet, class folders, a "
+        "zip or a folder of these; or synthetic[:N].",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="A,B,C", help="The label set, if not the usual seven."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a folder of seeds.")]
+
+
+def names(labels: str | None) -> list[str] | None:
+    """The label set as typed, split at commas."""
+    return labels.split(",") if labels is not None else None

@@ -1,0 +1,31 @@
+"""Where the command line writes: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+#: For people: progress, notes, errors.
+messages = Console(stderr=True)
+
+
+def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
+    """A result: one JSON object for machines, or a table for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    else:
+        Console().print(table)
+
+
+def note(text: str) -> None:
+    """A line for people on standard error."""
+    messages.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def command_line() -> str:
+    """What was typed, so that a run can say how it was made."""
+    return shlex.join(["mien", *sys.argv[1:]])

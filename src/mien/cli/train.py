@@ -1,0 +1,186 @@
+"""mien train, evaluate, compare: from faces to evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mien import api
+from mien.cli import options
+from mien.cli.output import command_line, messages, note, show
+from mien.runs import RunFolder
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
+    data: options.Data = "synthetic",
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field; can be repeated."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0-4", help="Train once for each seed.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out where it was stopped.")
+    ] = False,
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a recipe. Fits Training, selects on validation, never reads the test split."""
+    from mien.training import TerminalWatcher
+
+    runs = api.train(
+        recipe,
+        data,
+        out,
+        overrides=overrides or [],
+        labels=options.names(labels),
+        seeds=api.parse_seeds(seeds) if seeds is not None else None,
+        device=device,
+        resume=resume,
+        watchers=[TerminalWatcher(messages)],
+        progress=True,
+        command=command_line(),
+    )
+    rows = [_best_epoch(run) for run in runs]
+    table = Table("run", "epochs", "best epoch", "training", "validation", "gap", "minutes")
+    for row in rows:
+        table.add_row(
+            row["run"],
+            str(row["epochs"]),
+            str(row["best_epoch"]),
+            f"{row['train_accuracy']:.2%}",
+            f"{row['validation_accuracy']:.2%}",
+            f"{100 * row['gap']:.2f}",
+            f"{row['seconds'] / 60:.1f}",
+        )
+    show({"runs": rows}, table, as_json=as_json)
+    where = runs[0].path if seeds is None else runs[0].path.parent
+    note(f"next: mien evaluate {where} --data {data} --split validation")
+
+
+def _best_epoch(run: RunFolder) -> dict[str, Any]:
+    """The figures of the epoch whose weights were kept."""
+    history, select = run.history(), run.recipe()["select"]
+    best = (
+        max(history, key=lambda row: row["validation_accuracy"])
+        if select == "accuracy"
+        else min(history, key=lambda row: row["validation_loss"])
+    )
+    figures = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "gap")
+    return {
+        "run": str(run.path),
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]),
+        **{name: best[name] for name in figures},
+        "seconds": sum(row["seconds"] for row in history),
+    }
+
+
+@app.command()
+def evaluate(
+    run: options.Run,
+    data: options.Data = "synthetic",
+    split: Annotated[
+        str, typer.Option(help="validation, test, or official-validation.")
+    ] = "validation",
+    tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Score a run on a split, with and without copies of training faces; writes its report."""
+    from mien.evaluate import render_summary, render_table
+
+    evaluations = api.evaluate(
+        run,
+        data,
+        split,
+        tta=tta,
+        labels=options.names(labels),
+        device=device,
+        command=command_line(),
+        progress=True,
+    )
+    runs = RunFolder.expand(run)
+    parts = [render_table(evaluation) for evaluation in evaluations]
+    if len(evaluations) > 1:
+        parts.append(Group(render_summary(evaluations)))
+    content = [
+        {"run": str(folder.path), **evaluation.to_dict()}
+        for folder, evaluation in zip(runs, evaluations, strict=True)
+    ]
+    show({"evaluations": content}, Group(*parts), as_json=as_json)
+    for folder in runs:
+        note(f"report: {folder.path / 'report.html'}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+    out: Annotated[Path, typer.Option(help="Folder of compare.html.")] = Path("comparison"),
+    as_json: options.Json = False,
+) -> None:
+    """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
+    from mien.evaluate import compare as compare_runs
+    from mien.evaluate import render_comparison, write_comparison
+
+    comparison = compare_runs(runs, split)
+    page = write_comparison(comparison, out)
+    show(comparison.to_dict(), render_comparison(comparison), as_json=as_json)
+    note(f"page: {page}")
+
+
+@app.command()
+def recipes(as_json: options.Json = False) -> None:
+    """List the recipes."""
+    from mien import recipes as known
+
+    rows = [
+        {"name": name, "summary": known.evidence(name).partition("\n")[0]}
+        for name in known.names()
+    ]
+    table = Table("recipe", "what it is")
+    for row in rows:
+        table.add_row(row["name"], Text(row["summary"]))
+    show({"recipes": rows}, table, as_json=as_json)
+
+
+@app.command()
+def models(as_json: options.Json = False) -> None:
+    """List the networks with their parameters, multiply-adds and input."""
+    from mien import models as known
+
+    rows = []
+    table = Table("model", "input", "parameters", "multiply-adds", "what it is")
+    for name in known.names():
+        entry, cost = known.entry(name), known.cost(name)
+        rows.append(
+            {
+                "name": name,
+                "input": list(entry.input.shape),
+                "parameters": cost.parameters,
+                "multiply_adds": cost.multiply_adds,
+                "summary": entry.summary,
+            }
+        )
+        table.add_row(
+            name,
+            "x".join(map(str, entry.input.shape)),
+            f"{cost.parameters:,}",
+            f"{cost.multiply_adds / 1e6:,.1f} M",
+            Text(entry.summary),
+        )
+    show({"models": rows}, table, as_json=as_json)
