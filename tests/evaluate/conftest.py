@@ -21,7 +21,7 @@ def digests_of(pixels):
     return np.stack([sums @ weights, (sums * sums) @ weights], axis=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_store():
     """make_store(splits=(0, 0, 2, ...), ...) -> FaceStore of random 12x12 faces."""
 
@@ -48,7 +48,7 @@ def make_store():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def predict():
     """A deterministic predictor of seven expressions whose answer depends on the pixels."""
 
@@ -115,6 +115,12 @@ def write_run(folder: Path, *, epochs=5, name="made-up", split=None, environment
                 }
             )
     return RunFolder.open(folder)
+
+
+@pytest.fixture(scope="session")
+def make_run_in():
+    """make_run_in(folder, ...) -> RunFolder at the folder."""
+    return write_run
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-import mien.models
 from mien.errors import InputError
 from mien.evaluate import Evaluation, evaluate_run, faces_to_score, find_copies, score
 from mien.evaluate.metrics import compute_scores
@@ -27,7 +29,7 @@ def store(make_store):
 
 @pytest.fixture
 def classifier(monkeypatch, predict):
-    """Stands where the network would: mien.models.load_classifier gives the made-up predictor."""
+    """Stands where torch would: mien.models.load_classifier gives the made-up predictor."""
 
     class Classifier:
         expressions = SEVEN
@@ -35,7 +37,9 @@ def classifier(monkeypatch, predict):
         def __call__(self, faces):
             return predict(faces)
 
-    monkeypatch.setattr(mien.models, "load_classifier", lambda run, device: Classifier())
+    models = ModuleType("mien.models")
+    models.load_classifier = lambda run, device: Classifier()
+    monkeypatch.setitem(sys.modules, "mien.models", models)
     return Classifier
 
 
@@ -204,3 +208,35 @@ def test_load_refuses_probabilities_that_are_not_the_evaluation_s(store, predict
     path.unlink()
     with pytest.raises(InputError, match="missing"):
         Evaluation.load(run, "test")
+
+
+def test_refuses_weights_of_another_label_set(store, make_run, classifier):
+    classifier.expressions = ("happy", "sad")
+    with pytest.raises(InputError, match=r"the weights know happy, sad"):
+        evaluate_run(make_run(), store, "test")
+
+
+def test_without_torch_the_message_says_what_to_install(store, make_run, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("mien.models")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"pip install 'mien\[train\]'"):
+        evaluate_run(make_run(), store, "test")
+
+
+@pytest.mark.parametrize("rule", [{}, {"holdout": "much", "seed": 0}, None])
+def test_refuses_a_recipe_without_a_split_rule(store, make_run, rule):
+    run = make_run()
+    recipe = run.recipe() | {"split": rule}
+    run.recipe_path.write_text(json.dumps(recipe))
+    with pytest.raises(InputError, match="no split rule"):
+        faces_to_score(run, store, "test")
+
+
+def test_nothing_here_imports_torch():
+    code = (
+        "import sys, mien.evaluate, mien.evaluate.report, mien.evaluate.compare; "
+        "heavy = {'torch', 'sklearn', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

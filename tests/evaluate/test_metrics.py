@@ -46,7 +46,6 @@ def test_agrees_with_scikit_learn():
         assert item.f1 == pytest.approx(sk.f1_score(mine, predicted == label))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bins", [5, 15])
 def test_agrees_with_torchmetrics(bins):
     torch = pytest.importorskip("torch")

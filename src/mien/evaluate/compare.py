@@ -228,7 +228,9 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
     )
 
 
-_HEAD = ["run", "seeds", "epochs", *HEADLINES, "training"]
+#: Headlines with room in a table that is mean ± sd wide; compare.json has them all.
+_COMPARED = tuple(name for name in HEADLINES if name != "balanced accuracy")
+_HEAD = ["run", "seeds", "epochs", *_COMPARED, "training"]
 _PAIR_HEAD = ["first", "second", "difference", "95 % interval", "only first", "only second", "p"]
 
 
@@ -238,7 +240,7 @@ def _rows(comparison: Comparison) -> list[list[str]]:
             c.name if c.name == c.recipe else f"{c.name} ({c.recipe})",
             str(len(c.runs)),
             f"{c.epochs.mean:.4g}" if c.epochs else "-",
-            *(summary_text(name, c.figures.get(name)) for name in HEADLINES),
+            *(summary_text(name, c.figures.get(name)) for name in _COMPARED),
             duration(c.seconds.mean) if c.seconds else "-",
         ]
         for c in comparison.contenders

@@ -38,6 +38,9 @@ THEME = {
     **{colour: f"--series-{place}" for place, colour in enumerate(CYCLE, start=1)},
 }
 
+#: Names longer than this would leave a figure no room.
+LONGEST_NAME = 18
+
 History = Sequence[Mapping[str, float]]
 
 
@@ -123,13 +126,17 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
         axes.bar(places + 0.26 * shift, heights, 0.24, color=colour, label=label)
     axes.set_xticks(
         places,
-        [f"{expressions[label]}\n{scores.per_class[label].support:,} faces" for label in order],
+        [
+            f"{_short(expressions[label])}\n{scores.per_class[label].support:,} faces"
+            for label in order
+        ],
         parse_math=False,
     )
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.tick_params(axis="x", length=0)
-    _title(axes, f"{what}: best at {expressions[order[0]]}, worst at {expressions[order[-1]]}")
+    best, worst = _short(expressions[order[0]]), _short(expressions[order[-1]])
+    _title(axes, f"{what}: best at {best}, worst at {worst}")
     _legend(axes)
     return figure
 
@@ -185,7 +192,7 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
         for seed, history in enumerate(seeds):
             epochs, train, validation = _columns(history, "accuracy")
             longest = max(longest, epochs, key=len)
-            label = name if seed == 0 else None
+            label = _short(name, 2 * LONGEST_NAME) if seed == 0 else None
             axes.plot(epochs, validation, color=colour, linewidth=2, linestyle=dashes, label=label)
             axes.plot(epochs, train, color=colour, linewidth=1.2, linestyle=(0, (1, 1.6)))
     _title(axes, "Accuracy of each run: validation solid, training dotted")
@@ -195,9 +202,10 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically."""
+    """Write a figure as PNG, atomically. What is drawn of it afterwards keeps this layout."""
     with atomic_file(path) as handle, _any_script():
         figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
+    figure.set_layout_engine("none")
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
@@ -267,6 +275,10 @@ def _title(axes: Axes, text: str) -> None:
     )
 
 
+def _short(name: str, longest: int = LONGEST_NAME) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def _columns(history: History, figure: str) -> tuple[Any, Any, Any]:
     names = ("epoch", f"train_{figure}", f"validation_{figure}")
     epochs, train, validation = (np.array([row[name] for row in history]) for name in names)
@@ -321,8 +333,9 @@ def _matrix(axes: Axes, shares: Any, cells: list[list[str]], expressions: Expres
                 fontweight="bold" if row == column else "normal",
             )
     axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="predicted")
-    axes.set_xticks(np.arange(size) + 0.5, expressions, rotation=35, ha="right", parse_math=False)
-    axes.set_yticks(np.arange(size) + 0.5, expressions, parse_math=False)
+    names = [_short(name) for name in expressions]
+    axes.set_xticks(np.arange(size) + 0.5, names, rotation=35, ha="right", parse_math=False)
+    axes.set_yticks(np.arange(size) + 0.5, names, parse_math=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(colors=MUTED, labelsize=10.5, length=0)

@@ -41,6 +41,11 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = No
     environment = run.environment() if run.environment_path.is_file() else {}
     history = run.history()
     evaluations = [Evaluation.load(run, s) for s in SPLIT_ORDER if run.evaluation(s) is not None]
+    mistakes = {  # before anything is written, for handed-in faces may not be the evaluated ones
+        item.split: find_mistakes(item, faces_by_split[item.split])
+        for item in evaluations
+        if item.split in faces_by_split
+    }
     name = str(recipe.get("name") or run.path.name)
     return write_page(
         run.path / "report.html",
@@ -54,7 +59,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = No
         score_head=["split", "view", "accuracy", "95 % interval", *list(HEADLINES)[1:]],
         score_rows=_score_rows(evaluations),
         curves=_curves(run, history),
-        evaluations=[_section(run, item, faces_by_split.get(item.split)) for item in evaluations],
+        evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
         recipe=flatten(recipe),
         data=flatten(environment.get("data") or {}),
         environment=flatten({k: v for k, v in environment.items() if k not in ("data", "command")}),
@@ -175,7 +180,7 @@ def _curves(run: RunFolder, history: list[dict[str, float]]) -> list[Any]:
     ]
 
 
-def _section(run: RunFolder, item: Evaluation, faces: Faces | None) -> dict[str, Any]:
+def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -> dict[str, Any]:
     """One evaluated split: its figures, its table of expressions, its mistakes."""
     scores, split = item.scores[VIEW].official, item.split
     title = split.replace("-", " ").capitalize()
@@ -210,11 +215,11 @@ def _section(run: RunFolder, item: Evaluation, faces: Faces | None) -> dict[str,
             ]
             for expression, own in zip(item.expressions, scores.per_class, strict=True)
         ],
-        "mistakes": _mistakes(item, faces) if faces is not None else [],
+        "mistakes": mistakes,
     }
 
 
-def _mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:
+def find_mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:
     """The faces that were taken for another expression with the largest probability."""
     place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
     probabilities = item.probabilities[VIEW]
