@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,13 +86,14 @@ def create(
     """Build a network: float (B, *spec.shape), normalised -> logits (B, classes)."""
     model = entry(name)
     checked = model.options(options or {})
-    smallest = min(spec.height, spec.width)
     try:
-        return model.build(spec.shape, classes, **checked)
-    except (RuntimeError, ZeroDivisionError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # torch only warns of a layer without an element
+            return model.build(spec.shape, classes, **checked)
+    except (RuntimeError, ValueError, UserWarning) as error:
         raise InputError(
             f"model {name} cannot be built for an input of {spec.shape} ({error}); "
-            f"its smallest side is {smallest} px, the network was made for {model.input.shape}"
+            f"the network was made for {model.input.shape}"
         ) from error
 
 

@@ -1,0 +1,45 @@
+"""mien doctor: is this installation sound?"""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mien.cli import options
+from mien.cli.output import show
+
+app = typer.Typer()
+
+
+@app.command()
+def doctor(as_json: options.Json = False) -> None:
+    """Say what is installed, the device and the cache, and run a self-test."""
+    from mien.doctor import examine
+
+    found = examine()
+    head = Table.grid(padding=(0, 2))
+    head.add_row("mien", found["mien"])
+    head.add_row("python", f"{found['python']} on {found['platform']}")
+    head.add_row("devices", "\n".join(found["devices"]))
+    cache = found["cache"]
+    head.add_row("cache", f"{cache['folder']} ({cache['bytes'] / 1e6:,.1f} MB)")
+    for extra, packages in found["packages"].items():
+        installed = [f"{name} {version}" for name, version in packages.items() if version]
+        missing = [name for name, version in packages.items() if not version]
+        said = Text(", ".join(installed))
+        if missing:
+            said.append(f"  missing: {', '.join(missing)} (pip install 'mien[{extra}]')", "yellow")
+        head.add_row("core" if extra == "core" else f"extra {extra}", said)
+    checks = Table("self-test", "", "")
+    marks = {
+        True: Text("passed", "green"),
+        False: Text("FAILED", "red"),
+        None: Text("skipped", "yellow"),
+    }
+    for check in found["checks"]:
+        checks.add_row(check["name"], marks[check["passed"]], Text(check["detail"]))
+    show(found, Group(head, checks), as_json=as_json)
+    if any(check["passed"] is False for check in found["checks"]):
+        raise typer.Exit(1)

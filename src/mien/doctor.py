@@ -1,0 +1,118 @@
+"""Is this installation sound? What is there, what is missing, and whether the parts work together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mien
+from mien import api
+from mien.data.cache import cache_folder
+from mien.errors import MienError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was tried: `passed` is None where it could not be tried."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def examine() -> dict[str, Any]:
+    """What is installed, the devices, the cache, and the self-tests, as plain values."""
+    checks = [_try("read and reopen drawn faces", _read_faces)]
+    if importlib.util.find_spec("torch") is None:
+        skipped = "not installed: pip install 'mien[train]'"
+        checks.append(Check("train and evaluate a network", None, skipped))
+    else:
+        checks.append(_try("train and evaluate a network", _train_network))
+    return {
+        "mien": mien.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _packages(),
+        "devices": _devices(),
+        "cache": _cache(),
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def _packages() -> dict[str, dict[str, str | None]]:
+    """Extra -> package -> installed version, or None where it is missing."""
+    packages: dict[str, dict[str, str | None]] = {}
+    for line in importlib.metadata.requires("mien") or []:
+        name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+        extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", line)
+        group = extra.group(1) if extra else "core"
+        if name == "mien" or group == "dev":
+            continue
+        try:
+            version: str | None = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            version = None
+        packages.setdefault(group, {})[name] = version
+    return packages
+
+
+def _devices() -> list[str]:
+    if importlib.util.find_spec("torch") is None:
+        return ["cpu"]
+    import torch
+
+    from mien.models.device import has_bfloat16
+
+    native = "with" if has_bfloat16(torch.device("cpu")) else "without"
+    devices = [f"cpu: {torch.get_num_threads()} threads, {native} bfloat16 arithmetic"]
+    for index in range(torch.cuda.device_count()):
+        devices.append(f"cuda:{index}: {torch.cuda.get_device_name(index)}")
+    return devices
+
+
+def _cache() -> dict[str, Any]:
+    folder = cache_folder()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {"folder": str(folder), "bytes": size}
+
+
+def _try(name: str, check: Callable[[Path], str]) -> Check:
+    started = time.perf_counter()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            detail = check(Path(folder))
+    except MienError as error:
+        return Check(name, False, str(error))
+    except Exception as error:  # the doctor reports whatever is wrong
+        return Check(name, False, f"{type(error).__name__}: {error}")
+    return Check(name, True, f"{detail} ({time.perf_counter() - started:.1f} s)")
+
+
+def _read_faces(_folder: Path) -> str:
+    first, again = api.load("synthetic:100"), api.load("synthetic:100")
+    if first.fingerprint != again.fingerprint or not np.array_equal(first.pixels, again.pixels):
+        raise MienError(f"the cache in {cache_folder()} gave other faces the second time; empty it")
+    return f"{len(first)} faces"
+
+
+def _train_network(folder: Path) -> str:
+    run = api.train("basic-cnn", "synthetic:100", folder / "run", overrides=["epochs=3"])[0]
+    losses = [row["train_loss"] for row in run.history()]
+    if not losses[-1] < losses[0]:
+        raise MienError(f"training did not lower the loss: {losses}")
+    evaluation = api.evaluate(run.path, "synthetic:100", tta="none")[0]
+    accuracy = evaluation.scores["none"].official.accuracy
+    best = max(row["validation_accuracy"] for row in run.history())
+    if abs(accuracy - best) > 1e-9:
+        raise MienError(f"evaluation gave {accuracy}, training had measured {best}")
+    return f"loss {losses[0]:.2f} -> {losses[-1]:.2f} in three epochs"

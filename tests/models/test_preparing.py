@@ -1,0 +1,33 @@
+"""uint8 faces to network inputs, against PIL and plain arithmetic."""
+
+import numpy as np
+import torch
+from mien.faces import InputSpec
+from mien.models.preparing import prepare, resize, to_unit
+from PIL import Image
+
+
+def test_gray_is_scaled_and_normalised():
+    faces = torch.tensor([[[[0, 255], [51, 102]]]], dtype=torch.uint8)
+    prepared = prepare(faces, InputSpec(height=2, width=2))
+    torch.testing.assert_close(prepared, torch.tensor([[[[-1.0, 1.0], [-0.6, -0.2]]]]))
+
+
+def test_gray_is_repeated_for_three_channels_each_with_its_own_scale():
+    faces = torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)
+    spec = InputSpec(3, 2, 2, mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 1.0))
+    assert prepare(faces, spec)[0, :, 0, 0].tolist() == [1.0, 3.0, 1.0]
+
+
+def test_rgb_becomes_the_luma_that_pil_computes():
+    rgb = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    luma = np.asarray(Image.fromarray(rgb).convert("L"), dtype=np.float32) / 255
+    ours = to_unit(torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None], 1)[0, 0].numpy()
+    assert np.abs(ours - luma).max() <= 1 / 255
+
+
+def test_resizing_agrees_with_pil():
+    image = np.random.default_rng(1).random((96, 80), dtype=np.float32)
+    theirs = np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR))
+    ours = resize(torch.from_numpy(image)[None, None], 48, 48)[0, 0].numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -1,0 +1,47 @@
+"""A small store of drawn faces in memory, and recipes that train on it in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from mien.data.splits import SplitRule, split
+from mien.data.store import FaceStore
+from mien.data.synthetic import synthetic_faces
+from mien.expressions import SEVEN
+from mien.training import Model, Recipe
+
+
+def store_of(pixels, labels, splits, expressions=SEVEN):
+    digests = [np.frombuffer(hashlib.md5(p.tobytes()).digest(), np.uint64) for p in pixels]  # noqa: S324
+    return FaceStore(
+        pixels=pixels,
+        labels=np.asarray(labels, dtype=np.int64),
+        splits=np.asarray(splits, dtype=np.uint8),
+        rows=np.arange(len(labels)).astype(str),
+        digests=np.stack(digests),
+        expressions=expressions,
+        fingerprint=hashlib.sha256(pixels.tobytes()).hexdigest(),
+        source="drawn",
+    )
+
+
+@pytest.fixture(scope="session")
+def store():
+    """280 drawn faces: 200 to train, 40 to select, 40 to test."""
+    labels, faces = zip(*synthetic_faces(280, seed=5), strict=True)
+    return store_of(np.stack(faces)[:, None], labels, np.repeat([0, 1, 2], [200, 40, 40]))
+
+
+@pytest.fixture(scope="session")
+def splits(store):
+    return split(store, SplitRule())
+
+
+@pytest.fixture
+def recipe():
+    """Two epochs of seven steps of a small network, in float32, the same on every machine."""
+    return Recipe(
+        name="tiny", model=Model("basic-cnn"), epochs=2, batch_size=32, precision="float32"
+    )

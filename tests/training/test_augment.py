@@ -1,0 +1,105 @@
+"""Augmentation against exact transformations of the same faces."""
+
+import numpy as np
+import pytest
+import torch
+from mien.faces import InputSpec
+from mien.models.preparing import prepare
+from mien.training.augment import augmented
+from mien.training.recipe import Augment
+
+SPEC = InputSpec(mean=(0.0,), std=(1.0,))
+
+
+@pytest.fixture
+def faces():
+    generator = np.random.default_rng(0)
+    return torch.from_numpy(generator.integers(0, 256, (64, 1, 48, 48), dtype=np.uint8))
+
+
+def test_without_augmentation_faces_are_only_prepared(faces):
+    torch.testing.assert_close(augmented(faces, SPEC, Augment()), prepare(faces, SPEC))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_mirror_image_is_exact(faces, moved):
+    # An imperceptible shift sends the faces through the resampling instead of the plain mirror.
+    augment = Augment(flip=1.0, shift=1e-7 if moved else 0.0)
+    expected = prepare(faces, SPEC).flip(3)
+    torch.testing.assert_close(augmented(faces, SPEC, augment), expected, atol=1e-4, rtol=0)
+
+
+def test_about_half_are_mirrored(faces):
+    torch.manual_seed(0)
+    same = (augmented(faces, SPEC, Augment(flip=0.5)) == prepare(faces, SPEC)).flatten(1).all(1)
+    assert 16 < same.sum() < 48
+
+
+def test_a_shift_moves_by_at_most_its_share(faces):
+    point = torch.zeros(256, 1, 48, 48, dtype=torch.uint8)
+    point[:, :, 24, 24] = 255
+    torch.manual_seed(0)
+    moved = augmented(point, SPEC, Augment(shift=0.25))
+    rows, columns = moved.flatten(1).argmax(1) // 48, moved.flatten(1).argmax(1) % 48
+    for place in (rows, columns):
+        assert (place - 24).abs().max() in (11, 12, 13)
+        assert abs(place.float().mean() - 24) < 2
+
+
+def test_a_rotation_turns_about_the_centre_by_at_most_its_angle():
+    point = torch.zeros(256, 1, 48, 48, dtype=torch.uint8)
+    point[:, :, 23:25, 40:42] = 255  # 17 px right of the centre (23.5, 23.5)
+    torch.manual_seed(0)
+    turned = augmented(point, SPEC, Augment(rotation=30)).squeeze(1)
+    ys, xs = torch.meshgrid(torch.arange(48) - 23.5, torch.arange(48) - 23.5, indexing="ij")
+    mass = turned.sum((1, 2))
+    x, y = (turned * xs).sum((1, 2)) / mass, (turned * ys).sum((1, 2)) / mass
+    angles = torch.rad2deg(torch.atan2(y, x))
+    assert 27 < angles.max() <= 30.5
+    assert -30.5 <= angles.min() < -27
+    torch.testing.assert_close(torch.hypot(x, y), torch.full((256,), 17.0), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_scale_zooms_by_its_factor(factor):
+    square = torch.zeros(1, 1, 48, 48, dtype=torch.uint8)
+    square[:, :, 18:30, 18:30] = 255
+    zoomed = augmented(square, SPEC, Augment(scale=(factor, factor)))
+    assert zoomed.sum() == pytest.approx(144 * factor**2, rel=0.05)
+
+
+def test_a_larger_input_is_made_in_the_same_resampling(faces):
+    spec = InputSpec(3, 128, 128, mean=(0.0,), std=(1.0,))
+    torch.manual_seed(0)
+    large = augmented(faces, spec, Augment(rotation=1e-6))
+    assert large.shape == (64, 3, 128, 128)
+    torch.testing.assert_close(large[:, 0], large[:, 2])
+    smooth = torch.nn.functional.interpolate(
+        faces.float() / 255, (128, 128), mode="bilinear", align_corners=False
+    )
+    inner = slice(4, -4)  # at the border one repeats pixels, the other fades to black
+    torch.testing.assert_close(
+        large[:, :1, inner, inner], smooth[..., inner, inner], atol=1e-3, rtol=0
+    )
+
+
+def test_erasing_replaces_a_rectangle_of_the_promised_area(faces):
+    torch.manual_seed(0)
+    changed = augmented(faces, SPEC, Augment(erase=1.0)) != prepare(faces, SPEC)
+    shares = changed.float().mean((1, 2, 3))
+    assert (shares > 0.01).all()
+    assert (shares < 0.25).all()
+    for mask in changed[:, 0]:
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert box.float().mean() > 0.95  # noise may repeat a pixel by chance
+
+
+def test_the_same_seed_gives_the_same_faces(faces):
+    augment = Augment(flip=0.5, rotation=10, scale=(0.9, 1.1), shift=0.1, erase=0.5)
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(augmented(faces, SPEC, augment))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])

@@ -1,0 +1,287 @@
+"""The loop: it learns, repeats itself bit for bit, stops cleanly, and never sees a test face."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from mien.data.splits import SplitRule, split
+from mien.errors import InputError, MienError
+from mien.models import load_classifier
+from mien.training import Augment, Model, Optimizer, Schedule, Stopped, Watcher, train
+from mien.training.augment import augmented
+from mien.training.feed import FaceFeed
+from mien.training.loop import _seed
+
+from .conftest import store_of
+
+
+def weights(run, which="best"):
+    path = run.best_weights if which == "best" else run.last_weights
+    return safetensors.torch.load_file(path)
+
+
+def identical(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(tensor, second[name]) for name, tensor in first.items()
+    )
+
+
+class StopAt(Watcher):
+    """Sends this process a signal once a step is reached, as Ctrl-C or a scheduler would."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        self.step, self.number = step, number
+
+    def stepped(self, moment):
+        if moment.step == self.step:
+            self.step = None
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def look_at_every_step(monkeypatch):
+    monkeypatch.setattr("mien.training.loop._LOOK_EVERY", 0.0)
+
+
+def test_it_learns_and_writes_a_whole_run(recipe, splits, tmp_path):
+    recipe = replace(recipe, model=Model("four-block-cnn"), epochs=6)
+    run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    history = run.history()
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["step"] == 6 * 7
+    assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
+    assert all(
+        row["gap"] == pytest.approx(row["train_accuracy"] - row["validation_accuracy"])
+        for row in history
+    )
+    assert run.recipe()["name"] == "tiny"
+    environment = run.environment()
+    assert environment["data"]["fingerprint"] == splits.train.store.fingerprint
+    assert environment["data"]["counts"] == {"train": 200, "validation": 40}
+    assert environment["precision"] == "float32"
+    assert environment["seconds"] > 0
+    assert not list(run.path.rglob("*.part"))
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(recipe, splits, tmp_path):
+    run = train(
+        replace(recipe, epochs=4), splits.train, splits.validation, tmp_path / "run", device="cpu"
+    )
+    probabilities = load_classifier(run, "cpu")(splits.validation.pixels())
+    accuracy = (probabilities.argmax(1) == splits.validation.labels).mean()
+    assert accuracy == max(row["validation_accuracy"] for row in run.history())
+
+
+def test_selection_by_loss_keeps_the_epoch_of_the_lowest_loss(recipe, splits, tmp_path):
+    run = train(
+        replace(recipe, epochs=4, select="loss", optimizer=Optimizer(lr=5e-3)),
+        splits.train,
+        splits.validation,
+        tmp_path / "run",
+        device="cpu",
+    )
+    probabilities = load_classifier(run, "cpu")(splits.validation.pixels())
+    own = probabilities[np.arange(len(splits.validation)), splits.validation.labels]
+    lowest = min(row["validation_loss"] for row in run.history())
+    assert -np.log(own).mean() == pytest.approx(lowest, rel=1e-5)
+
+
+@pytest.mark.parametrize("rule", [SplitRule(), SplitRule(holdout=0.2)])
+def test_with_and_without_test_rows_the_weights_are_the_same_bit_for_bit(
+    rule, recipe, store, tmp_path
+):
+    kept = store.splits != 2
+    without = store_of(store.pixels[kept], store.labels[kept], store.splits[kept])
+    # And a test split of nonsense: if anything looked at it, something would change.
+    nonsense = store_of(
+        np.where(kept[:, None, None, None], store.pixels, 255 - store.pixels),
+        np.where(kept, store.labels, 0),
+        store.splits,
+    )
+    recipe = replace(
+        recipe, split=rule, augment=Augment(flip=0.5, rotation=10, erase=0.2), precision="auto"
+    )
+    runs = []
+    for number, data in enumerate((store, without, nonsense)):
+        parts = split(data, rule)
+        runs.append(
+            train(recipe, parts.train, parts.validation, tmp_path / str(number), device="cpu")
+        )
+    for which in ("best", "last"):
+        assert identical(weights(runs[0], which), weights(runs[1], which))
+        assert identical(weights(runs[0], which), weights(runs[2], which))
+
+
+def test_another_seed_gives_another_network(recipe, splits, tmp_path):
+    recipe = replace(recipe, epochs=1)
+    runs = [
+        train(
+            replace(recipe, seed=seed),
+            splits.train,
+            splits.validation,
+            tmp_path / str(seed),
+            device="cpu",
+        )
+        for seed in (0, 1)
+    ]
+    assert not identical(weights(runs[0]), weights(runs[1]))
+
+
+def test_streams_of_seeds_do_not_meet():
+    seeds = [_seed(seed, stream, n) for seed in range(3) for stream in range(3) for n in range(99)]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.usefixtures("look_at_every_step")
+@pytest.mark.parametrize("step", [1, 5, 7, 8, 13])
+def test_a_stopped_training_goes_on_exactly_where_it_was(step, recipe, splits, tmp_path):
+    recipe = replace(
+        recipe,
+        model=Model("four-block-cnn"),
+        augment=Augment(flip=0.5, rotation=10),
+        schedule=Schedule(name="one-cycle"),
+        ema=0.9,
+        clip_norm=1.0,
+        precision="auto",
+    )
+    whole = train(recipe, splits.train, splits.validation, tmp_path / "whole", device="cpu")
+    out = tmp_path / "stopped"
+    with pytest.raises(Stopped, match="--resume") as stop:
+        train(
+            recipe, splits.train, splits.validation, out, device="cpu", watchers=[StopAt(step)]
+        )
+    assert stop.value.exit_code == 130
+    assert (out / "best" / "weights.safetensors").exists()
+    resumed = train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
+    assert identical(weights(whole, "last"), weights(resumed, "last"))
+    assert identical(weights(whole), weights(resumed))
+    timeless = [
+        {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+        for run in (whole, resumed)
+        for row in run.history()
+    ]
+    assert timeless[:2] == timeless[2:]
+
+
+@pytest.mark.usefixtures("look_at_every_step")
+def test_a_terminated_training_says_so_in_its_exit_status(recipe, splits, tmp_path):
+    with pytest.raises(Stopped) as stop:
+        train(
+            recipe,
+            splits.train,
+            splits.validation,
+            tmp_path / "run",
+            device="cpu",
+            watchers=[StopAt(2, signal.SIGTERM)],
+        )
+    assert stop.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_resuming_a_finished_run_changes_nothing(recipe, splits, tmp_path):
+    run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    before = {path: path.read_bytes() for path in run.path.rglob("*.safetensors")}
+    train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu", resume=True)
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*.safetensors")}
+
+
+def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, store, splits, tmp_path):
+    out = tmp_path / "run"
+    train(replace(recipe, epochs=1), splits.train, splits.validation, out, device="cpu")
+    with pytest.raises(InputError, match="another recipe"):
+        train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
+    other = split(store_of(store.pixels[::-1].copy(), store.labels[::-1], store.splits), recipe.split)
+    with pytest.raises(InputError, match="other data"):
+        train(
+            replace(recipe, epochs=1), other.train, other.validation, out, device="cpu", resume=True
+        )
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(recipe, splits, tmp_path):
+    recipe = replace(recipe, epochs=1)
+    run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    before = run.best_weights.read_bytes()
+    with pytest.raises(InputError, match=r"holds a run already.*--resume"):
+        train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    assert run.best_weights.read_bytes() == before
+
+
+def test_early_stopping_ends_after_its_patience(recipe, splits, tmp_path):
+    run = train(
+        replace(
+            recipe, epochs=30, early_stopping=2, optimizer=Optimizer(name="sgd", lr=1e-12)
+        ),
+        splits.train,
+        splits.validation,
+        tmp_path / "run",
+        device="cpu",
+    )
+    assert len(run.history()) == 3
+
+
+def test_a_diverging_training_stops_and_keeps_what_was_good(
+    recipe, splits, tmp_path, monkeypatch
+):
+    steps = []
+
+    def poisoned(faces, spec, augment):
+        steps.append(1)
+        return augmented(faces, spec, augment) * (float("nan") if len(steps) > 7 else 1)
+
+    monkeypatch.setattr("mien.training.loop.augmented", poisoned)
+    out = tmp_path / "run"
+    with pytest.raises(MienError, match=r"diverged in epoch 2 .*weights of epoch 1 are kept"):
+        train(recipe, splits.train, splits.validation, out, device="cpu")
+    kept = safetensors.torch.load_file(out / "best" / "weights.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+
+
+def test_the_moving_average_is_what_is_kept(recipe, splits, tmp_path):
+    recipe = replace(recipe, epochs=1, batch_size=200, ema=0.75)
+    run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    # After a single step the average is that step's own weights (it starts with them).
+    assert identical(weights(run), weights(run, "last"))
+    longer = replace(recipe, batch_size=100)
+    run = train(longer, splits.train, splits.validation, tmp_path / "longer", device="cpu")
+    assert not identical(weights(run), weights(run, "last"))
+
+
+def test_streamed_faces_are_the_resident_ones(splits):
+    cpu = torch.device("cpu")
+    resident = FaceFeed(splits.train, cpu)
+    streamed = FaceFeed(splits.train, cpu, budget=0)
+    positions = torch.tensor([3, 199, 0, 3])
+    assert (resident.resident, streamed.resident) == (True, False)
+    for one, two in zip(resident.batch(positions), streamed.batch(positions), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_data_with_another_label_set_is_refused(recipe, store, tmp_path):
+    other = split(replace(store, expressions=tuple("abcdefg")), SplitRule())
+    with pytest.raises(InputError, match="its expressions are a, b, c"):
+        train(recipe, other.train, other.validation, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_option_of_the_wrong_type_leaves_no_folder(recipe, splits, tmp_path):
+    recipe = replace(recipe, model=Model("basic-cnn", {"dropout": "much"}))
+    with pytest.raises(InputError, match="dropout='much'"):
+        train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_part_of_a_file(
+    recipe, splits, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(MienError, match="the disk is full") as refusal:
+        train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    assert refusal.value.exit_code == 1
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]

@@ -1,0 +1,35 @@
+"""The losses, against their formulas."""
+
+import pytest
+import torch
+from mien.errors import InputError
+from mien.training.objectives import build_objective
+from mien.training.recipe import Objective
+
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 1.0]])
+LABELS = torch.tensor([0, 0, 1, 0])
+
+
+def nats(targets):
+    return -(targets * LOGITS.log_softmax(1)).sum(1)
+
+
+def test_cross_entropy_is_the_mean_of_minus_log_p():
+    loss = build_objective(Objective(), LABELS, 3)(LOGITS, LABELS)
+    torch.testing.assert_close(loss, nats(torch.eye(3)[LABELS]).mean())
+
+
+def test_smoothing_mixes_the_label_with_all_classes():
+    loss = build_objective(Objective(label_smoothing=0.3), LABELS, 3)(LOGITS, LABELS)
+    torch.testing.assert_close(loss, nats(0.7 * torch.eye(3)[LABELS] + 0.1).mean())
+
+
+def test_balanced_weights_give_each_class_the_same_say():
+    loss = build_objective(Objective(class_weights="balanced"), LABELS, 3)(LOGITS, LABELS)
+    each = nats(torch.eye(3)[LABELS])
+    torch.testing.assert_close(loss, (each[[0, 1, 3]].mean() + each[2]) / 2)
+
+
+def test_an_unknown_objective_is_refused_with_a_hint():
+    with pytest.raises(InputError, match="cross-entropi.*did you mean cross-entropy"):
+        build_objective(Objective(name="cross-entropi"), LABELS, 3)

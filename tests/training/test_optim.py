@@ -1,0 +1,83 @@
+"""Learning rates over time, against their formulas."""
+
+import math
+
+import pytest
+import torch
+from mien.training.optim import LearningRate, build_optimizer
+from mien.training.recipe import Optimizer, Schedule
+
+
+def rates(schedule, steps=100, lr=0.1):
+    optimizer = build_optimizer(Optimizer(lr=lr), torch.nn.Linear(2, 2))
+    rate = LearningRate(schedule, optimizer, steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(rate.current)
+        optimizer.step()
+        rate.after_step()
+    return seen
+
+
+def test_constant_stays():
+    assert set(rates(Schedule())) == {0.1}
+
+
+def test_cosine_is_half_a_cosine_down_to_its_final_share():
+    expected = [
+        0.001 + (0.1 - 0.001) * (1 + math.cos(math.pi * step / 100)) / 2 for step in range(100)
+    ]
+    assert rates(Schedule(name="cosine", final=0.01)) == pytest.approx(expected)
+
+
+def test_one_cycle_rises_for_its_warmup_and_ends_at_its_final_share():
+    seen = rates(Schedule(name="one-cycle", warmup=0.3, final=0.01))
+    assert seen[0] == pytest.approx(0.1 / 25)
+    assert seen.index(max(seen)) in (29, 30)
+    assert max(seen) == pytest.approx(0.1, rel=0.01)
+    assert seen[-1] == pytest.approx(0.001, rel=0.05)
+
+
+@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+def test_plateau_halves_after_more_than_its_patience_without_improvement(monitor):
+    optimizer = build_optimizer(Optimizer(lr=0.1), torch.nn.Linear(2, 2))
+    rate = LearningRate(Schedule(name="plateau", monitor=monitor, patience=2), optimizer, 100)
+    seen = []
+    for _ in range(7):
+        rate.after_epoch(validation_loss=1.0, validation_accuracy=0.5)
+        seen.append(rate.current)
+    assert seen == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025])
+
+
+def test_a_rate_goes_on_from_its_state():
+    optimizer = build_optimizer(Optimizer(lr=0.1), torch.nn.Linear(2, 2))
+    schedule = Schedule(name="one-cycle")
+    rate = LearningRate(schedule, optimizer, 10)
+    for _ in range(4):
+        optimizer.step()
+        rate.after_step()
+    other = build_optimizer(Optimizer(lr=0.1), torch.nn.Linear(2, 2))
+    resumed = LearningRate(schedule, other, 10)
+    other.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(rate.state_dict())
+    for _ in range(6):
+        assert resumed.current == rate.current
+        for each, its_rate in ((optimizer, rate), (other, resumed)):
+            each.step()
+            its_rate.after_step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_every_optimizer_lowers_a_loss(name):
+    torch.manual_seed(0)
+    network = torch.nn.Linear(4, 1)
+    optimizer = build_optimizer(Optimizer(name=name, lr=0.05), network)
+    inputs = torch.randn(32, 4)
+    losses = []
+    for _ in range(20):
+        loss = (network(inputs) - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]

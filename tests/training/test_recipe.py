@@ -1,0 +1,71 @@
+"""Recipes from outside are checked by name, type and range."""
+
+import json
+
+import pytest
+from mien.errors import InputError
+from mien.training import Augment, Model, Recipe, from_dict, override, to_dict
+
+RECIPE = Recipe(name="r", model=Model("four-block-cnn"), augment=Augment(flip=0.5))
+
+
+def test_fields_of_every_depth_and_kind_can_be_set():
+    changed = override(
+        RECIPE,
+        [
+            "epochs=3",
+            "optimizer.lr=3e-4",
+            "optimizer.name=sgd",
+            "augment.scale=0.9,1.1",
+            "split.holdout=0.2",
+            "ema=0.999",
+            "clip_norm=none",
+            "model.dropout=0.3",
+        ],
+    )
+    assert (changed.epochs, changed.optimizer.lr, changed.optimizer.name) == (3, 3e-4, "sgd")
+    assert changed.augment == Augment(flip=0.5, scale=(0.9, 1.1))
+    assert (changed.split.holdout, changed.ema, changed.clip_norm) == (0.2, 0.999, None)
+    assert changed.model.options == {"dropout": "0.3"}  # the network's builder knows its type
+    assert RECIPE.epochs == 50
+
+
+def test_a_recipe_survives_json():
+    changed = override(RECIPE, ["augment.scale=0.9,1.1", "ema=0.99"])
+    assert from_dict(json.loads(json.dumps(to_dict(changed))), "recipe.json") == changed
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("epoch=3", ["'epoch'", "did you mean epochs"]),
+        ("optimiser.lr=3", ["'optimiser'", "did you mean optimizer"]),
+        ("optimizer.rate=3", ["'rate'", "known: betas, lr"]),
+        ("epochs.lr=3", ["'epochs'"]),
+        ("epochs=three", ["epochs='three'", "integer"]),
+        ("epochs=0", ["epochs='0'", "greater than 0"]),
+        ("epochs=2.5", ["epochs='2.5'"]),
+        ("epochs", ["FIELD=VALUE"]),
+        ("optimizer.name=adagrad", ["adagrad", "'adam', 'adamw' or 'sgd'"]),
+        ("optimizer=sgd", ["optimizer is a group", "optimizer.lr"]),
+        ("augment.flip=1.5", ["augment.flip='1.5'", "less than or equal to 1"]),
+        ("augment.scale=1.2,0.8", ["smaller factor"]),
+        ("augment.scale=1.2", ["augment.scale"]),
+        ("split.holdout=1.5", ["holdout"]),
+        ("input.channels=2", ["1 or 3 channels"]),
+        ("input.std=0", ["above 0"]),
+        ("input.mean=0.1,0.2", ["1 or 1 values"]),
+        ("optimizer.nesterov=true", ["momentum"]),
+    ],
+)
+def test_mistakes_are_refused_in_one_sentence(assignment, words):
+    with pytest.raises(InputError) as refusal:
+        override(RECIPE, [assignment])
+    assert all(word in str(refusal.value) for word in words), str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_recipe_file_with_an_unknown_field_is_refused():
+    content = to_dict(RECIPE) | {"epcohs": 3}
+    with pytest.raises(InputError, match=r"recipe.json: .*'epcohs'.*epochs"):
+        from_dict(content, "recipe.json")
