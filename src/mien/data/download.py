@@ -1,0 +1,67 @@
+"""FER-2013 from Kaggle, by the user's own account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mien.errors import InputError, extra_required, writing_to
+
+_CHALLENGE = "challenges-in-representation-learning-facial-expression-recognition-challenge"
+_FOLDERS = "msambare/fer2013"
+_BY_HAND = f"https://www.kaggle.com/c/{_CHALLENGE}/data"
+
+
+def download_fer2013(out: Path | None = None, say: Callable[[str], None] | None = None) -> Path:
+    """Download FER-2013 with kagglehub and the user's own key; the folder it lies in, for `load`.
+
+    The challenge's own files first: they hold the original pixels, but Kaggle gives them only to
+    accounts that accepted the challenge's rules. Else the class folders of `msambare/fer2013`:
+    the same faces as JPEGs. `say` is told which of them it was.
+
+    Args:
+        out: the folder to download to; default: kagglehub's own cache.
+        say: takes one line of text for people.
+
+    Raises:
+        MissingExtraError: kagglehub is not installed.
+        InputError: no connection, no key, no permission; the sentence says what to do.
+    """
+    with extra_required("data", "downloading FER-2013"):
+        import kagglehub
+        import requests
+        from kagglehub import exceptions
+    refused = (exceptions.UnauthenticatedError, exceptions.KaggleApiHTTPError)
+    target = str(out) if out else None
+    say = say or (lambda _: None)
+    with writing_to(out or Path.home()):
+        try:
+            try:
+                path = kagglehub.competition_download(_CHALLENGE, output_dir=target)
+                say("downloaded the challenge's own files (original pixels)")
+            except refused:
+                path = kagglehub.dataset_download(_FOLDERS, output_dir=target)
+                say(
+                    f"downloaded {_FOLDERS} (JPEG copies); for the original pixels accept the "
+                    f"challenge's rules at {_BY_HAND}"
+                )
+        except refused as error:
+            raise InputError(
+                "Kaggle refused the download; put your key at ~/.kaggle/kaggle.json "
+                f"(kaggle.com, Settings, API) or download by hand from {_BY_HAND}"
+            ) from error
+        except (exceptions.CredentialError, ValueError) as error:
+            raise InputError(
+                f"the Kaggle key cannot be used ({error}); make a new one at kaggle.com, "
+                "Settings, API"
+            ) from error
+        except (exceptions.BackendError, exceptions.DataCorruptionError) as error:
+            raise InputError(
+                f"Kaggle did not deliver FER-2013 ({error}); try again later"
+            ) from error
+        except requests.RequestException as error:
+            raise InputError(
+                "no connection to Kaggle; check the network, or download FER-2013 elsewhere from "
+                f"{_BY_HAND} and give its path"
+            ) from error
+    return Path(path)

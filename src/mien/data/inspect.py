@@ -1,0 +1,146 @@
+"""What is in a store: counts, copies, and a picture of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.data.store import SPLITS, TRAIN, FaceStore
+from mien.expressions import Expressions
+from mien.files import atomic_file
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Faces that are identical to the pixel. A group is two or more of them."""
+
+    groups: int
+    images: int
+    groups_across_splits: int
+    groups_with_different_labels: int
+    #: Split -> its images that have a copy in train, for validation and test.
+    with_copy_in_train: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A store in figures. `counts` is split -> expression -> images."""
+
+    source: str
+    cache: str | None
+    fingerprint: str
+    images: int
+    channels: int
+    height: int
+    width: int
+    expressions: Expressions
+    counts: dict[str, dict[str, int]]
+    copies: Copies
+
+
+def inspect(store: FaceStore) -> Inspection:
+    """Count a store's faces and its exact copies. Pixels are not read."""
+    table = np.zeros((len(SPLITS), len(store.expressions)), np.int64)
+    np.add.at(table, (store.splits, store.labels), 1)
+    count, channels, height, width = store.pixels.shape
+    return Inspection(
+        source=store.source,
+        cache=str(store.path) if store.path else None,
+        fingerprint=store.fingerprint,
+        images=count,
+        channels=channels,
+        height=height,
+        width=width,
+        expressions=store.expressions,
+        counts={
+            split: dict(zip(store.expressions, row.tolist(), strict=True))
+            for split, row in zip(SPLITS, table, strict=True)
+        },
+        copies=_copies(store),
+    )
+
+
+def _copies(store: FaceStore) -> Copies:
+    _, group, sizes = np.unique(store.digests, axis=0, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
+    several = sizes > 1
+    in_split = np.zeros((len(SPLITS), len(sizes)), np.bool_)
+    in_split[store.splits, group] = True
+    return Copies(
+        groups=int(several.sum()),
+        images=int(sizes[several].sum()),
+        groups_across_splits=int((in_split.sum(axis=0) > 1).sum()),
+        groups_with_different_labels=int((_distinct(group, store.labels, len(sizes)) > 1).sum()),
+        with_copy_in_train={
+            name: int(in_split[TRAIN][group[store.splits == split]].sum())
+            for split, name in enumerate(SPLITS)
+            if split != TRAIN
+        },
+    )
+
+
+def _distinct(
+    group: NDArray[np.int64], labels: NDArray[np.int64], groups: int
+) -> NDArray[np.int64]:
+    """How many different labels each group has: int64 (groups,)."""
+    pairs = np.unique(np.column_stack((group, labels)), axis=0)
+    return np.bincount(pairs[:, 0], minlength=groups)
+
+
+_FACE, _GAP, _MARGIN, _NAMES, _HEAD = 76, 6, 28, 132, 88
+_PAPER, _INK, _FAINT, _BAR, _TRACK = "#fbfaf7", "#22262b", "#7a8087", "#3c6e91", "#e6e3dc"
+
+
+def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12, seed: int = 0) -> None:
+    """Draw a picture of the store: a line an expression, its count and `columns` of its faces.
+
+    The faces are drawn by `seed` from all splits. `path` ends in .png (or another image suffix
+    that Pillow writes); it appears complete or not at all.
+    """
+    expressions = store.expressions
+    counts = np.bincount(store.labels, minlength=len(expressions))
+    width = 2 * _MARGIN + _NAMES + columns * (_FACE + _GAP) - _GAP
+    height = _HEAD + len(expressions) * (_FACE + _GAP) - _GAP + _MARGIN
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _, channels, face_height, face_width = store.pixels.shape
+    kind = "gray" if channels == 1 else "colour"
+    title, text, small = (ImageFont.load_default(size) for size in (22, 17, 13))
+    draw.text((_MARGIN, 20), Path(store.source).name, _INK, title)
+    draw.text(
+        (_MARGIN, 52),
+        f"{len(store):,} faces, {face_width} x {face_height} {kind}, {store.fingerprint[:12]}",
+        _FAINT,
+        small,
+    )
+    generator = np.random.default_rng(seed)
+    for label, name in enumerate(expressions):
+        top = _HEAD + label * (_FACE + _GAP)
+        share = counts[label] / max(1, len(store))
+        draw.text((_MARGIN, top + 12), name, _INK, text)
+        draw.text((_MARGIN, top + 34), f"{counts[label]:,}  ({share:.1%})", _FAINT, small)
+        bar = (_MARGIN, top + 56, _MARGIN + _NAMES - 28, top + 60)
+        draw.rectangle(bar, _TRACK)
+        draw.rectangle((*bar[:2], bar[0] + round(share * (bar[2] - bar[0])), bar[3]), _BAR)
+        members = np.flatnonzero(store.labels == label)
+        chosen = generator.choice(members, min(columns, len(members)), replace=False)
+        for column, index in enumerate(np.sort(chosen)):
+            left = _MARGIN + _NAMES + column * (_FACE + _GAP)
+            sheet.paste(_tile(store.pixels[index]), (left, top))
+    with atomic_file(path) as file:
+        sheet.save(file, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+
+
+def _tile(pixels: NDArray[np.uint8]) -> Image.Image:
+    """A face, uint8 (C, H, W), as a square picture of one size, its sides kept in proportion."""
+    face = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    tile = Image.new("RGB", (_FACE, _FACE), _TRACK)
+    scale = _FACE / max(face.size)
+    size = (max(1, round(face.width * scale)), max(1, round(face.height * scale)))
+    face = face.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    tile.paste(face, ((_FACE - face.width) // 2, (_FACE - face.height) // 2))
+    return tile
