@@ -111,12 +111,17 @@ def test_shapes_tell_more_than_pixels() -> None:
     linear = linear_model.RidgeClassifier(alpha=3000.0).fit(flat[train], labels[train])
     linear_accuracy = linear.score(flat[test], labels[test])
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(
+        1
+    )  # threads that wait for a busy core make this minutes instead of seconds
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         accuracy = convolutional_accuracy(pixels, labels, train, test)
+    torch.set_num_threads(threads)
 
     assert 0.25 < linear_accuracy < 0.6
-    assert linear_accuracy + 0.15 < accuracy < 0.98
+    assert linear_accuracy + 0.2 < accuracy < 0.97
 
 
 def convolutional_accuracy(
@@ -126,12 +131,18 @@ def convolutional_accuracy(
     import torch
     from torch import nn
 
-    def block(channels_in: int, channels_out: int) -> list[nn.Module]:
-        convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(), nn.MaxPool2d(2)]
+    def block(channels_in: int, channels_out: int, stride: int = 1) -> list[nn.Module]:
+        convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)
+        return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU()]
 
     network = nn.Sequential(
-        *block(1, 16), *block(16, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 36, 7)
+        *block(1, 16, stride=2),
+        *block(16, 32),
+        nn.MaxPool2d(2),
+        *block(32, 64),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * 36, 7),
     )
     images, targets = torch.from_numpy(pixels)[:, None], torch.from_numpy(labels)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
