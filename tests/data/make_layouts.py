@@ -107,6 +107,7 @@ def write_parquet(
     row: bool = False,
     names: tuple[str, ...] | None = None,
     text_labels: bool = False,
+    row_group: int = 10,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     images = [encoded(face.pixels) for face in faces]
@@ -126,7 +127,7 @@ def write_parquet(
     table = pa.table(columns)
     if names:
         table = table.replace_schema_metadata(class_label(names))
-    pq.write_table(table, path, row_group_size=10)
+    pq.write_table(table, path, row_group_size=row_group)
     return path
 
 

@@ -28,6 +28,7 @@ _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
+_CHUNK = 1 << 20
 _CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
 #: Bits of a zip member's `external_attr` that hold its Unix mode.
 _UNIX_MODE = 16
@@ -60,7 +61,12 @@ class Entry:
             for start, opener in _COMPRESSED.items():
                 if magic.startswith(start):
                     with opener(raw) as stream:
-                        yield stream
+                        try:
+                            yield stream
+                        except InputError:  # the content is wrong: was it damaged on its way?
+                            while stream.read(_CHUNK):
+                                pass
+                            raise
                     return
             yield raw
 
