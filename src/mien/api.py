@@ -15,16 +15,34 @@ from mien.expressions import parse_expressions
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
-    from mien.evaluate.evaluation import Evaluation
+    from mien.evaluation.evaluation import Evaluation
     from mien.training import Recipe, Watcher
 
 #: Where runs go when nobody says.
 RUNS = Path("runs")
 
 
-def load(data: str | Path = "synthetic", *, labels: Sequence[str] | None = None) -> FaceStore:
-    """Read faces from any supported source; see `mien.data.load`."""
-    return faces_of.load(data, labels=parse_expressions(labels) if labels else None)
+def load(
+    data: str | Path = "synthetic",
+    *,
+    labels: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
+    progress: bool = False,
+) -> FaceStore:
+    """Read faces from any supported source.
+
+    Args:
+        data: a CSV, parquet, archive or folder (recognised by content), `synthetic`, `synthetic:N`.
+        labels: the label set of the data, where it is not the challenge's seven.
+        size: (height, width) for images of mixed sizes; a uniform source keeps its own.
+        progress: show a bar while a source is read for the first time.
+    """
+    return faces_of.load(
+        data,
+        labels=parse_expressions(labels) if labels is not None else None,
+        size=size,
+        progress=progress,
+    )
 
 
 def train(
@@ -71,12 +89,8 @@ def train(
         raise InputError("--resume needs --out: the folder of the run to go on with")
     store = data
     if not isinstance(store, FaceStore):
-        store = faces_of.load(
-            store,
-            labels=parse_expressions(labels) if labels else None,
-            size=(chosen.input.height, chosen.input.width),
-            progress=progress,
-        )
+        size = chosen.input.height, chosen.input.width
+        store = load(store, labels=labels, size=size, progress=progress)
     chosen = replace(chosen, expressions=store.expressions)
     splits = faces_of.split(store, chosen.split)
     train_faces = needed(splits.train, "train")
@@ -127,19 +141,15 @@ def evaluate(
     Returns:
         One evaluation a run, in the order of seeds.
     """
-    from mien.evaluate import evaluate_run, faces_to_score, write_report
+    from mien.evaluation import evaluate_run, faces_to_score, write_report
 
     evaluations = []
     for folder in RunFolder.expand(run):
         store = data
         if not isinstance(store, FaceStore):
             spec = folder.recipe()["input"]
-            store = faces_of.load(
-                store,
-                labels=parse_expressions(labels) if labels else None,
-                size=(spec["height"], spec["width"]),
-                progress=progress,
-            )
+            size = spec["height"], spec["width"]
+            store = load(store, labels=labels, size=size, progress=progress)
         evaluations.append(evaluate_run(folder, store, split, tta, device, command=command))
         pictures = {split: faces_to_score(folder, store, split)[0]}
         write_report(folder, pictures)

@@ -24,9 +24,7 @@ _SYNONYMS = {
     "neutral": ("neutrality",),
     "contempt": ("contemptuous",),
 }
-_CANONICAL = {
-    alias: name for name, aliases in _SYNONYMS.items() for alias in (name, *aliases)
-}
+_CANONICAL = {alias: name for name, aliases in _SYNONYMS.items() for alias in (name, *aliases)}
 
 
 def canonical(name: str) -> str:

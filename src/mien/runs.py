@@ -1,11 +1,11 @@
 """The run folder: everything one training leaves behind, enough to resume, evaluate, compare and report.
 
-    recipe.json                 the recipe, every field resolved
-    environment.json            versions, device, command, data fingerprint
-    history.csv                 one row an epoch: HISTORY_COLUMNS
-    last/  best/                weights.safetensors (and state.pt in last/)
-    evaluation-<split>.json     scores; probabilities-<split>.csv beside it
-    report.html, *.png          what people look at
+recipe.json                 the recipe, every field resolved
+environment.json            versions, device, command, data fingerprint
+history.csv                 one row an epoch: HISTORY_COLUMNS
+last/  best/                weights.safetensors (and state.pt in last/)
+evaluation-<split>.json     scores; probabilities-<split>.csv beside it
+report.html, *.png          what people look at
 """
 
 from __future__ import annotations

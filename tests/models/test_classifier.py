@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+
 from mien import models
 from mien.errors import InputError
 from mien.faces import InputSpec

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
+
 from mien import models
 from mien.errors import InputError
 from mien.faces import InputSpec
 from mien.models.layers import pooled_relu
-from torch import nn
 
 # Written out from REFERENCE layers: weights + biases of each layer, BatchNorm counting two a channel.
 PARAMETERS = {

@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
+from PIL import Image
+
 from mien.faces import InputSpec
 from mien.models.preparing import prepare, resize, to_unit
-from PIL import Image
 
 
 def test_gray_is_scaled_and_normalised():

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
+
 from mien.data.splits import SplitRule, split
 from mien.data.store import FaceStore
 from mien.data.synthetic import synthetic_faces

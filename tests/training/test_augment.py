@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from mien.faces import InputSpec
 from mien.models.preparing import prepare
 from mien.training.augment import augmented

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+
 from mien.data.splits import SplitRule, split
 from mien.errors import InputError, MienError
 from mien.models import load_classifier
@@ -151,9 +152,7 @@ def test_a_stopped_training_goes_on_exactly_where_it_was(step, recipe, splits, t
     whole = train(recipe, splits.train, splits.validation, tmp_path / "whole", device="cpu")
     out = tmp_path / "stopped"
     with pytest.raises(Stopped, match="--resume") as stop:
-        train(
-            recipe, splits.train, splits.validation, out, device="cpu", watchers=[StopAt(step)]
-        )
+        train(recipe, splits.train, splits.validation, out, device="cpu", watchers=[StopAt(step)])
     assert stop.value.exit_code == 130
     assert (out / "best" / "weights.safetensors").exists()
     resumed = train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
@@ -194,7 +193,9 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, store, sp
     train(replace(recipe, epochs=1), splits.train, splits.validation, out, device="cpu")
     with pytest.raises(InputError, match="another recipe"):
         train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
-    other = split(store_of(store.pixels[::-1].copy(), store.labels[::-1], store.splits), recipe.split)
+    other = split(
+        store_of(store.pixels[::-1].copy(), store.labels[::-1], store.splits), recipe.split
+    )
     with pytest.raises(InputError, match="other data"):
         train(
             replace(recipe, epochs=1), other.train, other.validation, out, device="cpu", resume=True
@@ -212,9 +213,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(recipe, splits, tmp_path):
 
 def test_early_stopping_ends_after_its_patience(recipe, splits, tmp_path):
     run = train(
-        replace(
-            recipe, epochs=30, early_stopping=2, optimizer=Optimizer(name="sgd", lr=1e-12)
-        ),
+        replace(recipe, epochs=30, early_stopping=2, optimizer=Optimizer(name="sgd", lr=1e-12)),
         splits.train,
         splits.validation,
         tmp_path / "run",
@@ -223,9 +222,7 @@ def test_early_stopping_ends_after_its_patience(recipe, splits, tmp_path):
     assert len(run.history()) == 3
 
 
-def test_a_diverging_training_stops_and_keeps_what_was_good(
-    recipe, splits, tmp_path, monkeypatch
-):
+def test_a_diverging_training_stops_and_keeps_what_was_good(recipe, splits, tmp_path, monkeypatch):
     steps = []
 
     def poisoned(faces, spec, augment):

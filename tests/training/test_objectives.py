@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from mien.errors import InputError
 from mien.training.objectives import build_objective
 from mien.training.recipe import Objective

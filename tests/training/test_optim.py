@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from mien.training.optim import LearningRate, build_optimizer
 from mien.training.recipe import Optimizer, Schedule
 

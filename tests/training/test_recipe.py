@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from mien.errors import InputError
 from mien.training import Augment, Model, Recipe, from_dict, override, to_dict
 

@@ -11,7 +11,7 @@ import click
 import typer
 
 import mien
-from mien.cli import doctor, train
+from mien.cli import data, doctor, train
 from mien.cli.output import note
 from mien.errors import MienError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train.app)
+app.add_typer(data.app, name="data")
 app.add_typer(doctor.app)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from mien.cli import options
-from mien.cli.output import show
+from mien.cli.output import facts, show, table
 
 app = typer.Typer()
 
@@ -19,7 +18,7 @@ def doctor(as_json: options.Json = False) -> None:
     from mien.doctor import examine
 
     found = examine()
-    head = Table.grid(padding=(0, 2))
+    head = facts()
     head.add_row("mien", found["mien"])
     head.add_row("python", f"{found['python']} on {found['platform']}")
     head.add_row("devices", "\n".join(found["devices"]))
@@ -32,7 +31,8 @@ def doctor(as_json: options.Json = False) -> None:
         if missing:
             said.append(f"  missing: {', '.join(missing)} (pip install 'mien[{extra}]')", "yellow")
         head.add_row("core" if extra == "core" else f"extra {extra}", said)
-    checks = Table("self-test", "", "")
+    checks = table("self-test", "", "")
+    checks.columns[2].justify = "left"
     marks = {
         True: Text("passed", "green"),
         False: Text("FAILED", "red"),

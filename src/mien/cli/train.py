@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, messages, note, show
+from mien.cli.output import command_line, facts, messages, note, show, table
 from mien.runs import RunFolder
 
 app = typer.Typer()
@@ -54,9 +53,9 @@ def train(
         command=command_line(),
     )
     rows = [_best_epoch(run) for run in runs]
-    table = Table("run", "epochs", "best epoch", "training", "validation", "gap", "minutes")
+    figures = table("run", "epochs", "best epoch", "training", "validation", "gap", "minutes")
     for row in rows:
-        table.add_row(
+        figures.add_row(
             row["run"],
             str(row["epochs"]),
             str(row["best_epoch"]),
@@ -65,7 +64,7 @@ def train(
             f"{100 * row['gap']:.2f}",
             f"{row['seconds'] / 60:.1f}",
         )
-    show({"runs": rows}, table, as_json=as_json)
+    show({"runs": rows}, figures, as_json=as_json)
     where = runs[0].path if seeds is None else runs[0].path.parent
     note(f"next: mien evaluate {where} --data {data} --split validation")
 
@@ -101,7 +100,7 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Score a run on a split, with and without copies of training faces; writes its report."""
-    from mien.evaluate import render_summary, render_table
+    from mien.evaluation import render_summary, render_table
 
     evaluations = api.evaluate(
         run,
@@ -134,8 +133,8 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
-    from mien.evaluate import compare as compare_runs
-    from mien.evaluate import render_comparison, write_comparison
+    from mien.evaluation import compare as compare_runs
+    from mien.evaluation import render_comparison, write_comparison
 
     comparison = compare_runs(runs, split)
     page = write_comparison(comparison, out)
@@ -149,13 +148,12 @@ def recipes(as_json: options.Json = False) -> None:
     from mien import recipes as known
 
     rows = [
-        {"name": name, "summary": known.evidence(name).partition("\n")[0]}
-        for name in known.names()
+        {"name": name, "summary": known.evidence(name).partition("\n")[0]} for name in known.names()
     ]
-    table = Table("recipe", "what it is")
+    listing = facts()
     for row in rows:
-        table.add_row(row["name"], Text(row["summary"]))
-    show({"recipes": rows}, table, as_json=as_json)
+        listing.add_row(row["name"], Text(row["summary"]))
+    show({"recipes": rows}, listing, as_json=as_json)
 
 
 @app.command()
@@ -164,7 +162,7 @@ def models(as_json: options.Json = False) -> None:
     from mien import models as known
 
     rows = []
-    table = Table("model", "input", "parameters", "multiply-adds", "what it is")
+    listing = table("model", "input", "parameters", "multiply-adds")
     for name in known.names():
         entry, cost = known.entry(name), known.cost(name)
         rows.append(
@@ -176,11 +174,10 @@ def models(as_json: options.Json = False) -> None:
                 "summary": entry.summary,
             }
         )
-        table.add_row(
+        listing.add_row(
             name,
             "x".join(map(str, entry.input.shape)),
             f"{cost.parameters:,}",
             f"{cost.multiply_adds / 1e6:,.1f} M",
-            Text(entry.summary),
         )
-    show({"models": rows}, table, as_json=as_json)
+    show({"models": rows}, listing, as_json=as_json)

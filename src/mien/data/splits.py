@@ -44,7 +44,7 @@ def split(store: FaceStore, rule: SplitRule) -> Splits:
     validation = official = np.flatnonzero(store.splits == VALIDATION)
     share = rule.holdout if rule.holdout is not None else (0.0 if len(official) else CARVED_SHARE)
     if share:
-        held = stratified(store.labels[train], share, rule.seed)
+        held = stratified(store.labels[train], store.digests[train], share, rule.seed)
         train, validation = train[~held], train[held]
     return Splits(
         train=store.faces(train),
@@ -54,12 +54,19 @@ def split(store: FaceStore, rule: SplitRule) -> Splits:
     )
 
 
-def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Draw a share of each label: bool (N,), True for the drawn. Given by its arguments alone."""
+def stratified(
+    labels: NDArray[np.int64], digests: NDArray[np.uint64], share: float, seed: int
+) -> NDArray[np.bool_]:
+    """Draw a share of each label: bool (N,), True for the drawn.
+
+    The draw goes by the faces' digests, uint64 (N, 2), not by their positions: the same faces in
+    another order or layout, which have the same fingerprint, are told apart in the same way.
+    """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(labels), dtype=np.bool_)
+    by_digest = np.lexsort((digests[:, 1], digests[:, 0]))
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+        members = by_digest[labels[by_digest] == label]
         drawn[generator.permutation(members)[: round(share * len(members))]] = True
     return drawn
 

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.data.store import Faces
 from mien.errors import InputError, MienError
-from mien.evaluate.metrics import cross_entropy
+from mien.evaluation.metrics import cross_entropy
 from mien.files import write_json
 from mien.models import Classifier, create, load_weights
 from mien.models.device import pick_device
@@ -388,5 +388,3 @@ def _seed(seed: int, stream: int, number: int) -> int:
     """A well-mixed 63-bit seed for the `number`-th use of a stream."""
     mixed = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0]
     return int(mixed >> np.uint64(1))
-
-

@@ -14,9 +14,7 @@ def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
     """The optimiser over all of a network's parameters (fused: one kernel for all of a step)."""
     common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
     if spec.name == "sgd":
-        return SGD(
-            network.parameters(), momentum=spec.momentum, nesterov=spec.nesterov, **common
-        )
+        return SGD(network.parameters(), momentum=spec.momentum, nesterov=spec.nesterov, **common)
     kind = {"adam": Adam, "adamw": AdamW}[spec.name]
     return kind(network.parameters(), betas=spec.betas, **common)
 
@@ -64,9 +62,7 @@ class LearningRate:
 
     def after_epoch(self, validation_loss: float, validation_accuracy: float) -> None:
         if self._by_epoch is not None:
-            self._by_epoch.step(
-                validation_loss if self._monitor == "loss" else validation_accuracy
-            )
+            self._by_epoch.step(validation_loss if self._monitor == "loss" else validation_accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         inner = self._by_step or self._by_epoch

@@ -15,9 +15,9 @@ from mien.data.splits import SplitRule, Splits
 from mien.data.splits import split as split_store
 from mien.data.store import Faces, FaceStore
 from mien.errors import InputError, extra_required, near_names
-from mien.evaluate.evaluation import Evaluation, ViewScores
-from mien.evaluate.metrics import compute_scores
-from mien.evaluate.views import Predictor, find_view, look
+from mien.evaluation.evaluation import Evaluation, ViewScores
+from mien.evaluation.metrics import compute_scores
+from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError, MissingExtraError
-from mien.evaluate import score, write_report
-from mien.evaluate.text import figure_text
+from mien.evaluation import score, write_report
+from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
 from mien.runs import RunFolder
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from mien.errors import InputError
-from mien.evaluate import render_summary, render_table, score, summarise
+from mien.evaluation import render_summary, render_table, score, summarise
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from PIL import Image
 
 from mien.data.store import Faces
 from mien.errors import InputError
-from mien.evaluate import plots
-from mien.evaluate.evaluate import weights_digest
-from mien.evaluate.evaluation import Evaluation
-from mien.evaluate.pages import draw, write_page
-from mien.evaluate.tables import HEADLINES
-from mien.evaluate.text import duration, figure_text, flatten, interval_text
+from mien.evaluation import plots
+from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.pages import draw, write_page
+from mien.evaluation.tables import HEADLINES
+from mien.evaluation.text import duration, figure_text, flatten, interval_text
 from mien.runs import RunFolder
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.

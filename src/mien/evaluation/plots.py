@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.errors import extra_required
-from mien.evaluate.metrics import Scores
+from mien.evaluation.metrics import Scores
 from mien.expressions import Expressions
 from mien.files import atomic_file
 

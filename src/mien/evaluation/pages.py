@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien import __version__
 from mien.errors import extra_required
-from mien.evaluate.plots import inline_svg, save_png
+from mien.evaluation.plots import inline_svg, save_png
 from mien.files import atomic_file
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def write_page(path: Path, template: str, **context: Any) -> Path:
     with extra_required("report", "writing a report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
     environment = Environment(
-        loader=PackageLoader("mien.evaluate"),
+        loader=PackageLoader("mien.evaluation"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

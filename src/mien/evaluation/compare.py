@@ -15,12 +15,12 @@ from rich.console import Group
 from rich.table import Table
 
 from mien.errors import InputError, extra_required
-from mien.evaluate import plots
-from mien.evaluate.evaluation import Evaluation
-from mien.evaluate.metrics import RESAMPLES
-from mien.evaluate.pages import draw, write_page
-from mien.evaluate.tables import HEADLINES, Summary, over_seeds, summarise, summary_text
-from mien.evaluate.text import duration
+from mien.evaluation import plots
+from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.metrics import RESAMPLES
+from mien.evaluation.pages import draw, write_page
+from mien.evaluation.tables import HEADLINES, Summary, over_seeds, summarise, summary_text
+from mien.evaluation.text import duration
 from mien.files import write_json
 from mien.runs import RunFolder
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.evaluate import Evaluation, evaluate_run, faces_to_score, find_copies, score
-from mien.evaluate.metrics import compute_scores
+from mien.evaluation import Evaluation, evaluate_run, faces_to_score, find_copies, score
+from mien.evaluation.metrics import compute_scores
 from mien.expressions import SEVEN
 
 NO_DIGESTS = np.empty((0, 2), dtype=np.uint64)
@@ -235,7 +235,7 @@ def test_refuses_a_recipe_without_a_split_rule(store, make_run, rule):
 
 def test_nothing_here_imports_torch():
     code = (
-        "import sys, mien.evaluate, mien.evaluate.report, mien.evaluate.compare; "
+        "import sys, mien.evaluate, mien.evaluation.report, mien.evaluation.compare; "
         "heavy = {'torch', 'sklearn', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -11,8 +11,8 @@ from rich.console import Console
 from scipy import stats
 
 from mien.errors import InputError
-from mien.evaluate import compare, render_comparison, score, write_comparison
-from mien.evaluate.compare import mcnemar, paired_interval
+from mien.evaluation import compare, render_comparison, score, write_comparison
+from mien.evaluation.compare import mcnemar, paired_interval
 
 
 @pytest.fixture

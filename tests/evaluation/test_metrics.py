@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as sk
 
 from mien.errors import InputError
-from mien.evaluate.metrics import (
+from mien.evaluation.metrics import (
     Scores,
     accuracy_interval,
     calibration_bins,

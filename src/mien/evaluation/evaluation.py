@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien import __version__
 from mien.errors import InputError
-from mien.evaluate.metrics import Scores
+from mien.evaluation.metrics import Scores
 from mien.expressions import Expressions
 from mien.files import atomic_file, write_json
 from mien.runs import RunFolder

@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.table import Table
 
 from mien.errors import InputError
-from mien.evaluate.evaluation import Evaluation, ViewScores
-from mien.evaluate.text import IN_NATS, figure_text, interval_text
+from mien.evaluation.evaluation import Evaluation, ViewScores
+from mien.evaluation.text import IN_NATS, figure_text, interval_text
 
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {

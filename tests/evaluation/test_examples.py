@@ -10,6 +10,6 @@ import pytest
 
 @pytest.mark.parametrize("module", ["metrics", "tables", "text"])
 def test_docstring_examples(module):
-    failed, tried = doctest.testmod(importlib.import_module(f"mien.evaluate.{module}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"mien.evaluation.{module}"))
     assert tried
     assert not failed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.evaluate.views import VIEWS, Glance, look
+from mien.evaluation.views import VIEWS, Glance, look
 
 
 @pytest.fixture

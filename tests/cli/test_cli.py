@@ -1,0 +1,214 @@
+"""The command line: what it prints where, and one sentence for every mistake."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien import cli
+
+FAST = ["--data", "synthetic:100", "--set", "epochs=1", "--device", "cpu"]
+
+
+def mien(capsys, *arguments):
+    """(exit status, standard output, standard error) of a command line."""
+    status = cli.run([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    status, _, err = mien(capsys, "train", "basic-cnn", "--out", tmp_path / "run", *FAST)
+    assert status == 0, err
+    return tmp_path / "run"
+
+
+def test_train_evaluate_compare_answer_in_json(capsys, tmp_path):
+    status, out, err = mien(
+        capsys, "train", "basic-cnn", "--out", tmp_path / "run", "--json", *FAST
+    )
+    assert status == 0, err
+    trained = json.loads(out)["runs"][0]
+    assert trained["epochs"] == 1
+    assert "epoch   1/1" in err
+    for split in ("validation", "test"):
+        status, out, err = mien(
+            capsys, "evaluate", tmp_path / "run", "--data", "synthetic:100", "--split", split,
+            "--json", "--device", "cpu",
+        )  # fmt: skip
+        assert status == 0, err
+        answer = json.loads(out)["evaluations"][0]
+        assert answer["split"] == split
+    on_validation = json.loads((tmp_path / "run" / "evaluation-validation.json").read_text())
+    accuracy = on_validation["views"]["none"]["official"]["accuracy"]
+    assert accuracy == pytest.approx(trained["validation_accuracy"])
+    status, out, err = mien(
+        capsys, "compare", tmp_path / "run", tmp_path / "run", "--out", tmp_path / "page", "--json"
+    )
+    assert status == 0, err
+    json.loads(out)
+    assert (tmp_path / "page" / "compare.html").is_file()
+
+
+def test_several_seeds_are_trained_and_summed_up(capsys, tmp_path):
+    out = tmp_path / "seeds"
+    status, _, err = mien(capsys, "train", "basic-cnn", "--out", out, "--seeds", "0-1", *FAST)
+    assert status == 0, err
+    assert sorted(path.name for path in out.iterdir()) == ["seed-0", "seed-1"]
+    status, text, err = mien(capsys, "evaluate", out, "--data", "synthetic:100", "--device", "cpu")
+    assert status == 0, err
+    assert "±" in text
+
+
+def test_runs_get_a_free_folder_when_none_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert mien(capsys, "train", "basic-cnn", *FAST)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "basic-cnn",
+        "basic-cnn-2",
+    ]
+
+
+def test_own_classes_are_trained_and_scored_by_name(capsys, tmp_path):
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 5)):
+        for level, name in enumerate(("tense", "calm", "laughing")):
+            folder = tmp_path / "faces" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                face = generator.integers(0, 60, (48, 48)) + 90 * level
+                Image.fromarray(face.astype(np.uint8)).save(folder / f"{number}.png")
+    labels = ["--labels", "calm,laughing,tense"]
+    data = ["--data", tmp_path / "faces", "--device", "cpu", *labels]
+    status, _, err = mien(
+        capsys, "train", "four-block-cnn", *data, "--out", tmp_path / "run",
+        "--set", "epochs=12", "--set", "batch_size=8",
+    )  # fmt: skip
+    assert status == 0, err
+    status, out, err = mien(
+        capsys, "evaluate", tmp_path / "run", *data, "--split", "test", "--json"
+    )
+    assert status == 0, err
+    answer = json.loads(out)["evaluations"][0]
+    assert answer["expressions"] == ["calm", "laughing", "tense"]
+    assert answer["views"]["none"]["official"]["accuracy"] > 0.8
+
+
+def test_data_is_counted_and_pictured(capsys, tmp_path):
+    sheet = tmp_path / "samples.png"
+    status, out, err = mien(capsys, "data", "inspect", "synthetic:100", "--out", sheet, "--json")
+    assert status == 0, err
+    assert json.loads(out)["images"] == 140
+    assert Image.open(sheet).size[0] > 500
+    status, out, err = mien(capsys, "data", "prepare", "synthetic:100")
+    assert (status, "140 faces" in out, "ready in" in err) == (0, True, True)
+
+
+def test_models_and_recipes_are_listed(capsys):
+    listed = json.loads(mien(capsys, "models", "--json")[1])["models"]
+    assert {"name": "four-block-cnn", "parameters": 980_679}.items() <= {
+        key: value
+        for model in listed
+        if model["name"] == "four-block-cnn"
+        for key, value in model.items()
+        if key != "input"
+    }.items()
+    assert "System B" in mien(capsys, "recipes")[1]
+
+
+@pytest.mark.slow
+def test_the_doctor_finds_this_installation_sound(capsys):
+    status, out, err = mien(capsys, "doctor", "--json")
+    assert status == 0, err
+    assert [check["passed"] for check in json.loads(out)["checks"]] == [True, True]
+
+
+MISTAKES = {
+    "missing data": (["train", "basic-cnn", "--data", "no/such.csv"], "no/such.csv"),
+    "unknown recipe": (["train", "basic-cn"], "did you mean basic-cnn"),
+    "unknown field": (["train", "basic-cnn", "--set", "epoch=3"], "did you mean epochs"),
+    "unknown value": (["train", "basic-cnn", "--set", "optimizer.name=adan"], "'adam', 'adamw'"),
+    "unknown model": (["train", "basic-cnn", "--set", "model.name=basic"], "basic-cnn"),
+    "unknown option": (["train", "basic-cnn", "--set", "model.dropuot=0.1"], "dropout"),
+    "unknown objective": (["train", "basic-cnn", "--set", "objective.name=x"], "cross-entropy"),
+    "unknown device": (["train", "basic-cnn", "--device", "gpu"], "use auto, cpu, cuda"),
+    "bad seeds": (["train", "basic-cnn", "--seeds", "4-"], "0-4 or 0,2,7"),
+    "bad labels": (["train", "basic-cnn", "--labels", "happy,happy"], "two or more different"),
+    "resume nothing": (["train", "basic-cnn", "--resume"], "--resume needs --out"),
+    "missing run": (["evaluate", "no/such/run"], "no such run folder"),
+    "unknown dataset": (["data", "download", "fer2014"], "fer2013"),
+    "compare missing": (["compare", "no/such/run"], "no/such/run"),
+    "no such command": (["trian"], "trian"),
+    "no such option": (["train", "basic-cnn", "--sets", "x"], "--set"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_sentence_and_status_2(case, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, words = MISTAKES[case]
+    if arguments[0] == "train" and "--data" not in arguments:
+        arguments = [*arguments, "--data", "synthetic:100"]
+    status, out, err = mien(capsys, *arguments)
+    assert status == 2, err
+    assert words in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_a_run_is_refused(capsys, tmp_path):
+    status, _, err = mien(capsys, "evaluate", tmp_path)
+    assert (status, "not a run folder" in err) == (2, True)
+
+
+def test_a_taken_folder_is_refused_and_left_alone(capsys, run):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    status, _, err = mien(capsys, "train", "basic-cnn", "--out", run, *FAST)
+    assert (status, "holds a run already" in err) == (2, True)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_unknown_split_and_view_are_refused(capsys, run):
+    for option, value in (("--split", "tset"), ("--tta", "eleven")):
+        status, _, err = mien(capsys, "evaluate", run, "--data", "synthetic:100", option, value)
+        assert (status, value in err) == (2, True)
+
+
+def test_a_gpu_that_is_not_there_is_refused(capsys, tmp_path):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    out = tmp_path / "run"
+    status, _, err = mien(
+        capsys, "train", "basic-cnn", "--out", out, "--data", "synthetic:100", "--device", "cuda"
+    )
+    assert (status, "0 CUDA GPUs" in err, out.exists()) == (2, True, False)
+
+
+def test_ctrl_c_and_termination_leave_a_run_that_goes_on(tmp_path):
+    """In a process of its own, with real signals."""
+    import signal
+    import time
+
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        out = tmp_path / str(status)
+        command = [
+            sys.executable, "-m", "mien", "train", "basic-cnn", "--data", "synthetic:100",
+            "--device", "cpu", "--out", out, "--set", "epochs=10000",
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not (out / "history.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        assert "go on with --resume" in err
+        assert "Traceback" not in err
+        assert (out / "last" / "state.pt").exists()
