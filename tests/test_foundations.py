@@ -69,9 +69,9 @@ def test_other_errors_of_the_system_are_not_hidden(tmp_path):
 
 
 def test_a_missing_extra_names_its_install_command():
-    with pytest.raises(MissingExtraError, match=r"pip install 'mien\[train\]'"):
-        with extra_required("train", "Training"):
-            import no_such_package  # noqa: F401
+    sentence = r"pip install 'mien\[train\]'"
+    with pytest.raises(MissingExtraError, match=sentence), extra_required("train", "Training"):
+        import no_such_package  # noqa: F401
     with pytest.raises(ModuleNotFoundError), extra_required("train", "Training"):
         import mien.no_such_module  # noqa: F401
 
@@ -90,7 +90,7 @@ def test_expressions_go_by_one_name(given, expected):
 
 def test_labels_are_found_by_name():
     assert label_of("Sadness", SEVEN, "here") == 4
-    with pytest.raises(InputError, match="here: expression 'hapyy'.*did you mean happy"):
+    with pytest.raises(InputError, match=r"here: expression 'hapyy'.*did you mean happy"):
         label_of("hapyy", SEVEN, "here")
 
 

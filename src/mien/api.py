@@ -12,6 +12,7 @@ from mien.data.splits import needed
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import parse_expressions
+from mien.faces import InputSpec
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def evaluate(
     for folder in RunFolder.expand(run):
         store = data
         if not isinstance(store, FaceStore):
-            spec = folder.recipe()["input"]
-            size = spec["height"], spec["width"]
+            spec = InputSpec.from_dict(folder.recipe()["input"])
+            size = spec.height, spec.width
             store = load(store, labels=labels, size=size, progress=progress)
         evaluations.append(evaluate_run(folder, store, split, tta, device, command=command))
         pictures = {split: faces_to_score(folder, store, split)[0]}

@@ -75,9 +75,8 @@ def _devices() -> list[str]:
 
     native = "with" if has_bfloat16(torch.device("cpu")) else "without"
     devices = [f"cpu: {torch.get_num_threads()} threads, {native} bfloat16 arithmetic"]
-    for index in range(torch.cuda.device_count()):
-        devices.append(f"cuda:{index}: {torch.cuda.get_device_name(index)}")
-    return devices
+    gpus = range(torch.cuda.device_count())
+    return devices + [f"cuda:{index}: {torch.cuda.get_device_name(index)}" for index in gpus]
 
 
 def _cache() -> dict[str, Any]:

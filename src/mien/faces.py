@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,15 @@ class InputSpec:
     width: int = 48
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> InputSpec:
+        """From plain values, as JSON gives them back; TypeError for fields that are not ours."""
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content.items()
+        }
+        return cls(**plain)
 
     @property
     def shape(self) -> tuple[int, int, int]:

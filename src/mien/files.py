@@ -30,9 +30,14 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file that appears at `path`, complete, when the block ends, or not at all."""
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, before the rename)
-            mode, dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False, **text
+        handle: IO[Any] = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, then renamed)
+            mode,
+            encoding=None if "b" in mode else "utf-8",
+            newline=None if "b" in mode else "",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            suffix=".part",
+            delete=False,
         )
         try:
             with handle:
@@ -42,8 +47,8 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
             if os.name != "nt":  # a temporary file is private; the finished one is an ordinary file
                 umask = os.umask(0)
                 os.umask(umask)
-                os.chmod(handle.name, 0o666 & ~umask)
-            os.replace(handle.name, path)
+                Path(handle.name).chmod(0o666 & ~umask)
+            Path(handle.name).replace(path)
         except BaseException:
             Path(handle.name).unlink(missing_ok=True)
             raise
@@ -65,7 +70,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
             try:
-                os.rename(folder, path)
+                folder.rename(path)
             except OSError:
                 if not path.is_dir():
                     raise

@@ -12,7 +12,7 @@ import torch
 from mien.data.splits import SplitRule, split
 from mien.errors import InputError, MienError
 from mien.models import load_classifier
-from mien.training import Augment, Model, Optimizer, Schedule, Stopped, Watcher, train
+from mien.training import Augment, Model, Optimizer, Schedule, StoppedError, Watcher, train
 from mien.training.augment import augmented
 from mien.training.feed import FaceFeed
 from mien.training.loop import _seed
@@ -151,7 +151,7 @@ def test_a_stopped_training_goes_on_exactly_where_it_was(step, recipe, splits, t
     )
     whole = train(recipe, splits.train, splits.validation, tmp_path / "whole", device="cpu")
     out = tmp_path / "stopped"
-    with pytest.raises(Stopped, match="--resume") as stop:
+    with pytest.raises(StoppedError, match="--resume") as stop:
         train(recipe, splits.train, splits.validation, out, device="cpu", watchers=[StopAt(step)])
     assert stop.value.exit_code == 130
     assert (out / "best" / "weights.safetensors").exists()
@@ -168,7 +168,7 @@ def test_a_stopped_training_goes_on_exactly_where_it_was(step, recipe, splits, t
 
 @pytest.mark.usefixtures("look_at_every_step")
 def test_a_terminated_training_says_so_in_its_exit_status(recipe, splits, tmp_path):
-    with pytest.raises(Stopped) as stop:
+    with pytest.raises(StoppedError) as stop:
         train(
             recipe,
             splits.train,

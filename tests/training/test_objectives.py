@@ -32,5 +32,5 @@ def test_balanced_weights_give_each_class_the_same_say():
 
 
 def test_an_unknown_objective_is_refused_with_a_hint():
-    with pytest.raises(InputError, match="cross-entropi.*did you mean cross-entropy"):
+    with pytest.raises(InputError, match=r"cross-entropi.*did you mean cross-entropy"):
         build_objective(Objective(name="cross-entropi"), LABELS, 3)

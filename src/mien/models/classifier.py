@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.faces import InputSpec
-from mien.models.device import pick_device
+from mien.models.device import on_device, pick_device
 from mien.models.preparing import prepare
 from mien.models.registry import create
 from mien.runs import RunFolder
@@ -56,17 +56,14 @@ def load_classifier(run: RunFolder, device: str = "auto") -> Classifier:
     """The best network of a run. InputError where its weights are missing, damaged or do not fit."""
     recipe = run.recipe()
     try:
-        spec = InputSpec(**{k: _tuple(v) for k, v in recipe["input"].items()})
+        spec = InputSpec.from_dict(recipe["input"])
         expressions = tuple(recipe["expressions"])
         model = recipe["model"]
         network = create(model["name"], spec, len(expressions), model["options"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{run.recipe_path}: not a recipe of this version ({error})") from None
     load_weights(network, run.best_weights)
-    target = pick_device(device)
-    return Classifier(
-        network.to(target, memory_format=torch.channels_last).eval(), spec, expressions
-    )
+    return Classifier(on_device(network, pick_device(device)).eval(), spec, expressions)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -83,7 +80,3 @@ def load_weights(network: nn.Module, path: Path) -> None:
         differing = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
         raise InputError(f"{path}: weights do not fit the network (first: {differing[0]})")
     network.load_state_dict(tensors)
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

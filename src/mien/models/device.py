@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from mien.errors import InputError
 
@@ -30,9 +31,16 @@ def pick_device(name: str = "auto") -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 itself; emulated, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         supported = getattr(torch.cpu, probe, None)
         if supported is not None and supported():
             return True
     return False
+
+
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network, its convolutions' weights laid out channels last (what the kernels like)."""
+    # torch's stubs know no `to` with both arguments.
+    moved: nn.Module = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved

@@ -7,7 +7,7 @@ with extra_required("train", "Training"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
-from mien.training.loop import Stopped, train
+from mien.training.loop import StoppedError, train
 from mien.training.recipe import (
     Augment,
     Model,
@@ -29,7 +29,7 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Schedule",
-    "Stopped",
+    "StoppedError",
     "TerminalWatcher",
     "Watcher",
     "from_dict",

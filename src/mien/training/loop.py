@@ -30,7 +30,7 @@ from mien.errors import InputError, MienError
 from mien.evaluation.metrics import cross_entropy
 from mien.files import write_json
 from mien.models import Classifier, create, load_weights
-from mien.models.device import pick_device
+from mien.models.device import on_device, pick_device
 from mien.runs import RunFolder
 from mien.training import checkpoint
 from mien.training.augment import augmented
@@ -50,7 +50,7 @@ _VALIDATION_BATCH = 256
 _WEIGHTS, _ORDER, _STEP = range(3)
 
 
-class Stopped(MienError):
+class StoppedError(MienError):
     """A signal ended the training between two steps; all that was learnt is saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -99,7 +99,7 @@ def train(
 
     Raises:
         InputError: a recipe or data that cannot be trained, a folder that is taken.
-        Stopped: SIGINT or SIGTERM arrived; the run can be resumed.
+        StoppedError: SIGINT or SIGTERM arrived; the run can be resumed.
         MienError: the loss became NaN or infinite; the best weights so far are kept.
     """
     keep_freed_memory()
@@ -141,12 +141,11 @@ class _Training:
         network = create(
             recipe.model.name, recipe.input, len(recipe.expressions), recipe.model.options
         )
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = on_device(network, self.device)
         self.average: AveragedModel | None = None
         if recipe.ema is not None:
-            self.average = AveragedModel(
-                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
-            )
+            multi_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.network, multi_avg_fn=multi_average, use_buffers=True)
         self.feed = FaceFeed(train_faces, self.device)
         self.objective = build_objective(
             recipe.objective, self.feed.labels, len(recipe.expressions)
@@ -229,7 +228,8 @@ class _Training:
         """Take the steps that are left of the current epoch."""
         progress, recipe = self.progress, self.recipe
         generator = torch.Generator().manual_seed(_seed(recipe.seed, _ORDER, self.epoch))
-        batches = torch.randperm(len(self.feed), generator=generator).split(recipe.batch_size)
+        order = torch.randperm(len(self.feed), generator=generator)
+        batches = torch.split(order, recipe.batch_size)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         looked = started = time.perf_counter()
@@ -377,7 +377,7 @@ class _Training:
         self._save_last()
         if not self.progress.history:  # so that what was learnt can be evaluated
             checkpoint.save_weights(self.run.best_weights, self.judged)
-        raise Stopped(
+        raise StoppedError(
             f"stopped in epoch {self.epoch} after step {self.progress.step} of {self.steps}; "
             f"{self.run.path} is saved, go on with --resume",
             self.stop_signal,

@@ -15,7 +15,7 @@ def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
     common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
     if spec.name == "sgd":
         return SGD(network.parameters(), momentum=spec.momentum, nesterov=spec.nesterov, **common)
-    kind = {"adam": Adam, "adamw": AdamW}[spec.name]
+    kind = Adam if spec.name == "adam" else AdamW
     return kind(network.parameters(), betas=spec.betas, **common)
 
 
