@@ -142,7 +142,7 @@ def evaluate(
     Returns:
         One evaluation a run, in the order of seeds.
     """
-    from mien.evaluation import evaluate_run, faces_to_score, write_report
+    from mien.evaluation import SPLIT_NAMES, evaluate_run, faces_to_score, write_report
 
     evaluations = []
     for folder in RunFolder.expand(run):
@@ -152,8 +152,13 @@ def evaluate(
             size = spec.height, spec.width
             store = load(store, labels=labels, size=size, progress=progress)
         evaluations.append(evaluate_run(folder, store, split, tta, device, command=command))
-        pictures = {split: faces_to_score(folder, store, split)[0]}
-        write_report(folder, pictures)
+        pictured = {
+            name: faces_to_score(folder, store, name)[0]
+            for name in SPLIT_NAMES
+            if ((folder.evaluation(name) or {}).get("data") or {}).get("fingerprint")
+            == store.fingerprint
+        }
+        write_report(folder, pictured)
     return evaluations
 
 

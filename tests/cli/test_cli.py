@@ -47,7 +47,7 @@ def test_train_evaluate_compare_answer_in_json(capsys, tmp_path):
     accuracy = on_validation["views"]["none"]["official"]["accuracy"]
     assert accuracy == pytest.approx(trained["validation_accuracy"])
     status, out, err = mien(
-        capsys, "compare", tmp_path / "run", tmp_path / "run", "--out", tmp_path / "page", "--json"
+        capsys, "compare", tmp_path / "run", "--out", tmp_path / "page", "--json"
     )
     assert status == 0, err
     json.loads(out)

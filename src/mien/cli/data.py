@@ -12,11 +12,12 @@ from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import facts, note, show, table
+from mien.cli.output import note, show
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
 from mien.data.store import FaceStore
 from mien.errors import InputError, near_names
+from mien.tables import facts, table
 
 app = typer.Typer(help="Look at data, read it ahead of time, download FER-2013.")
 

@@ -7,7 +7,8 @@ from rich.console import Group
 from rich.text import Text
 
 from mien.cli import options
-from mien.cli.output import facts, show, table
+from mien.cli.output import show
+from mien.tables import facts, table
 
 app = typer.Typer()
 

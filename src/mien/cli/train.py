@@ -11,8 +11,9 @@ from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, facts, messages, note, show, table
+from mien.cli.output import command_line, messages, note, show
 from mien.runs import RunFolder
+from mien.tables import facts, table
 
 app = typer.Typer()
 

@@ -1,7 +1,14 @@
 """Scores, reports and comparisons. Takes any predictor, so nothing here needs torch."""
 
 from mien.evaluation.compare import Comparison, compare, render_comparison, write_comparison
-from mien.evaluation.evaluate import Progress, evaluate_run, faces_to_score, find_copies, score
+from mien.evaluation.evaluate import (
+    SPLIT_NAMES,
+    Progress,
+    evaluate_run,
+    faces_to_score,
+    find_copies,
+    score,
+)
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.report import write_report
@@ -9,6 +16,7 @@ from mien.evaluation.tables import render_summary, render_table, summarise
 from mien.evaluation.views import VIEWS, Predictor
 
 __all__ = [
+    "SPLIT_NAMES",
     "VIEWS",
     "Comparison",
     "Evaluation",

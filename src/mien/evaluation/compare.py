@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group
-from rich.table import Table
 
 from mien.errors import InputError, extra_required
 from mien.evaluation import plots
@@ -23,6 +22,7 @@ from mien.evaluation.tables import HEADLINES, Summary, over_seeds, summarise, su
 from mien.evaluation.text import duration
 from mien.files import write_json
 from mien.runs import RunFolder
+from mien.tables import table
 
 #: The view that runs are compared in: the one every evaluation has.
 VIEW = "none"
@@ -186,16 +186,15 @@ def paired_interval(
 
 def render_comparison(comparison: Comparison) -> Group:
     """A comparison for the terminal: the contenders, then the pairs."""
-    contenders = Table(title=f"{comparison.split}: {comparison.faces:,} faces, view {VIEW}")
-    for place, name in enumerate(_HEAD):
-        contenders.add_column(name, justify="right" if place else "left")
-    for row in _rows(comparison):
-        contenders.add_row(*row)
+    names, *figures = zip(*_rows(comparison), strict=True)
+    title = f"{comparison.split}: {comparison.faces:,} faces, view {VIEW}"
+    contenders = table("", *names, title=title)
+    for name, values in zip(_HEAD[1:], figures, strict=True):
+        contenders.add_row(name, *values)
     if not comparison.pairs:
         return Group(contenders)
-    pairs = Table(title="differences", caption=EXPLANATION)
-    for place, name in enumerate(_PAIR_HEAD):
-        pairs.add_column(name, justify="left" if place < 2 else "right")
+    pairs = table(*_PAIR_HEAD, title="differences in points of accuracy")
+    pairs.caption = EXPLANATION
     for row in _pair_rows(comparison):
         pairs.add_row(*row)
     return Group(contenders, pairs)

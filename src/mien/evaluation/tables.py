@@ -12,6 +12,7 @@ from rich.table import Table
 from mien.errors import InputError
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.text import IN_NATS, figure_text, interval_text
+from mien.tables import table
 
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
@@ -93,40 +94,38 @@ def render_table(evaluation: Evaluation) -> Group:
         if evaluation.training_faces
         else "no training faces to look for copies in"
     )
-    views = Table(title=f"{evaluation.split}: {len(evaluation):,} faces, {counts}")
-    views.add_column("view")
-    views.add_column("accuracy", justify="right")
-    views.add_column("95% interval", justify="right")
-    for name in list(HEADLINES)[1:]:
-        views.add_column(name, justify="right")
-    for view, scores in evaluation.scores.items():
-        first, *rest = (figure_text(name, value(scores)) for name, value in HEADLINES.items())
-        views.add_row(view, first, interval_text(scores.official.accuracy_interval), *rest)
+    views = table(
+        "", *evaluation.views, title=f"{evaluation.split}: {len(evaluation):,} faces, {counts}"
+    )
+    scores = evaluation.scores.values()
+    for name, value in HEADLINES.items():
+        views.add_row(name, *(figure_text(name, value(of_view)) for of_view in scores))
+        if name == "accuracy":
+            intervals = (interval_text(of_view.official.accuracy_interval) for of_view in scores)
+            views.add_row("  95% interval", *intervals)
     return Group(views, _per_class(evaluation, evaluation.views[0]))
 
 
 def _per_class(evaluation: Evaluation, view: str) -> Table:
-    table = Table(title=f"each expression, view {view}")
-    table.add_column("expression")
-    for name in ("precision", "recall", "F1", "faces"):
-        table.add_column(name, justify="right")
+    rows = table(
+        "expression", "precision", "recall", "F1", "faces", title=f"each expression, view {view}"
+    )
     scores = evaluation.scores[view].official.per_class
     for expression, item in zip(evaluation.expressions, scores, strict=True):
         figures = (figure_text("", v) for v in (item.precision, item.recall, item.f1))
-        table.add_row(expression, *figures, f"{item.support:,}")
-    return table
+        rows.add_row(expression, *figures, f"{item.support:,}")
+    return rows
 
 
 def render_summary(evaluations: Sequence[Evaluation]) -> Table:
     """Several seeds' evaluations of one split for the terminal: mean ± sd."""
     summaries = summarise(evaluations)
     first = evaluations[0]
-    table = Table(
-        title=f"{first.split}: {len(first):,} faces, mean ± sd over {len(evaluations)} seeds"
+    rows = table(
+        "",
+        *summaries,
+        title=f"{first.split}: {len(first):,} faces, mean ± sd over {len(evaluations)} seeds",
     )
-    table.add_column("view")
     for name in HEADLINES:
-        table.add_column(name, justify="right")
-    for view, figures in summaries.items():
-        table.add_row(view, *(summary_text(name, figures.get(name)) for name in HEADLINES))
-    return table
+        rows.add_row(name, *(summary_text(name, of.get(name)) for of in summaries.values()))
+    return rows

@@ -35,7 +35,7 @@ from mien.runs import RunFolder
 from mien.training import checkpoint
 from mien.training.augment import augmented
 from mien.training.feed import FaceFeed
-from mien.training.machine import autocast_type, describe, keep_freed_memory
+from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer
 from mien.training.recipe import Recipe, from_dict, to_dict
@@ -214,10 +214,11 @@ class _Training:
         finally:
             for watcher in self.watchers:
                 watcher.ended()
-        seconds = sum(row["seconds"] for row in self.progress.history)
-        write_json(
-            self.run.environment_path, {**self.run.environment(), "seconds": round(seconds, 1)}
-        )
+        ended = {
+            "seconds": round(sum(row["seconds"] for row in self.progress.history), 1),
+            "peak_memory_bytes": peak_memory(),
+        }
+        write_json(self.run.environment_path, self.run.environment() | ended)
 
     @property
     def epoch(self) -> int:

@@ -53,6 +53,16 @@ def describe(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
+def peak_memory() -> int | None:
+    """The largest resident set of this process so far, in bytes; None where the system has no say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def processor() -> str:
     """The CPU's own name, as far as the system tells it."""
     info = Path("/proc/cpuinfo")

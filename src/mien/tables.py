@@ -1,0 +1,22 @@
+"""How every table in the terminal looks."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table of results, narrow enough for 80 columns; every column but the first is a figure."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        made.add_column(column, justify="right" if position else "left")
+    return made
+
+
+def facts() -> Table:
+    """Names and what is said of each, folded where it is long."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    return made
