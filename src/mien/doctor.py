@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 import re
 import tempfile
@@ -33,7 +32,7 @@ class Check:
 def examine() -> dict[str, Any]:
     """What is installed, the devices, the cache, and the self-tests, as plain values."""
     checks = [_try("read and reopen drawn faces", _read_faces)]
-    if importlib.util.find_spec("torch") is None:
+    if not _has_torch():
         skipped = "not installed: pip install 'mien[train]'"
         checks.append(Check("train and evaluate a network", None, skipped))
     else:
@@ -66,8 +65,16 @@ def _packages() -> dict[str, dict[str, str | None]]:
     return packages
 
 
+def _has_torch() -> bool:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
 def _devices() -> list[str]:
-    if importlib.util.find_spec("torch") is None:
+    if not _has_torch():
         return ["cpu"]
     import torch
 

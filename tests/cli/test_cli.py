@@ -104,7 +104,8 @@ def test_data_is_counted_and_pictured(capsys, tmp_path):
     status, out, err = mien(capsys, "data", "inspect", "synthetic:100", "--out", sheet, "--json")
     assert status == 0, err
     assert json.loads(out)["images"] == 140
-    assert Image.open(sheet).size[0] > 500
+    with Image.open(sheet) as picture:
+        assert picture.width > 500
     status, out, err = mien(capsys, "data", "prepare", "synthetic:100")
     assert (status, "140 faces" in out, "ready in" in err) == (0, True, True)
 

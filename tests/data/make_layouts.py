@@ -38,6 +38,8 @@ def made_up(count: int = 42, height: int = 8, width: int = 8, seed: int = 0) -> 
 
 def encoded(pixels: np.ndarray, kind: str = "png", **options: object) -> bytes:
     out = io.BytesIO()
+    if kind == "png":
+        options = {"compress_level": 0} | options  # noise does not compress: quick to write
     Image.fromarray(pixels).save(out, kind, **options)
     return out.getvalue()
 

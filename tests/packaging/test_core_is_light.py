@@ -13,7 +13,6 @@ import pytest
 EXTRAS = (
     "torch",
     "safetensors",
-    "pydantic",
     "matplotlib",
     "sklearn",
     "scipy",

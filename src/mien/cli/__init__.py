@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 import mien
@@ -50,17 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; the exit status. What a user did wrong is one sentence, never a traceback."""
     try:
-        status = app(list(arguments), prog_name="mien", standalone_mode=False)
+        app(list(arguments), prog_name="mien")
     except MienError as error:
         note(f"error: {error}")
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        note("stopped")
-        return 130
-    except BrokenPipeError:  # the reader of a pipe left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return status if isinstance(status, int) else 0
+    except SystemExit as leaving:  # how typer ends, a mistake in the usage (2) and Ctrl-C (130) too
+        return leaving.code if isinstance(leaving.code, int) else 1
+    return 0

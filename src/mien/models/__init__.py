@@ -3,7 +3,6 @@
 from mien.errors import extra_required
 
 with extra_required("train", "Building a network"):
-    import pydantic  # noqa: F401
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
