@@ -393,3 +393,26 @@ def test_an_empty_split_is_said_when_it_is_needed(empty: str, root: Path, cache:
         needed(faces.pop(empty), empty)
     for name, others in faces.items():
         assert needed(others, name) is others
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "layout",
+    ["csv", "csv.gz", "challenge tar.gz", "challenge zip", "class folders zip", "parquet"],
+)
+def test_random_damage_is_never_more_than_one_sentence(
+    layout: str, seed: int, root: Path, cache: Path
+) -> None:
+    """A few bytes changed anywhere: read, or refused in one sentence."""
+    path = LAYOUTS[layout](root, FACES)
+    whole = path.read_bytes()
+    generator = np.random.default_rng(seed)
+    for _ in range(15):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = generator.integers(0, len(whole), generator.choice([1, 3, 20]))
+        damaged[places] = generator.integers(0, 256, len(places))
+        path.write_bytes(damaged.tobytes())
+        try:
+            load(path)
+        except InputError as error:
+            assert "\n" not in str(error)  # noqa: PT017 (it may also be read well)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 
 from mien.data.images import SUFFIXES, read_image
 from mien.data.reading import SPLIT_NAMES, Sample, reading
@@ -32,8 +31,7 @@ class ClassFolders:
             if name is None:
                 continue
             if name not in known:
-                folder = entry.tree.describe(str(PurePosixPath(entry.name).parent))
-                known[name] = label_of(name, self.expressions, folder)
+                known[name] = label_of(name, self.expressions, entry.folder)
             self._samples.append((entry, known[name], _split(entry)))
         self.total = len(self._samples)
 

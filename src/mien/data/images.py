@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from mien.data.reading import one_line
 from mien.data.tree import Entry
 from mien.errors import InputError
 
@@ -58,7 +59,7 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
         ) from error
     except Exception as error:  # decoders of broken files raise nearly anything
         raise InputError(
-            f"{where}: cannot be decoded as an image ({error or type(error).__name__}); "
+            f"{where}: cannot be decoded as an image ({one_line(error)}); "
             "copy it again or remove it"
         ) from error
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mien.data.images import decode
-from mien.data.reading import SPLIT_NAMES, Sample, label_given, reading, split_named
+from mien.data.reading import SPLIT_NAMES, Sample, label_given, one_line, reading, split_named
 from mien.data.store import TRAIN
 from mien.data.tree import Entry
 from mien.errors import InputError, extra_required
@@ -84,10 +84,9 @@ def _opened(entry: Entry) -> Iterator[Any]:
         try:
             # Buffered and not read ahead: a row group may be as large as the file.
             yield pyarrow.parquet.ParquetFile(stream, buffer_size=_READ_AHEAD, pre_buffer=False)
-        except pyarrow.ArrowException as error:
-            reason = str(error).splitlines()[0]
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(
-                f"{entry.where}: damaged or cut short ({reason}); download or copy it again"
+                f"{entry.where}: damaged or cut short ({one_line(error)}); download or copy it again"
             ) from error
 
 

@@ -83,7 +83,7 @@ def reading(where: str) -> Iterator[None]:
         raise
     except _DAMAGED as error:
         raise InputError(
-            f"{where}: damaged or cut short ({error}); download or copy it again"
+            f"{where}: damaged or cut short ({one_line(error)}); download or copy it again"
         ) from error
     except PermissionError as error:
         raise InputError(f"{where}: no permission to read; change its mode or owner") from error
@@ -91,8 +91,13 @@ def reading(where: str) -> Iterator[None]:
         raise InputError(f"{where}: no such file or folder; check the path") from error
     except OSError as error:
         raise InputError(
-            f"{where}: cannot be read ({error.strerror or error}); download or copy it again"
+            f"{where}: cannot be read ({error.strerror or one_line(error)}); download or copy it again"
         ) from error
+
+
+def one_line(error: Exception) -> str:
+    """A library's message, fit for a place in a sentence."""
+    return " ".join(str(error).split()).rstrip(".:;") or type(error).__name__
 
 
 def split_named(name: str, where: str) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mien.data.reading import reading
+from mien.data.reading import one_line, reading
 from mien.errors import InputError
 
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
@@ -45,7 +45,12 @@ class Entry:
     @property
     def where(self) -> str:
         """The file, for messages."""
-        return self.tree.describe(self.name)
+        return _printable(self.tree.describe(self.name))
+
+    @property
+    def folder(self) -> str:
+        """The folder that the file lies in, for messages."""
+        return _printable(self.tree.describe(posixpath.dirname(self.name)))
 
     def open(self) -> IO[bytes]:
         """The file's bytes, from the start; seekable."""
@@ -114,24 +119,22 @@ class ZipTree(Tree):
 
     def __init__(self, entry: Entry, stack: ExitStack) -> None:
         self.where = entry.where
-        with reading(self.where):
+        with _unzipping(self.where):
             stream = stack.enter_context(entry.open())
             self._zip = stack.enter_context(zipfile.ZipFile(stream))
         self.entries = []
         for info in self._zip.infolist():
             name = _inside(info.filename, self.where)
             if stat.S_ISLNK(info.external_attr >> _UNIX_MODE):
-                with reading(self.where):
+                with _unzipping(self.where):
                     target = self._zip.read(info).decode("utf-8", "replace")
                 _inside(target, self.where, parent=posixpath.dirname(name))
             elif not info.is_dir() and not _is_clutter(name):
                 self.entries.append(Entry(name, self, info))
 
     def open(self, key: Any) -> IO[bytes]:
-        try:
+        with _unzipping(self.where):
             return self._zip.open(key)
-        except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
-            raise InputError(f"{self.where}: {error}; unpack it and give the folder") from error
 
     def describe(self, name: str) -> str:
         return f"{self.where}: {name}"
@@ -205,6 +208,23 @@ def walk(root: Path) -> Listing:
                 elif entry.is_file():
                     listing.files.append((prefix + name, entry))
     return listing
+
+
+@contextmanager
+def _unzipping(where: str) -> Iterator[None]:
+    """As `reading`, for what zipfile raises besides: a password, an unknown compression."""
+    try:
+        with reading(where):
+            yield
+    except (RuntimeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{where}: cannot be unzipped ({one_line(error)}); unpack it and give the folder"
+        ) from error
+
+
+def _printable(name: str) -> str:
+    """A path without line ends and the like, which names in archives may hold."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _is_clutter(name: str) -> bool:

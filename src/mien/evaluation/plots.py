@@ -95,8 +95,8 @@ def confusion(scores: Scores, expressions: Expressions, what: str) -> Figure:
     counts = np.array(scores.confusion)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = 1.6 + 0.62 * len(expressions)
-    figure = _figure(2 * side, side)
+    side = max(5.0, 1.6 + 0.62 * len(expressions))  # the titles need so much
+    figure = _figure(2 * side, side + 0.5)  # and a line above the square cells
     for place, cells in enumerate(
         (
             [[f"{n:,}" for n in row] for row in counts],
