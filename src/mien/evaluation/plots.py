@@ -95,7 +95,7 @@ def confusion(scores: Scores, expressions: Expressions, what: str) -> Figure:
     counts = np.array(scores.confusion)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = max(5.0, 1.6 + 0.62 * len(expressions))  # the titles need so much
+    side = max(5.2, 1.6 + 0.62 * len(expressions))  # the titles need so much
     figure = _figure(2 * side, side + 0.5)  # and a line above the square cells
     for place, cells in enumerate(
         (
