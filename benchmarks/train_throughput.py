@@ -164,25 +164,13 @@ def measure_ours(precision: str, data: str, faces: int) -> dict[str, Any]:
             device="cpu",
         )
         rates = [row["images_per_second"] for row in run.history()[1:]]
-        used = run.environment()["precision"]
+        environment = run.environment()
     return {
         "images_per_second": statistics.harmonic_mean(rates),
-        "precision": used,
+        "precision": environment["precision"],
         "threads": torch.get_num_threads(),
-        "peak_bytes": peak_bytes(),
+        "peak_bytes": environment["peak_memory_bytes"],
     }
-
-
-def peak_bytes() -> int:
-    """The most memory this process ever held (resident)."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 # The ceiling
@@ -206,26 +194,6 @@ def measure_matmul() -> dict[str, Any]:
     return rates
 
 
-def count_multiply_adds() -> int:
-    """Of one face's forward pass through the convolutions and linear layers (the rest is small)."""
-    import torch
-    from torch import nn
-
-    total = 0
-
-    def count(module: Any, _inputs: Any, output: Any) -> None:
-        nonlocal total
-        weight = module.weight
-        total += weight.numel() // weight.shape[0] * output.numel()
-
-    network = plain_network().eval()
-    for module in network:
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
-    network(torch.zeros(1, 1, 48, 48))
-    return total
-
-
 # The frame: prepare once, measure in turns, compare
 
 
@@ -234,6 +202,7 @@ def write_folders(data: str, faces: int, folder: Path) -> dict[str, Any]:
     import torch
     from PIL import Image
 
+    from mien import models
     from mien.data import load, split
     from mien.recipes import find
     from mien.training.machine import processor
@@ -252,7 +221,7 @@ def write_folders(data: str, faces: int, folder: Path) -> dict[str, Any]:
     return {
         "faces": len(chosen),
         "fingerprint": store.fingerprint,
-        "multiply_adds": count_multiply_adds(),
+        "multiply_adds": models.cost("four-block-cnn").multiply_adds,
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
