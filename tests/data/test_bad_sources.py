@@ -242,7 +242,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
         lambda root: write_files(root, {"train/hapyy/1.png": PNG}),
         ["train/hapyy", "did you mean happy?", "--labels"],
     ),
-    "image: not one": (image(b"hello"), ["train/happy/bad.png", "cannot be decoded"]),
+    "image: not one": (image(b"hello"), ["train/happy/bad.png", "of no known format"]),
     "image: empty": (image(b""), ["train/happy/bad.png", "empty"]),
     "image: cut short": (image(PNG[:-30]), ["train/happy/bad.png", "cannot be decoded"]),
     "image: absurdly large": (image(huge_png()), ["bad.png", "absurdly large", "64 megapixels"]),

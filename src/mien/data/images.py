@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.data.reading import one_line
 from mien.data.tree import Entry
@@ -58,9 +58,10 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
             "make it smaller or remove it"
         ) from error
     except Exception as error:  # decoders of broken files raise nearly anything
+        unknown = isinstance(error, UnidentifiedImageError)  # its text names an object of ours
+        why = "of no known format" if unknown else one_line(error)
         raise InputError(
-            f"{where}: cannot be decoded as an image ({one_line(error)}); "
-            "copy it again or remove it"
+            f"{where}: cannot be decoded as an image ({why}); copy it again or remove it"
         ) from error
 
 
