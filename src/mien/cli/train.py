@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from mien import api
@@ -54,20 +56,31 @@ def train(
         command=command_line(),
     )
     rows = [_best_epoch(run) for run in runs]
-    figures = table("run", "epochs", "best epoch", "training", "validation", "gap", "minutes")
-    for row in rows:
-        figures.add_row(
-            row["run"],
-            str(row["epochs"]),
-            str(row["best_epoch"]),
-            f"{row['train_accuracy']:.2%}",
-            f"{row['validation_accuracy']:.2%}",
-            f"{100 * row['gap']:.2f}",
-            f"{row['seconds'] / 60:.1f}",
-        )
-    show({"runs": rows}, figures, as_json=as_json)
+    show({"runs": rows}, _figures(rows), as_json=as_json)
     where = runs[0].path if seeds is None else runs[0].path.parent
     note(f"next: mien evaluate {where} --data {data} --split validation")
+
+
+def _figures(rows: Sequence[dict[str, Any]]) -> Table:
+    """The best epoch of each run, a column a run, and mean ± sd of several."""
+    from mien.evaluation import over_seeds, summary_text
+
+    figures = table("", *(Path(row["run"]).name for row in rows))
+    if len(rows) > 1:
+        figures.add_column("mean ± sd", justify="right")
+
+    def add(name: str, key: str, write: Callable[[float], str], summed: bool = True) -> None:
+        values = [row[key] for row in rows]
+        mean = [summary_text(name, over_seeds(values)) if summed else ""] if len(rows) > 1 else []
+        figures.add_row(name, *map(write, values), *mean)
+
+    add("epochs", "epochs", str, summed=False)
+    add("best epoch", "best_epoch", str, summed=False)
+    add("training accuracy", "train_accuracy", "{:.2%}".format)
+    add("validation accuracy", "validation_accuracy", "{:.2%}".format)
+    add("overfitting gap", "gap", "{:.2%}".format)
+    add("minutes", "seconds", lambda seconds: f"{seconds / 60:.1f}", summed=False)
+    return figures
 
 
 def _best_epoch(run: RunFolder) -> dict[str, Any]:

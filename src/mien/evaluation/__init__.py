@@ -12,7 +12,13 @@ from mien.evaluation.evaluate import (
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.report import write_report
-from mien.evaluation.tables import render_summary, render_table, summarise
+from mien.evaluation.tables import (
+    over_seeds,
+    render_summary,
+    render_table,
+    summarise,
+    summary_text,
+)
 from mien.evaluation.views import VIEWS, Predictor
 
 __all__ = [
@@ -29,11 +35,13 @@ __all__ = [
     "evaluate_run",
     "faces_to_score",
     "find_copies",
+    "over_seeds",
     "render_comparison",
     "render_summary",
     "render_table",
     "score",
     "summarise",
+    "summary_text",
     "write_comparison",
     "write_report",
 ]
