@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.data.synthetic import (
-    ACTION_UNITS,
-    PROTOTYPES,
-    VARIANTS,
-    draw_face,
-    random_parameters,
-    synthetic_faces,
-)
+from mien.data.drawing import draw_face
+from mien.data.face_parameters import ACTION_UNITS, PROTOTYPES, VARIANTS, random_parameters
+from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
 
 

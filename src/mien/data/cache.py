@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import mien.data.synthetic_source as synthetic_source
+from mien.data import synthetic
 from mien.data.build import DamagedStoreError, Size, open_store, write_store
 from mien.data.class_folders import is_image
 from mien.data.reading import Source, reading
@@ -58,8 +58,8 @@ def load(
     name = str(path)
     if not name:
         raise InputError("the data path is empty; give a file, a folder or 'synthetic'")
-    if synthetic_source.is_named(name):
-        origin, stamp = name, synthetic_source.stamp()
+    if synthetic.is_named(name):
+        origin, stamp = name, synthetic.stamp()
     else:
         origin = str(Path(path).expanduser().resolve())
         with reading(name):
@@ -93,8 +93,8 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _source(name: str, labels: Expressions | None) -> Iterator[Source]:
-    if synthetic_source.is_named(name):
-        yield synthetic_source.SyntheticSource(name, labels)
+    if synthetic.is_named(name):
+        yield synthetic.SyntheticSource(name, labels)
     else:
         with open_source(Path(name).expanduser(), labels) as source:
             yield source

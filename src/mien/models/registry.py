@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import InputError, near_names
 from mien.faces import InputSpec
+from mien.registry import Registry
 
 #: Builds a network from its input's (channels, height, width), the number of classes, and options by keyword.
 Builder = Callable[..., nn.Module]
@@ -53,16 +54,14 @@ class ModelEntry:
         return checked
 
 
-_MODELS: dict[str, ModelEntry] = {}
+_MODELS = Registry[ModelEntry]("model")
 
 
 def register(name: str, spec: InputSpec | None = None) -> Callable[[Builder], Builder]:
     """Decorate `build(shape_CHW, classes, *, options...) -> nn.Module` to make it known by name."""
 
     def add(build: Builder) -> Builder:
-        if name in _MODELS:
-            raise ValueError(f"two models are called {name}")
-        _MODELS[name] = ModelEntry(name, build, spec or InputSpec())
+        _MODELS.add(name, ModelEntry(name, build, spec or InputSpec()))
         return build
 
     return add
@@ -75,8 +74,6 @@ def names() -> list[str]:
 
 def entry(name: str) -> ModelEntry:
     """The entry of a name; InputError with near names where there is none."""
-    if name not in _MODELS:
-        raise InputError(f"there is no model {name!r} ({near_names(name, _MODELS)})")
     return _MODELS[name]
 
 

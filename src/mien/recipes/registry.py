@@ -5,18 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from mien.errors import InputError, near_names
+from mien.registry import Registry
 from mien.training.recipe import Recipe
 
-_RECIPES: dict[str, Callable[[], Recipe]] = {}
+_RECIPES = Registry[Callable[[], Recipe]]("recipe")
 
 
 def register(build: Callable[[], Recipe]) -> Callable[[], Recipe]:
     """Decorate a recipe function; it goes by its own name with dashes."""
-    name = build.__name__.replace("_", "-")
-    if name in _RECIPES:
-        raise ValueError(f"two recipes are called {name}")
-    _RECIPES[name] = build
+    _RECIPES.add(build.__name__.replace("_", "-"), build)
     return build
 
 
@@ -27,8 +24,6 @@ def names() -> list[str]:
 
 def find(name: str) -> Recipe:
     """The recipe of a name; InputError with near names where there is none."""
-    if name not in _RECIPES:
-        raise InputError(f"there is no recipe {name!r} ({near_names(name, _RECIPES)})")
     return _RECIPES[name]()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mien.errors import InputError, near_names
+from mien.registry import Registry
 from mien.training.recipe import Objective
 
 #: (logits_BK, labels_B) -> scalar loss
@@ -23,13 +23,12 @@ def cross_entropy(objective: Objective, counts_K: Tensor) -> nn.Module:
     return nn.CrossEntropyLoss(weight=weights, label_smoothing=objective.label_smoothing)
 
 
-_OBJECTIVES: dict[str, Callable[[Objective, Tensor], nn.Module]] = {"cross-entropy": cross_entropy}
+_OBJECTIVES = Registry[Callable[[Objective, Tensor], nn.Module]]("objective")
+_OBJECTIVES.add("cross-entropy", cross_entropy)
 
 
 def build_objective(objective: Objective, labels: Tensor, classes: int) -> nn.Module:
     """The loss a recipe asks for, fitted to the training labels' counts."""
-    if objective.name not in _OBJECTIVES:
-        hint = near_names(objective.name, _OBJECTIVES)
-        raise InputError(f"there is no objective {objective.name!r} ({hint})")
+    build = _OBJECTIVES[objective.name]
     counts_K = torch.bincount(labels.cpu(), minlength=classes).float()
-    return _OBJECTIVES[objective.name](objective, counts_K).to(labels.device)
+    return build(objective, counts_K).to(labels.device)
