@@ -16,6 +16,9 @@ def basic_cnn() -> Recipe:
     Published: validation accuracy 0.57, training 0.59, on an 80/20 split of Training.
     Choices where the system is silent: optimiser, rate and loss are those of its second network;
     values are scaled to [-1, 1]; no augmentation; the checkpoint of the best validation accuracy.
+    Ours: validation 56.84 % (55.57 to 58.07) in epoch 8, training there 71.21 %; in epoch 5, where
+    training accuracy passes the published 0.59, validation 54.96 %. Seed 0, 2 CPU cores in bfloat16,
+    9 minutes on a busy machine: `mien train basic-cnn --data FER2013 --seeds 0`.
     """
     return Recipe(
         name="basic-cnn",
