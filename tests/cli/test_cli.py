@@ -192,6 +192,7 @@ def test_a_gpu_that_is_not_there_is_refused(capsys, tmp_path):
     assert (status, "0 CUDA GPUs" in err, out.exists()) == (2, True, False)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these to one process")
 def test_ctrl_c_and_termination_leave_a_run_that_goes_on(tmp_path):
     """In a process of its own, with real signals."""
     import signal

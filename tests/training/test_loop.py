@@ -40,7 +40,7 @@ class StopAt(Watcher):
     def stepped(self, moment):
         if moment.step == self.step:
             self.step = None
-            os.kill(os.getpid(), self.number)
+            signal.raise_signal(self.number)
 
 
 @pytest.fixture

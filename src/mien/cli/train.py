@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,8 @@ def train(
     rows = [_best_epoch(run) for run in runs]
     show({"runs": rows}, _figures(rows), as_json=as_json)
     where = runs[0].path if seeds is None else runs[0].path.parent
-    note(f"next: mien evaluate {where} --data {data} --split validation")
+    again = ["mien", "evaluate", str(where), "--data", data]
+    note(f"next: {shlex.join([*again, *(['--labels', labels] if labels else [])])}")
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:

@@ -1,0 +1,39 @@
+"""What a person sees while a network trains."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mien.runs import RunFolder
+from mien.training import Model, Moment, Recipe, TerminalWatcher
+
+ROW = {
+    "epoch": 1,
+    "step": 7,
+    "learning_rate": 1e-3,
+    "train_loss": 1.25,
+    "train_accuracy": 0.5,
+    "validation_loss": 1.5,
+    "validation_accuracy": 0.375,
+    "gap": 0.125,
+    "seconds": 2.0,
+    "images_per_second": 1234.0,
+}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_on_a_terminal_and_plain_lines_elsewhere(terminal, tmp_path):
+    text = io.StringIO()
+    watcher = TerminalWatcher(Console(file=text, force_terminal=terminal, width=120))
+    watcher.started(RunFolder(tmp_path), Recipe(name="tiny", model=Model("basic-cnn")), 350, 0)
+    watcher.stepped(Moment(epoch=1, step=4, loss=1.2, accuracy=0.4, images_per_second=1200))
+    watcher.epoch_ended(ROW, best=True)
+    watcher.ended()
+    said = text.getvalue()
+    assert "tiny -> " in said
+    assert "validation 1.5000 / 37.50%" in said
+    assert "1,234 img/s  best" in said
+    assert ("loss 1.200  accuracy 0.400  1,200 img/s" in said) is terminal
+    assert ("time left" in said) is terminal
+    assert ("\x1b" in said) is terminal
