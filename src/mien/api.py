@@ -131,8 +131,9 @@ def evaluate(
     Args:
         run: a run folder, or a folder of `seed-N` runs.
         data: a path, `synthetic`, `synthetic:N`, or a store.
-        split: `validation`, `test`, or `official-validation` (the source's own validation faces,
-            whatever split the run was trained with).
+        split: `validation`, `test`, `official-validation` (the source's own validation faces,
+            whatever split the run was trained with) or `train` (what it was fitted to, seen
+            without augmentation and dropout).
         tta: `none`, `flip` or `ten`: a view scored beside the single one.
         labels: the label set of the data, where it is not the challenge's seven.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.

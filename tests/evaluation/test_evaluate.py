@@ -139,6 +139,16 @@ def test_evaluate_run_follows_the_split_rule_of_the_recipe(store, make_run, clas
     assert len(evaluate_run(held, store, "official-validation")) == 20
 
 
+def test_training_faces_are_scored_as_they_are_and_not_as_copies(store, make_run, classifier):
+    held = make_run("held", split={"holdout": 0.25, "seed": 1})
+    evaluation = evaluate_run(held, store, "train")
+    validation, trained = faces_to_score(held, store, "validation")
+    assert evaluation.rows.tolist() == trained.rows.tolist()
+    assert not set(evaluation.rows) & set(validation.rows)
+    assert evaluation.scores["none"].deduplicated is None
+    assert not evaluation.copies.any()
+
+
 def test_copies_of_faces_that_were_held_out_are_no_copies(store, make_run):
     run = make_run(split={"holdout": 0.25, "seed": 1})
     validation, trained = faces_to_score(run, store, "validation")
@@ -235,7 +245,7 @@ def test_refuses_a_recipe_without_a_split_rule(store, make_run, rule):
 
 def test_nothing_here_imports_torch():
     code = (
-        "import sys, mien.evaluate, mien.evaluation.report, mien.evaluation.compare; "
+        "import sys, mien.evaluation, mien.evaluation.report, mien.evaluation.compare; "
         "heavy = {'torch', 'sklearn', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -108,7 +108,7 @@ def evaluate(
     run: options.Run,
     data: options.Data = "synthetic",
     split: Annotated[
-        str, typer.Option(help="validation, test, or official-validation.")
+        str, typer.Option(help="validation, test, official-validation or train.")
     ] = "validation",
     tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
     device: options.Device = "auto",

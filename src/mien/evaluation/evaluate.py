@@ -26,6 +26,7 @@ SPLIT_NAMES = {
     "validation": "validation",
     "test": "test",
     "official-validation": "official_validation",
+    "train": "train",
 }
 
 #: Told after each batch: (faces done, faces in all).
@@ -135,8 +136,10 @@ def evaluate_run(
             f"{run.path}: the weights know {', '.join(classifier.expressions)}, the recipe "
             f"{', '.join(faces.expressions)}; the run folder was mixed up, train again"
         )
+    # Every training face is a copy of itself: there is nothing to leave out.
+    digests = trained.digests[:0] if split == "train" else trained.digests
     evaluation = replace(
-        score(classifier, faces, trained.digests, views, batch_size, progress, split=split),
+        score(classifier, faces, digests, views, batch_size, progress, split=split),
         command=command,
         weights=weights_digest(run),
     )
@@ -157,7 +160,7 @@ def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces,
             f"{store.source}: the {split} split is empty, there is nothing to score; "
             "choose another with --split"
         )
-    if split == "validation" and _is_carved(splits):
+    if split in ("train", "validation") and _is_carved(splits):
         _refuse_other_data(run, store)
     return faces, splits.train
 

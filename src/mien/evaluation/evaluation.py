@@ -40,7 +40,7 @@ class Evaluation:
 
     Attributes:
         expressions: the K names that labels and columns mean.
-        split: "validation", "test" or "official-validation".
+        split: "validation", "test", "official-validation" or "train".
         rows: str (N,), the source's own name of each face.
         labels: int64 (N,).
         copies: bool (N,), True where a training face has the very same pixels.

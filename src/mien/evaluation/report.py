@@ -23,7 +23,7 @@ from mien.evaluation.text import duration, figure_text, flatten, interval_text
 from mien.runs import RunFolder
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
-SPLIT_ORDER = ("test", "validation", "official-validation")
+SPLIT_ORDER = ("test", "validation", "official-validation", "train")
 #: Mistakes shown for each split.
 MISTAKES = 24
 #: The view that headline, matrices and mistakes are about.
@@ -102,7 +102,7 @@ def _notes(
                 f"The {item.split} scores were made on other data ({item.source}) than the run was "
                 "trained on: copies of its training faces were looked for in those data only."
             )
-        if item.training_faces == 0:
+        if item.training_faces == 0 and item.split != "train":
             notes.append(
                 f"The data of the {item.split} scores hold no training faces, so copies of them "
                 "could not be looked for."

@@ -89,11 +89,12 @@ def summary_text(name: str, summary: Summary | None) -> str:
 def render_table(evaluation: Evaluation) -> Group:
     """The scores of one evaluation for the terminal: a table of views and one of expressions."""
     without = len(evaluation) - int(evaluation.copies.sum())
-    counts = (
-        f"{without:,} without a copy in training"
-        if evaluation.training_faces
-        else "no training faces to look for copies in"
-    )
+    if evaluation.split == "train":
+        counts = "those that the network was fitted to"
+    elif evaluation.training_faces:
+        counts = f"{without:,} without a copy in training"
+    else:
+        counts = "no training faces to look for copies in"
     views = table(
         "", *evaluation.views, title=f"{evaluation.split}: {len(evaluation):,} faces, {counts}"
     )
