@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from mien.data.images import is_gray
 from mien.data.reading import Sample, Source
-from mien.data.store import FaceStore
+from mien.data.store import TEST, FaceStore
 from mien.errors import InputError
 from mien.expressions import Expressions
 
@@ -29,31 +30,48 @@ class DamagedStoreError(Exception):
     """A store on disk is not whole."""
 
 
-class _NotUniformError(Exception):
-    """A face does not fit the shape that the others had so far."""
+@dataclass(frozen=True)
+class _Plan:
+    """What is known of the shape that all faces get; every reading of a source may learn more.
+
+    Test faces decide nothing, for then they would change what is trained: they are fitted to the
+    others. Only where there are no others (`tests_decide`) is the shape theirs.
+    """
+
+    colour: bool = False
+    resize: Size | None = None
+    #: Of the faces that decide, where test faces come before them.
+    expected: Size | None = None
+    tests_decide: bool = False
+
+
+class _PlanAnewError(Exception):
+    """A face does not fit the plan: the source has to be read again by another."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.plan = plan
 
 
 def write_store(source: Source, folder: Path, *, origin: str, size: Size, progress: bool) -> None:
     """Read a source once (again where its images turn out to be mixed) and write its store.
 
     All faces get one shape: the source's own where its images are uniform, else `size` (height,
-    width; bilinear, aspect not kept); gray unless any image has colour. Memory does not grow with
-    the source, but for about 100 bytes a face.
+    width; bilinear, aspect not kept); gray unless an image has colour. Test faces have no say in
+    it, they are fitted to the others. Memory does not grow with the source, but for about 100 bytes
+    a face.
     """
-    colour, resize = False, None
+    plan = _Plan()
     while True:
         with (folder / "pixels.npy").open("wb") as file, _bar(source.total, progress) as advance:
-            writer = _Writer(file, colour, resize)
+            writer = _Writer(file, plan, size)
             try:
                 for sample in source.samples():
                     writer.add(sample)
                     advance()
-            except _NotUniformError:
-                colour |= writer.saw_colour
-                resize = size if writer.saw_mixed else resize
-                continue
-            writer.finish()
-        break
+                writer.finish()
+                break
+            except _PlanAnewError as again:
+                plan = again.plan
     labels = np.frombuffer(writer.labels, np.int64)
     splits = np.frombuffer(writer.splits, np.uint8)
     digests = np.frombuffer(writer.digests, np.uint64).reshape(-1, 2)
@@ -125,17 +143,22 @@ def fingerprint(
 class _Writer:
     """Appends faces of one shape to an .npy file whose length is known only at the end."""
 
-    def __init__(self, file: IO[bytes], colour: bool, resize: Size | None) -> None:
+    def __init__(self, file: IO[bytes], plan: _Plan, size: Size) -> None:
+        """`size` is what mixed sizes are resized to."""
         self.labels, self.splits, self.digests = array("q"), bytearray(), bytearray()
         self.rows: list[str] = []
-        self.saw_colour = self.saw_mixed = False
         self._file = file
-        self._colour = colour
-        self._resize = resize
+        self._plan = plan
+        self._mixed_size = size
+        self._decided = plan.resize or plan.expected
+        self._odd_tests = False
+        self._anyone_decided = False
         self._shape: tuple[int, int, int] | None = None
 
     def add(self, sample: Sample) -> None:
-        pixels = self._fitted(sample.image)
+        decides = self._plan.tests_decide or sample.split != TEST
+        image = self._decide(sample.image) if decides else self._adapt(sample.image)
+        pixels = self._stacked(image)
         if self._shape is None:
             self._shape = pixels.shape
             self._header_bytes = self._write_header()
@@ -149,22 +172,40 @@ class _Writer:
         """Put the number of faces into the header."""
         if self._shape is None:
             raise InputError("no faces in the source; check what it holds")
+        if self._odd_tests and not self._anyone_decided:
+            raise _PlanAnewError(replace(self._plan, tests_decide=True))
         self._file.seek(0)
         if self._write_header() != self._header_bytes:  # numpy leaves room for any length
             raise RuntimeError("the header of pixels.npy does not fit its place")
 
-    def _fitted(self, image: NDArray[np.uint8]) -> Any:
-        if self._resize and image.shape[:2] != self._resize:
-            height, width = self._resize
-            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-            image = np.asarray(resized)
-        if not self._colour and not is_gray(image):
-            self.saw_colour = True
-        if self._shape and image.shape[:2] != self._shape[1:]:
-            self.saw_mixed = True
-        if (self.saw_colour and not self._colour) or self.saw_mixed:
-            raise _NotUniformError
-        if not self._colour:
+    def _decide(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image of a face that has a say in the shape, resized where the plan says so."""
+        if not self._plan.colour and not is_gray(image):
+            raise _PlanAnewError(replace(self._plan, colour=True))
+        if self._plan.resize:
+            image = _resized(image, self._plan.resize)
+        size = image.shape[0], image.shape[1]
+        if not self._anyone_decided and not self._plan.expected:
+            if self._shape is not None and size != self._shape[1:]:  # test faces came first
+                raise _PlanAnewError(replace(self._plan, expected=size))
+            self._decided = size
+        elif size != self._decided:
+            raise _PlanAnewError(replace(self._plan, resize=self._mixed_size, expected=None))
+        self._anyone_decided = True
+        return image
+
+    def _adapt(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image of a test face, brought to the shape of the others."""
+        self._decided = self._decided or (image.shape[0], image.shape[1])
+        fitted = _resized(image, self._decided)
+        if not self._plan.colour and not is_gray(fitted):
+            fitted = np.asarray(Image.fromarray(fitted).convert("L"))
+        self._odd_tests |= fitted.shape != image.shape
+        return fitted
+
+    def _stacked(self, image: NDArray[np.uint8]) -> Any:
+        """uint8 (H, W) or (H, W, 3) -> (C, H, W)."""
+        if not self._plan.colour:
             return (image if image.ndim == 2 else image[..., 0])[None]
         if image.ndim == 2:
             return np.broadcast_to(image, (3, *image.shape))
@@ -175,6 +216,14 @@ class _Writer:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
         return self._file.tell()
+
+
+def _resized(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """The image at (height, width): bilinear, aspect not kept."""
+    if image.shape[:2] == size:
+        return image
+    height, width = size
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _write_names(path: Path, names: list[str]) -> None:
