@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mien.api import evaluate, load, train
+    from mien.api import evaluate, load, train, train_seeds
     from mien.errors import InputError, MienError
 
 _HOME = {
     "evaluate": "mien.api",
     "load": "mien.api",
     "train": "mien.api",
+    "train_seeds": "mien.api",
     "InputError": "mien.errors",
     "MienError": "mien.errors",
 }
 
-__all__ = ["InputError", "MienError", "__version__", "evaluate", "load", "train"]
+__all__ = ["InputError", "MienError", "__version__", "evaluate", "load", "train", "train_seeds"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mien import data as faces_of
 from mien.data.splits import needed
 from mien.data.store import FaceStore
 from mien.errors import InputError
-from mien.expressions import parse_expressions
-from mien.faces import InputSpec
+from mien.expressions import SEVEN, parse_expressions
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -28,21 +27,18 @@ def load(
     *,
     labels: Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
-    progress: bool = False,
 ) -> FaceStore:
-    """Read faces from any supported source.
+    """Read faces from any supported source, with a bar on a terminal when it is the first time.
 
     Args:
         data: a CSV, parquet, archive or folder (recognised by content), `synthetic`, `synthetic:N`.
         labels: the label set of the data, where it is not the challenge's seven.
         size: (height, width) for images of mixed sizes; a uniform source keeps its own.
-        progress: show a bar while a source is read for the first time.
     """
     return faces_of.load(
         data,
         labels=parse_expressions(labels) if labels is not None else None,
         size=size,
-        progress=progress,
     )
 
 
@@ -53,114 +49,171 @@ def train(
     *,
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
-    seeds: Sequence[int] | None = None,
     device: str = "auto",
     resume: bool = False,
-    watchers: Sequence[Watcher] = (),
-    progress: bool = False,
+    watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
-) -> list[RunFolder]:
+) -> RunFolder:
     """Train a recipe on Training, select on validation; the test split is never handed on.
 
     Args:
         recipe: a name (`mien recipes` lists them) or a Recipe.
         data: a path, `synthetic`, `synthetic:N`, or a store.
-        out: the run folder; with `seeds`, the folder of run folders `seed-N`. By default a new one
-            below `runs/`, named after the recipe.
+        out: the run folder; by default a new one below `runs/`, named after the recipe.
         overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
         labels: the label set of the data, where it is not the challenge's seven.
-        seeds: train once for each instead of once with the recipe's own.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         resume: go on with the run in `out` where it was stopped.
-        watchers: told of every epoch.
-        progress: show a bar while a source is read for the first time.
+        watchers: told of every epoch; by default one that prints to standard error. `[]` is silence.
         command: the command line, for the record.
-
-    Returns:
-        One finished run, or one a seed.
 
     Raises:
         MienError: with one sentence that says what is wrong and what to do.
     """
-    from mien import recipes, training
+    from mien import models, training
 
-    chosen = recipes.find(recipe) if isinstance(recipe, str) else recipe
-    chosen = training.override(chosen, overrides)
+    chosen = _recipe(recipe, overrides)
     if resume and out is None:
         raise InputError("--resume needs --out: the folder of the run to go on with")
-    store = data
-    if not isinstance(store, FaceStore):
-        size = chosen.input.height, chosen.input.width
-        store = load(store, labels=labels, size=size, progress=progress)
+    folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
+    if any(folder.glob("seed-*/recipe.json")):
+        raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
+    # What can be known to fail is said before the data are read, which may take minutes.
+    if (folder / "recipe.json").exists() and not resume:
+        raise InputError(
+            f"{folder}: holds a run already; choose another --out, or go on with --resume"
+        )
+    if resume:
+        RunFolder.open(folder)
+    models.pick_device(device)
+    models.entry(chosen.model.name).options(chosen.model.options)
+    store = _load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)
     splits = faces_of.split(store, chosen.split)
-    train_faces = needed(splits.train, "train")
-    validation_faces = needed(splits.validation, "validation")
-    folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
+    return training.train(
+        chosen,
+        needed(splits.train, "train"),
+        needed(splits.validation, "validation"),
+        folder,
+        device=device,
+        resume=resume,
+        watchers=[training.TerminalWatcher()] if watchers is None else watchers,
+        notes={"command": command},
+    )
 
-    runs = []
-    for seed in seeds if seeds is not None else [chosen.seed]:
-        place = folder if seeds is None else folder / f"seed-{seed}"
-        run = training.train(
-            replace(chosen, seed=seed),
-            train_faces,
-            validation_faces,
-            place,
-            device=device,
-            resume=resume and (place / "recipe.json").exists(),
-            watchers=watchers,
-            notes={"command": command},
+
+def train_seeds(
+    seeds: Sequence[int],
+    recipe: str | Recipe,
+    data: str | Path | FaceStore = "synthetic",
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> list[RunFolder]:
+    """Train a recipe once for each seed, into `out/seed-N`; the rest as `train`.
+
+    `resume` goes on with the seeds that were begun and begins the others.
+    """
+    chosen = _recipe(recipe, overrides)
+    if resume and out is None:
+        raise InputError("--resume needs --out: the folder of the runs to go on with")
+    folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
+    if (folder / "recipe.json").exists():
+        raise InputError(f"{folder}: holds a single run; choose another --out")
+    begun = {seed for seed in seeds if (folder / f"seed-{seed}" / "recipe.json").exists()}
+    if begun and not resume:
+        raise InputError(
+            f"{folder / f'seed-{min(begun)}'}: holds a run already; choose another --out, or go on "
+            "with --resume"
         )
-        runs.append(run)
-    return runs
+    if resume and not begun:
+        raise InputError(f"{folder}: there is no run of these seeds to go on with")
+    store = _load_for(chosen, data, labels)
+    return [
+        train(
+            replace(chosen, seed=seed),
+            store,
+            folder / f"seed-{seed}",
+            resume=seed in begun,
+            **options,
+        )
+        for seed in seeds
+    ]
 
 
 def evaluate(
-    run: str | Path,
-    data: str | Path | FaceStore = "synthetic",
+    run: str | Path | RunFolder,
+    data: str | Path | FaceStore | None = None,
     split: str = "validation",
     *,
     tta: str = "flip",
     labels: Sequence[str] | None = None,
     device: str = "auto",
     command: str | None = None,
-    progress: bool = False,
-) -> list[Evaluation]:
-    """Score a run, or the runs of its seeds, on a split; writes scores and report into the run.
+) -> Evaluation:
+    """Score a run on a split; writes scores, probabilities and report into the run.
 
     Args:
-        run: a run folder, or a folder of `seed-N` runs.
-        data: a path, `synthetic`, `synthetic:N`, or a store.
+        run: a run folder.
+        data: a path, `synthetic`, `synthetic:N`, or a store; by default what the run was trained on.
         split: `validation`, `test`, `official-validation` (the source's own validation faces,
             whatever split the run was trained with) or `train` (what it was fitted to, seen
             without augmentation and dropout).
         tta: `none`, `flip` or `ten`: a view scored beside the single one.
-        labels: the label set of the data, where it is not the challenge's seven.
+        labels: the label set of the data, by default the run's.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         command: the command line, for the record.
-        progress: show a bar while a source is read for the first time.
-
-    Returns:
-        One evaluation a run, in the order of seeds.
     """
-    from mien.evaluation import SPLIT_NAMES, evaluate_run, faces_to_score, write_report
+    from mien.evaluation import (
+        SPLIT_NAMES,
+        check_request,
+        evaluate_run,
+        faces_to_score,
+        write_report,
+    )
+    from mien.models import pick_device
+    from mien.training import from_dict
 
-    evaluations = []
-    for folder in RunFolder.expand(run):
-        store = data
-        if not isinstance(store, FaceStore):
-            spec = InputSpec.from_dict(folder.recipe()["input"])
-            size = spec.height, spec.width
-            store = load(store, labels=labels, size=size, progress=progress)
-        evaluations.append(evaluate_run(folder, store, split, tta, device, command=command))
-        pictured = {
-            name: faces_to_score(folder, store, name)[0]
-            for name in SPLIT_NAMES
-            if ((folder.evaluation(name) or {}).get("data") or {}).get("fingerprint")
-            == store.fingerprint
-        }
-        write_report(folder, pictured)
-    return evaluations
+    check_request(split, tta)
+    pick_device(device)
+    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
+    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
+    if data is None:
+        data = (folder.environment().get("data") or {}).get("source")
+        if data is None:
+            raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
+    if labels is None and recipe.expressions != SEVEN:
+        labels = recipe.expressions
+    store = _load_for(recipe, data, labels)
+    evaluation = evaluate_run(folder, store, split, tta, device, command=command)
+    pictured = {
+        name: faces_to_score(folder, store, name)[0]
+        for name in SPLIT_NAMES
+        if ((folder.evaluation(name) or {}).get("data") or {}).get("fingerprint")
+        == store.fingerprint
+    }
+    write_report(folder, pictured)
+    return evaluation
+
+
+def _recipe(recipe: str | Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a name or a Recipe, changed and checked."""
+    from mien import recipes, training
+
+    chosen = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    return training.override(chosen, overrides)
+
+
+def _load_for(
+    recipe: Recipe, data: str | Path | FaceStore, labels: Sequence[str] | None
+) -> FaceStore:
+    """The store of some data; images of mixed sizes are brought to the recipe's input."""
+    if isinstance(data, FaceStore):
+        return data
+    return load(data, labels=labels, size=(recipe.input.height, recipe.input.width))
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -172,7 +225,7 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
             raise InputError(f"--seeds {text}: write it as 0-4 or 0,2,7")
         seeds += range(int(first), int(last or first) + 1)
     if not seeds or len(set(seeds)) != len(seeds):

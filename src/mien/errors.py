@@ -64,7 +64,7 @@ def writing_to(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MienError(
+            raise InputError(
                 f"{path}: the disk is full; free some space or choose another folder"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -73,4 +73,8 @@ def writing_to(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise InputError(f"{path}: a file stands where a folder is needed") from error
-        raise
+        if error.errno == errno.EISDIR:
+            raise InputError(f"{path}: a folder stands where a file is needed") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place"
+        ) from error

@@ -5,6 +5,7 @@ Label `i` means `expressions[i]`; a source in any other order is mapped by name,
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from mien.errors import InputError, near_names
@@ -35,7 +36,8 @@ def canonical(name: str) -> str:
     >>> canonical("my-own-class")
     'my-own-class'
     """
-    bare = name.strip().lower()
+    # Some systems write an umlaut as two characters; it is the same name.
+    bare = unicodedata.normalize("NFC", name).strip().lower()
     return _CANONICAL.get(bare, bare)
 
 

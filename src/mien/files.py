@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,14 +15,16 @@ from mien.errors import writing_to
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut (where the platform lets folders be synced)."""
-    if os.name == "nt":  # Windows cannot open folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make a rename inside `folder` survive a power cut, where the platform lets folders be synced.
+
+    Windows cannot open them, and some network file systems refuse: the rename stands all the same.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -44,10 +46,7 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield handle
                 handle.flush()
                 os.fsync(handle.fileno())
-            if os.name != "nt":  # a temporary file is private; the finished one is an ordinary file
-                umask = os.umask(0)
-                os.umask(umask)
-                Path(handle.name).chmod(0o666 & ~umask)
+            _make_ordinary(Path(handle.name), 0o666)
             Path(handle.name).replace(path)
         except BaseException:
             Path(handle.name).unlink(missing_ok=True)
@@ -69,6 +68,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in folder.iterdir():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
+            _make_ordinary(folder, 0o777)
             try:
                 folder.rename(path)
             except OSError:
@@ -79,6 +79,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         sync_folder(path.parent)
+
+
+def _make_ordinary(path: Path, mode: int) -> None:
+    """Give what was made as private, for being temporary, the mode that anything new would have."""
+    if os.name != "nt":
+        umask = os.umask(0)
+        os.umask(umask)
+        path.chmod(mode & ~umask)
 
 
 def write_json(path: Path, content: Any) -> None:

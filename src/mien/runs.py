@@ -18,7 +18,10 @@ from typing import Any
 
 from mien.errors import InputError
 
-#: Losses are mean cross-entropy in nats; accuracies are 0..1; `gap` is training minus validation accuracy.
+#: Losses are means in nats, accuracies 0..1, `gap` is training minus validation accuracy. The training
+#: figures are running means over the epoch, as most people report them: of the objective (smoothed and
+#: weighted where the recipe says so), with augmentation and dropout on and weights that still move. So they
+#: look worse than `mien evaluate --split train`, and the gap smaller. Validation is plain cross-entropy.
 HISTORY_COLUMNS = (
     "epoch",
     "step",
@@ -49,13 +52,20 @@ class RunFolder:
             raise InputError(
                 f"{path}: not a run folder (it has no recipe.json); give a folder that `mien train` wrote"
             )
-        run.recipe()
+        missing = {"name", "model", "input", "expressions", "split"} - run.recipe().keys()
+        if missing:
+            raise InputError(
+                f"{run.recipe_path}: not a recipe of mien (it lacks {', '.join(sorted(missing))}); "
+                "give a folder that `mien train` wrote"
+            )
         return run
 
     @classmethod
     def expand(cls, path: Path | str) -> list[RunFolder]:
         """The run at `path`, or the runs of its seeds where `mien train --seeds` wrote several."""
         folder = Path(path)
+        if (folder / "recipe.json").is_file():
+            return [cls.open(folder)]
         seeds = sorted(
             (f for f in folder.glob("seed-*") if (f / "recipe.json").is_file()),
             key=lambda f: int(f.name.removeprefix("seed-")) if f.name[5:].isdigit() else 0,
@@ -109,7 +119,12 @@ class RunFolder:
         if not self.history_path.is_file():
             return []
         with self.history_path.open(newline="", encoding="utf-8") as handle:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+            try:
+                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{self.history_path}: not the figures that training wrote ({error}); train again"
+                ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

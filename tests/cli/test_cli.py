@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mien import cli
@@ -64,6 +66,35 @@ def test_several_seeds_are_trained_and_summed_up(capsys, tmp_path):
     assert "±" in text
 
 
+def test_seeds_and_single_runs_do_not_share_a_folder(capsys, tmp_path, run):
+    status, _, err = mien(capsys, "train", "basic-cnn", "--out", run, "--seeds", "0", *FAST)
+    assert (status, "holds a single run" in err) == (2, True)
+    out = tmp_path / "seeds"
+    assert mien(capsys, "train", "basic-cnn", "--out", out, "--seeds", "3", *FAST)[0] == 0
+    status, _, err = mien(capsys, "train", "basic-cnn", "--out", out, *FAST)
+    assert (status, "runs of several seeds" in err) == (2, True)
+    status, _, err = mien(capsys, "train", "basic-cnn", "--out", out, "--seeds", "0-4", *FAST)
+    assert (status, "seed-3: holds a run already" in err) == (2, True)
+    status, _, err = mien(
+        capsys, "train", "basic-cnn", "--out", out, "--seeds", "3-4", "--resume", *FAST
+    )
+    assert status == 0, err
+    assert sorted(path.name for path in out.iterdir()) == ["seed-3", "seed-4"]
+
+
+def test_resuming_what_is_not_there_is_refused(capsys, tmp_path):
+    for more in ([], ["--seeds", "0-1"]):
+        out = tmp_path / "typo"
+        status, _, err = mien(capsys, "train", "basic-cnn", "--out", out, "--resume", *FAST, *more)
+        assert (status, "typo" in err, out.exists()) == (2, True, False)
+
+
+def test_a_run_is_scored_on_what_it_was_trained_on_when_nobody_says(capsys, run):
+    status, out, err = mien(capsys, "evaluate", run, "--json", "--device", "cpu")
+    assert status == 0, err
+    assert json.loads(out)["evaluations"][0]["data"]["source"] == "synthetic:100"
+
+
 def test_runs_get_a_free_folder_when_none_is_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -90,8 +121,8 @@ def test_own_classes_are_trained_and_scored_by_name(capsys, tmp_path):
         "--set", "epochs=12", "--set", "batch_size=8",
     )  # fmt: skip
     assert status == 0, err
-    status, out, err = mien(
-        capsys, "evaluate", tmp_path / "run", *data, "--split", "test", "--json"
+    status, out, err = mien(  # it knows its data and its labels
+        capsys, "evaluate", tmp_path / "run", "--device", "cpu", "--split", "test", "--json"
     )
     assert status == 0, err
     answer = json.loads(out)["evaluations"][0]
@@ -166,6 +197,77 @@ def test_a_mistake_is_one_sentence_and_status_2(case, capsys, tmp_path, monkeypa
 def test_a_folder_that_is_not_a_run_is_refused(capsys, tmp_path):
     status, _, err = mien(capsys, "evaluate", tmp_path)
     assert (status, "not a run folder" in err) == (2, True)
+    (tmp_path / "recipe.json").write_text('{"name": "cake"}')
+    status, _, err = mien(capsys, "evaluate", tmp_path)
+    assert (status, "not a recipe of mien" in err) == (2, True)
+
+
+def test_a_folder_that_is_not_a_run_is_neither_compared_nor_resumed(capsys, tmp_path):
+    for arguments in (
+        ["compare", tmp_path, "--out", tmp_path / "page"],
+        ["train", "basic-cnn", "--out", tmp_path, "--resume", *FAST],
+    ):
+        status, _, err = mien(capsys, *arguments)
+        assert (status, "not a run folder" in err) == (2, True)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_split_is_refused(capsys, tmp_path, run):
+    table = tmp_path / "faces.csv"
+    pixels = " ".join(["7"] * 2304)
+    table.write_text(f"emotion,pixels,Usage\n3,{pixels},PrivateTest\n")
+    out = tmp_path / "new"
+    status, _, err = mien(capsys, "train", "basic-cnn", "--data", table, "--out", out)
+    assert (status, "there is no train face in it" in err, out.exists()) == (2, True, False)
+    status, _, err = mien(capsys, "evaluate", run, "--data", table, "--split", "validation")
+    assert (status, "the validation split is empty" in err) == (2, True)
+    assert not (run / "evaluation-validation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(28, "the disk is full"), (13, "no permission to write")]
+)
+def test_what_cannot_be_written_is_one_sentence_everywhere(
+    code, words, capsys, tmp_path, run, monkeypatch
+):
+    assert mien(capsys, "evaluate", run, "--device", "cpu")[0] == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def refuse(self, *_):
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    for arguments in (
+        ["train", "basic-cnn", "--out", tmp_path / "new", *FAST],
+        ["evaluate", run, "--device", "cpu"],
+        ["compare", run, "--out", tmp_path / "page"],
+        ["data", "inspect", "synthetic:100", "--out", tmp_path / "sheet.png"],
+    ):
+        status, _, err = mien(capsys, *arguments)
+        assert (status, words in err, "Traceback" in err) == (2, True, False), err
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and run not in path.parents]
+
+
+def test_mistakes_are_said_before_the_data_are_read(capsys, tmp_path, run, monkeypatch):
+    def too_late(*_, **__):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr("mien.api.load", too_late)
+    for arguments in (
+        ["train", "basic-cnn", "--device", "gpu"],
+        ["train", "basic-cnn", "--out", run],
+        ["train", "basic-cnn", "--set", "model.dropuot=1"],
+        ["evaluate", run, "--split", "tset"],
+        ["evaluate", run, "--tta", "eleven"],
+    ):
+        assert mien(capsys, *arguments)[0] == 2
+
+
+def test_a_recipe_is_shown_whole(capsys):
+    status, out, _ = mien(capsys, "recipes", "four-block-cnn")
+    assert (status, "Published:" in out, "optimizer.lr" in out) == (0, True, True)
+    assert mien(capsys, "recipes", "four-blok-cnn")[0] == 2
 
 
 def test_a_taken_folder_is_refused_and_left_alone(capsys, run):
@@ -181,11 +283,11 @@ def test_unknown_split_and_view_are_refused(capsys, run):
         assert (status, value in err) == (2, True)
 
 
-def test_a_gpu_that_is_not_there_is_refused(capsys, tmp_path):
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    out = tmp_path / "run"
+def test_a_gpu_that_is_not_there_is_refused(capsys, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert mien(capsys, "evaluate", run, "--device", "cuda")[0] == 2
+    out = tmp_path / "new"
     status, _, err = mien(
         capsys, "train", "basic-cnn", "--out", out, "--data", "synthetic:100", "--device", "cuda"
     )
@@ -205,12 +307,12 @@ def test_ctrl_c_and_termination_leave_a_run_that_goes_on(tmp_path):
             "--device", "cpu", "--out", out, "--set", "epochs=10000",
         ]  # fmt: skip
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not (out / "history.csv").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(number)
         _, err = process.communicate(timeout=120)
         assert process.returncode == status, err
-        assert "go on with --resume" in err
+        assert "--resume" in err
         assert "Traceback" not in err
         assert (out / "last" / "state.pt").exists()

@@ -21,6 +21,9 @@ pytestmark = [
     pytest.mark.skipif("MIEN_DATA" not in os.environ, reason="MIEN_DATA is not set"),
 ]
 DATA = Path(os.environ.get("MIEN_DATA", "."))
+needs_script = pytest.mark.skipif(
+    not (DATA.parent / "kaggle_layouts.py").is_file(), reason="no kaggle_layouts.py beside the data"
+)
 LAYOUTS = {
     "csv": "fer2013.csv",
     "icml": "icml_face_data.csv",
@@ -61,6 +64,7 @@ def by_file_name(layout: str, store: FaceStore, whole: FaceStore, chosen: np.nda
     return np.array([origin[int(Path(name).stem.split("_")[-1])] for name in store.rows.tolist()])
 
 
+@needs_script
 @pytest.mark.parametrize(
     "limit", [200, pytest.param(0, marks=pytest.mark.slow)], ids=["200 of each split", "whole"]
 )

@@ -12,9 +12,9 @@ from mien.runs import RunFolder
 def test_the_embedded_default_trains_to_an_honest_report(tmp_path):
     run = api.train(
         "four-block-cnn", "synthetic", tmp_path / "run", overrides=["epochs=6"], device="cpu"
-    )[0]
-    validation = api.evaluate(run.path, "synthetic", "validation", device="cpu")[0]
-    test = api.evaluate(run.path, "synthetic", "test", tta="ten", device="cpu")[0]
+    )
+    validation = api.evaluate(run, split="validation", device="cpu")
+    test = api.evaluate(run.path, "synthetic", "test", tta="ten", device="cpu")
     accuracy = test.scores["none"].official.accuracy
     assert accuracy > 0.7
     assert set(test.scores) == {"none", "ten"}

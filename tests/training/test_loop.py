@@ -14,6 +14,7 @@ from mien.errors import InputError, MienError
 from mien.models import load_classifier
 from mien.training import Augment, Model, Optimizer, Schedule, StoppedError, Watcher, train
 from mien.training.augment import augmented
+from mien.training.checkpoint import save_state
 from mien.training.feed import FaceFeed
 from mien.training.loop import _seed
 
@@ -191,7 +192,7 @@ def test_resuming_a_finished_run_changes_nothing(recipe, splits, tmp_path):
 def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, store, splits, tmp_path):
     out = tmp_path / "run"
     train(replace(recipe, epochs=1), splits.train, splits.validation, out, device="cpu")
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match=r"another recipe \(it differs in epochs\)"):
         train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
     other = split(
         store_of(store.pixels[::-1].copy(), store.labels[::-1], store.splits), recipe.split
@@ -237,14 +238,89 @@ def test_a_diverging_training_stops_and_keeps_what_was_good(recipe, splits, tmp_
     assert all(tensor.isfinite().all() for tensor in kept.values())
 
 
+@pytest.mark.usefixtures("look_at_every_step")
 def test_the_moving_average_is_what_is_kept(recipe, splits, tmp_path):
-    recipe = replace(recipe, epochs=1, batch_size=200, ema=0.75)
-    run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
-    # After a single step the average is that step's own weights (it starts with them).
-    assert identical(weights(run), weights(run, "last"))
-    longer = replace(recipe, batch_size=100)
-    run = train(longer, splits.train, splits.validation, tmp_path / "longer", device="cpu")
-    assert not identical(weights(run), weights(run, "last"))
+    """Against the same steps taken one run at a time, averaged by hand."""
+    recipe = replace(recipe, epochs=1, batch_size=100, optimizer=Optimizer(name="sgd", lr=0.1))
+    averaged = train(
+        replace(recipe, ema=0.75), splits.train, splits.validation, tmp_path / "a", device="cpu"
+    )
+    last = weights(averaged, "last")
+    half = tmp_path / "half"
+    with pytest.raises(StoppedError):
+        train(recipe, splits.train, splits.validation, half, device="cpu", watchers=[StopAt(1)])
+    first = safetensors.torch.load_file(half / "last" / "weights.safetensors")
+    for name, kept in weights(averaged).items():
+        torch.testing.assert_close(kept, 0.75 * first[name] + 0.25 * last[name])
+
+
+def test_a_state_that_was_not_saved_whole_is_not_mixed_with_another(
+    recipe, splits, tmp_path, monkeypatch
+):
+    """The disk is full between the weights and the state of the second epoch."""
+    whole = train(recipe, splits.train, splits.validation, tmp_path / "whole", device="cpu")
+    out = tmp_path / "broken"
+    saved = []
+
+    def fails_at_the_second(run, state):
+        saved.append(state)
+        if len(saved) == 2:
+            raise MienError("the disk is full")
+        save_state(run, state)
+
+    monkeypatch.setattr("mien.training.checkpoint.save_state", fails_at_the_second)
+    with pytest.raises(MienError, match="the disk is full"):
+        train(recipe, splits.train, splits.validation, out, device="cpu")
+    monkeypatch.undo()
+    resumed = train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
+    assert identical(weights(whole), weights(resumed))
+    assert identical(weights(whole, "last"), weights(resumed, "last"))
+
+
+def test_a_run_that_ended_before_its_first_save_begins_anew(recipe, splits, tmp_path):
+    whole = train(recipe, splits.train, splits.validation, tmp_path / "whole", device="cpu")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("recipe.json", "environment.json"):
+        (bare / name).write_bytes((whole.path / name).read_bytes())
+    resumed = train(recipe, splits.train, splits.validation, bare, device="cpu", resume=True)
+    assert identical(weights(whole), weights(resumed))
+
+
+def test_weights_ruined_by_the_last_step_are_not_kept(recipe, splits, tmp_path):
+    recipe = replace(recipe, epochs=1, batch_size=200, optimizer=Optimizer(name="sgd", lr=1e38))
+    with pytest.raises(MienError, match=r"diverged in epoch 1 .*nothing was learnt"):
+        train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_the_network_s_defaults_are_written_down(recipe, splits, tmp_path):
+    run = train(
+        replace(recipe, epochs=1), splits.train, splits.validation, tmp_path / "run", device="cpu"
+    )
+    assert run.recipe()["model"] == {"name": "basic-cnn", "options": {"dropout": 0.5}}
+
+
+@pytest.mark.usefixtures("look_at_every_step")
+@pytest.mark.parametrize("step", [3, 14, 20])
+def test_plateau_and_early_stopping_go_on_where_they_were(step, recipe, splits, tmp_path):
+    recipe = replace(
+        recipe,
+        epochs=6,
+        select="loss",
+        early_stopping=2,
+        schedule=Schedule(name="plateau", patience=0),
+        optimizer=Optimizer(lr=3e-2),
+    )
+    whole = train(recipe, splits.train, splits.validation, tmp_path / "whole", device="cpu")
+    out = tmp_path / "stopped"
+    with pytest.raises(StoppedError):
+        train(recipe, splits.train, splits.validation, out, device="cpu", watchers=[StopAt(step)])
+    resumed = train(recipe, splits.train, splits.validation, out, device="cpu", resume=True)
+    assert identical(weights(whole), weights(resumed))
+    assert [r["learning_rate"] for r in whole.history()] == [
+        r["learning_rate"] for r in resumed.history()
+    ]
 
 
 def test_streamed_faces_are_the_resident_ones(splits):
@@ -280,5 +356,5 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_part_of_a_file(
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(MienError, match="the disk is full") as refusal:
         train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
-    assert refusal.value.exit_code == 1
+    assert refusal.value.exit_code == 2
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]

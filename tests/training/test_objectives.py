@@ -31,6 +31,14 @@ def test_balanced_weights_give_each_class_the_same_say():
     torch.testing.assert_close(loss, (each[[0, 1, 3]].mean() + each[2]) / 2)
 
 
+def test_a_class_without_faces_takes_no_part_in_balanced_smoothing():
+    objective = build_objective(Objective(class_weights="balanced", label_smoothing=0.3), LABELS, 4)
+    logits = torch.zeros(4, 4, requires_grad=True)
+    objective(logits, LABELS).backward()
+    # Nothing pulls towards the fourth class, of which there is no face: its logit only sinks.
+    assert (logits.grad[:, 3] > 0).all()
+
+
 def test_an_unknown_objective_is_refused_with_a_hint():
     with pytest.raises(InputError, match=r"cross-entropi.*did you mean cross-entropy"):
         build_objective(Objective(name="cross-entropi"), LABELS, 3)

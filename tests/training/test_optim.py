@@ -39,6 +39,10 @@ def test_one_cycle_rises_for_its_warmup_and_ends_at_its_final_share():
     assert seen[-1] == pytest.approx(0.001, rel=0.05)
 
 
+def test_one_cycle_survives_a_warmup_of_exactly_one_step():
+    assert len(rates(Schedule(name="one-cycle", warmup=0.1), steps=9)) == 9
+
+
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 def test_plateau_halves_after_more_than_its_patience_without_improvement(monitor):
     optimizer = build_optimizer(Optimizer(lr=0.1), torch.nn.Linear(2, 2))

@@ -37,3 +37,17 @@ def test_a_bar_on_a_terminal_and_plain_lines_elsewhere(terminal, tmp_path):
     assert ("loss 1.200  accuracy 0.400  1,200 img/s" in said) is terminal
     assert ("time left" in said) is terminal
     assert ("\x1b" in said) is terminal
+
+
+def test_the_bar_starts_anew_with_every_seed(tmp_path):
+    text = io.StringIO()
+    watcher = TerminalWatcher(Console(file=text, force_terminal=True, width=120))
+    recipe = Recipe(name="tiny", model=Model("basic-cnn"))
+    for _ in range(2):
+        watcher.started(RunFolder(tmp_path), recipe, 10, 0)
+        watcher.stepped(Moment(1, 10, 1.0, 0.5, 100.0))
+        watcher.ended()
+    watcher.started(RunFolder(tmp_path), recipe, 10, 0)
+    assert watcher._bar.tasks[0].completed == 0
+    assert not watcher._bar.finished
+    watcher.ended()

@@ -19,13 +19,15 @@ from mien.data.store import FaceStore
 from mien.errors import InputError, near_names
 from mien.tables import facts, table
 
-app = typer.Typer(help="Look at data, read it ahead of time, download FER-2013.")
+app = typer.Typer(
+    help="Look at data, read it ahead of time, download FER-2013.", no_args_is_help=True
+)
 
 Source = Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")]
 
 
 def _load(path: str, labels: str | None) -> FaceStore:
-    return api.load(path, labels=options.names(labels), progress=True)
+    return api.load(path, labels=options.names(labels))
 
 
 @app.command()

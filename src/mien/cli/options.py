@@ -17,6 +17,12 @@ Data = Annotated[
         "zip or a folder of these; or synthetic[:N].",
     ),
 ]
+OwnData = Annotated[
+    str | None,
+    typer.Option(
+        "--data", "-d", metavar="PATH", help="As for `mien train`; by default what RUN trained on."
+    ),
+]
 Labels = Annotated[
     str | None,
     typer.Option("--labels", metavar="A,B,C", help="The label set, if not the usual seven."),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, messages, note, show
+from mien.cli.output import command_line, note, show
 from mien.runs import RunFolder
 from mien.tables import facts, table
 
@@ -41,26 +41,21 @@ def train(
     as_json: options.Json = False,
 ) -> None:
     """Train a recipe. Fits Training, selects on validation, never reads the test split."""
-    from mien.training import TerminalWatcher
-
-    runs = api.train(
-        recipe,
-        data,
-        out,
-        overrides=overrides or [],
-        labels=options.names(labels),
-        seeds=api.parse_seeds(seeds) if seeds is not None else None,
-        device=device,
-        resume=resume,
-        watchers=[TerminalWatcher(messages)],
-        progress=True,
-        command=command_line(),
-    )
+    settings: dict[str, Any] = {
+        "overrides": overrides or [],
+        "labels": options.names(labels),
+        "device": device,
+        "resume": resume,
+        "command": command_line(),
+    }
+    if seeds is None:
+        runs = [api.train(recipe, data, out, **settings)]
+    else:
+        runs = api.train_seeds(api.parse_seeds(seeds), recipe, data, out, **settings)
     rows = [_best_epoch(run) for run in runs]
     show({"runs": rows}, _figures(rows), as_json=as_json)
     where = runs[0].path if seeds is None else runs[0].path.parent
-    again = ["mien", "evaluate", str(where), "--data", data]
-    note(f"next: {shlex.join([*again, *(['--labels', labels] if labels else [])])}")
+    note(f"next: {shlex.join(['mien', 'evaluate', str(where)])}")
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
@@ -106,7 +101,7 @@ def _best_epoch(run: RunFolder) -> dict[str, Any]:
 @app.command()
 def evaluate(
     run: options.Run,
-    data: options.Data = "synthetic",
+    data: options.OwnData = None,
     split: Annotated[
         str, typer.Option(help="validation, test, official-validation or train.")
     ] = "validation",
@@ -118,17 +113,19 @@ def evaluate(
     """Score a run on a split, with and without copies of training faces; writes its report."""
     from mien.evaluation import render_summary, render_table
 
-    evaluations = api.evaluate(
-        run,
-        data,
-        split,
-        tta=tta,
-        labels=options.names(labels),
-        device=device,
-        command=command_line(),
-        progress=True,
-    )
     runs = RunFolder.expand(run)
+    evaluations = [
+        api.evaluate(
+            folder,
+            data,
+            split,
+            tta=tta,
+            labels=options.names(labels),
+            device=device,
+            command=command_line(),
+        )
+        for folder in runs
+    ]
     parts = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
         parts.append(Group(render_summary(evaluations)))
@@ -159,10 +156,24 @@ def compare(
 
 
 @app.command()
-def recipes(as_json: options.Json = False) -> None:
-    """List the recipes."""
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show one, whole.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the recipes, or show one: its evidence, and every field that --set takes."""
     from mien import recipes as known
 
+    if name is not None:
+        from mien.evaluation.text import flatten
+        from mien.training import to_dict
+
+        content = to_dict(known.find(name))
+        fields = facts()
+        for field, value in flatten(content):
+            fields.add_row(field, value)
+        shown = Group(Text(known.evidence(name)), Text(), fields)
+        show({"recipe": content, "evidence": known.evidence(name)}, shown, as_json=as_json)
+        return
     rows = [
         {"name": name, "summary": known.evidence(name).partition("\n")[0]} for name in known.names()
     ]

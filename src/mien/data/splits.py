@@ -57,7 +57,7 @@ def split(store: FaceStore, rule: SplitRule) -> Splits:
 def stratified(
     labels: NDArray[np.int64], digests: NDArray[np.uint64], share: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Draw a share of each label: bool (N,), True for the drawn.
+    """Draw a share of each label, at least one of two or more: bool (N,), True for the drawn.
 
     The draw goes by the faces' digests, uint64 (N, 2), not by their positions: the same faces in
     another order or layout, which have the same fingerprint, are told apart in the same way.
@@ -67,7 +67,8 @@ def stratified(
     by_digest = np.lexsort((digests[:, 1], digests[:, 0]))
     for label in np.unique(labels):
         members = by_digest[labels[by_digest] == label]
-        drawn[generator.permutation(members)[: round(share * len(members))]] = True
+        count = max(round(share * len(members)), 1 if len(members) > 1 else 0)
+        drawn[generator.permutation(members)[:count]] = True
     return drawn
 
 

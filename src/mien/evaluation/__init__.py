@@ -4,6 +4,7 @@ from mien.evaluation.compare import Comparison, compare, render_comparison, writ
 from mien.evaluation.evaluate import (
     SPLIT_NAMES,
     Progress,
+    check_request,
     evaluate_run,
     faces_to_score,
     find_copies,
@@ -30,6 +31,7 @@ __all__ = [
     "Progress",
     "Scores",
     "ViewScores",
+    "check_request",
     "compare",
     "compute_scores",
     "evaluate_run",

@@ -125,8 +125,8 @@ def evaluate_run(
     digest occurs among the faces the run's split rule trains on: all of Training under the official
     split, what a holdout leaves of it otherwise.
     """
+    check_request(split, tta)
     views = tuple(dict.fromkeys(("none", tta)))
-    find_view(tta)
     faces, trained = faces_to_score(run, store, split)
     with extra_required("train", "evaluating a run"):
         from mien.models import load_classifier
@@ -147,10 +147,15 @@ def evaluate_run(
     return evaluation
 
 
-def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces, Faces]:
-    """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
+def check_request(split: str, tta: str) -> None:
+    """InputError for a split or a view that there is not."""
     if split not in SPLIT_NAMES:
         raise InputError(f"unknown split {split!r}: {near_names(split, SPLIT_NAMES)}")
+    find_view(tta)
+
+
+def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces, Faces]:
+    """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
     recipe = run.recipe()
     rule = _split_rule(recipe, run)
     splits = split_store(_relabelled(store, recipe, run), rule)

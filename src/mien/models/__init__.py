@@ -8,6 +8,7 @@ with extra_required("train", "Building a network"):
 
 from mien.models import basic, four_block  # noqa: F401 (importing registers them)
 from mien.models.classifier import Classifier, load_classifier, load_weights
+from mien.models.device import pick_device
 from mien.models.registry import Cost, ModelEntry, cost, create, entry, names, register
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "load_classifier",
     "load_weights",
     "names",
+    "pick_device",
     "register",
 ]

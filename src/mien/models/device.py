@@ -9,11 +9,15 @@ from mien.errors import InputError
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU. A device asked for by name must be there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """`auto` is CUDA where there is one, else the CPU. A device asked for by name must be there.
+
+    On CUDA, float32 is set to mean float32: torch's default for convolutions is TF32, with which
+    a score would differ from the same score on another machine. bfloat16 autocast is not touched.
+    """
     try:
-        device = torch.device(name)
+        device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+        )
     except RuntimeError:
         raise InputError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not (
@@ -25,6 +29,9 @@ def pick_device(name: str = "auto") -> torch.device:
         )
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
     return device
 
 

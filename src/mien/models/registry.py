@@ -36,11 +36,11 @@ class ModelEntry:
         return (inspect.getdoc(self.build) or "").partition("\n")[0]
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The builder's options, checked by name and type against its signature."""
+        """All of the builder's options, the given ones checked by name and type against its signature."""
         parameters = list(inspect.signature(self.build).parameters.values())[2:]
         hints = typing.get_type_hints(self.build, include_extras=True)
         known = {parameter.name: hints[parameter.name] for parameter in parameters}
-        checked = {}
+        checked: dict[str, Any] = {parameter.name: parameter.default for parameter in parameters}
         for name, value in given.items():
             if name not in known:
                 hint = near_names(name, known) if known else "it has none"
@@ -85,7 +85,8 @@ def create(
     checked = model.options(options or {})
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # torch only warns of a layer without an element
+            # torch only warns of a layer without an element
+            warnings.filterwarnings("error", message="Initializing zero-element")
             return model.build(spec.shape, classes, **checked)
     except (RuntimeError, ValueError, UserWarning) as error:
         raise InputError(

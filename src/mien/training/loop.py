@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,7 +29,7 @@ from mien.data.store import Faces
 from mien.errors import InputError, MienError
 from mien.evaluation.metrics import cross_entropy
 from mien.files import write_json
-from mien.models import Classifier, create, load_weights
+from mien.models import Classifier, create, entry
 from mien.models.device import on_device, pick_device
 from mien.runs import RunFolder
 from mien.training import checkpoint
@@ -38,7 +38,7 @@ from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer
-from mien.training.recipe import Recipe, from_dict, to_dict
+from mien.training.recipe import Model, Recipe, from_dict, to_dict
 from mien.training.watch import Moment, Watcher
 
 #: Seconds between two looks at the running figures; each look waits for the device.
@@ -124,6 +124,9 @@ class _Training:
         device: str,
         watchers: Sequence[Watcher],
     ) -> None:
+        # With every option of the network, so that a run says all that it was made with.
+        model = entry(recipe.model.name)
+        recipe = replace(recipe, model=Model(model.name, model.options(recipe.model.options)))
         self.recipe = recipe
         self.run = run
         self.watchers = watchers
@@ -134,7 +137,7 @@ class _Training:
         if self.store.expressions != recipe.expressions:
             raise InputError(
                 f"{self.store.source}: its expressions are {', '.join(self.store.expressions)}, the "
-                f"recipe's are {', '.join(recipe.expressions)}; give --labels, or --set expressions"
+                f"recipe's are {', '.join(recipe.expressions)}; give the data's set with --labels"
             )
 
         torch.manual_seed(_seed(recipe.seed, _WEIGHTS, 0))
@@ -189,17 +192,33 @@ class _Training:
     def restore(self) -> None:
         """Take over the state of an earlier training of the same recipe on the same data."""
         run = RunFolder.open(self.run.path)
-        if from_dict(run.recipe(), str(run.recipe_path)) != self.recipe:
-            raise InputError(f"{run.path}: was trained by another recipe; resume with the same one")
-        if run.environment()["data"]["fingerprint"] != self.store.fingerprint:
+        before = from_dict(run.recipe(), str(run.recipe_path))
+        if before != self.recipe:
+            differing = [
+                field.name
+                for field in fields(Recipe)
+                if getattr(before, field.name) != getattr(self.recipe, field.name)
+            ]
+            raise InputError(
+                f"{run.path}: was trained by another recipe (it differs in {', '.join(differing)}); "
+                "resume with the same recipe and the same --set"
+            )
+        if (run.environment().get("data") or {}).get("fingerprint") != self.store.fingerprint:
             raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
+        if not run.state_path.exists():
+            return  # it ended before its first save: from the start, then
         state = checkpoint.load_state(run)
-        load_weights(self.network, run.last_weights)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rate.load_state_dict(state["rate"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.progress = _Progress(**state["progress"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.rate.load_state_dict(state["rate"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.progress = _Progress(**state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{run.state_path}: not a state of this version ({error}); train again"
+            ) from error
 
     def run_to_end(self) -> None:
         """Train the epochs that are left."""
@@ -207,7 +226,7 @@ class _Training:
             watcher.started(self.run, self.recipe, self.steps, self.progress.step)
         try:
             with self._signals_noted():
-                while self.progress.step < self.steps and not self._should_end_early():
+                while not self._is_finished():
                     self._train_epoch()
                     self._end_epoch()
                     self._stop_if_asked()
@@ -219,6 +238,8 @@ class _Training:
             "peak_memory_bytes": peak_memory(),
         }
         write_json(self.run.environment_path, self.run.environment() | ended)
+        if self.stop_signal is not None:  # it came too late for this run, but not for what follows
+            raise StoppedError(f"stopped; {self.run.path} had just finished", self.stop_signal)
 
     @property
     def epoch(self) -> int:
@@ -280,12 +301,7 @@ class _Training:
         """Validate, write the history, keep the best and the last."""
         progress = self.progress
         train_loss = progress.loss_sum / progress.seen
-        if not math.isfinite(train_loss):
-            kept = f"the weights of epoch {progress.best_epoch} are kept in {self.run.path}"
-            raise MienError(
-                f"training diverged in epoch {self.epoch} (the loss is not finite); "
-                f"{kept if progress.history else 'nothing was learnt'}; try a lower optimizer.lr"
-            )
+        self._refuse_divergence(train_loss)
         learning_rate = self.rate.current
         started = time.perf_counter()
         classifier = Classifier(self.judged, self.recipe.input, self.recipe.expressions)
@@ -294,6 +310,8 @@ class _Training:
         )
         labels_N = self.validation.labels
         loss = cross_entropy(probabilities_NK, labels_N)
+        # The last step alone may have ruined the weights; probabilities are then NaN.
+        self._refuse_divergence(float(probabilities_NK.sum()))
         accuracy = float((probabilities_NK.argmax(axis=1) == labels_N).mean())
         self.rate.after_epoch(loss, accuracy)
         value = accuracy if self.recipe.select == "accuracy" else -loss
@@ -320,9 +338,22 @@ class _Training:
         for watcher in self.watchers:
             watcher.epoch_ended(row, best=is_best)
 
+    def _refuse_divergence(self, figure: float) -> None:
+        if math.isfinite(figure):
+            return
+        best = self.progress.best_epoch
+        kept = f"the weights of epoch {best} are kept in {self.run.path}"
+        raise MienError(
+            f"training diverged in epoch {self.epoch} (the loss is not finite); "
+            f"{kept if best else 'nothing was learnt'}; try a lower optimizer.lr"
+        )
+
     def _save_last(self) -> None:
         checkpoint.save_weights(self.run.last_weights, self.network)
+        # The state alone is resumed from: one file, so that it can never be half of one step and
+        # half of another. The weights beside it are for whoever wants to look at them.
         state = {
+            "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -330,10 +361,11 @@ class _Training:
         }
         checkpoint.save_state(self.run, state)
 
-    def _should_end_early(self) -> bool:
+    def _is_finished(self) -> bool:
+        """Whether all steps were taken, or early stopping's patience is over."""
         patience = self.recipe.early_stopping
-        ended = len(self.progress.history)
-        return patience is not None and ended - self.progress.best_epoch >= patience > 0
+        waited = len(self.progress.history) - self.progress.best_epoch
+        return self.progress.step == self.steps or (patience is not None and waited >= patience)
 
     def _tell(self) -> None:
         progress = self.progress
@@ -373,14 +405,16 @@ class _Training:
                 signal.signal(number, handler)
 
     def _stop_if_asked(self) -> None:
-        if self.stop_signal is None or self.progress.step == self.steps:
+        if self.stop_signal is None or self._is_finished():
             return
+        if self.progress.seen:
+            self._refuse_divergence(self.progress.loss_sum)
         self._save_last()
         if not self.progress.history:  # so that what was learnt can be evaluated
             checkpoint.save_weights(self.run.best_weights, self.judged)
         raise StoppedError(
             f"stopped in epoch {self.epoch} after step {self.progress.step} of {self.steps}; "
-            f"{self.run.path} is saved, go on with --resume",
+            f"all is saved: go on with the same command and --out {self.run.path} --resume",
             self.stop_signal,
         )
 

@@ -18,8 +18,9 @@ def cross_entropy(objective: Objective, counts_K: Tensor) -> nn.Module:
     """Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7)."""
     weights = None
     if objective.class_weights == "balanced":
-        # A class without a face takes no part, so its weight does not matter.
         weights = counts_K.sum() / (len(counts_K) * counts_K.clamp(min=1))
+        # Label smoothing would push every face to a class of which there is none.
+        weights = torch.where(counts_K > 0, weights, 0)
     return nn.CrossEntropyLoss(weight=weights, label_smoothing=objective.label_smoothing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -45,7 +46,7 @@ class LearningRate:
                 optimizer,
                 max_lr=peak,
                 total_steps=steps + 1,  # it is asked once more, after the last step
-                pct_start=spec.warmup,
+                pct_start=_not_one_step(spec.warmup, steps + 1),
                 final_div_factor=1 / (25 * spec.final),  # from lr / 25, its default start
                 cycle_momentum=False,
             )
@@ -72,3 +73,8 @@ class LearningRate:
         inner = self._by_step or self._by_epoch
         if inner is not None:
             inner.load_state_dict(state)
+
+
+def _not_one_step(warmup: float, steps: int) -> float:
+    """The warmup, moved off the one share at which OneCycleLR divides by zero: exactly one step."""
+    return warmup + 1e-6 if math.isclose(warmup * steps, 1) else warmup

@@ -7,6 +7,7 @@ here by name, type and range.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
@@ -19,8 +20,9 @@ from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions
 from mien.faces import InputSpec
 
+Finite = pydantic.AllowInfNan(False)
 Share = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0)]
+Positive = Annotated[float, Gt(0), Finite]
 Count = Annotated[int, Gt(0)]
 
 
@@ -66,10 +68,10 @@ class Optimizer:
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: Positive = 1e-3
-    weight_decay: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0), Finite] = 0.0
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     nesterov: bool = False
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """
     content = to_dict(recipe)
     for assignment in assignments:
+        if assignment.strip().startswith("expressions="):
+            raise InputError(f"--set {assignment}: give the label set of the data with --labels")
         path, equals, value = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: write it as FIELD=VALUE, e.g. epochs=3")
@@ -167,8 +171,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             inner = ", ".join(f"{path}.{name}" for name in place[leaf])
             raise InputError(f"--set {assignment}: {path} is a group; set one of {inner or path}")
         place[leaf] = _parsed(value.strip(), place.get(leaf))
-    said = " ".join(assignments)
-    return from_dict(content, f"--set {said}") if assignments else recipe
+    return from_dict(content, f"--set {' '.join(assignments)}" if assignments else recipe.name)
 
 
 def _parsed(text: str, current: object) -> object:
@@ -202,8 +205,10 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
         problem = f"input {spec.height}x{spec.width}: height and width are at least 1 pixel"
     elif not {len(spec.mean), len(spec.std)} <= {1, spec.channels}:
         problem = f"input.mean and input.std need 1 or {spec.channels} values"
-    elif min(spec.std) <= 0:
-        problem = "input.std must be above 0"
+    elif not all(math.isfinite(value) for value in (*spec.mean, *spec.std)) or min(spec.std) <= 0:
+        problem = "input.mean and input.std must be finite numbers, std above 0"
+    elif recipe.split.seed < 0:
+        problem = f"split.seed={recipe.split.seed}: 0 or more"
     elif holdout is not None and not 0 < holdout < 1:
         problem = f"split.holdout={holdout}: a share between 0 and 1, or none"
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:

@@ -64,7 +64,7 @@ class TerminalWatcher(Watcher):
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
         self._epochs = recipe.epochs
         self._console.print(f"{recipe.name} -> {run.path}", highlight=False, soft_wrap=True)
-        self._bar.update(self._task, total=steps, completed=first_step, description="training")
+        self._bar.reset(self._task, total=steps, completed=first_step, description="training")
         self._bar.start()
 
     def stepped(self, moment: Moment) -> None:
