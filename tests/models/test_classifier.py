@@ -21,6 +21,8 @@ def run(tmp_path):
     torch.manual_seed(0)
     network = models.create("basic-cnn", InputSpec(), 7)
     recipe = {
+        "name": "made up",
+        "split": {"holdout": None, "seed": 0},
         "model": {"name": "basic-cnn", "options": {}},
         "input": dataclasses.asdict(InputSpec()),
         "expressions": list("abcdefg"),
