@@ -36,5 +36,7 @@ def basic_cnn_bn() -> Recipe:
 
     Published: validation accuracy 0.60, training 0.90, validation loss 1.8, training loss 0.26.
     The rest as `basic-cnn`.
+    Ours: validation 59.50 % (58.23 to 60.70) in epoch 13, training 71.83 %; losses 1.17 and 0.79.
+    Seed 0, 2 CPU cores in bfloat16, 47 minutes: `mien train basic-cnn-bn --data FER2013 --seeds 0`.
     """
     return replace(basic_cnn(), name="basic-cnn-bn", model=Model("basic-cnn-bn"))
