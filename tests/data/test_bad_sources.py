@@ -181,6 +181,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "csv: no rows": (a_csv("emotion,pixels,Usage\n"), ["a.csv", "no rows"]),
     "csv: cut short": (a_csv(TEXT[:-100]), ["a.csv, line 43", "cut short", "again"]),
     "csv: cut in Usage": (a_csv(TEXT[:-4]), ["line 43", "'PrivateT'"]),
+    "csv: cut in Usage to another name of a split": (
+        a_csv(TEXT + ROW.removesuffix("ing")),
+        ["line 44", "cut short", "'Train'"],
+    ),
     "csv: endless line": (a_csv("emotion,pixels\n0," + "1 " * 2**23), ["line 2", "too long"]),
     "empty file": (a_file("a.csv", b""), ["a.csv", "empty"]),
     "text of another kind": (a_file("a.csv", b"hello\nworld\n"), ["a.csv, line 1", "no column"]),

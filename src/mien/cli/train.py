@@ -141,7 +141,9 @@ def evaluate(
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+    split: Annotated[
+        str, typer.Option(help="validation, test or official-validation.")
+    ] = "validation",
     out: Annotated[Path, typer.Option(help="Folder of compare.html.")] = Path("comparison"),
     as_json: options.Json = False,
 ) -> None:

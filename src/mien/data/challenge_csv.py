@@ -47,6 +47,7 @@ class ChallengeCsv:
             emotion, pixels = names.index("emotion"), names.index("pixels")
             usage = names.index("usage") if "usage" in names else None
             shape: tuple[int, int] | None = None
+            usages: set[str] = set()
             count = 0
             for row in fields:
                 if len(row) != len(names):
@@ -56,7 +57,13 @@ class ChallengeCsv:
                 if len(values) != shape[0] * shape[1]:
                     raise rows.wrong(f"{len(values)} pixels where {shape[0] * shape[1]} are needed")
                 label = label_given(_text(row[emotion]), self.expressions, rows.where)
-                split = TRAIN if usage is None else split_named(_text(row[usage]), rows.where)
+                split = TRAIN
+                if usage is not None:
+                    name = _text(row[usage])
+                    if rows.cut and usages and name not in usages:  # "Train" of "Training"
+                        raise rows.wrong(f"Usage {name!r}, unlike any row before")
+                    usages.add(name)
+                    split = split_named(name, rows.where)
                 yield Sample(str(count), label, split, values.reshape(shape))
                 count += 1
             if not count:
@@ -82,14 +89,15 @@ class _Rows:
         self._stream = stream
         self._file = where
         self._line = 0
-        self._whole = True
+        #: Whether the line read last is not closed by a line end.
+        self.cut = False
 
     def __iter__(self) -> Iterator[list[bytes]]:
         while line := self._stream.readline(MAX_LINE):
             self._line += 1
             if len(line) == MAX_LINE:
                 raise InputError(f"{self.where}: the line is too long for a face; check the file")
-            self._whole = line.endswith(b"\n")
+            self.cut = not line.endswith(b"\n")
             if self._line == 1:
                 line = line.removeprefix(_BYTE_ORDER_MARK)
             if line.strip():
@@ -102,11 +110,11 @@ class _Rows:
 
     def wrong(self, what: str) -> InputError:
         """The error for a row; the last line, where no line end closes it, was cut short."""
-        if self._whole:
-            return InputError(f"{self.where}: {what}; correct or remove this row")
-        return InputError(
-            f"{self.where}: the file was cut short here ({what}); download or copy it again"
-        )
+        if self.cut:
+            return InputError(
+                f"{self.where}: the file was cut short here ({what}); download or copy it again"
+            )
+        return InputError(f"{self.where}: {what}; correct or remove this row")
 
 
 def _numbers(text: bytes, rows: _Rows) -> NDArray[np.uint8]:
