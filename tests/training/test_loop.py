@@ -169,6 +169,7 @@ def test_a_stopped_training_goes_on_exactly_where_it_was(step, recipe, splits, t
 
 @pytest.mark.usefixtures("look_at_every_step")
 def test_a_terminated_training_says_so_in_its_exit_status(recipe, splits, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StoppedError) as stop:
         train(
             recipe,
@@ -179,7 +180,7 @@ def test_a_terminated_training_says_so_in_its_exit_status(recipe, splits, tmp_pa
             watchers=[StopAt(2, signal.SIGTERM)],
         )
     assert stop.value.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_resuming_a_finished_run_changes_nothing(recipe, splits, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -44,14 +43,13 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and leave with its exit status."""
+    # As Ctrl-C: what is half-written is cleaned up on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; the exit status. What a user did wrong is one sentence, never a traceback."""
-    # As Ctrl-C: what is half-written is cleaned up on the way out.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         app(list(arguments), prog_name="mien")
     except MienError as error:
