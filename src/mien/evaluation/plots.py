@@ -57,13 +57,14 @@ def accuracy_curves(history: History) -> Figure:
     axes.plot(epochs[best], validation[best], "o", color=ORANGE, markersize=7)
     last_gap = train[-1] - validation[-1]
     wide = abs(last_gap) > 0.15 * np.ptp([train, validation])
-    axes.annotate(  # inside a wide gap, below a narrow one
+    axes.annotate(  # inside a wide gap; else in the corner that rising curves leave free
         f"gap {100 * last_gap:.1f} points",
-        (epochs[-1], (train[-1] + validation[-1]) / 2 if wide else min(train[-1], validation[-1])),
-        xytext=(-8, 0 if wide else -10),
+        (epochs[-1], (train[-1] + validation[-1]) / 2) if wide else (1, 0),
+        xycoords="data" if wide else "axes fraction",
+        xytext=(-8, 0 if wide else 8),
         textcoords="offset points",
         ha="right",
-        va="center" if wide else "top",
+        va="center" if wide else "bottom",
         color=INK,
         fontsize=10,
     )
@@ -132,12 +133,13 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
         ],
         parse_math=False,
     )
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.16)  # room for the legend above the highest bar
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.tick_params(axis="x", length=0)
     best, worst = _short(expressions[order[0]]), _short(expressions[order[-1]])
     _title(axes, f"{what}: best at {best}, worst at {worst}")
-    _legend(axes)
+    _legend(axes, loc="upper right", ncols=3)
     return figure
 
 
@@ -304,8 +306,8 @@ def _finish_curves(axes: Axes, epochs: Any, ylabel: str) -> None:
     _legend(axes)
 
 
-def _legend(axes: Axes) -> None:
-    legend = axes.legend(frameon=False, fontsize=10, labelcolor=INK)
+def _legend(axes: Axes, **place: Any) -> None:
+    legend = axes.legend(frameon=False, fontsize=10, labelcolor=INK, **place)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
