@@ -288,6 +288,15 @@ def test_a_run_that_ended_before_its_first_save_begins_anew(recipe, splits, tmp_
     assert identical(weights(whole), weights(resumed))
 
 
+def test_a_gpu_whose_memory_is_full_is_one_sentence(recipe, splits, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("mien.training.loop.augmented", full)
+    with pytest.raises(MienError, match="smaller batch_size"):
+        train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+
+
 def test_weights_ruined_by_the_last_step_are_not_kept(recipe, splits, tmp_path):
     recipe = replace(recipe, epochs=1, batch_size=200, optimizer=Optimizer(name="sgd", lr=1e38))
     with pytest.raises(MienError, match=r"diverged in epoch 1 .*nothing was learnt"):

@@ -6,7 +6,7 @@ with extra_required("train", "Training"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
-from mien.training.loop import StoppedError, train
+from mien.training.loop import train
 from mien.training.recipe import (
     Augment,
     Model,
@@ -18,6 +18,7 @@ from mien.training.recipe import (
     override,
     to_dict,
 )
+from mien.training.stopping import StoppedError
 from mien.training.watch import Moment, TerminalWatcher, Watcher
 
 __all__ = [

@@ -11,13 +11,10 @@ Shapes: B faces of a batch, C channels, H height, W width, K expressions.
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -39,6 +36,7 @@ from mien.training.machine import autocast_type, describe, keep_freed_memory, pe
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer
 from mien.training.recipe import Model, Recipe, from_dict, to_dict
+from mien.training.stopping import StoppedError, StopRequest, signals_noted
 from mien.training.watch import Moment, Watcher
 
 #: Seconds between two looks at the running figures; each look waits for the device.
@@ -48,14 +46,6 @@ _VALIDATION_BATCH = 256
 
 # Names of the random streams that a seed gives.
 _WEIGHTS, _ORDER, _STEP = range(3)
-
-
-class StoppedError(MienError):
-    """A signal ended the training between two steps; all that was learnt is saved."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signal_number
 
 
 @dataclass
@@ -158,7 +148,7 @@ class _Training:
         self.optimizer = build_optimizer(recipe.optimizer, self.network)
         self.rate = LearningRate(recipe.schedule, self.optimizer, self.steps)
         self.progress = _Progress()
-        self.stop_signal: int | None = None
+        self.asked = StopRequest()
 
     @property
     def judged(self) -> nn.Module:
@@ -225,11 +215,16 @@ class _Training:
         for watcher in self.watchers:
             watcher.started(self.run, self.recipe, self.steps, self.progress.step)
         try:
-            with self._signals_noted():
+            with signals_noted(self.asked):
                 while not self._is_finished():
                     self._train_epoch()
                     self._end_epoch()
                     self._stop_if_asked()
+        except torch.OutOfMemoryError as error:
+            raise MienError(
+                f"{self.run.path}: the memory of {self.device} is full; set a smaller batch_size, "
+                "or use another --device"
+            ) from error
         finally:
             for watcher in self.watchers:
                 watcher.ended()
@@ -238,8 +233,8 @@ class _Training:
             "peak_memory_bytes": peak_memory(),
         }
         write_json(self.run.environment_path, self.run.environment() | ended)
-        if self.stop_signal is not None:  # it came too late for this run, but not for what follows
-            raise StoppedError(f"stopped; {self.run.path} had just finished", self.stop_signal)
+        if self.asked.signal is not None:  # it came too late for this run, but not for what follows
+            raise StoppedError(f"stopped; {self.run.path} had just finished", self.asked.signal)
 
     @property
     def epoch(self) -> int:
@@ -291,7 +286,7 @@ class _Training:
                 looked = now
                 take_stock()
                 self._tell()
-            if self.stop_signal is not None and progress.step % self.steps_per_epoch:
+            if self.asked.signal is not None and progress.step % self.steps_per_epoch:
                 take_stock()
                 self._stop_if_asked()
         take_stock()
@@ -379,33 +374,8 @@ class _Training:
         for watcher in self.watchers:
             watcher.stepped(moment)
 
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """Note SIGINT and SIGTERM and act on them between two steps, never inside one.
-
-        A second SIGINT interrupts at once. Only the main thread may set handlers; elsewhere signals
-        keep their meaning.
-        """
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            if self.stop_signal is not None:
-                raise KeyboardInterrupt
-            self.stop_signal = number
-
-        previous = {}
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                previous[number] = signal.signal(number, note)
-        except ValueError:  # not the main thread
-            pass
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
     def _stop_if_asked(self) -> None:
-        if self.stop_signal is None or self._is_finished():
+        if self.asked.signal is None or self._is_finished():
             return
         if self.progress.seen:
             self._refuse_divergence(self.progress.loss_sum)
@@ -415,7 +385,7 @@ class _Training:
         raise StoppedError(
             f"stopped in epoch {self.epoch} after step {self.progress.step} of {self.steps}; "
             f"all is saved: go on with the same command and --out {self.run.path} --resume",
-            self.stop_signal,
+            self.asked.signal,
         )
 
 
