@@ -295,26 +295,6 @@ def test_a_gpu_that_is_not_there_is_refused(capsys, tmp_path, run, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these to one process")
-def test_termination_while_data_are_read_leaves_nothing_half_written(tmp_path):
-    import os
-    import signal
-    import time
-
-    cache = tmp_path / "cache"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mien", "data", "prepare", "synthetic:900000"],
-        env=os.environ | {"MIEN_CACHE": str(cache)},
-    )
-    deadline = time.monotonic() + 60
-    while not list(cache.rglob("pixels.npy")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert list(cache.rglob("pixels.npy"))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
-    assert not [path for path in cache.rglob("*") if path.is_file()]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these to one process")
 def test_ctrl_c_and_termination_leave_a_run_that_goes_on(tmp_path):
     """In a process of its own, with real signals."""
     import signal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -43,8 +42,6 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and leave with its exit status."""
-    # As Ctrl-C: what is half-written is cleaned up on the way out.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
