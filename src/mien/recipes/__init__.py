@@ -1,6 +1,6 @@
 """Published runs as functions. The only room, with the command line, that names a dataset and a model."""
 
-from mien.recipes import basic, four_block  # noqa: F401 (importing registers them)
+from mien.recipes import basic, dropout, four_block, iterative  # noqa: F401 (importing registers them)
 from mien.recipes.registry import evidence, find, names, register
 
 __all__ = ["evidence", "find", "names", "register"]
