@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -28,7 +29,7 @@ def test_a_bar_on_a_terminal_and_plain_lines_elsewhere(terminal, tmp_path):
     watcher = TerminalWatcher(Console(file=text, force_terminal=terminal, width=120))
     watcher.started(RunFolder(tmp_path), Recipe(name="tiny", model=Model("basic-cnn")), 350, 0)
     watcher.stepped(Moment(epoch=1, step=4, loss=1.2, accuracy=0.4, images_per_second=1200))
-    watcher.epoch_ended(ROW, best=True)
+    watcher.epoch_ended(ROW, np.eye(7, dtype=np.int64), best=True)
     watcher.ended()
     said = text.getvalue()
     assert "tiny -> " in said

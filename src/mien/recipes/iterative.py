@@ -71,9 +71,7 @@ def enhanced_cnn_v2() -> Recipe:
     return replace(
         enhanced_cnn(),
         name="enhanced-cnn-v2",
-        model=Model(
-            "enhanced-cnn", {"conv_dropout": 0.35, "dropout": 0.6, "last_dropout": 0.4}
-        ),
+        model=Model("enhanced-cnn", {"conv_dropout": 0.35, "dropout": 0.6, "last_dropout": 0.4}),
         optimizer=Optimizer(name="adam", lr=4e-5, weight_decay=8e-4),
         epochs=15,
     )

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.data.store import Faces
 from mien.errors import InputError, MienError
-from mien.evaluation.metrics import cross_entropy
+from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.files import write_json
 from mien.models import Classifier, create, entry
 from mien.models.device import on_device, pick_device
@@ -330,8 +330,10 @@ class _Training:
         progress.loss_sum, progress.correct, progress.seen, progress.seconds = 0.0, 0, 0, 0.0
         self._save_last()
         checkpoint.save_history(self.run, progress.history)
+        predicted_N = probabilities_NK.argmax(axis=1)
+        confusion_KK = confusion_matrix(labels_N, predicted_N, len(self.recipe.expressions))
         for watcher in self.watchers:
-            watcher.epoch_ended(row, best=is_best)
+            watcher.epoch_ended(row, confusion_KK, best=is_best)
 
     def _refuse_divergence(self, figure: float) -> None:
         if math.isfinite(figure):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -32,8 +34,16 @@ class Watcher:
     def stepped(self, moment: Moment) -> None:
         """Some optimiser steps were taken (told now and then, not after each)."""
 
-    def epoch_ended(self, row: Mapping[str, float], *, best: bool) -> None:
-        """An epoch was trained and validated; `row` has mien.runs.HISTORY_COLUMNS."""
+    def epoch_ended(
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+    ) -> None:
+        """An epoch was trained and validated.
+
+        Args:
+            row: its figures, mien.runs.HISTORY_COLUMNS.
+            confusion_KK: int64 (K, K), validation faces by true expression (row) and answer (column).
+            best: whether its weights are the best so far.
+        """
 
     def ended(self) -> None:
         """Training is over, whatever ended it."""
@@ -76,7 +86,9 @@ class TerminalWatcher(Watcher):
             f"{moment.images_per_second:,.0f} img/s",
         )
 
-    def epoch_ended(self, row: Mapping[str, float], *, best: bool) -> None:
+    def epoch_ended(
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+    ) -> None:
         self._console.print(
             f"epoch {row['epoch']:>3.0f}/{self._epochs}"
             f"  training {row['train_loss']:.4f} / {row['train_accuracy']:6.2%}"
