@@ -140,3 +140,36 @@ def test_unknown_names_and_values_are_refused_with_a_hint(name, options, words):
 def test_an_input_too_small_for_the_network_is_refused():
     with pytest.raises(InputError, match="cannot be built for an input of"):
         models.create("four-block-cnn", InputSpec(height=8, width=8), 7)
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_width_scales_every_layer_but_the_input_and_the_classes(name):
+    spec = models.entry(name).input
+    whole = models.create(name, spec, 7)
+    half = models.create(name, spec, 7, {"width": 0.5})
+    sizes = [
+        [
+            (m.weight.shape[1], m.weight.shape[0])
+            for m in net
+            if hasattr(m, "weight") and m.weight.dim() > 1
+        ]
+        for net in (whole, half)
+    ]
+    ends = [(sizes[0][0][0], 7)] * 2
+    assert [(s[0][0], s[-1][1]) for s in sizes] == ends
+    assert [2 * n for _, n in sizes[1][:-1]] == [n for _, n in sizes[0][:-1]]
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_dropout_after_pooling_adds_no_parameter_and_acts_only_in_training(name):
+    spec = models.entry(name).input
+    plain = models.create(name, spec, 7, {"conv_dropout": 0.0})
+    dropped = models.create(name, spec, 7, {"conv_dropout": 0.3})
+    count = sum(isinstance(m, nn.Dropout) for m in plain)
+    assert sum(isinstance(m, nn.Dropout) for m in dropped) > count
+    dropped.load_state_dict(
+        dict(zip(dropped.state_dict(), plain.state_dict().values(), strict=True))
+    )
+    faces = torch.randn(2, *spec.shape)
+    with torch.no_grad():
+        assert torch.equal(plain.eval()(faces), dropped.eval()(faces))

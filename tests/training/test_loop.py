@@ -2,6 +2,7 @@
 
 import os
 import signal
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -308,7 +309,19 @@ def test_the_network_s_defaults_are_written_down(recipe, splits, tmp_path):
     run = train(
         replace(recipe, epochs=1), splits.train, splits.validation, tmp_path / "run", device="cpu"
     )
-    assert run.recipe()["model"] == {"name": "basic-cnn", "options": {"dropout": 0.5}}
+    options = {"dropout": 0.5, "conv_dropout": 0.0, "width": 1.0}
+    assert run.recipe()["model"] == {"name": "basic-cnn", "options": options}
+
+
+def test_a_run_from_before_its_network_had_an_option_goes_on(recipe, splits, tmp_path):
+    run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    written = run.recipe()
+    del written["model"]["options"]["width"]
+    run.recipe_path.write_text(json.dumps(written))
+    again = train(
+        recipe, splits.train, splits.validation, tmp_path / "run", device="cpu", resume=True
+    )
+    assert len(again.history()) == recipe.epochs
 
 
 @pytest.mark.usefixtures("look_at_every_step")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mien.faces import InputSpec
-from mien.models.layers import conv3x3, pooled_relu
+from mien.models.layers import DropRate, Width, conv3x3, dropped, pooled_relu, widened
 from mien.models.registry import register
 
 #: The input of all five; the system normalises, with values that it does not state.
@@ -15,21 +15,43 @@ RGB_128 = InputSpec(channels=3, height=128, width=128)
 
 
 @register("simple-cnn", RGB_128)
-def simple_cnn(shape: tuple[int, int, int], classes: int, *, dropout: float = 0.2) -> nn.Module:
+def simple_cnn(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    dropout: DropRate = 0.2,
+    conv_dropout: DropRate = 0.0,
+    width: Width = 1.0,
+) -> nn.Module:
     """Two blocks conv-ReLU-pool (32, 64), linear 128, dropout; 8,409,031 parameters."""
-    return _plain(shape, classes, (32, 64), 128, dropout, normalised=False)
+    return _plain(shape, classes, (32, 64), 128, dropout, conv_dropout, width, normalised=False)
 
 
 @register("simple-cnn-v2", RGB_128)
-def simple_cnn_v2(shape: tuple[int, int, int], classes: int, *, dropout: float = 0.3) -> nn.Module:
+def simple_cnn_v2(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    dropout: DropRate = 0.3,
+    conv_dropout: DropRate = 0.0,
+    width: Width = 1.0,
+) -> nn.Module:
     """Three blocks conv-BN-ReLU-pool (32, 64, 128), linear 256, dropout; 8,484,359 parameters."""
-    return _plain(shape, classes, (32, 64, 128), 256, dropout, normalised=True)
+    return _plain(shape, classes, (32, 64, 128), 256, dropout, conv_dropout, width, normalised=True)
 
 
 @register("improved-cnn", RGB_128)
-def improved_cnn(shape: tuple[int, int, int], classes: int, *, dropout: float = 0.4) -> nn.Module:
+def improved_cnn(
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    dropout: DropRate = 0.4,
+    conv_dropout: DropRate = 0.0,
+    width: Width = 1.0,
+) -> nn.Module:
     """Four blocks conv-BN-ReLU-pool (32, 64, 128, 128), linear 256, dropout; 2,340,743 parameters."""
-    return _plain(shape, classes, (32, 64, 128, 128), 256, dropout, normalised=True)
+    filters = (32, 64, 128, 128)
+    return _plain(shape, classes, filters, 256, dropout, conv_dropout, width, normalised=True)
 
 
 @register("enhanced-cnn", RGB_128)
@@ -37,9 +59,10 @@ def enhanced_cnn(
     shape: tuple[int, int, int],
     classes: int,
     *,
-    conv_dropout: float = 0.25,
-    dropout: float = 0.5,
-    last_dropout: float = 0.3,
+    dropout: DropRate = 0.5,
+    last_dropout: DropRate = 0.3,
+    conv_dropout: DropRate = 0.25,
+    width: Width = 1.0,
 ) -> nn.Module:
     """Four blocks conv-ReLU-conv-ReLU-BN (32, 64, 128, 96), linear 128 and 64; 686,823 parameters.
 
@@ -48,50 +71,57 @@ def enhanced_cnn(
     """
     channels = shape[0]
     layers: list[nn.Module] = []
-    for filters in (32, 64, 128, 96):
+    ends: tuple[list[nn.Module], ...] = (
+        [nn.MaxPool2d(2)],
+        [nn.MaxPool2d(2), *dropped(conv_dropout)],
+        [nn.MaxPool2d(2)],
+        [nn.AdaptiveAvgPool2d(4)],
+    )
+    for standard, end in zip((32, 64, 128, 96), ends, strict=True):
+        filters = widened(standard, width)
         layers += [conv3x3(channels, filters), nn.ReLU(inplace=True)]
         layers += [conv3x3(filters, filters), nn.ReLU(inplace=True), nn.BatchNorm2d(filters)]
-        if filters != 96:
-            layers.append(nn.MaxPool2d(2))
-        if filters == 64:
-            layers.append(nn.Dropout(conv_dropout))
+        layers += end
         channels = filters
+    first_hidden, second_hidden = widened(128, width), widened(64, width)
     return nn.Sequential(
         *layers,
-        nn.AdaptiveAvgPool2d(4),
         nn.Flatten(),
-        nn.Linear(channels * 4 * 4, 128),
+        nn.Linear(channels * 4 * 4, first_hidden),
         nn.ReLU(inplace=True),
         nn.Dropout(dropout),
-        nn.Linear(128, 64),
+        nn.Linear(first_hidden, second_hidden),
         nn.ReLU(inplace=True),
         nn.Dropout(last_dropout),
-        nn.Linear(64, classes),
+        nn.Linear(second_hidden, classes),
     )
 
 
 def _plain(
     shape: tuple[int, int, int],
     classes: int,
-    widths: Sequence[int],
+    blocks: Sequence[int],
     hidden: int,
     dropout: float,
+    conv_dropout: float,
+    width: float,
     *,
     normalised: bool,
 ) -> nn.Module:
     """Blocks of one convolution and a pool, a hidden linear layer, dropout."""
-    channels, height, width = shape
+    channels, height, breadth = shape
     layers: list[nn.Module] = []
-    for filters in widths:
+    for filters in (widened(n, width) for n in blocks):
         layers.append(conv3x3(channels, filters))
         if normalised:
             layers.append(nn.BatchNorm2d(filters))
-        layers += pooled_relu()
-        channels, height, width = filters, height // 2, width // 2
+        layers += [*pooled_relu(), *dropped(conv_dropout)]
+        channels, height, breadth = filters, height // 2, breadth // 2
+    hidden = widened(hidden, width)
     return nn.Sequential(
         *layers,
         nn.Flatten(),
-        nn.Linear(channels * height * width, hidden),
+        nn.Linear(channels * height * breadth, hidden),
         nn.ReLU(inplace=True),
         nn.Dropout(dropout),
         nn.Linear(hidden, classes),

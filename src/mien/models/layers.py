@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
 from torch import nn
+
+#: Factor on a network's numbers of filters and hidden features.
+Width = Annotated[float, Gt(0), Le(4)]
+#: Probability that a value (or a channel) is dropped in training.
+DropRate = Annotated[float, Ge(0), Le(1)]
+
+
+def widened(features: int, width: float) -> int:
+    """A number of filters or hidden features times `width`, at least 1."""
+    return max(1, round(features * width))
 
 
 def conv3x3(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
@@ -17,3 +30,8 @@ def pooled_relu() -> list[nn.Module]:
     ReLU is monotone; pooled first, ReLU reads a quarter of the pixels.
     """
     return [nn.MaxPool2d(2), nn.ReLU(inplace=True)]
+
+
+def dropped(rate: float) -> list[nn.Module]:
+    """Dropout after a pool, or nothing where the rate is 0."""
+    return [nn.Dropout(rate)] if rate else []

@@ -114,9 +114,7 @@ class _Training:
         device: str,
         watchers: Sequence[Watcher],
     ) -> None:
-        # With every option of the network, so that a run says all that it was made with.
-        model = entry(recipe.model.name)
-        recipe = replace(recipe, model=Model(model.name, model.options(recipe.model.options)))
+        recipe = _with_all_options(recipe)  # so that a run says all that it was made with
         self.recipe = recipe
         self.run = run
         self.watchers = watchers
@@ -182,7 +180,7 @@ class _Training:
     def restore(self) -> None:
         """Take over the state of an earlier training of the same recipe on the same data."""
         run = RunFolder.open(self.run.path)
-        before = from_dict(run.recipe(), str(run.recipe_path))
+        before = _with_all_options(from_dict(run.recipe(), str(run.recipe_path)))
         if before != self.recipe:
             differing = [
                 field.name
@@ -389,6 +387,12 @@ class _Training:
             f"all is saved: go on with the same command and --out {self.run.path} --resume",
             self.asked.signal,
         )
+
+
+def _with_all_options(recipe: Recipe) -> Recipe:
+    """The recipe with every option of its network; those it does not name have their defaults."""
+    model = entry(recipe.model.name)
+    return replace(recipe, model=Model(model.name, model.options(recipe.model.options)))
 
 
 def _seed(seed: int, stream: int, number: int) -> int:
