@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from torch import nn
 
 from mien import models, recipes
 from mien.data.splits import SplitRule
 from mien.errors import InputError
 from mien.expressions import SEVEN
+from mien.recipes import registry
+from mien.registry import Registry
 from mien.training import Augment, Optimizer, Schedule, from_dict, to_dict
 
 
@@ -26,6 +29,86 @@ class TestEveryRecipe:
 
     def test_its_docstring_says_what_was_published(self, name):
         assert "Published:" in recipes.evidence(name)
+
+
+#: The reference systems' own figures, as percentages and nats, beside the names they go by here.
+PUBLISHED = {
+    "basic-cnn": ("A", {"validation_accuracy": 57, "train_accuracy": 59}),
+    "basic-cnn-bn": (
+        "A",
+        {
+            "validation_accuracy": 60,
+            "validation_loss": 1.8,
+            "train_accuracy": 90,
+            "train_loss": 0.26,
+        },
+    ),
+    "four-block-cnn": ("B", {"test_accuracy": 63.33, "test_loss": 1.1434}),
+    "dropout-cnn": ("C", {}),
+    "dropout-cnn-sgd": ("C", {}),
+    "simple-cnn": ("D", {}),
+    "simple-cnn-v2": ("D", {}),
+    "improved-cnn": ("D", {"validation_accuracy": 57.11, "train_accuracy": 67.87, "gap": 10.76}),
+    "enhanced-cnn": ("D", {"validation_accuracy": 61.54, "train_accuracy": 71.53, "gap": 9.99}),
+    "enhanced-cnn-v2": (
+        "D",
+        {
+            "test_accuracy": 58.32,
+            "best_validation_accuracy": 61.15,
+            "validation_accuracy": 60.31,
+            "train_accuracy": 64.53,
+            "gap": 4.22,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_a_recipe_states_what_its_system_published(name):
+    system, figures = PUBLISHED[name]
+    entry = recipes.entry(name)
+    assert entry.system == system
+    stated = {
+        field: value if field.endswith("loss") else 100 * value
+        for field, value in entry.published.figures().items()
+    }
+    assert stated == pytest.approx(figures)
+
+
+def test_the_reference_recipes_come_system_by_system():
+    names = recipes.reference_names()
+    assert names[: len(PUBLISHED)] == list(PUBLISHED)
+    assert {recipes.entry(name).system for name in names[len(PUBLISHED) :]} <= {"E"}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_published_figures_agree_with_each_other(name):
+    published = recipes.entry(name).published
+    if published.gap is not None:
+        assert published.train_accuracy - published.validation_accuracy == pytest.approx(
+            published.gap
+        )
+
+
+def test_a_recipe_registers_with_and_without_a_system(monkeypatch):
+    monkeypatch.setattr(registry, "_RECIPES", Registry("recipe"))
+
+    @registry.register
+    def my_own():
+        """Mine."""
+
+    @registry.register(system="Z", published=registry.Published(test_accuracy=0.5))
+    def their_own():
+        """Theirs."""
+
+    assert registry.names() == ["my-own", "their-own"]
+    assert registry.reference_names() == ["their-own"]
+    assert (registry.entry("my-own").system, registry.entry("my-own").published.figures()) == (
+        None,
+        {},
+    )
+    assert registry.entry("their-own").published.figures() == {"test_accuracy": 0.5}
+    assert registry.evidence("their-own") == "Theirs."
 
 
 def test_system_a_is_as_published():
@@ -47,6 +130,33 @@ def test_system_b_is_as_published():
     assert recipe.schedule == Schedule("plateau", factor=0.5, patience=2)
     assert (recipe.input.mean, recipe.input.std) == ((0.5,), (0.5,))  # values in -1..1
     assert recipe.select == "accuracy"
+
+
+@pytest.mark.parametrize("name", ["dropout-cnn", "dropout-cnn-sgd"])
+def test_system_c_is_as_published(name):
+    recipe = recipes.find(name)
+    augment = recipe.augment
+    assert augment.flip > 0
+    assert augment.rotation > 0
+    assert augment.scale[0] < 1 < augment.scale[1]
+    assert recipe.early_stopping < recipe.epochs
+    assert recipe.optimizer.name == ("sgd" if name.endswith("sgd") else "adam")
+
+
+def test_system_d_is_as_published():
+    first, fourth, fifth = map(recipes.find, ("simple-cnn", "enhanced-cnn", "enhanced-cnn-v2"))
+    for name in [name for name in PUBLISHED if PUBLISHED[name][0] == "D"]:
+        assert recipes.find(name).input.shape == (3, 128, 128)
+    assert first.batch_size == 16
+    assert first.optimizer.lr > fourth.optimizer.lr
+    assert first.optimizer.weight_decay < fourth.optimizer.weight_decay
+    assert (fourth.batch_size, fourth.epochs) == (32, 10)
+    assert fourth.optimizer == Optimizer("adam", lr=5e-5, weight_decay=5e-4)
+    assert (fifth.batch_size, fifth.epochs) == (32, 15)
+    assert fifth.optimizer == Optimizer("adam", lr=4e-5, weight_decay=8e-4)
+    assert fifth.model.name == fourth.model.name
+    network = models.create(fifth.model.name, fifth.input, 7, fifth.model.options)
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.35, 0.6, 0.4]
 
 
 def test_an_unknown_recipe_is_refused_with_near_names():

@@ -36,6 +36,13 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out where it was stopped.")
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Also log to wandb, wandb-offline, tensorboard or mlflow; can be repeated.",
+        ),
+    ] = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -46,6 +53,7 @@ def train(
         "labels": options.names(labels),
         "device": device,
         "resume": resume,
+        "track": track or [],
         "command": command_line(),
     }
     if seeds is None:
@@ -169,15 +177,22 @@ def recipes(
         from mien.evaluation.text import flatten
         from mien.training import to_dict
 
-        content = to_dict(known.find(name))
+        content, entry = to_dict(known.find(name)), known.entry(name)
+        published = entry.published.figures()
         fields = facts()
-        for field, value in flatten(content):
+        for field, value in flatten(content | ({"published": published} if published else {})):
             fields.add_row(field, value)
-        shown = Group(Text(known.evidence(name)), Text(), fields)
-        show({"recipe": content, "evidence": known.evidence(name)}, shown, as_json=as_json)
+        shown = Group(Text(entry.evidence), Text(), fields)
+        said = {"evidence": entry.evidence, "system": entry.system, "published": published}
+        show({"recipe": content, **said}, shown, as_json=as_json)
         return
     rows = [
-        {"name": name, "summary": known.evidence(name).partition("\n")[0]} for name in known.names()
+        {
+            "name": name,
+            "system": known.entry(name).system,
+            "summary": known.evidence(name).partition("\n")[0],
+        }
+        for name in known.names()
     ]
     listing = facts()
     for row in rows:

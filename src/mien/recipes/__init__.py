@@ -1,6 +1,14 @@
 """Published runs as functions. The only room, with the command line, that names a dataset and a model."""
 
 from mien.recipes import basic, dropout, four_block, iterative  # noqa: F401 (importing registers them)
-from mien.recipes.registry import evidence, find, names, register
+from mien.recipes.registry import (
+    Published,
+    entry,
+    evidence,
+    find,
+    names,
+    reference_names,
+    register,
+)
 
-__all__ = ["evidence", "find", "names", "register"]
+__all__ = ["Published", "entry", "evidence", "find", "names", "reference_names", "register"]

@@ -8,7 +8,7 @@ from mien.recipes.registry import register
 from mien.training.recipe import Augment, Model, Optimizer, Recipe
 
 
-@register
+@register(system="C")
 def dropout_cnn() -> Recipe:
     """System C: a plain CNN with dropout after pooling; rotation, zoom and flip; early stopping; Adam.
 
@@ -27,9 +27,12 @@ def dropout_cnn() -> Recipe:
     )
 
 
-@register
+@register(system="C")
 def dropout_cnn_sgd() -> Recipe:
-    """System C with SGD in Adam's place: lr 0.01, Nesterov momentum 0.9 (not stated)."""
+    """System C with SGD in Adam's place.
+
+    Published: no figure, nor a rate: lr 0.01 and Nesterov momentum 0.9 are taken. The rest as `dropout-cnn`.
+    """
     return replace(
         dropout_cnn(),
         name="dropout-cnn-sgd",

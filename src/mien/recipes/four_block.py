@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mien.recipes.registry import register
+from mien.recipes.registry import Published, register
 from mien.training.recipe import Augment, Model, Optimizer, Recipe, Schedule
 
 
-@register
+@register(system="B", published=Published(test_accuracy=0.6333, test_loss=1.1434, faces=32_298))
 def four_block_cnn() -> Recipe:
     """System B: four convolutional blocks, flip and rotation, plateau schedule.
 
