@@ -34,7 +34,7 @@ class MissingExtraError(InputError):
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """A hint that lists the nearest known names, or all of them where none is near.
+    """A hint that lists the nearest known names, or all of them (a few of very many) where none is near.
 
     >>> near_names("basic-cn", ["basic-cnn", "four-block-cnn"])
     'did you mean basic-cnn?'
@@ -43,7 +43,10 @@ def near_names(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    shown = names if len(names) <= 50 else [*names[:5], f"and {len(names) - 5:,} more"]
+    return f"known: {', '.join(shown)}"
 
 
 @contextmanager

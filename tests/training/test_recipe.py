@@ -41,7 +41,7 @@ def test_a_recipe_survives_json():
     [
         ("epoch=3", ["'epoch'", "did you mean epochs"]),
         ("optimiser.lr=3", ["'optimiser'", "did you mean optimizer"]),
-        ("optimizer.rate=3", ["'rate'", "known: betas, lr"]),
+        ("optimizer.rate=3", ["'rate'", "known: backbone_lr, betas"]),
         ("epochs.lr=3", ["'epochs'"]),
         ("epochs=three", ["epochs='three'", "integer"]),
         ("epochs=0", ["epochs='0'", "greater than 0"]),
@@ -63,6 +63,8 @@ def test_a_recipe_survives_json():
         ("input.std=0", ["above 0"]),
         ("input.mean=0.1,0.2", ["1 or 1 values"]),
         ("optimizer.nesterov=true", ["momentum"]),
+        ("optimizer.backbone_lr=0", ["greater than 0"]),
+        ("freeze_epochs=2", ["freeze random weights"]),
     ],
 )
 def test_mistakes_are_refused_in_one_sentence(assignment, words):

@@ -6,20 +6,24 @@ with extra_required("train", "Building a network"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
-from mien.models import basic, four_block, iterative  # noqa: F401 (importing registers them)
-from mien.models.classifier import Classifier, load_classifier, load_weights
+from mien.models import basic, four_block, iterative, transfer  # noqa: F401 (importing registers them)
+from mien.models.classifier import Classifier, load_classifier
 from mien.models.device import pick_device
 from mien.models.registry import Cost, ModelEntry, cost, create, entry, names, register
+from mien.models.transfer import HUB, PACKAGE, check_init, initial_weights
 
 __all__ = [
+    "HUB",
+    "PACKAGE",
     "Classifier",
     "Cost",
     "ModelEntry",
+    "check_init",
     "cost",
     "create",
     "entry",
+    "initial_weights",
     "load_classifier",
-    "load_weights",
     "names",
     "pick_device",
     "register",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -17,6 +13,7 @@ from mien.faces import InputSpec
 from mien.models.device import on_device, pick_device
 from mien.models.preparing import prepare
 from mien.models.registry import create
+from mien.models.weights import load_weights
 from mien.runs import RunFolder
 
 
@@ -64,19 +61,3 @@ def load_classifier(run: RunFolder, device: str = "auto") -> Classifier:
         raise InputError(f"{run.recipe_path}: not a recipe of this version ({error})") from None
     load_weights(network, run.best_weights)
     return Classifier(on_device(network, pick_device(device)).eval(), spec, expressions)
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Fill a network from a safetensors file, every tensor by name and shape."""
-    if not path.is_file():
-        raise InputError(f"{path}: no weights there; has the first epoch of training ended?")
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path}: damaged weights file ({error}); train again") from None
-    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    given = {name: tensor.shape for name, tensor in tensors.items()}
-    if own != given:
-        differing = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
-        raise InputError(f"{path}: weights do not fit the network (first: {differing[0]})")
-    network.load_state_dict(tensors)

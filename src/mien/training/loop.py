@@ -26,7 +26,7 @@ from mien.data.store import Faces
 from mien.errors import InputError, MienError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.files import write_json
-from mien.models import Classifier, create, entry
+from mien.models import Classifier, create, entry, initial_weights
 from mien.models.device import on_device, pick_device
 from mien.runs import RunFolder
 from mien.training import checkpoint
@@ -34,7 +34,7 @@ from mien.training.augment import augmented
 from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
 from mien.training.objectives import build_objective
-from mien.training.optim import LearningRate, build_optimizer
+from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.recipe import Model, Recipe, from_dict, to_dict
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
 from mien.training.watch import Moment, Watcher
@@ -132,6 +132,12 @@ class _Training:
         network = create(
             recipe.model.name, recipe.input, len(recipe.expressions), recipe.model.options
         )
+        self.init: dict[str, Any] | None = None
+        if recipe.init is not None and not run.state_path.exists():  # which has weights of its own
+            initial = initial_weights(
+                recipe.init, recipe.input, recipe.model.name, recipe.model.options
+            )
+            self.init = initial.start(network, recipe.expressions)
         self.network = on_device(network, self.device)
         self.average: AveragedModel | None = None
         if recipe.ema is not None:
@@ -172,6 +178,7 @@ class _Training:
             **notes,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "data": data,
+            "init": self.init,
             "seconds": None,
         }
         write_json(self.run.environment_path, environment)
@@ -193,8 +200,10 @@ class _Training:
             )
         if (run.environment().get("data") or {}).get("fingerprint") != self.store.fingerprint:
             raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
-        if not run.state_path.exists():
-            return  # it ended before its first save: from the start, then
+        if not run.state_path.exists():  # it ended before its first save: from the start, then
+            if run.environment().get("init") != self.init:
+                raise InputError(f"{run.path}: {self.recipe.init} has changed since; train again")
+            return
         state = checkpoint.load_state(run)
         try:
             self.network.load_state_dict(state["network"])
@@ -258,6 +267,8 @@ class _Training:
             progress.seconds = before + time.perf_counter() - started
 
         self.network.train()
+        if recipe.freeze_epochs:
+            freeze_backbone(self.network, frozen=self.epoch <= recipe.freeze_epochs)
         for positions_B in batches[progress.step % self.steps_per_epoch :]:
             torch.manual_seed(_seed(recipe.seed, _STEP, progress.step))
             faces_BCHW, labels_B = self.feed.batch(positions_B)

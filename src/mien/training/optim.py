@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
 
+from mien.models.weights import head_names
 from mien.training import recipe
 
 
 def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
     """The optimiser over all of a network's parameters (fused: one kernel for all of a step)."""
     common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
+    parameters = _parameters(spec, network)
     if spec.name == "sgd":
-        return SGD(network.parameters(), momentum=spec.momentum, nesterov=spec.nesterov, **common)
+        return SGD(parameters, momentum=spec.momentum, nesterov=spec.nesterov, **common)
     kind = Adam if spec.name == "adam" else AdamW
-    return kind(network.parameters(), betas=spec.betas, **common)
+    return kind(parameters, betas=spec.betas, **common)
+
+
+def freeze_backbone(network: nn.Module, frozen: bool) -> None:
+    """Let training move all of a network in training mode, or nothing but its last layer.
+
+    What is frozen gets no gradient, and its BatchNorm normalises by the statistics that it has.
+    """
+    head = head_names(network)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not frozen or name in head)
+    for name, module in network.named_modules():
+        if hasattr(module, "running_mean") and f"{name}.running_mean" not in head:
+            module.train(not frozen)
 
 
 class LearningRate:
@@ -50,6 +66,7 @@ class LearningRate:
                 final_div_factor=1 / (25 * spec.final),  # from lr / 25, its default start
                 cycle_momentum=False,
             )
+        self._keep_factors()
 
     @property
     def current(self) -> float:
@@ -60,10 +77,12 @@ class LearningRate:
     def after_step(self) -> None:
         if self._by_step is not None:
             self._by_step.step()
+            self._keep_factors()
 
     def after_epoch(self, validation_loss: float, validation_accuracy: float) -> None:
         if self._by_epoch is not None:
             self._by_epoch.step(validation_loss if self._monitor == "loss" else validation_accuracy)
+            self._keep_factors()
 
     def state_dict(self) -> dict[str, Any]:
         inner = self._by_step or self._by_epoch
@@ -73,6 +92,28 @@ class LearningRate:
         inner = self._by_step or self._by_epoch
         if inner is not None:
             inner.load_state_dict(state)
+
+    def _keep_factors(self) -> None:
+        """Schedules move the first group; the others follow it, whatever formula moved it."""
+        first, *others = self._optimizer.param_groups
+        for group in others:
+            group["lr"] = first["lr"] * group["factor"]
+
+
+def _parameters(
+    spec: recipe.Optimizer, network: nn.Module
+) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+    """All parameters alike, or the head's, then the backbone's with their own learning rate."""
+    if spec.backbone_lr == 1:
+        return network.parameters()
+    head = head_names(network)
+    groups: list[dict[str, Any]] = [
+        {"params": [], "lr": spec.lr},
+        {"params": [], "lr": spec.lr * spec.backbone_lr, "factor": spec.backbone_lr},
+    ]
+    for name, parameter in network.named_parameters():
+        groups[name not in head]["params"].append(parameter)
+    return groups
 
 
 def _not_one_step(warmup: float, steps: int) -> float:

@@ -64,7 +64,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`momentum` and `nesterov` are SGD's; `betas` are Adam's and AdamW's."""
+    """`momentum` and `nesterov` are SGD's; `betas` are Adam's and AdamW's.
+
+    backbone_lr: factor on the learning rate of all but the network's last layer, in every step.
+    """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: Positive = 1e-3
@@ -72,6 +75,7 @@ class Optimizer:
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     nesterov: bool = False
     betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
+    backbone_lr: Positive = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class Schedule:
 class Recipe:
     """One training, fully said.
 
+    init: where the initial weights come from: `hub` (the backbone's, pretrained, as timm publishes
+        them), `package` (the same from an installed package), the path of a run or of a weights
+        file; or None, for random ones. A last layer that does not fit stays random.
+    freeze_epochs: for so many epochs at the beginning only the last layer is trained, and BatchNorm
+        keeps its statistics.
     clip_norm: the largest gradient norm, or None.
     ema: decay of the moving average of weights, which is then what is validated and kept; or None.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
@@ -107,6 +116,8 @@ class Recipe:
 
     name: str
     model: Model
+    init: str | None = None
+    freeze_epochs: Annotated[int, Ge(0)] = 0
     input: InputSpec = InputSpec()
     expressions: Expressions = SEVEN
     split: SplitRule = SplitRule()
@@ -211,6 +222,8 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
         problem = f"split.seed={recipe.split.seed}: 0 or more"
     elif holdout is not None and not 0 < holdout < 1:
         problem = f"split.holdout={holdout}: a share between 0 and 1, or none"
+    elif recipe.freeze_epochs and recipe.init is None:
+        problem = f"freeze_epochs={recipe.freeze_epochs} would freeze random weights: give an init"
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
         problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"
     elif recipe.optimizer.nesterov and not (
