@@ -51,6 +51,7 @@ def train(
     labels: Sequence[str] | None = None,
     device: str = "auto",
     resume: bool = False,
+    track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
 ) -> RunFolder:
@@ -64,6 +65,7 @@ def train(
         labels: the label set of the data, where it is not the challenge's seven.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         resume: go on with the run in `out` where it was stopped.
+        track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
         watchers: told of every epoch; by default one that prints to standard error. `[]` is silence.
         command: the command line, for the record.
 
@@ -87,6 +89,7 @@ def train(
         RunFolder.open(folder)
     models.pick_device(device)
     models.entry(chosen.model.name).options(chosen.model.options)
+    tracking = training.trackers_named(track)
     store = _load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)
     splits = faces_of.split(store, chosen.split)
@@ -97,7 +100,7 @@ def train(
         folder,
         device=device,
         resume=resume,
-        watchers=[training.TerminalWatcher()] if watchers is None else watchers,
+        watchers=[*([training.TerminalWatcher()] if watchers is None else watchers), *tracking],
         notes={"command": command},
     )
 
@@ -111,12 +114,15 @@ def train_seeds(
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     resume: bool = False,
+    track: Sequence[str] = (),
     **options: Any,
 ) -> list[RunFolder]:
     """Train a recipe once for each seed, into `out/seed-N`; the rest as `train`.
 
     `resume` goes on with the seeds that were begun and begins the others.
     """
+    from mien import training
+
     chosen = _recipe(recipe, overrides)
     if resume and out is None:
         raise InputError("--resume needs --out: the folder of the runs to go on with")
@@ -131,6 +137,7 @@ def train_seeds(
         )
     if resume and not begun:
         raise InputError(f"{folder}: there is no run of these seeds to go on with")
+    training.trackers_named(track)  # what they refuse is said before the data are read
     store = _load_for(chosen, data, labels)
     return [
         train(
@@ -138,6 +145,7 @@ def train_seeds(
             store,
             folder / f"seed-{seed}",
             resume=seed in begun,
+            track=track,
             **options,
         )
         for seed in seeds

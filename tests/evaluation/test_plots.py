@@ -12,7 +12,7 @@ def test_titles_and_names_of_a_confusion_matrix_are_not_cut_off(classes):
     probabilities = generator.dirichlet(np.ones(classes), size=40)
     scores = compute_scores(probabilities, generator.integers(0, classes, 40))
     names = tuple(f"expression {n}" for n in range(classes))
-    figure = plots.confusion(scores, names, "Validation")
+    figure = plots.confusion(scores.confusion, names, "Validation")
     figure.draw_without_rendering()
     width, height = figure.bbox.size
     for axes in figure.axes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import extra_required
 from mien.evaluation.metrics import Scores
@@ -91,9 +92,9 @@ def loss_curves(history: History) -> Figure:
     return figure
 
 
-def confusion(scores: Scores, expressions: Expressions, what: str) -> Figure:
+def confusion(counts_KK: ArrayLike, expressions: Expressions, what: str) -> Figure:
     """Confusion matrix: counts on the left, shares of each true expression on the right."""
-    counts = np.array(scores.confusion)
+    counts = np.array(counts_KK)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     side = max(5.2, 1.6 + 0.62 * len(expressions))  # the titles need so much
@@ -208,6 +209,16 @@ def save_png(figure: Figure, path: Path) -> None:
     with atomic_file(path) as handle, _any_script():
         figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
     figure.set_layout_engine("none")
+
+
+def pixels(figure: Figure) -> NDArray[np.uint8]:
+    """The figure as an image, uint8 (H, W, 3), for whoever does not take files."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    with _any_script():
+        canvas.draw()
+    return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:

@@ -190,7 +190,7 @@ def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -
         "counts": f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
         + (f", {copies:,} with an exact copy in training." if item.training_faces else "."),
         "confusion": draw(
-            plots.confusion(scores, item.expressions, title),
+            plots.confusion(scores.confusion, item.expressions, title),
             run.path,
             f"confusion-{split}",
             f"Confusion matrix of the {split} split: counts and shares",

@@ -19,6 +19,7 @@ from mien.training.recipe import (
     to_dict,
 )
 from mien.training.stopping import StoppedError
+from mien.training.trackers import trackers_named
 from mien.training.watch import Moment, TerminalWatcher, Watcher
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "from_dict",
     "override",
     "to_dict",
+    "trackers_named",
     "train",
 ]

@@ -1,0 +1,33 @@
+"""Where a training is logged beside its run folder: Weights & Biases, TensorBoard, MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from mien.errors import InputError
+from mien.training.trackers.mlflow_store import MLflow
+from mien.training.trackers.tensorboard_events import TensorBoard
+from mien.training.trackers.tracking import TRACKERS, Tracker, Tracking
+from mien.training.trackers.weights_and_biases import WeightsAndBiases
+
+TRACKERS.add("wandb", WeightsAndBiases)
+TRACKERS.add("wandb-offline", partial(WeightsAndBiases, offline=True))
+TRACKERS.add("tensorboard", TensorBoard)
+TRACKERS.add("mlflow", MLflow)
+
+
+def trackers_named(names: Sequence[str]) -> list[Tracking]:
+    """Watchers that log to the trackers of these names; `mien train --track NAME` asks for them.
+
+    Raises:
+        InputError: no such tracker, not installed, not logged in. Whatever goes wrong later is a warning.
+    """
+    chosen = {name: TRACKERS[name] for name in names}
+    made = {name: make() for name, make in chosen.items()}
+    if len({tracker.library for tracker in made.values()}) < len(made):
+        raise InputError("--track wandb and --track wandb-offline: choose one of them")
+    return [Tracking(name, tracker) for name, tracker in made.items()]
+
+
+__all__ = ["TRACKERS", "Tracker", "Tracking", "trackers_named"]
