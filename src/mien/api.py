@@ -48,6 +48,7 @@ def train(
     out: str | Path | None = None,
     *,
     overrides: Sequence[str] = (),
+    init: str | Path | None = None,
     labels: Sequence[str] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -62,6 +63,7 @@ def train(
         data: a path, `synthetic`, `synthetic:N`, or a store.
         out: the run folder; by default a new one below `runs/`, named after the recipe.
         overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
+        init: initial weights in place of the recipe's: a run, a weights file, `hub`, `package` or `none`.
         labels: the label set of the data, where it is not the challenge's seven.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         resume: go on with the run in `out` where it was stopped.
@@ -74,7 +76,7 @@ def train(
     """
     from mien import models, training
 
-    chosen = _recipe(recipe, overrides)
+    chosen = chosen_recipe(recipe, overrides, init)
     if resume and out is None:
         raise InputError("--resume needs --out: the folder of the run to go on with")
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
@@ -88,9 +90,9 @@ def train(
     if resume:
         RunFolder.open(folder)
     models.pick_device(device)
-    models.entry(chosen.model.name).options(chosen.model.options)
+    _check_network(chosen, folder)
     tracking = training.trackers_named(track)
-    store = _load_for(chosen, data, labels)
+    store = load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)
     splits = faces_of.split(store, chosen.split)
     return training.train(
@@ -112,6 +114,7 @@ def train_seeds(
     out: str | Path | None = None,
     *,
     overrides: Sequence[str] = (),
+    init: str | Path | None = None,
     labels: Sequence[str] | None = None,
     resume: bool = False,
     track: Sequence[str] = (),
@@ -123,7 +126,7 @@ def train_seeds(
     """
     from mien import training
 
-    chosen = _recipe(recipe, overrides)
+    chosen = chosen_recipe(recipe, overrides, init)
     if resume and out is None:
         raise InputError("--resume needs --out: the folder of the runs to go on with")
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
@@ -137,8 +140,11 @@ def train_seeds(
         )
     if resume and not begun:
         raise InputError(f"{folder}: there is no run of these seeds to go on with")
-    training.trackers_named(track)  # what they refuse is said before the data are read
-    store = _load_for(chosen, data, labels)
+    # What can be known to fail is said before the data are read.
+    if begun < set(seeds):
+        _check_network(chosen, folder)
+    training.trackers_named(track)
+    store = load_for(chosen, data, labels)
     return [
         train(
             replace(chosen, seed=seed),
@@ -195,7 +201,7 @@ def evaluate(
             raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
     if labels is None and recipe.expressions != SEVEN:
         labels = recipe.expressions
-    store = _load_for(recipe, data, labels)
+    store = load_for(recipe, data, labels)
     evaluation = evaluate_run(folder, store, split, tta, device, command=command)
     pictured = {
         name: faces_to_score(folder, store, name)[0]
@@ -207,15 +213,30 @@ def evaluate(
     return evaluation
 
 
-def _recipe(recipe: str | Recipe, overrides: Sequence[str]) -> Recipe:
-    """The recipe of a name or a Recipe, changed and checked."""
-    from mien import recipes, training
+def chosen_recipe(
+    recipe: str | Recipe, overrides: Sequence[str], init: str | Path | None = None
+) -> Recipe:
+    """The recipe of a name or a Recipe, changed and checked; where it starts from does not move with us."""
+    from mien import models, recipes, training
 
     chosen = recipes.find(recipe) if isinstance(recipe, str) else recipe
-    return training.override(chosen, overrides)
+    chosen = training.override(chosen, [*overrides, *([] if init is None else [f"init={init}"])])
+    if chosen.init in (None, models.HUB, models.PACKAGE):
+        return chosen
+    return replace(chosen, init=str(Path(chosen.init).expanduser().absolute()))
 
 
-def _load_for(
+def _check_network(recipe: Recipe, folder: Path) -> None:
+    """Refuse options that the network lacks, and weights that a run in `folder` could not start from."""
+    from mien import models
+
+    name, options = recipe.model.name, recipe.model.options
+    models.entry(name).options(options)
+    if recipe.init is not None and not RunFolder(folder).state_path.exists():
+        models.check_init(recipe.init, recipe.input, name, options)
+
+
+def load_for(
     recipe: Recipe, data: str | Path | FaceStore, labels: Sequence[str] | None
 ) -> FaceStore:
     """The store of some data; images of mixed sizes are brought to the recipe's input."""

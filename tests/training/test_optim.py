@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from mien.training.optim import LearningRate, build_optimizer
+from mien.errors import InputError
+from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.recipe import Optimizer, Schedule
 
 
@@ -70,6 +71,53 @@ def test_a_rate_goes_on_from_its_state():
         for each, its_rate in ((optimizer, rate), (other, resumed)):
             each.step()
             its_rate.after_step()
+
+
+def small():
+    return torch.nn.Sequential(
+        torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.ReLU(), torch.nn.Linear(3, 2)
+    )
+
+
+@pytest.mark.parametrize("name", ["constant", "plateau", "cosine", "one-cycle"])
+def test_the_backbone_s_rate_stays_its_share_of_the_head_s(name):
+    schedule = Schedule(name=name, patience=0, final=0.01)
+    expected = rates(schedule)
+    optimizer = build_optimizer(Optimizer(lr=0.1, backbone_lr=0.25), small())
+    rate = LearningRate(schedule, optimizer, 100)
+    for step in range(100):
+        head, backbone = optimizer.param_groups
+        assert [p.numel() for p in head["params"]] == [6, 2]
+        assert [p.numel() for p in backbone["params"]] == [6, 3, 3, 3]
+        assert backbone["lr"] == pytest.approx(0.25 * head["lr"], rel=1e-12)
+        if name != "plateau":
+            assert rate.current == pytest.approx(expected[step])
+        optimizer.step()
+        rate.after_step()
+        if name == "plateau" and step % 10 == 0:
+            rate.after_epoch(validation_loss=1.0, validation_accuracy=0.5)
+
+
+def test_without_a_share_all_parameters_are_one_group():
+    assert len(build_optimizer(Optimizer(), small()).param_groups) == 1
+
+
+def test_a_frozen_backbone_gets_no_gradient_and_keeps_its_statistics():
+    network = small().train()
+    inputs = torch.randn(8, 2)
+    for frozen in (True, False):
+        before = network[1].running_mean.clone()
+        freeze_backbone(network, frozen)
+        network(inputs).sum().backward()
+        assert torch.equal(before, network[1].running_mean) is frozen
+        assert (network[0].weight.grad is None) is frozen
+        assert network[3].weight.grad is not None
+
+
+def test_a_network_without_a_head_cannot_be_split():
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
+    with pytest.raises(InputError, match="no last linear layer"):
+        build_optimizer(Optimizer(backbone_lr=0.1), network)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

@@ -30,6 +30,13 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Change a field; can be repeated."),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|FILE|hub|package|none",
+            help="Start from the weights of a run or a file, from pretrained ones, or random ones.",
+        ),
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0-4", help="Train once for each seed.")
     ] = None,
@@ -50,6 +57,7 @@ def train(
     """Train a recipe. Fits Training, selects on validation, never reads the test split."""
     settings: dict[str, Any] = {
         "overrides": overrides or [],
+        "init": init,
         "labels": options.names(labels),
         "device": device,
         "resume": resume,
