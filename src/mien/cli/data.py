@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from rich.table import Table
 from mien import api
 from mien.cli import options
 from mien.cli.output import note, show
+from mien.data.ferplus import CHOICES, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
 from mien.data.store import FaceStore
@@ -36,13 +38,25 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw a picture of samples.")
     ] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="FER+'s fer2013new.csv: what annotators say of the labels."
+        ),
+    ] = None,
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
     """Count faces by split and expression, find exact copies, draw samples."""
+    given = read_votes(votes) if votes is not None else None
     store = _load(path, labels)
     found = count(store)
-    show(asdict(found), Group(_counts(found), _facts(found)), as_json=as_json)
+    content, tables = asdict(found), [_counts(found), _facts(found)]
+    if given is not None:
+        said = count_votes(given.join(store))
+        content["votes"] = {split: asdict(counts) for split, counts in said.items()}
+        tables += [_votes(said), _named(said)]
+    show(content, Group(*tables), as_json=as_json)
     if out is not None:
         contact_sheet(store, out)
         note(f"samples: {out}")
@@ -85,6 +99,42 @@ def _counts(found: Inspection) -> Table:
         numbers = [*by_expression.values(), sum(by_expression.values())]
         counts.add_row(split, *(f"{number:,}" for number in numbers))
     return counts
+
+
+def _votes(said: dict[str, VoteCounts]) -> Table:
+    """What annotators say of each split."""
+    counts = table(
+        "split", "no face", "unknown", "contempt", "differs", "rejected", "agree",
+        title="FER+: the votes of ten annotators",
+    )  # fmt: skip
+    for split, by in said.items():
+        agreement = by.annotator_agreement
+        counts.add_row(
+            split,
+            *(f"{number:,}" for number in (by.no_face, by.unknown, by.contempt)),
+            f"{by.differs / max(by.decided, 1):.1%}",
+            f"{by.rejected / by.faces:.1%}",
+            "" if agreement is None else f"{agreement:.1%}",
+        )
+    counts.caption_justify = "left"
+    counts.caption = (
+        "differs: of the faces with a majority, where it is not the label; rejected: of all faces, "
+        "where it is not, there is no face, or the label has at most one vote; agree: one annotator "
+        "with most of the others"
+    )
+    return counts
+
+
+def _named(said: dict[str, VoteCounts]) -> Table:
+    """What the majority names for the faces of each label, over all splits."""
+    sums: dict[str, Counter[str]] = {}
+    for by in said.values():
+        for label, named in by.confusion.items():
+            sums.setdefault(label, Counter()).update(named)
+    shares = table("majority", *sums, title="What it names for the faces of each label")
+    for name in CHOICES:
+        shares.add_row(name, *(f"{named[name] / named.total():.0%}" for named in sums.values()))
+    return shares
 
 
 def _facts(found: Inspection) -> Table:

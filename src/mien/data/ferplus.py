@@ -1,0 +1,341 @@
+"""FER+: what ten annotators say of each face of FER-2013, beside the challenge's own label.
+
+Barsoum, Zhang, Canton Ferrer, Zhang: "Training Deep Networks for Facial Expression Recognition with
+Crowd-Sourced Label Distribution", ICMI 2016, arXiv:1608.01041. The votes are `fer2013new.csv` of
+github.com/microsoft/FERPlus. What counts as a majority and as a distribution follows the authors'
+own program there (src/ferplus.py, the modes "majority" and "crossentropy"); faces without an image
+name are no faces and left out (src/generate_training_data.py).
+
+The file's rows are the challenge's rows, in the challenge's order. Its image names are no row
+numbers: they skip the faces that are none, and from row 59 on they lag behind.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.reading import one_line, reading, split_named
+from mien.data.store import SPLITS, FaceStore
+from mien.errors import InputError
+from mien.expressions import SEVEN, Expressions, canonical
+
+#: What annotators could name. Label 0..6 is the challenge's own; contempt has no label there.
+EIGHT: Expressions = (*SEVEN, "contempt")
+#: What they could say, in the order of `Votes.votes`.
+CHOICES = (*EIGHT, "unknown", "no face")
+#: In place of an expression: the votes agree on none, or most say "unknown"; or there is no face.
+#: Below 0, yet they index `CHOICES` too.
+UNKNOWN, NO_FACE = -2, -1
+
+#: Faces of FER-2013, each with a row of votes, and the annotators who looked at a face.
+ROWS = 35_887
+ANNOTATORS = 10
+
+#: A join is refused where fewer of the faces that have a majority carry it as their label, and
+#: checked where this many have one. On the challenge's data 67.5 % do; joined a row too far 18.2 %,
+#: shuffled 18.0 to 18.5 %, by the numbers in the image names 18.5 %. Of 50 faces in the right order
+#: no draw in 300 had less than 42 %.
+LEAST_AGREEMENT = 0.4
+ENOUGH_FACES = 50
+
+_VOTED_ON = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+    "unknown", "NF",
+)  # fmt: skip
+_GIVE = "give fer2013new.csv as github.com/microsoft/FERPlus has it"
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What annotators say of N faces.
+
+    Attributes:
+        votes: uint8 (N, 10), how many chose each of `CHOICES`; ten in all, but for one face with
+            nine.
+        rows: int64 (N,), the challenge's row number of each face.
+        splits: uint8 (N,), index into `SPLITS`.
+        has_face: bool (N,), False where FER+ gives no image name.
+        source: the file, for messages.
+    """
+
+    votes: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    splits: NDArray[np.uint8]
+    has_face: NDArray[np.bool_]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.votes)
+
+    def __getitem__(self, chosen: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        """The votes on some of the faces."""
+        arrays = {
+            field.name: getattr(self, field.name)[chosen]
+            for field in fields(self)
+            if field.name != "source"
+        }
+        return replace(self, **arrays)
+
+    def majority(self) -> NDArray[np.int64]:
+        """The expression that more than half of the votes name: int64 (N,), index into `EIGHT`.
+
+        A choice with a single vote is an outlier and not counted. `UNKNOWN` where nothing has more
+        than half of the rest, or "unknown" has it; `NO_FACE` where "no face" has it or there is no
+        image name. Labels below 7 are the challenge's.
+        """
+        votes = self._without_outliers()
+        leader = votes.argmax(axis=1)
+        leader = np.where(leader < len(EIGHT), leader, leader - len(CHOICES))
+        leader = np.where(2 * votes.max(axis=1) > votes.sum(axis=1), leader, UNKNOWN)
+        return np.where(self.has_face, leader, NO_FACE)
+
+    def distributions(self) -> NDArray[np.float32]:
+        """The leading expressions, by their share of votes: float32 (N, 8), columns as `EIGHT`.
+
+        A choice with a single vote is an outlier and not counted. Choices are taken from the top,
+        those with equal votes together, until they hold three quarters of the votes. "Unknown" and
+        "no face" end it and are not taken. A face is left out, its row all zeros, where what is
+        taken is more than three expressions or no more than half of the votes, and where there is
+        no image name. Every other row sums to 1.
+        """
+        votes = self._without_outliers()
+        total = votes.sum(axis=1, keepdims=True)
+        named = votes[:, : len(EIGHT)]
+        above = votes[:, None, :] > named[:, :, None]  # (N, 8, 10): who comes before whom
+        held = np.where(above, votes[:, None, :], 0).sum(axis=2)
+        # The authors also stop at three choices: ten votes hold no three that come before a fourth.
+        reached = 4 * held < 3 * total
+        ended = above[:, :, [UNKNOWN, NO_FACE]].any(axis=2)
+        taken = np.where(reached & ~ended, named, 0)
+        kept = taken.sum(axis=1)
+        good = (2 * kept > total[:, 0]) & ((taken > 0).sum(axis=1) <= 3) & self.has_face
+        shares = np.zeros(taken.shape, np.float32)
+        shares[good] = taken[good] / kept[good, None]
+        return shares
+
+    def annotator_agreement(self) -> float | None:
+        """How often one annotator names the expression that most of the others name, 0..1.
+
+        Over all annotators of all faces who name one of `EIGHT`, as do others of the same face;
+        where the others are tied, each of theirs counts in part. None without such a face.
+        """
+        named = self.votes[:, : len(EIGHT)].astype(np.int64)
+        first, *others = -np.sort(-named, axis=1).T
+        # Who takes one vote from the leader still sees it lead, or tied with those one vote behind;
+        # who takes one from anything else, or from a tied leader, sees another lead.
+        tied = 1 + np.sum([other == first - 1 for other in others], axis=0)
+        agreeing = np.where(first > others[0], first / tied, 0.0)
+        several = named.sum(axis=1) > 1
+        return float(agreeing[several].sum() / named[several].sum()) if several.any() else None
+
+    def join(self, store: FaceStore) -> LabelledVotes:
+        """The votes on a store's faces, in the store's order, found by row number alone.
+
+        Raises:
+            InputError: the faces are not named by row number, a row or an expression is none of
+                FER+'s, the splits differ, or the labels agree with the majority on so few faces
+                (`LEAST_AGREEMENT`) that rows or labels must be in another order.
+        """
+        found = self[self._positions(store)]
+        joined = LabelledVotes(
+            found.votes, found.rows, found.splits, found.has_face, found.source, _labels(store)
+        )
+        elsewhere = np.flatnonzero(joined.splits != store.splits)
+        if len(elsewhere):
+            face = elsewhere[0]
+            raise InputError(
+                f"{store.source}: row {store.rows[face]} is a {SPLITS[store.splits[face]]} face, in "
+                f"{self.source} a {SPLITS[joined.splits[face]]} face, and {len(elsewhere):,} rows "
+                "differ like this; give the challenge's rows, in its order and with its splits"
+            )
+        majority = joined.majority()
+        decided = majority >= 0
+        agreement = (majority == joined.labels)[decided].mean() if decided.any() else 0.0
+        if decided.sum() >= ENOUGH_FACES and agreement < LEAST_AGREEMENT:
+            raise InputError(
+                f"{store.source}: only {agreement:.0%} of its labels are what most annotators of "
+                f"{self.source} name, where 67% are to be expected; its rows or labels are in "
+                "another order: give the challenge's rows, in its order"
+            )
+        return joined
+
+    def _without_outliers(self) -> NDArray[np.int64]:
+        return np.where(self.votes > 1, self.votes, 0).astype(np.int64)
+
+    def _positions(self, store: FaceStore) -> NDArray[np.int64]:
+        """Where in these votes each face of a store is: int64 (N,)."""
+        names = np.asarray(store.rows)
+        # Longer numbers than any row has would not fit an integer.
+        odd = np.flatnonzero(~np.char.isdecimal(names) | (np.char.str_len(names) > 9))
+        if len(odd):
+            raise InputError(
+                f"{store.source}: its faces have names ({names[odd[0]]}), not row numbers, by which "
+                "FER+ is joined; give fer2013.csv, icml_face_data.csv or a parquet with a row column"
+            )
+        rows = names.astype(np.int64)
+        last = int(self.rows.max(initial=-1))
+        position = np.full(last + 2, -1)
+        position[self.rows] = np.arange(len(self))
+        positions = position[np.minimum(rows, last + 1)]
+        beyond = np.flatnonzero(positions < 0)
+        if len(beyond):
+            raise InputError(
+                f"{store.source}: row {rows[beyond[0]]} is none of the {len(self):,} rows of "
+                f"{self.source}; give the challenge's rows"
+            )
+        return positions
+
+
+@dataclass(frozen=True)
+class LabelledVotes(Votes):
+    """What annotators say of the faces of a store, beside the label that the store gives each.
+
+    Attributes:
+        labels: int64 (N,), index into `EIGHT`.
+    """
+
+    labels: NDArray[np.int64]
+
+    def label_votes(self) -> NDArray[np.float64]:
+        """The share of all its annotators who chose a face's label: float64 (N,), 0..1."""
+        voters: NDArray[np.int64] = self.votes.sum(axis=1, dtype=np.int64)
+        return self._on_label() / voters
+
+    def rejected(self) -> NDArray[np.bool_]:
+        """Whether annotators reject a face's label: bool (N,).
+
+        They do where a majority names another expression or says that there is no face, and where
+        at most one of them chose the label, an outlier by FER+'s own rule.
+        """
+        majority = self.majority()
+        accepted = (majority == UNKNOWN) | (majority == self.labels)
+        rejected: NDArray[np.bool_] = ~accepted | (self._on_label() <= 1)
+        return rejected
+
+    def _on_label(self) -> NDArray[np.int64]:
+        return self.votes[np.arange(len(self)), self.labels].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class VoteCounts:
+    """What FER+ annotators say of the faces of one split."""
+
+    faces: int
+    #: By what the majority names; `decided` faces have a majority for one of the eight expressions.
+    no_face: int
+    unknown: int
+    contempt: int
+    decided: int
+    #: Of the decided, those whose majority names another expression than the label.
+    differs: int
+    #: See `LabelledVotes.rejected`.
+    rejected: int
+    #: See `Votes.annotator_agreement`.
+    annotator_agreement: float | None
+    #: Label -> what the majority names, one of `CHOICES` -> faces.
+    confusion: dict[str, dict[str, int]]
+
+
+def count_votes(votes: LabelledVotes) -> dict[str, VoteCounts]:
+    """Split -> what annotators say of its faces, for the splits that have some."""
+    return {
+        name: _vote_counts(votes[votes.splits == split])
+        for split, name in enumerate(SPLITS)
+        if (votes.splits == split).any()
+    }
+
+
+def _vote_counts(votes: LabelledVotes) -> VoteCounts:
+    majority = votes.majority()
+    table = np.zeros((len(EIGHT), len(CHOICES)), np.int64)
+    np.add.at(table, (votes.labels, majority), 1)
+    named = dict(zip(CHOICES, table.sum(axis=0).tolist(), strict=True))
+    decided = int((majority >= 0).sum())
+    return VoteCounts(
+        faces=len(votes),
+        no_face=named["no face"],
+        unknown=named["unknown"],
+        contempt=named["contempt"],
+        decided=decided,
+        differs=decided - int(table.trace()),
+        rejected=int(votes.rejected().sum()),
+        annotator_agreement=votes.annotator_agreement(),
+        confusion={
+            label: dict(zip(CHOICES, row.tolist(), strict=True))
+            for label, row in zip(EIGHT, table, strict=True)
+            if row.any()
+        },
+    )
+
+
+def read_votes(path: str | Path) -> Votes:
+    """Read FER+'s `fer2013new.csv`: the votes on all faces of FER-2013, in its order.
+
+    Raises:
+        InputError: the file cannot be read, or is not FER+'s, whole.
+    """
+    table: list[list[int]] = []
+    splits: list[int] = []
+    has_face: list[bool] = []
+    with reading(str(path)), Path(path).open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        try:
+            usage, image, *voted_on = columns = _columns(next(lines, []), str(path))
+            for line in filter(None, lines):
+                where = f"{path}, line {lines.line_num}"
+                if len(line) <= max(columns):
+                    raise InputError(f"{where}: cut short; {_GIVE}")
+                table.append(_counts([line[column] for column in voted_on], where))
+                splits.append(split_named(line[usage], where))
+                has_face.append(bool(line[image].strip()))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a table in text ({one_line(error)}); {_GIVE}") from error
+    if len(table) != ROWS:
+        raise InputError(
+            f"{path}: {len(table):,} rows where FER+ has {ROWS:,}, and rows are told by their "
+            f"number; {_GIVE}"
+        )
+    return Votes(
+        votes=np.array(table, np.uint8),
+        rows=np.arange(len(table)),
+        splits=np.array(splits, np.uint8),
+        has_face=np.array(has_face),
+        source=str(path),
+    )
+
+
+def _columns(header: list[str], where: str) -> list[int]:
+    """The positions of the columns: Usage, Image name, those of `EIGHT`, unknown, NF."""
+    names = [canonical(name) for name in header]
+    missing = [name for name in ("Usage", "Image name", *_VOTED_ON) if canonical(name) not in names]
+    if missing:
+        raise InputError(f"{where}: no FER+ votes, it has no column {', '.join(missing)}; {_GIVE}")
+    return [names.index(name) for name in ("usage", "image name", *EIGHT, "unknown", "nf")]
+
+
+def _counts(texts: list[str], where: str) -> list[int]:
+    """The votes of a row as numbers."""
+    for text in texts:
+        if not text.strip().isdecimal():
+            raise InputError(f"{where}: {text.strip()!r} is no number of votes; {_GIVE}")
+    counts = [int(text) for text in texts]
+    if not 0 < sum(counts) <= ANNOTATORS:
+        raise InputError(f"{where}: {sum(counts)} votes of {ANNOTATORS} annotators; {_GIVE}")
+    return counts
+
+
+def _labels(store: FaceStore) -> NDArray[np.int64]:
+    """The store's labels as indices into `EIGHT`."""
+    unheard = [name for name in store.expressions if name not in EIGHT]
+    if unheard:
+        raise InputError(
+            f"{store.source}: FER+ has no votes on {', '.join(unheard)}, only on {', '.join(EIGHT)}; "
+            "give data with these labels"
+        )
+    return np.array([EIGHT.index(name) for name in store.expressions])[store.labels]
