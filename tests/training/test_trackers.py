@@ -19,6 +19,8 @@ from mien.runs import RunFolder
 from mien.training import StoppedError, Watcher, loop, trackers_named, train
 from mien.training.trackers import Tracker, Tracking, weights_and_biases
 
+from .wandb_server import wandb_server
+
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # the libraries' own, of each other
     "ignore::ResourceWarning",  # MLflow never closes its database
@@ -223,6 +225,35 @@ def test_wandb_goes_on_in_the_same_run_after_a_stop(recipe, splits, tmp_path):
         assert f"exit {status}" in facts
         steps += [step for step, _ in figures["running/loss"]]
     assert steps == list(range(1, 15))
+
+
+@SLOW
+def test_wandb_online_goes_on_in_the_same_run_after_a_crash(
+    recipe, splits, store, tmp_path, monkeypatch, capsys
+):
+    """The real client and a made-up server: steps 8 to 10 are taken twice and told once."""
+    faces, out = (splits.train, splits.validation), tmp_path / "run"
+    with wandb_server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_PROJECT", "faces")
+        with pytest.raises(RuntimeError, match="power"):
+            train(recipe, *faces, out, watchers=[*trackers_named(["wandb"]), Crash(10, fail)])
+        assert len(server.history) == 10
+        run = train(recipe, *faces, out, resume=True, watchers=trackers_named(["wandb"]))
+    identity = json.loads((out / "tracking.json").read_text())["wandb"]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == 2 * f"wandb: {server.url}/me/faces/runs/{identity}\n"
+    assert [row["_step"] for row in server.history] == list(range(1, 15))
+    assert server.exit_codes == [1, 0]
+    for row in run.history():
+        told = server.history[int(row["step"]) - 1]
+        assert {name: told[name] for name in row if name != "step"} == pytest.approx(
+            {name: value for name, value in row.items() if name != "step"}
+        )
+    assert store.fingerprint in server.configuration
+    assert any("confusion_matrix" in file for file in server.files)
 
 
 @SLOW
