@@ -1,0 +1,224 @@
+"""diagnosis.html, .md and .json: what the trials of a recipe show, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from mien.evaluation.pages import draw, write_page
+from mien.evaluation.text import duration
+from mien.files import atomic_file, write_json
+from mien.studies import diagnosis_figures as figures
+from mien.studies.diagnose import Diagnosis
+from mien.studies.findings import (
+    Effect,
+    Finding,
+    effect,
+    findings,
+    label_noise,
+    percent,
+    summary,
+)
+from mien.studies.plan import Step
+from mien.tables import facts as facts_table
+from mien.tables import table
+
+_HEAD = [
+    "trial",
+    "faces",
+    "epochs",
+    "training",
+    "validation",
+    "difference",
+    "95 % interval",
+    "gap",
+    "minutes",
+]
+
+
+EXPLANATION = (
+    "Accuracies are those of the kept weights (best on validation), measured without augmentation "
+    "and dropout; training on up to 5,000 of the faces that were fitted. The gap is their difference, "
+    "in points. Differences are validation accuracy less that of the recipe as it is, with a paired "
+    "bootstrap interval over faces; another seed shows what chance alone does."
+)
+
+
+def write_diagnosis(diagnosis: Diagnosis) -> Path:
+    """Write the three files into the folder of the trials; the path of the page."""
+    found = findings(diagnosis)
+    rows, facts = _rows(diagnosis), _facts(diagnosis)
+    answer = summary(diagnosis, found)
+    drawn = _draw(diagnosis)
+    page = write_page(
+        diagnosis.out / "diagnosis.html",
+        "diagnosis.html.j2",
+        title=f"{diagnosis.recipe.name}: why does it overfit?",
+        summary=answer,
+        overview=drawn["overview"],
+        findings=[(item.question, item.verdict, drawn.get(item.factor, [])) for item in found],
+        head=_HEAD,
+        rows=rows,
+        facts=facts,
+        explanation=EXPLANATION,
+    )
+    with atomic_file(diagnosis.out / "diagnosis.md", "w") as handle:
+        handle.write(_markdown(diagnosis, answer, found, rows, facts))
+    write_json(diagnosis.out / "diagnosis.json", plain(diagnosis))
+    return page
+
+
+def render_diagnosis(diagnosis: Diagnosis) -> Group:
+    """A diagnosis for the terminal: the trials, then the answer and what it stands on."""
+    shown = [_HEAD.index(name) for name in ("trial", "training", "validation", "difference", "gap")]
+    trials = table(*(_HEAD[place] for place in shown), title=diagnosis.recipe.name)
+    for row in _rows(diagnosis):
+        trials.add_row(*(row[place] for place in shown))
+    found = findings(diagnosis)
+    answers: list[Text] = [Text(summary(diagnosis, found)), Text()]
+    for item in found:
+        answers += [Text(item.question, style="bold"), Text(item.verdict), Text()]
+    about = facts_table()
+    for name, value in _facts(diagnosis):
+        about.add_row(name, Text(value))
+    return Group(trials, *answers, about)
+
+
+def plain(diagnosis: Diagnosis) -> dict[str, Any]:
+    """A diagnosis as plain values, for diagnosis.json and machines."""
+    found = findings(diagnosis)
+    return {
+        "recipe": diagnosis.recipe.name,
+        "data": diagnosis.train.store.source,
+        "fingerprint": diagnosis.train.store.fingerprint,
+        "base_share": diagnosis.base,
+        "summary": summary(diagnosis, found),
+        "findings": [
+            {
+                "factor": item.factor,
+                "question": item.question,
+                "verdict": item.verdict,
+                "culprit": item.culprit,
+            }
+            for item in found
+        ],
+        "trials": [_plain_trial(step, diagnosis) for step in diagnosis.outcomes],
+        "left_out_seconds": {
+            step.trial.name: round(seconds) for step, seconds in diagnosis.left_out.items()
+        },
+        "budget_seconds": diagnosis.budget,
+    }
+
+
+def _draw(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Factor -> its figures, saved as PNG beside the page; and the overview of all trials."""
+    out = diagnosis.out
+    drawn: dict[str, Any] = {
+        "overview": draw(
+            figures.overview(diagnosis),
+            out,
+            "overview",
+            "Training and validation accuracy of each trial, and the gap between them",
+        )
+    }
+    if diagnosis.of("data"):
+        curve = figures.learning(diagnosis)
+        drawn["data"] = [draw(curve, out, "learning-curve", "Accuracy by number of training faces")]
+    labels = []
+    noise = label_noise(diagnosis)
+    if noise is not None:
+        bars = figures.rejected(noise)
+        labels.append(
+            draw(bars, out, "rejected-labels", "Accuracy on accepted and rejected labels")
+        )
+    for shuffled in diagnosis.of("labels"):
+        curves = figures.memorising(diagnosis.baseline, shuffled)
+        name = "Training accuracy by epoch on real labels and on labels dealt at random"
+        labels.append(draw(curves, out, "shuffled-labels", name))
+    return drawn | {"labels": labels}
+
+
+def _rows(diagnosis: Diagnosis) -> list[list[str]]:
+    return [_row(effect(outcome, diagnosis), diagnosis) for outcome in diagnosis.outcomes.values()]
+
+
+def _row(found: Effect, diagnosis: Diagnosis) -> list[str]:
+    outcome = found.outcome
+    is_baseline = outcome is diagnosis.baseline
+    low, high = (100 * end for end in found.interval)
+    return [
+        outcome.trial.label,
+        f"{len(outcome.trial.faces(diagnosis.train)):,}",
+        str(len(outcome.run.history())),
+        f"{percent(outcome.train_accuracy, 2)}",
+        f"{percent(outcome.validation_accuracy, 2)}",
+        "" if is_baseline else f"{100 * found.difference:+.2f}",
+        "" if is_baseline else f"{low:+.2f} to {high:+.2f}",
+        f"{100 * outcome.gap:.2f}",
+        f"{outcome.seconds / 60:.1f}",
+    ]
+
+
+def _plain_trial(step: Step, diagnosis: Diagnosis) -> dict[str, Any]:
+    outcome = diagnosis.outcomes[step]
+    found = effect(outcome, diagnosis)
+    return {
+        "name": outcome.trial.name,
+        "factor": step.factor,
+        "label": outcome.trial.label,
+        "faces": len(outcome.trial.faces(diagnosis.train)),
+        "epochs": len(outcome.run.history()),
+        "kept_epoch": int(outcome.run.kept_epoch()["epoch"]),
+        "train_accuracy": outcome.train_accuracy,
+        "validation_accuracy": outcome.validation_accuracy,
+        "gap": outcome.gap,
+        "difference": found.difference,
+        "difference_interval": list(found.interval),
+        "beyond_noise": found.beyond_noise,
+        "still_rising": found.still_rising,
+        "seconds": outcome.seconds,
+    }
+
+
+def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    left_out = [
+        f"{step.trial.label} (about {duration(seconds)})"
+        for step, seconds in diagnosis.left_out.items()
+    ]
+    environment = diagnosis.baseline.run.environment()
+    spent = sum(outcome.seconds for outcome in diagnosis.outcomes.values())
+    return [
+        ("data", diagnosis.train.store.source),
+        (
+            "training faces",
+            f"{len(diagnosis.train):,} in the split; trials use {percent(diagnosis.base, 0)}",
+        ),
+        ("validation faces", f"{len(diagnosis.validation):,}, the same for every trial"),
+        ("FER+ votes", "read" if diagnosis.votes is not None else "not given (--votes)"),
+        (
+            "training time",
+            f"{duration(spent)} in all; budget of the last call {duration(diagnosis.budget)}",
+        ),
+        ("device", f"{environment.get('processor')}, {environment.get('device')}"),
+        ("left out for the budget", ", ".join(left_out) if left_out else "nothing"),
+    ]
+
+
+def _markdown(
+    diagnosis: Diagnosis,
+    answer: str,
+    found: list[Finding],
+    rows: list[list[str]],
+    facts: list[tuple[str, str]],
+) -> str:
+    lines = [f"# {diagnosis.recipe.name}: why does it overfit?", "", answer, ""]
+    lines += ["![The gap of each trial](overview.png)", ""]
+    for item in found:
+        lines += [f"## {item.question}", "", item.verdict, ""]
+    lines += ["## The trials", "", f"| {' | '.join(_HEAD)} |", f"|---{'|---:' * (len(_HEAD) - 1)}|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += ["", EXPLANATION, "", *(f"- {name}: {value}" for name, value in facts), ""]
+    return "\n".join(lines)

@@ -1,0 +1,319 @@
+"""What the trials of a diagnosis show: figures, and one plain sentence a question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.evaluation.compare import paired_interval
+from mien.studies.diagnose import Diagnosis
+from mien.studies.plan import FACTORS
+from mien.studies.trials import Outcome
+
+#: Points of validation accuracy by doubling of the faces from which more data is said to help.
+_WORTH_A_DOUBLING = 0.01
+#: Share of the gap from which a factor is said to have a part in it.
+_A_PART = 0.15
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A trial beside the baseline.
+
+    Attributes:
+        difference: of validation accuracy, -1..1.
+        interval: its 95% interval over validation faces (paired bootstrap).
+        gap_change: of the overfitting gap, -1..1.
+        beyond_noise: whether the interval leaves out 0 and the difference is larger than what
+            another seed makes, where that was tried.
+        still_rising: whether the best epoch was among the last tenth: more epochs would give more.
+    """
+
+    outcome: Outcome
+    difference: float
+    interval: tuple[float, float]
+    gap_change: float
+    beyond_noise: bool
+    still_rising: bool
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How the gap divides between the labels that annotators reject and those that they accept.
+
+    The gap is (accuracy on training faces) - (on validation faces). With r the share of rejected
+    labels among the training faces, it is r x (gap among the rejected) + (1 - r) x (gap among the
+    accepted), but for what the shares of the two splits differ by.
+
+    Attributes:
+        share: of the training labels that are rejected, 0..1.
+        train, validation: accuracy on (rejected, accepted) faces, 0..1.
+        part: of the gap that stems from rejected labels, usually 0..1.
+    """
+
+    share: float
+    train: tuple[float, float]
+    validation: tuple[float, float]
+    part: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question: `verdict` is one or two sentences; `culprit` is None where it is open."""
+
+    factor: str
+    verdict: str
+    culprit: bool | None
+
+    @property
+    def question(self) -> str:
+        return FACTORS[self.factor]
+
+
+def effect(outcome: Outcome, diagnosis: Diagnosis) -> Effect:
+    """A trial beside the baseline, on the same validation faces."""
+    difference = _right(outcome) - _right(diagnosis.baseline)
+    interval = paired_interval(difference)
+    mean = float(difference.mean())
+    seeds = [
+        abs(other.validation_accuracy - diagnosis.baseline.validation_accuracy)
+        for other in diagnosis.of("baseline")
+    ]
+    epochs = len(outcome.run.history())
+    best = int(outcome.run.kept_epoch()["epoch"])
+    return Effect(
+        outcome=outcome,
+        difference=mean,
+        interval=interval,
+        gap_change=outcome.gap - diagnosis.baseline.gap,
+        beyond_noise=not interval[0] <= 0 <= interval[1] and abs(mean) > max(seeds),
+        still_rising=best > 0.9 * epochs and epochs >= outcome.trial.recipe.epochs,
+    )
+
+
+def label_noise(diagnosis: Diagnosis) -> LabelNoise | None:
+    """The baseline's gap divided by what annotators say of the labels; None without votes."""
+    if diagnosis.votes is None:
+        return None
+    baseline = diagnosis.baseline
+    rejected = diagnosis.votes.rejected()
+    fitted = rejected[baseline.trial.faces(diagnosis.train).indices]
+    held = rejected[diagnosis.validation.indices]
+    if fitted.all() or held.all() or not fitted.any() or not held.any():
+        return None
+    right = baseline.train.probabilities["none"].argmax(1) == baseline.train.labels
+    right_held = _right(baseline) > 0
+    share = float(fitted.mean())
+    train = float(right[fitted].mean()), float(right[~fitted].mean())
+    validation = float(right_held[held].mean()), float(right_held[~held].mean())
+    from_rejected = share * (train[0] - validation[0])
+    whole = from_rejected + (1 - share) * (train[1] - validation[1])
+    return LabelNoise(share, train, validation, from_rejected / whole if whole else 0.0)
+
+
+def findings(diagnosis: Diagnosis) -> list[Finding]:
+    """One finding a factor, in the order of FACTORS."""
+    return [
+        _data(diagnosis),
+        _capacity(diagnosis),
+        _regularisation(diagnosis),
+        _labels(diagnosis),
+    ]
+
+
+def summary(diagnosis: Diagnosis, found: Sequence[Finding]) -> str:
+    """The answer in two or three sentences."""
+    baseline = diagnosis.baseline
+    start = (
+        f"Trained on {len(baseline.trial.faces(diagnosis.train)):,} faces, {diagnosis.recipe.name} "
+        f"names {percent(baseline.train_accuracy)} of them rightly and {percent(baseline.validation_accuracy)} "
+        f"of the validation faces: a gap of {points(baseline.gap)}."
+    )
+    names = {
+        "data": "too few faces",
+        "capacity": "a network larger than it need be",
+        "regularisation": "too little regularisation",
+        "labels": "wrong labels learnt by heart",
+    }
+    guilty = [names[item.factor] for item in found if item.culprit]
+    innocent = [names[item.factor] for item in found if item.culprit is False]
+    unsure = [names[item.factor] for item in found if item.culprit is None]
+    parts = [start]
+    if guilty:
+        parts.append(f"What is behind it: {_and(guilty)}.")
+    if innocent:
+        parts.append(f"What is not: {_and(innocent)}.")
+    if unsure:
+        parts.append(f"Left open: {_and(unsure)}.")
+    return " ".join(parts)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as pages write it.
+
+    >>> percent(0.42519), percent(0.3, 0)
+    ('42.5 %', '30 %')
+    """
+    return f"{100 * share:.{digits}f} %"
+
+
+def points(value: float) -> str:
+    """A difference of shares in points.
+
+    >>> points(0.1234), points(-0.004)
+    ('12.3 points', '-0.4 points')
+    """
+    return f"{100 * value:.1f} points"
+
+
+def _data(diagnosis: Diagnosis) -> Finding:
+    curve = learning_curve(diagnosis)
+    if len(curve) < 2:
+        return _open("data", "No other number of faces was tried within the budget.")
+    sizes = np.log2([n for n, _ in curve])
+    accuracies = np.array([outcome.validation_accuracy for _, outcome in curve])
+    doubling = float(np.polyfit(sizes, accuracies, 1)[0])
+    last = float((accuracies[-1] - accuracies[-2]) / (sizes[-1] - sizes[-2]))
+    (few, first), (many, most) = curve[0], curve[-1]
+    helps = last > _WORTH_A_DOUBLING
+    return Finding(
+        "data",
+        f"From {few:,} to {many:,} faces, validation accuracy goes from "
+        f"{percent(first.validation_accuracy)} to {percent(most.validation_accuracy)}, {points(doubling)} with "
+        f"each doubling ({points(last)} for the last one), and the gap from {points(first.gap)} to "
+        f"{points(most.gap)}: "
+        + (
+            "the curve has not flattened, more faces would help."
+            if helps
+            else "the curve has flattened, more faces of this kind would hardly help."
+        ),
+        helps,
+    )
+
+
+def _capacity(diagnosis: Diagnosis) -> Finding:
+    tried = [effect(outcome, diagnosis) for outcome in diagnosis.of("capacity")]
+    if not tried:
+        return _open(
+            "capacity", "No other width was tried: no room in the budget, or no such option."
+        )
+    narrow = min(tried, key=lambda item: item.outcome.trial.recipe.model.options["width"])
+    gap = diagnosis.baseline.gap
+    relief = -narrow.gap_change / gap if gap > 0 else 0.0
+    loses = narrow.beyond_noise and narrow.difference < 0
+    what = (
+        f"With {narrow.outcome.trial.label}, validation accuracy changes by "
+        f"{_signed(narrow.difference)} ({_interval(narrow.interval)}) and the gap from {points(gap)} "
+        f"to {points(narrow.outcome.gap)}: "
+    )
+    if relief < _A_PART:
+        return Finding(
+            "capacity", what + "a narrower network overfits as much, so size is not why.", False
+        )
+    if loses:
+        return Finding(
+            "capacity",
+            what + "a narrower network overfits less, but only because it learns less; "
+            "size is not what costs validation accuracy.",
+            False,
+        )
+    return Finding(
+        "capacity",
+        what
+        + "a narrower network overfits less and loses nothing: there is more capacity than use "
+        "for it.",
+        True,
+    )
+
+
+def _regularisation(diagnosis: Diagnosis) -> Finding:
+    tried = [effect(outcome, diagnosis) for outcome in diagnosis.of("regularisation")]
+    if not tried:
+        return _open("regularisation", "No regularisation was tried within the budget.")
+    tried.sort(key=lambda item: item.difference, reverse=True)
+    gap = diagnosis.baseline.gap
+    told = "; ".join(
+        f"{item.outcome.trial.label} {_signed(item.difference)} ({_interval(item.interval)}"
+        f"{'' if item.beyond_noise else ', within noise'}), gap {points(item.outcome.gap)}"
+        for item in tried
+    )
+    helped = [item for item in tried if item.beyond_noise and item.difference > 0]
+    closed = [item for item in tried if gap > 0 and -item.gap_change / gap >= _A_PART]
+    rising = [item.outcome.trial.label for item in tried if item.still_rising]
+    verdict = f"Validation accuracy and gap (as it is: {points(gap)}) with {told}: "
+    if helped:
+        verdict += f"{helped[0].outcome.trial.label} helps most, so regularisation was wanting."
+    elif closed:
+        verdict += "the gap can be closed, but validation accuracy gains nothing by it."
+    else:
+        verdict += "none of it changes much."
+    if rising:
+        verdict += f" Still rising when the epochs ended: {_and(rising)}."
+    return Finding("regularisation", verdict, True if helped else None if rising else False)
+
+
+def _labels(diagnosis: Diagnosis) -> Finding:
+    sentences: list[str] = []
+    culprit: bool | None = None
+    noise = label_noise(diagnosis)
+    if noise is not None:
+        culprit = noise.part >= _A_PART
+        sentences.append(
+            f"FER+ annotators reject {percent(noise.share)} of the training labels. The network gives the "
+            f"rejected label to {percent(noise.train[0])} of those faces and to {percent(noise.validation[0])} "
+            f"of such validation faces: the difference is learnt by heart, and makes up "
+            f"{percent(noise.part, 0)} of the gap. Among accepted labels it is right on {percent(noise.train[1])} "
+            f"and {percent(noise.validation[1])}."
+        )
+    else:
+        sentences.append("Without FER+ votes (--votes) nothing is known of wrong labels.")
+    dealt = diagnosis.of("labels")
+    if dealt:
+        last = dealt[0].run.history()[-1]["train_accuracy"]
+        real = diagnosis.baseline.run.history()[-1]["train_accuracy"]
+        commonest = np.bincount(diagnosis.train.labels).max() / len(diagnosis.train)
+        sentences.append(
+            f"On labels dealt at random it reaches {percent(last)} training accuracy in the same epochs "
+            f"({percent(real)} on the real ones, {percent(commonest)} by always naming the commonest): "
+            + (
+                "it can learn by heart what means nothing."
+                if last > commonest + 0.15
+                else "in this time it cannot learn by heart what means nothing, so what it learns "
+                "from real labels is mostly there to be learnt."
+            )
+        )
+    return Finding("labels", " ".join(sentences), culprit)
+
+
+def learning_curve(diagnosis: Diagnosis) -> list[tuple[int, Outcome]]:
+    """(training faces, outcome) of the recipe as it is, from few to many."""
+    outcomes = [diagnosis.baseline, *diagnosis.of("data")]
+    curve = [(len(item.trial.faces(diagnosis.train)), item) for item in outcomes]
+    return sorted(curve, key=lambda point: point[0])
+
+
+def _right(outcome: Outcome) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """1.0 where a validation face is named rightly, else 0.0."""
+    evaluation = outcome.validation
+    right: np.ndarray[tuple[int], np.dtype[np.float64]] = (
+        evaluation.probabilities["none"].argmax(axis=1) == evaluation.labels
+    ).astype(np.float64)
+    return right
+
+
+def _open(factor: str, why: str) -> Finding:
+    return Finding(factor, why, None)
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f} points"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,201 @@
+"""Which trials diagnose a recipe, and how many of them fit a budget."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.data.store import Faces
+from mien.errors import InputError
+from mien.studies.trials import Trial, subset
+
+if TYPE_CHECKING:
+    from mien.training import Augment, Optimizer, Recipe
+
+#: Factors in the order of the report.
+FACTORS = {
+    "data": "Are there too few faces?",
+    "capacity": "Is the network too large?",
+    "regularisation": "Is it regularised too little?",
+    "labels": "Does it learn wrong labels by heart?",
+}
+
+#: Shares of the training faces that every trial but the learning curve's may use. The largest with
+#: which the whole plan fits the budget is taken -> the smaller shares of its learning curve.
+BASES = {1.0: (0.1, 0.25, 0.5), 0.5: (0.1, 0.25), 0.25: (0.05, 0.1), 0.1: (0.025, 0.05)}
+
+#: A smaller share is trained for as many steps as the base, but for no more than this many times its epochs.
+MOST_EPOCHS = 4
+
+#: Faces of the short training that tells how fast this machine is, in batches.
+_PROBE_BATCHES = 20
+
+
+@dataclass(frozen=True, eq=False)  # a key by identity: recipes hold options, which cannot be hashed
+class Step:
+    """A trial with its place in the plan.
+
+    rank: the lower, the sooner it is run: what tells most comes first.
+    factor: the question it answers, a key of FACTORS; "baseline" for what all are compared with.
+    """
+
+    rank: int
+    factor: str
+    trial: Trial
+
+    @property
+    def is_extra(self) -> bool:
+        """Whether it needs more faces than the plan's share: run where the budget has room left."""
+        return self.rank >= _EXTRA
+
+
+_EXTRA = 100
+
+
+def plan(recipe: Recipe, base: float) -> list[Step]:
+    """The trials of a recipe at a base share, what tells most first.
+
+    A factor for which the network has no option (a width, a dropout after its pools) has no trial.
+    """
+    from mien import models
+
+    entry = models.entry(recipe.model.name)
+    options = entry.options(recipe.model.options)
+
+    def at_base(rank: int, factor: str, label: str, changed: Recipe, **kind: bool) -> Step:
+        return Step(rank, factor, Trial(label.replace(" ", "-"), label, changed, base, **kind))
+
+    def on_share(rank: int, share: float, epochs: int) -> Step:
+        label = f"{100 * share:g} % of the faces"
+        trial = Trial(f"data-{100 * share:g}", label, replace(recipe, epochs=epochs), share)
+        return Step(rank, "data", trial)
+
+    def with_options(start: Recipe, **changes: float) -> Recipe:
+        return replace(start, model=replace(start.model, options=options | changes))
+
+    augmented = replace(recipe, augment=_augmented(recipe.augment))
+    decayed = replace(recipe, optimizer=_decayed(recipe.optimizer))
+    smoothed = replace(recipe, objective=replace(recipe.objective, label_smoothing=0.1))
+    together = replace(augmented, optimizer=decayed.optimizer, objective=smoothed.objective)
+    steps = [
+        at_base(0, "baseline", "as it is", recipe),
+        at_base(1, "regularisation", "augmentation", augmented),
+        at_base(3, "labels", "shuffled labels", recipe, shuffled=True),
+        at_base(6, "baseline", "another seed", replace(recipe, seed=recipe.seed + 1)),
+        at_base(8, "regularisation", "weight decay", decayed),
+        at_base(9, "regularisation", "label smoothing", smoothed),
+    ]
+    if "conv_dropout" in options:
+        more = max(0.25, min(0.9, 1.5 * options["conv_dropout"]))
+        steps.append(
+            at_base(
+                7, "regularisation", "dropout after pools", with_options(recipe, conv_dropout=more)
+            )
+        )
+        together = with_options(together, conv_dropout=more)
+    steps.append(at_base(4, "regularisation", "all of these together", together))
+    if "width" in options:
+        for rank, factor in ((2, 0.25), (11, 0.5)):
+            narrow = with_options(recipe, width=factor * options["width"])
+            steps.append(at_base(rank, "capacity", f"width x {factor:g}", narrow))
+    for place, share in enumerate(BASES[base]):
+        epochs = round(recipe.epochs * min(MOST_EPOCHS, base / share))
+        steps.append(on_share(10 if place else 5, share, epochs))
+    steps += [
+        on_share(_EXTRA + round(100 * share), share, recipe.epochs)
+        for share in BASES
+        if share > base
+    ]
+    return sorted(steps, key=lambda step: step.rank)
+
+
+def _augmented(have: Augment) -> Augment:
+    """Flip, rotation, zoom and shift, each at least as strong as the recipe has it."""
+    low, high = have.scale
+    return replace(
+        have,
+        flip=0.5,
+        rotation=min(180.0, max(10.0, 1.5 * have.rotation)),
+        scale=(min(0.9, low), max(1.1, high)),
+        shift=max(0.08, have.shift),
+    )
+
+
+def _decayed(have: Optimizer) -> Optimizer:
+    """System D's last weight decay, or twice its own where a recipe has as much already."""
+    return replace(have, weight_decay=max(8e-4, 2 * have.weight_decay))
+
+
+@dataclass
+class Pace:
+    """How long a trial will take here. `seconds_per_unit`: for a million multiply-adds of one face."""
+
+    seconds_per_unit: float
+
+    @classmethod
+    def probe(cls, recipe: Recipe, train: Faces, validation: Faces, device: str) -> Pace:
+        """Measure it with a short training that is thrown away."""
+        from mien import training
+
+        count = min(len(train), _PROBE_BATCHES * recipe.batch_size)
+        few = subset(train, count / len(train)) if count < len(train) else train
+        with tempfile.TemporaryDirectory() as folder:
+            run = training.train(
+                replace(recipe, epochs=1),
+                few,
+                subset(validation, min(1.0, 70 / len(validation))),
+                Path(folder) / "probe",
+                device=device,
+            )
+            rate = run.history()[0]["images_per_second"]
+        return cls(1 / rate / _multiply_adds(recipe))
+
+    def seconds(self, trial: Trial, train: Faces, validation: Faces) -> float:
+        """Training, validation of every epoch, and scoring at the end; a forward pass is a third of a step."""
+        faces = trial.share * len(train)
+        passes = trial.recipe.epochs * (faces + len(validation) / 3)
+        passes += (min(faces, 5_000) + len(validation)) / 3
+        return passes * _multiply_adds(trial.recipe) * self.seconds_per_unit
+
+    def learn(self, trial: Trial, train: Faces, validation: Faces, seconds: float) -> None:
+        """Take over what a trial of the recipe's own width really took."""
+        predicted = self.seconds(trial, train, validation)
+        self.seconds_per_unit *= seconds / predicted
+
+
+def _multiply_adds(recipe: Recipe) -> float:
+    """Millions of multiply-adds for one face."""
+    from mien import models
+
+    spec, options = recipe.input, recipe.model.options
+    return (
+        models.cost(recipe.model.name, spec, len(recipe.expressions), options).multiply_adds / 1e6
+    )
+
+
+def choose_base(
+    recipe: Recipe, budget: float, pace: Pace, train: Faces, validation: Faces
+) -> float:
+    """The largest base share with which the plan fits `budget` seconds, extras left aside.
+
+    InputError where not even the first three trials of the smallest fit.
+    """
+
+    def needed(steps: list[Step]) -> float:
+        return sum(pace.seconds(step.trial, train, validation) for step in steps)
+
+    for base in BASES:
+        if needed([step for step in plan(recipe, base) if not step.is_extra]) <= budget:
+            return base
+    smallest = min(BASES)
+    least = needed(plan(recipe, smallest)[:3])
+    if least > budget:
+        raise InputError(
+            f"--budget {budget / 60:g}: the three trials that tell most, on {smallest:.0%} of the "
+            f"faces, take about {math.ceil(least / 60)} minutes here; give at least that, or fewer "
+            "epochs with --set epochs=N"
+        )
+    return smallest
