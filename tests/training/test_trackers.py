@@ -211,7 +211,7 @@ def test_steps_that_are_taken_again_are_told_once(name, recipe, splits, tmp_path
 
 
 @SLOW
-def test_wandb_goes_on_in_the_same_run_after_a_stop(recipe, splits, tmp_path):
+def test_wandb_offline_goes_on_in_the_same_run_after_a_stop(recipe, splits, tmp_path, monkeypatch):
     faces, out = (splits.train, splits.validation), tmp_path / "run"
     stop = Crash(10, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(StoppedError):
@@ -225,6 +225,15 @@ def test_wandb_goes_on_in_the_same_run_after_a_stop(recipe, splits, tmp_path):
         assert f"exit {status}" in facts
         steps += [step for step, _ in figures["running/loss"]]
     assert steps == list(range(1, 15))
+
+    # Uploaded later, by W&B's own command, the two pieces are one curve.
+    with wandb_server() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        pieces = [str(piece) for piece in (out / "wandb").glob(f"offline-run-*-{identity}")]
+        command = [sys.executable, "-m", "wandb", "sync", *pieces]
+        subprocess.run(command, check=True, capture_output=True)
+    assert [row["step"] for row in server.history] == list(range(1, 15))
 
 
 @SLOW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class TensorBoard(Tracker):
             for name, values in facts.items():
                 rows = "\n".join(f"| {key} | {value} |" for key, value in flatten(values))
                 self._writer.add_text(name, f"| | |\n|-|-|\n{rows}", 0)
-        return folder.name, f"tensorboard --logdir {folder}"
+        return folder.name, f"tensorboard --logdir {shlex.quote(str(folder))}"
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         for name, value in figures.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,14 +53,13 @@ class WeightsAndBiases(Tracker):
     ) -> tuple[str, str]:
         import wandb
 
-        online = self._mode == "online"
         self._log = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "mien"),
             name=os.environ.get("WANDB_NAME", run.path.name),
             dir=os.environ.get("WANDB_DIR", str(run.path)),
             config=dict(facts),
             id=identity,
-            resume="allow" if online and identity else None,
+            resume="allow" if identity else None,
             mode=self._mode,  # type: ignore[arg-type]
             reinit="create_new",  # a notebook may have a run of its own
             settings=wandb.Settings(
@@ -69,12 +69,14 @@ class WeightsAndBiases(Tracker):
                 finish_timeout=_END_WAIT,
             ),
         )
-        # The files of an offline run stand beside its folder of media.
-        files = Path(self._log.dir).parent
-        return self._log.id, self._log.url or f"wandb sync {files}"
+        # W&B counts anew the steps of an offline piece that it adds to a run; the figures keep ours.
+        self._log.define_metric("*", step_metric="step")
+        pieces = Path(self._log.dir).parents[1]  # one an offline training, all of the same id
+        upload = f"wandb sync {shlex.quote(str(pieces))}/offline-run-*-{self._log.id}"
+        return self._log.id, self._log.url or upload
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        self._log.log(dict(figures), step=step)
+        self._log.log({"step": step, **figures}, step=step)
 
     def picture(self, name: str, pixels_HWC: NDArray[np.uint8], caption: str, step: int) -> None:
         import wandb
