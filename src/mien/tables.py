@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from rich import box
+from rich.console import Group
+from rich.jupyter import JupyterMixin
 from rich.table import Table
+
+
+class Stack(Group, JupyterMixin):
+    """Tables one below the other, shown by a notebook too where a cell ends in them."""
 
 
 def table(*columns: str, title: str | None = None) -> Table:

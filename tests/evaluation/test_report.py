@@ -227,6 +227,7 @@ def test_report_warns_of_scores_of_other_weights_or_data(copied, make_store, pre
 
 def test_without_matplotlib_the_message_says_what_to_install(copied, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "mien.evaluation.figure", raising=False)  # it stands on that
     with pytest.raises(MissingExtraError, match=r"pip install 'mien\[report\]'"):
         write_report(copied)
 

@@ -43,6 +43,13 @@ def test_table_names_split_counts_views_and_figures(evaluations):
     assert "surprise" in text
 
 
+def test_a_notebook_is_handed_the_table(evaluations):
+    accuracy = evaluations[0].scores["none"].official.accuracy
+    shown = render_table(evaluations[0])._repr_mimebundle_(include=(), exclude=())
+    assert f"{100 * accuracy:.2f} %" in shown["text/html"]
+    assert "surprise" in shown["text/html"]
+
+
 def test_summary_is_mean_and_sample_standard_deviation(evaluations):
     accuracies = [e.scores["flip"].official.accuracy for e in evaluations]
     summary = summarise(evaluations)["flip"]["accuracy"]

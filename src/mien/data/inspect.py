@@ -96,10 +96,19 @@ _PAPER, _INK, _FAINT, _BAR, _TRACK = "#fbfaf7", "#22262b", "#7a8087", "#3c6e91",
 
 
 def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12, seed: int = 0) -> None:
-    """Draw a picture of the store: a line an expression, its count and `columns` of its faces.
+    """Save what `draw_samples` draws; the file appears complete or not at all.
 
-    The faces are drawn by `seed` from all splits. `path` ends in .png (or another image suffix
-    that Pillow writes); it appears complete or not at all.
+    `path` ends in .png (or another image suffix that Pillow writes).
+    """
+    sheet = draw_samples(store, columns=columns, seed=seed)
+    with atomic_file(path) as file:
+        sheet.save(file, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+
+
+def draw_samples(store: FaceStore, *, columns: int = 12, seed: int = 0) -> Image.Image:
+    """A picture of the store: a line an expression, its count and `columns` of its faces.
+
+    The faces are drawn by `seed` from all splits. A notebook shows the picture where a cell ends in it.
     """
     expressions = store.expressions
     counts = np.bincount(store.labels, minlength=len(expressions))
@@ -131,8 +140,7 @@ def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12, seed: int 
         for column, index in enumerate(np.sort(chosen)):
             left = _MARGIN + _NAMES + column * (_FACE + _GAP)
             sheet.paste(_tile(store.pixels[index]), (left, top))
-    with atomic_file(path) as file:
-        sheet.save(file, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+    return sheet
 
 
 def _tile(pixels: NDArray[np.uint8]) -> Image.Image:

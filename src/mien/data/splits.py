@@ -38,8 +38,8 @@ class Splits:
     official_validation: Faces
 
 
-def split(store: FaceStore, rule: SplitRule) -> Splits:
-    """Apply a rule to a store. Splits may come out empty; who needs one says so."""
+def split(store: FaceStore, rule: SplitRule = SplitRule()) -> Splits:
+    """Apply a rule, by default the official one, to a store. Splits may come out empty; who needs one says so."""
     train = np.flatnonzero(store.splits == TRAIN)
     validation = official = np.flatnonzero(store.splits == VALIDATION)
     share = rule.holdout if rule.holdout is not None else (0.0 if len(official) else CARVED_SHARE)

@@ -12,6 +12,7 @@ from mien.evaluation.evaluate import (
 )
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
+from mien.evaluation.predictions import draw_predictions
 from mien.evaluation.report import write_report
 from mien.evaluation.tables import (
     over_seeds,
@@ -34,6 +35,7 @@ __all__ = [
     "check_request",
     "compare",
     "compute_scores",
+    "draw_predictions",
     "evaluate_run",
     "faces_to_score",
     "find_copies",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,7 +69,7 @@ def accuracy_curves(history: History) -> Figure:
         color=INK,
         fontsize=10,
     )
-    _title(
+    title(
         axes,
         f"Validation accuracy peaks at {100 * validation[best]:.1f} % in epoch {epochs[best]:.0f}",
     )
@@ -87,7 +87,7 @@ def loss_curves(history: History) -> Figure:
     _line(axes, epochs, validation, ORANGE, "validation")
     best = int(np.argmin(validation))
     axes.plot(epochs[best], validation[best], "o", color=ORANGE, markersize=7)
-    _title(axes, f"Validation loss is lowest, {validation[best]:.3f}, in epoch {epochs[best]:.0f}")
+    title(axes, f"Validation loss is lowest, {validation[best]:.3f}, in epoch {epochs[best]:.0f}")
     _finish_curves(axes, epochs, "cross-entropy (nats)")
     return figure
 
@@ -98,7 +98,7 @@ def confusion(counts_KK: ArrayLike, expressions: Expressions, what: str) -> Figu
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     side = max(5.2, 1.6 + 0.62 * len(expressions))  # the titles need so much
-    figure = _figure(2 * side, side + 0.5)  # and a line above the square cells
+    figure = blank(2 * side, side + 0.5)  # and a line above the square cells
     for place, cells in enumerate(
         (
             [[f"{n:,}" for n in row] for row in counts],
@@ -107,7 +107,7 @@ def confusion(counts_KK: ArrayLike, expressions: Expressions, what: str) -> Figu
     ):
         axes = figure.add_subplot(1, 2, place + 1)
         _matrix(axes, shares, cells, expressions)
-        _title(axes, f"{what}: " + ("number of faces", "percent of each true expression")[place])
+        title(axes, f"{what}: " + ("number of faces", "percent of each true expression")[place])
         if place == 0:
             axes.set_ylabel("true")
     return figure
@@ -129,7 +129,7 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
     axes.set_xticks(
         places,
         [
-            f"{_short(expressions[label])}\n{scores.per_class[label].support:,} faces"
+            f"{short(expressions[label])}\n{scores.per_class[label].support:,} faces"
             for label in order
         ],
         parse_math=False,
@@ -138,15 +138,15 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.tick_params(axis="x", length=0)
-    best, worst = _short(expressions[order[0]]), _short(expressions[order[-1]])
-    _title(axes, f"{what}: best at {best}, worst at {worst}")
-    _legend(axes, loc="upper right", ncols=3)
+    best, worst = short(expressions[order[0]]), short(expressions[order[-1]])
+    title(axes, f"{what}: best at {best}, worst at {worst}")
+    legend(axes, loc="upper right", ncols=3)
     return figure
 
 
 def reliability(scores: Scores, what: str) -> Figure:
     """Accuracy against confidence in each bin, the distance between them, and the bins' counts."""
-    figure = _figure(6.2, 6.0)
+    figure = blank(6.2, 6.0)
     grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.08)
     axes = figure.add_subplot(grid[0])
     filled = [item for item in scores.bins if item.count]
@@ -168,19 +168,19 @@ def reliability(scores: Scores, what: str) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy")
     excess = float(np.average(confidences - accuracies, weights=[item.count for item in filled]))
-    _title(
+    title(
         axes,
         f"{what}: {'over' if excess > 0 else 'under'}confident by {100 * abs(excess):.1f} points, "
         f"ECE {100 * scores.calibration_error:.1f} %",
     )
-    _legend(axes)
+    legend(axes)
     below = figure.add_subplot(grid[1], sharex=axes)
     below.bar(centres, [item.count for item in filled], width, color=MUTED)
     below.set_xlim(0, 1)
     below.set_ylabel("faces")
     below.set_xlabel("confidence (largest probability)")
     for part in (axes, below):
-        _style(part)
+        style(part)
     axes.tick_params(labelbottom=False)
     return figure
 
@@ -195,10 +195,10 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
         for seed, history in enumerate(seeds):
             epochs, train, validation = _columns(history, "accuracy")
             longest = max(longest, epochs, key=len)
-            label = _short(name, 2 * LONGEST_NAME) if seed == 0 else None
+            label = short(name, 2 * LONGEST_NAME) if seed == 0 else None
             axes.plot(epochs, validation, color=colour, linewidth=2, linestyle=dashes, label=label)
             axes.plot(epochs, train, color=colour, linewidth=1.2, linestyle=(0, (1, 1.6)))
-    _title(axes, "Accuracy of each run: validation solid, training dotted")
+    title(axes, "Accuracy of each run: validation solid, training dotted")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     _finish_curves(axes, longest, "accuracy")
     return figure
@@ -206,9 +206,15 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically. What is drawn of it afterwards keeps this layout."""
-    with atomic_file(path) as handle, _any_script():
-        figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
+    with atomic_file(path) as handle:
+        write_png(figure, handle)
     figure.set_layout_engine("none")
+
+
+def write_png(figure: Figure, handle: IO[bytes]) -> None:
+    """Write a figure as PNG, as every picture of mien is written."""
+    with _any_script():
+        figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
@@ -257,20 +263,21 @@ def _any_script() -> Iterator[None]:
         yield
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, which a notebook shows where a cell ends in it."""
     with extra_required("report", "drawing"):
-        from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), layout="constrained")
+        from mien.evaluation.figure import ShownFigure
+    return ShownFigure(figsize=(width, height), layout="constrained")
 
 
 def _canvas() -> tuple[Figure, Axes]:
-    figure = _figure(6.8, 4.2)
+    figure = blank(6.8, 4.2)
     axes = figure.add_subplot()
-    _style(axes)
+    style(axes)
     return figure, axes
 
 
-def _style(axes: Axes) -> None:
+def style(axes: Axes) -> None:
     """Quiet axes: one spine, thin horizontal lines."""
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
@@ -282,13 +289,15 @@ def _style(axes: Axes) -> None:
     axes.yaxis.label.set(color=MUTED, fontsize=10.5)
 
 
-def _title(axes: Axes, text: str) -> None:
+def title(axes: Axes, text: str) -> None:
+    """A bold title on the left, taken letter by letter."""
     axes.set_title(
         text, loc="left", color=INK, fontsize=11.5, fontweight="bold", pad=10, parse_math=False
     )
 
 
-def _short(name: str, longest: int = LONGEST_NAME) -> str:
+def short(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name as it fits into a figure."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
@@ -314,12 +323,13 @@ def _finish_curves(axes: Axes, epochs: Any, ylabel: str) -> None:
         axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
     else:
         axes.margins(x=0.02)
-    _legend(axes)
+    legend(axes)
 
 
-def _legend(axes: Axes, **place: Any) -> None:
-    legend = axes.legend(frameon=False, fontsize=10, labelcolor=INK, **place)
-    for text in legend.get_texts():
+def legend(of: Axes | Figure, **place: Any) -> None:
+    """A legend in the page's ink and without a frame, of axes or of a whole figure."""
+    drawn = of.legend(frameon=False, fontsize=10, labelcolor=INK, **place)
+    for text in drawn.get_texts():
         text.set_parse_math(False)
 
 
@@ -346,7 +356,7 @@ def _matrix(axes: Axes, shares: Any, cells: list[list[str]], expressions: Expres
                 fontweight="bold" if row == column else "normal",
             )
     axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="predicted")
-    names = [_short(name) for name in expressions]
+    names = [short(name) for name in expressions]
     axes.set_xticks(np.arange(size) + 0.5, names, rotation=35, ha="right", parse_math=False)
     axes.set_yticks(np.arange(size) + 0.5, names, parse_math=False)
     for spine in axes.spines.values():

@@ -12,7 +12,7 @@ from rich.table import Table
 from mien.errors import InputError
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.text import IN_NATS, figure_text, interval_text
-from mien.tables import table
+from mien.tables import Stack, table
 
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
@@ -87,7 +87,7 @@ def summary_text(name: str, summary: Summary | None) -> str:
 
 
 def render_table(evaluation: Evaluation) -> Group:
-    """The scores of one evaluation for the terminal: a table of views and one of expressions."""
+    """The scores of one evaluation for people: a table of views and one of expressions."""
     without = len(evaluation) - int(evaluation.copies.sum())
     if evaluation.split == "train":
         counts = "those that the network was fitted to"
@@ -104,7 +104,7 @@ def render_table(evaluation: Evaluation) -> Group:
         if name == "accuracy":
             intervals = (interval_text(of_view.official.accuracy_interval) for of_view in scores)
             views.add_row("  95% interval", *intervals)
-    return Group(views, _per_class(evaluation, evaluation.views[0]))
+    return Stack(views, _per_class(evaluation, evaluation.views[0]))
 
 
 def _per_class(evaluation: Evaluation, view: str) -> Table:

@@ -1,0 +1,120 @@
+"""Faces beside what a network takes them for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError
+from mien.evaluation import plots
+from mien.expressions import Expressions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+_COLUMNS = 3
+#: Longer names would run into the next face's title.
+_TITLE_NAME = 8
+#: More faces than this make a picture that nobody looks at, and that takes long to draw.
+MOST_FACES = 60
+
+
+def draw_predictions(
+    faces_NCHW: NDArray[np.uint8],
+    probabilities_NK: NDArray[np.floating],
+    expressions: Expressions,
+    labels_N: NDArray[np.int64] | None = None,
+) -> Figure:
+    """Each face with a bar an expression; the answer in blue, in orange where the label is another.
+
+    Args:
+        faces_NCHW: uint8 (N, C, H, W), C = 1 (gray) or 3 (RGB), N = 1 to MOST_FACES.
+        probabilities_NK: (N, K), 0 to 1, a column a name, as a `mien.models.Classifier` gives them.
+        expressions: the K names.
+        labels_N: int64 (N,), what the faces are labelled; None where nobody knows.
+
+    Raises:
+        InputError: there is no face or too many, or the shapes do not belong together.
+    """
+    count = len(faces_NCHW)
+    if not 1 <= count <= MOST_FACES:
+        raise InputError(f"{count} faces to draw: give 1 to {MOST_FACES} of them")
+    if probabilities_NK.shape != (count, len(expressions)):
+        raise InputError(
+            f"{count} faces of {len(expressions)} expressions need probabilities of shape "
+            f"{(count, len(expressions))}, not {probabilities_NK.shape}"
+        )
+    if labels_N is not None and len(labels_N) != count:
+        raise InputError(f"{count} faces need as many labels, not {len(labels_N)}")
+    columns = min(_COLUMNS, count)
+    rows = -(-count // columns)
+    height = 0.5 + 0.18 * max(len(expressions), 6)
+    figure = plots.blank(3.1 * columns, height * rows)
+    cards = figure.subfigures(rows, columns, squeeze=False).ravel()[:count]
+    for place, card in enumerate(cards):
+        label = None if labels_N is None else int(labels_N[place])
+        _card(card, faces_NCHW[place], probabilities_NK[place], expressions, label)
+    return figure
+
+
+def _card(
+    card: SubFigure,
+    face_CHW: NDArray[np.uint8],
+    probabilities_K: NDArray[np.floating],
+    expressions: Expressions,
+    label: int | None,
+) -> None:
+    answer = int(probabilities_K.argmax())
+    title = f"{plots.short(expressions[answer], _TITLE_NAME)} {100 * probabilities_K[answer]:.0f} %"
+    colour = plots.BLUE
+    if label is not None and label != answer:
+        title += f", labelled {plots.short(expressions[label], _TITLE_NAME)}"
+        colour = plots.ORANGE
+    style = {"color": colour, "fontsize": 10, "fontweight": "bold", "parse_math": False}
+    card.suptitle(title, x=0.03, ha="left", **style)
+    face, bars = card.subplots(1, 2, width_ratios=(1, 0.85))
+    _face(face, face_CHW)
+    _bars(bars, probabilities_K, expressions, colour)
+
+
+def _face(axes: Axes, face_CHW: NDArray[np.uint8]) -> None:
+    axes.imshow(
+        face_CHW[0] if len(face_CHW) == 1 else face_CHW.transpose(1, 2, 0),
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="lanczos",
+    )
+    axes.set_axis_off()
+
+
+def _bars(
+    axes: Axes, probabilities_K: NDArray[np.floating], expressions: Expressions, colour: str
+) -> None:
+    """A bar an expression, the first on top, the largest in the colour, each with its percentage."""
+    places = np.arange(len(expressions))
+    answer = int(probabilities_K.argmax())
+    axes.barh(
+        places,
+        probabilities_K,
+        0.7,
+        color=[colour if place == answer else plots.LINE for place in places],
+    )
+    for place, probability in enumerate(probabilities_K):
+        axes.text(
+            probability + 0.04,
+            place,
+            f"{100 * probability:.0f}",
+            va="center",
+            fontsize=8,
+            color=plots.INK if place == answer else plots.MUTED,
+        )
+    axes.set(xlim=(0, 1.25), ylim=(len(expressions) - 0.5, -0.5), xticks=[])
+    axes.set_yticks(places, [plots.short(name) for name in expressions], parse_math=False)
+    axes.tick_params(axis="y", length=0, pad=4, labelsize=8.5, labelcolor=plots.MUTED)
+    axes.get_yticklabels()[answer].set(color=plots.INK, fontweight="bold")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
