@@ -154,17 +154,18 @@ class TestLabelNoise:
         assert noise.part == pytest.approx(0.2 * (0.9 - 0.3) / gap)
 
 
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A diagnosis with room for all but the most."""
+    out = tmp_path_factory.mktemp("study") / "diagnosis"
+    arguments = ["--data", "synthetic:300", "--set", "epochs=2", "--set", "precision=float32"]
+    status = mien(["diagnose", "basic-cnn", *arguments, "--budget", "600", "--out", str(out)])
+    assert status == 0
+    return out
+
+
 @pytest.mark.slow
 class TestDiagnose:
-    @pytest.fixture(scope="class")
-    def out(self, tmp_path_factory):
-        """A diagnosis with room for all but the most."""
-        out = tmp_path_factory.mktemp("study") / "diagnosis"
-        arguments = ["--data", "synthetic:300", "--set", "epochs=2", "--set", "precision=float32"]
-        status = mien(["diagnose", "basic-cnn", *arguments, "--budget", "600", "--out", str(out)])
-        assert status == 0
-        return out
-
     def test_the_page_says_what_the_trials_gave(self, out):
         content = json.loads((out / "diagnosis.json").read_text())
         assert content["left_out_seconds"] == {}
