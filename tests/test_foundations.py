@@ -123,3 +123,19 @@ def test_seeds_expand_in_numeric_order(tmp_path):
         write_json(tmp_path / f"seed-{seed}" / "recipe.json", recipe)
     names = [run.path.name for run in RunFolder.expand(tmp_path)]
     assert names == ["seed-1", "seed-2", "seed-10"]
+
+
+def test_the_kept_epoch_is_the_one_that_the_recipe_selects(tmp_path):
+    run = RunFolder(tmp_path)
+    write_json(run.environment_path, {"seconds": None})
+    write_json(run.recipe_path, {"select": "accuracy"})
+    assert not run.is_finished()
+    with pytest.raises(InputError, match="no epoch was trained yet"):
+        run.kept_epoch()
+    rows = ["epoch,validation_loss,validation_accuracy", "1,0.9,0.5", "2,1.1,0.6", "3,1.2,0.6"]
+    run.history_path.write_text("\n".join(rows))
+    assert run.kept_epoch()["epoch"] == 2  # of equals the first, as training keeps it
+    write_json(run.recipe_path, {"select": "loss"})
+    assert run.kept_epoch()["epoch"] == 1
+    write_json(run.environment_path, {"seconds": 12.5})
+    assert run.is_finished()

@@ -126,6 +126,19 @@ class RunFolder:
                     f"{self.history_path}: not the figures that training wrote ({error}); train again"
                 ) from error
 
+    def is_finished(self) -> bool:
+        """Whether its training came to its end; one that was stopped can be resumed."""
+        return self.environment().get("seconds") is not None
+
+    def kept_epoch(self) -> dict[str, float]:
+        """The history's row of the epoch whose weights were kept; InputError before the first one ended."""
+        history = self.history()
+        if not history:
+            raise InputError(f"{self.path}: no epoch was trained yet; go on with --resume")
+        if self.recipe().get("select") == "loss":
+            return min(history, key=lambda row: row["validation_loss"])
+        return max(history, key=lambda row: row["validation_accuracy"])
+
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:

@@ -98,12 +98,7 @@ def _figures(rows: Sequence[dict[str, Any]]) -> Table:
 
 def _best_epoch(run: RunFolder) -> dict[str, Any]:
     """The figures of the epoch whose weights were kept."""
-    history, select = run.history(), run.recipe()["select"]
-    best = (
-        max(history, key=lambda row: row["validation_accuracy"])
-        if select == "accuracy"
-        else min(history, key=lambda row: row["validation_loss"])
-    )
+    history, best = run.history(), run.kept_epoch()
     figures = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "gap")
     return {
         "run": str(run.path),
@@ -194,7 +189,7 @@ def recipes(
         said = {"evidence": entry.evidence, "system": entry.system, "published": published}
         show({"recipe": content, **said}, shown, as_json=as_json)
         return
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "system": known.entry(name).system,

@@ -103,11 +103,16 @@ class Cost:
     multiply_adds: int
 
 
-def cost(name: str, spec: InputSpec | None = None, classes: int = 7) -> Cost:
+def cost(
+    name: str,
+    spec: InputSpec | None = None,
+    classes: int = 7,
+    options: Mapping[str, Any] | None = None,
+) -> Cost:
     """Count a network's cost without running it (on the meta device; convolutions and linear layers)."""
     spec = spec or entry(name).input
     with torch.device("meta"):
-        network = create(name, spec, classes).eval()
+        network = create(name, spec, classes, options).eval()
         faces = torch.empty(1, *spec.shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(faces)
