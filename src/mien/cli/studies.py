@@ -1,0 +1,104 @@
+"""mien reproduce, diagnose: questions answered by training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien import api
+from mien.cli import options
+from mien.cli.output import command_line, note, show
+
+app = typer.Typer()
+
+
+@app.command()
+def reproduce(
+    data: Annotated[str, typer.Option("--data", "-d", metavar="PATH", help="As for `mien train`.")],
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Names of recipes; by default all reference systems'."),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="A quick pass: so many epochs each. Marked, no reproduction."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`. Marked."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
+    out: Annotated[Path, typer.Option(help="Folder of runs and page.")] = Path("reproduction"),
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Train and score the reference systems; published figures beside ours on one page.
+
+    Finished runs in --out are kept, those that were stopped go on; calls with other --data fill the
+    same page.
+    """
+    from mien.studies.reproduce import reproduce as reproduce_all
+    from mien.studies.reproduction_page import render_reproduction
+
+    found = reproduce_all(
+        data,
+        out,
+        only=only.split(",") if only is not None else None,
+        overrides=[*(overrides or []), *([f"epochs={epochs}"] if epochs is not None else [])],
+        seeds=api.parse_seeds(seeds),
+        device=device,
+        command=command_line(),
+        say=note,
+    )
+    show(found.to_dict(), render_reproduction(found), as_json=as_json)
+    note(f"page: {out / 'reproduce.html'}")
+    if found.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diagnose(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
+    data: options.Data = "synthetic",
+    budget: Annotated[
+        float, typer.Option(metavar="MINUTES", help="Training time; decides how much is tried.")
+    ] = 30,
+    votes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to tell wrong labels by."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of trials and report; by default diagnosis/RECIPE.")
+    ] = None,
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Find out why a recipe overfits: data, capacity, regularisation or labels.
+
+    Trains the recipe again with one thing changed at a time. Finished trials in --out are kept: a
+    second call with a larger --budget adds to the first.
+    """
+    from mien.studies.diagnose import diagnose as diagnose_recipe
+    from mien.studies.diagnosis_page import plain, render_diagnosis
+
+    out = out if out is not None else Path("diagnosis") / recipe
+    found = diagnose_recipe(
+        recipe,
+        data,
+        budget=budget,
+        out=out,
+        votes=votes,
+        overrides=overrides or [],
+        labels=options.names(labels),
+        device=device,
+        command=command_line(),
+    )
+    show(plain(found), render_diagnosis(found), as_json=as_json)
+    note(f"page: {out / 'diagnosis.html'}")

@@ -1,0 +1,114 @@
+"""Figures of many runs at once, in the style of `plots`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mien.evaluation import plots
+from mien.evaluation.plots import BLUE, CYCLE, INK, MUTED, ORANGE, History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Panels side by side.
+_COLUMNS = 4
+#: Line styles, one a round through the colours.
+_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)))
+
+
+def panels(
+    histories: Mapping[str, Sequence[History]], published: Mapping[str, float] | None = None
+) -> Figure:
+    """Training and validation accuracy by epoch: a panel a name, a line a seed, one scale for all.
+
+    Args:
+        histories: name -> the history of each seed, each of at least one epoch.
+        published: name -> a validation accuracy, 0..1, drawn across its panel.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    published = published or {}
+    columns = min(_COLUMNS, len(histories))
+    rows = math.ceil(len(histories) / columns)
+    figure = plots.blank(max(3.0 * columns, 6.8), 2.7 * rows + 0.4)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(histories) :]:
+        axes.set_visible(False)
+    for axes, (name, seeds) in zip(grid.flat, histories.items(), strict=False):
+        plots.style(axes)
+        for history in seeds:
+            epochs = [row["epoch"] for row in history]
+            for figure_name, colour in (("train", BLUE), ("validation", ORANGE)):
+                axes.plot(
+                    epochs,
+                    [row[f"{figure_name}_accuracy"] for row in history],
+                    color=colour,
+                    linewidth=2 if len(seeds) == 1 else 1.3,
+                    marker="o" if len(epochs) == 1 else None,
+                )
+        if name in published:
+            axes.axhline(published[name], color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        plots.title(axes, plots.short(name, 2 * plots.LONGEST_NAME))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy")
+    for place in range(columns):
+        lowest = max(row for row in range(rows) if row * columns + place < len(histories))
+        grid[lowest, place].set_xlabel("epoch")
+    lines = [
+        Line2D([], [], color=BLUE, linewidth=2, label="training"),
+        Line2D([], [], color=ORANGE, linewidth=2, label="validation"),
+        *(
+            [Line2D([], [], color=MUTED, linestyle=(0, (4, 3)), label="published validation")]
+            if published
+            else []
+        ),
+    ]
+    plots.legend(figure, handles=lines, loc="outside upper right", ncols=len(lines))
+    return figure
+
+
+def gaps(histories: Mapping[str, Sequence[History]]) -> Figure:
+    """The overfitting gap, training minus validation accuracy, by epoch: a name's mean of seeds, each seed behind it.
+
+    Epochs are on a logarithmic scale, for some train for ten and some for sixty. The legend gives
+    the last gap of each mean, the widest first.
+    """
+    figure = plots.blank(10, 4.8)
+    axes = figure.add_subplot()
+    plots.style(axes)
+    lines = []
+    for place, (name, seeds) in enumerate(histories.items()):
+        colour = CYCLE[place % len(CYCLE)]
+        for history in seeds if len(seeds) > 1 else ():
+            epochs, values = zip(*((row["epoch"], row["gap"]) for row in history), strict=True)
+            axes.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.45)
+        shared = list(zip(*seeds, strict=False))  # epochs that every seed has
+        means = [sum(row["gap"] for row in rows) / len(rows) for rows in shared]
+        (line,) = axes.plot(
+            [rows[0]["epoch"] for rows in shared],
+            means,
+            color=colour,
+            linestyle=_DASHES[place // len(CYCLE) % len(_DASHES)],
+            linewidth=2.2,
+            marker="o" if len(means) == 1 else None,
+            label=f"{plots.short(name, 2 * plots.LONGEST_NAME)}  {100 * means[-1]:+.1f}",
+        )
+        lines.append((means[-1], line))
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
+    longest = max(len(history) for seeds in histories.values() for history in seeds)
+    ticks = [epoch for epoch in (1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 100, 200) if epoch <= longest]
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(epoch) for epoch in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("points")
+    plots.title(axes, "Training minus validation accuracy by epoch")
+    widest_first = [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
+    plots.legend(figure, handles=widest_first, loc="outside right upper")
+    return figure

@@ -1,0 +1,356 @@
+"""Published figures and ours side by side, read from finished runs. Nothing is trained here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien import __version__, recipes
+from mien.errors import MienError
+from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.metrics import accuracy_interval
+from mien.evaluation.tables import Summary, over_seeds
+from mien.evaluation.text import flatten
+from mien.models import cost, entry
+from mien.recipes import Published
+from mien.runs import RunFolder
+from mien.training import Model, Recipe, from_dict, to_dict
+
+#: The views that are shown, and the splits they are shown of.
+VIEWS, SPLITS = ("none", "flip"), ("validation", "test")
+#: What stands for a recipe whose system states no figure.
+FALLBACK = ("test_accuracy", "validation_accuracy")
+
+# How a row stands to what its system reports.
+FULL, SHORTENED, CHANGED, OTHER_FACES = "in full", "shortened", "changed", "other faces"
+UNFINISHED, FAILED, NOT_RUN = "unfinished", "failed", "not run"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published figure and ours.
+
+    Attributes:
+        figure: a field of Published; ours is taken accordingly.
+        published: 0..1 or nats; None where the system states none.
+        ours: over the seeds; None where a run lacks it.
+        interval: 95 % of ours over faces, averaged over seeds; None for a loss and for what is
+            measured while the weights still move.
+        difference: ours minus published; None unless the row is trained in full on as many faces.
+        inside: whether the published figure lies in the interval; None without a difference.
+    """
+
+    figure: str
+    published: float | None
+    ours: Summary | None = None
+    interval: tuple[float, float] | None = None
+    difference: float | None = None
+    inside: bool | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe as trained on one data set: the runs of its seeds, or none yet.
+
+    Attributes:
+        name: of the recipe.
+        runs: alike in everything but the seed.
+        state: FULL, SHORTENED, CHANGED, OTHER_FACES, UNFINISHED, FAILED or NOT_RUN.
+        remark: what there is to say of the state.
+    """
+
+    name: str
+    runs: tuple[RunFolder, ...] = ()
+    state: str = NOT_RUN
+    remark: str = ""
+
+    @property
+    def system(self) -> str | None:
+        return recipes.entry(self.name).system
+
+    @property
+    def published(self) -> Published:
+        return recipes.entry(self.name).published
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """As its first run was trained."""
+        return self.runs[0].recipe()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        return self.runs[0].environment().get("data") or {}
+
+    @cached_property
+    def histories(self) -> list[list[dict[str, float]]]:
+        """The history of each run that has one."""
+        return [history for run in self.runs if (history := run.history())]
+
+    @cached_property
+    def evaluations(self) -> dict[str, list[dict[str, Any]]]:
+        """split -> evaluation-<split>.json of every run, as far as each has a current one."""
+        found = {split: [current_evaluation(run, split) for run in self.runs] for split in SPLITS}
+        return {
+            split: [one for one in of_runs if one is not None]
+            for split, of_runs in found.items()
+            if of_runs and None not in of_runs
+        }
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(int(run.recipe().get("seed", 0)) for run in self.runs)
+
+    @property
+    def seconds(self) -> Summary | None:
+        """Seconds of training, the sum over epochs."""
+        sums = [sum(row["seconds"] for row in history) for history in self.histories]
+        return over_seeds(sums) if sums else None
+
+    @property
+    def epochs(self) -> Summary | None:
+        return over_seeds([len(h) for h in self.histories]) if self.histories else None
+
+    @property
+    def devices(self) -> list[str]:
+        """What its runs were trained on."""
+        return list(dict.fromkeys(_device(run.environment()) for run in self.runs))
+
+    @cached_property
+    def cost(self) -> dict[str, int] | None:
+        """Parameters and multiply-adds; None where the network cannot be built here."""
+        try:
+            recipe = from_dict(self.recipe, self.name)
+            options = recipe.model.options
+            return asdict(cost(recipe.model.name, recipe.input, len(recipe.expressions), options))
+        except MienError:
+            return None
+
+    @cached_property
+    def besides(self) -> list[Beside]:
+        """Each published figure beside ours, the weightiest first; ours alone where none is stated."""
+        if stated := self.published.figures():
+            return [self._beside(figure, value) for figure, value in stated.items()]
+        alone = [self._beside(figure, None) for figure in FALLBACK]
+        return [next((item for item in alone if item.ours is not None), alone[0])]
+
+    def _beside(self, figure: str, published: float | None) -> Beside:
+        no_tests: list[dict[str, Any] | None] = [None] * len(self.runs)
+        tests = self.evaluations.get("test") or no_tests
+        found = [
+            _ours(run, test, figure, self.published.epoch)
+            for run, test in zip(self.runs, tests, strict=True)
+        ]
+        values = [value for value, _ in found if value is not None]
+        intervals = [interval for _, interval in found if interval is not None]
+        if not values or len(values) < len(found):
+            return Beside(figure, published)
+        ours = over_seeds(values)
+        interval = None
+        if len(intervals) == len(found):
+            low, high = np.mean(intervals, axis=0)
+            interval = (float(low), float(high))
+        beside = Beside(figure, published, ours, interval)
+        if published is None or self.state != FULL:
+            return beside
+        return replace(
+            beside,
+            difference=ours.mean - published,
+            inside=interval[0] <= published <= interval[1] if interval else None,
+        )
+
+    def score(self, split: str, view: str, figure: str, which: str = "official") -> Summary | None:
+        """A figure of the evaluations, such as accuracy, over the seeds."""
+        found = [
+            (item["views"].get(view, {}).get(which) or {}).get(figure)
+            for item in self.evaluations.get(split, [])
+        ]
+        defined = [value for value in found if value is not None]
+        return over_seeds(defined) if defined and len(defined) == len(found) else None
+
+    def to_dict(self, folder: Path) -> dict[str, Any]:
+        """Plain values for JSON; paths as seen from `folder`."""
+        scores = {
+            split: {
+                view: {
+                    which: _plain(self.score(split, view, "accuracy", which))
+                    for which in ("official", "deduplicated")
+                }
+                for view in VIEWS
+            }
+            for split in self.evaluations
+        }
+        return {
+            "recipe": self.name,
+            "system": self.system,
+            "state": self.state,
+            "remark": self.remark,
+            "note": self.published.note,
+            "figures": [asdict(item) for item in self.besides],
+            "accuracy": scores,
+            "seeds": self.seeds,
+            "epochs": _plain(self.epochs),
+            "seconds": _plain(self.seconds),
+            "devices": self.devices,
+            **(self.cost or {"parameters": None, "multiply_adds": None} if self.runs else {}),
+            "data": self.data if self.runs else None,
+            "runs": [run.path.relative_to(folder).as_posix() for run in self.runs],
+        }
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Every reference recipe beside its system, as far as the runs in `folder` go."""
+
+    folder: Path
+    rows: tuple[Row, ...]
+    failures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for reproduce.json."""
+        return {
+            "mien": __version__,
+            "rows": [row.to_dict(self.folder) for row in self.rows],
+            "failures": {name: list(said) for name, said in self.failures.items()},
+        }
+
+
+def survey(folder: Path, failures: Mapping[str, Sequence[str]] | None = None) -> Reproduction:
+    """What the runs in folder/<recipe>/seed-N show; `failures` says of a recipe what went wrong.
+
+    Recipes that follow no system have rows where the folder holds runs of them.
+    """
+    failures = failures or {}
+    names = recipes.reference_names()
+    names += [name for name in recipes.names() if name not in names and (folder / name).is_dir()]
+    rows: list[Row] = []
+    for name in names:
+        rows += _rows(name, folder / name, failures.get(name, ()))
+    return Reproduction(folder, tuple(rows), failures)
+
+
+def current_evaluation(run: RunFolder, split: str) -> dict[str, Any] | None:
+    """The run's evaluation, if it is one of the weights the run has now, on the data it was trained on."""
+    found = run.evaluation(split)
+    if found is None or found.get("weights_sha256") != weights_digest(run):
+        return None
+    trained_on = (run.environment().get("data") or {}).get("fingerprint")
+    return found if (found.get("data") or {}).get("fingerprint") == trained_on else None
+
+
+def changes(run: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """The settings in which a run differs from a recipe: field -> (the run's, the recipe's)."""
+    trained = _settings(from_dict(run.recipe(), str(run.recipe_path)))
+    wanted = _settings(recipe)
+    return {
+        name: (trained.get(name, "-"), wanted.get(name, "-"))
+        for name in [*wanted, *(name for name in trained if name not in wanted)]
+        if trained.get(name) != wanted.get(name)
+    }
+
+
+def _rows(name: str, folder: Path, failures: Sequence[str]) -> list[Row]:
+    """The rows of one recipe: its runs, those alike together, or why there is none."""
+    groups: dict[tuple[str, str, str], list[RunFolder]] = defaultdict(list)
+    problems = list(failures)
+    for path in sorted([*folder.glob("recipe.json"), *folder.glob("seed-*/recipe.json")]):
+        try:
+            run = RunFolder.open(path.parent)
+            fingerprint = str((run.environment().get("data") or {}).get("fingerprint"))
+            groups[(*_standing(name, run), fingerprint)].append(run)
+        except MienError as error:
+            problems.append(str(error))
+    order = (FULL, OTHER_FACES, CHANGED, SHORTENED, UNFINISHED)
+    rows = [
+        Row(name, tuple(runs), state, remark)
+        for (state, remark, _), runs in sorted(
+            groups.items(), key=lambda item: order.index(item[0][0])
+        )
+    ]
+    if problems:
+        begun = tuple(run for row in rows if row.state == UNFINISHED for run in row.runs)
+        rows = [row for row in rows if row.state != UNFINISHED]
+        rows.append(Row(name, begun, FAILED, "; ".join(dict.fromkeys(problems))))
+    return rows or [Row(name)]
+
+
+def _standing(name: str, run: RunFolder) -> tuple[str, str]:
+    """How a run stands to its recipe: (state, remark)."""
+    differing = changes(run, recipes.find(name))
+    epochs = int(run.recipe()["epochs"])
+    whole = recipes.find(name).epochs
+    said = [f"{field}={ours}, not {theirs}" for field, (ours, theirs) in differing.items()]
+    if not run.is_finished():
+        return UNFINISHED, "; ".join([f"{len(run.history())} of {epochs} epochs", *said])
+    if epochs < whole:
+        others = [text for text in said if not text.startswith("epochs=")]
+        return SHORTENED, "; ".join([f"{epochs} of {whole} epochs", *others])
+    if said:
+        return CHANGED, "; ".join(said)
+    stated = recipes.entry(name).published.faces
+    seen = sum(_counts(run).values())
+    if stated is not None and seen != stated:
+        return OTHER_FACES, f"trained and validated on {seen:,} faces, not {stated:,}"
+    return FULL, ""
+
+
+def _settings(recipe: Recipe) -> dict[str, str]:
+    """Every field but the seed, as text; every option of the network named."""
+    model = entry(recipe.model.name)
+    whole = replace(recipe, model=Model(model.name, model.options(recipe.model.options)), seed=0)
+    checked = from_dict(to_dict(whole), recipe.name)  # so that 10 and 10.0 are one
+    return dict(flatten(to_dict(checked)))
+
+
+def _ours(
+    run: RunFolder, test: dict[str, Any] | None, figure: str, epoch: str
+) -> tuple[float | None, tuple[float, float] | None]:
+    """(a figure of a run, its 95 % interval over faces), each None where there is none."""
+    if figure in ("test_accuracy", "test_loss"):
+        if test is None:
+            return None, None
+        official = test["views"]["none"]["official"]
+        if figure == "test_loss":
+            return official["cross_entropy"], None
+        low, high = official["accuracy_interval"]
+        return official["accuracy"], (low, high)
+    history = run.history()
+    if not history:
+        return None, None
+    row = run.kept_epoch() if epoch == "kept" else history[-1]
+    if figure == "best_validation_accuracy":
+        row = max(history, key=lambda row: row["validation_accuracy"])
+    value = row[figure.removeprefix("best_")]
+    faces = _counts(run).get("validation", 0)
+    if not faces or not figure.endswith(("validation_accuracy", "gap")):
+        return value, None
+    low, high = accuracy_interval(round(row["validation_accuracy"] * faces), faces)
+    if figure == "gap":  # the training accuracy taken as it is
+        return value, (row["train_accuracy"] - high, row["train_accuracy"] - low)
+    return value, (low, high)
+
+
+def _counts(run: RunFolder) -> dict[str, int]:
+    """How many faces it was trained and validated on."""
+    return (run.environment().get("data") or {}).get("counts") or {}
+
+
+def _device(environment: Mapping[str, Any]) -> str:
+    device, threads = environment.get("device", "-"), environment.get("threads")
+    if device == "cpu":
+        device = f"{environment.get('processor') or 'CPU'}, {threads} threads"
+    return f"{device}, {environment.get('precision', '-')}"
+
+
+def _plain(summary: Summary | None) -> dict[str, Any] | None:
+    return asdict(summary) if summary else None
+
+
+def total_seconds(rows: Sequence[Row]) -> float:
+    """Seconds that all runs of all rows were trained for."""
+    return sum(epoch["seconds"] for row in rows for history in row.histories for epoch in history)

@@ -1,0 +1,274 @@
+"""A reproduction for people: the page, the same tables as Markdown, and the terminal's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mien import recipes
+from mien.evaluation import plots_of_runs
+from mien.evaluation.pages import draw, write_page
+from mien.evaluation.tables import Summary, summary_text
+from mien.evaluation.text import IN_NATS, duration, interval_text
+from mien.files import atomic_file, write_json
+from mien.studies.reproduction import (
+    CHANGED,
+    FAILED,
+    FULL,
+    NOT_RUN,
+    OTHER_FACES,
+    SHORTENED,
+    UNFINISHED,
+    Beside,
+    Reproduction,
+    Row,
+    total_seconds,
+)
+from mien.tables import table
+
+TITLE = "Reference systems: published and ours"
+EXPLANATION = (
+    "Ours is the single view of the weights kept by the recipe's own rule, ± one standard deviation over "
+    "seeds. The interval is 95 % over faces, averaged over seeds: how far another draw of as many faces "
+    "would move the score, not how far another training would. The gap's takes the training accuracy "
+    "as it is. Training figures are running means over an epoch, with augmentation and dropout on. "
+    "Differences, in points or nats, stand only where the recipe was trained as it is, in full, on as many "
+    "faces as its system used."
+)
+PROTOCOL = (
+    "Every recipe under one protocol: accuracy of a single view and of a face with its mirror image; "
+    "deduplicated is without the faces that have an exact copy among the training faces. "
+    "Which faces are validation and test is the data's say and the recipe's."
+)
+_HEAD = ("figure", "published", "ours", "95 % interval", "difference", "published is")
+_SCORE_HEAD = ("recipe", "data", "validation", "with flip", "test", "with flip", "deduplicated")
+_COST_HEAD = ("recipe", "device", "seeds", "epochs", "a training", "parameters", "multiply-adds")
+#: Columns of the latter two that are words.
+_WORDS = 2
+
+
+def write_reproduction(found: Reproduction) -> Path:
+    """Write reproduce.json, reproduce.md, reproduce.html and its pictures into the folder; the page."""
+    curves = _pictures(found)
+    write_json(found.folder / "reproduce.json", found.to_dict())
+    with atomic_file(found.folder / "reproduce.md", "w") as handle:
+        handle.write(markdown(found))
+    commands = [run.environment().get("command") for row in found.rows for run in row.runs]
+    return write_page(
+        found.folder / "reproduce.html",
+        "reproduce.html.j2",
+        title=TITLE,
+        subtitle=_subtitle(found),
+        headline=_headline(found),
+        tiles=_tiles(found),
+        explanation=EXPLANATION,
+        head=_HEAD,
+        groups=[_group(row) for row in found.rows],
+        curves=curves,
+        protocol=PROTOCOL,
+        words=_WORDS,
+        score_head=_SCORE_HEAD,
+        scores=_score_rows(found),
+        cost_head=_COST_HEAD,
+        costs=_cost_rows(found),
+        commands=list(dict.fromkeys(command for command in commands if command)),
+    )
+
+
+def markdown(found: Reproduction) -> str:
+    """The tables of the page, to be pasted."""
+    beside = []
+    for row in found.rows:
+        group = _group(row)
+        for place, figures in enumerate(group["figures"]):
+            name = f"`{row.name}`" + (f" ({row.system})" if row.system else "")
+            said = group["state"] + (f": {row.remark}" if row.remark else "")
+            beside.append(["", *figures, ""] if place else [name, *figures, said])
+    parts = [
+        f"# {TITLE}",
+        EXPLANATION,
+        _markdown_table(("recipe", *_HEAD, "how"), beside),
+        *(f"`{row.name}`: {note}." for row in found.rows if (note := row.published.note)),
+    ]
+    if scores := _score_rows(found):
+        parts += ["## Scores", PROTOCOL, _markdown_table(_SCORE_HEAD, scores)]
+        parts += ["## Cost", _markdown_table(_COST_HEAD, _cost_rows(found))]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_reproduction(found: Reproduction) -> Table:
+    """The weightiest accuracy of each recipe for the terminal, in 80 columns."""
+    rows = table("recipe", "accuracy", "published", "ours", "difference")
+    rows.columns[1].justify = "left"
+    for row in found.rows:
+        figure, published, ours, _, difference, _ = _cells(row, row.besides[0])
+        place = figure.partition(" accuracy")[0]
+        said = difference if row.state == FULL else row.state
+        rows.add_row(row.name, place, published, ours, said)
+    return rows
+
+
+def _group(row: Row) -> dict[str, Any]:
+    """A recipe's part of the first table; one without runs has its weightiest figure alone."""
+    besides = row.besides if row.runs else row.besides[:1]
+    return {
+        "name": row.name,
+        "system": f"system {row.system} " if row.system else "",
+        "state": row.state,
+        "kind": {FULL: "good", FAILED: "bad", NOT_RUN: "none"}.get(row.state, "part"),
+        "remarks": [said for said in (row.remark, row.published.note) if said],
+        "figures": [_cells(row, beside) for beside in besides],
+    }
+
+
+def _cells(row: Row, beside: Beside) -> list[str]:
+    figure, interval = beside.figure, beside.interval
+    place = "-"
+    if beside.inside is not None and interval and beside.published is not None:
+        above = beside.published > interval[1]
+        place = "inside" if beside.inside else "above" if above else "below"
+    return [
+        _figure_name(row, figure),
+        "none stated" if beside.published is None else _published(figure, beside.published),
+        _ours(figure, beside.ours),
+        "-" if interval is None else interval_text(interval),
+        "-" if beside.difference is None else _difference(figure, beside.difference),
+        place,
+    ]
+
+
+def _figure_name(row: Row, figure: str) -> str:
+    words = figure.replace("best_", "highest ").replace("train_", "training ").replace("_", " ")
+    at_end = row.published.epoch == "last" and not figure.startswith(("test_", "best_"))
+    return words + (", last epoch" if at_end else "")
+
+
+def _published(figure: str, value: float) -> str:
+    """As its system writes it: no digit more."""
+    return f"{value:g}" if figure.endswith("loss") else f"{100 * value:.4g}{_unit(figure)}"
+
+
+def _ours(figure: str, ours: Summary | None) -> str:
+    name = IN_NATS if figure.endswith("loss") else "accuracy"
+    return summary_text(name, ours).replace(" %", _unit(figure))
+
+
+def _difference(figure: str, value: float) -> str:
+    return f"{value:+.4f}" if figure.endswith("loss") else f"{100 * value:+.2f}"
+
+
+def _unit(figure: str) -> str:
+    return " points" if figure == "gap" else " %"
+
+
+def _label(row: Row) -> str:
+    return row.name if row.state == FULL else f"{row.name}, {row.state}"
+
+
+def _score_rows(found: Reproduction) -> list[list[str]]:
+    rows = []
+    for row in found.rows:
+        if not row.runs:
+            continue
+        source, fingerprint = (str(row.data.get(key) or "-") for key in ("source", "fingerprint"))
+        scores = [
+            row.score("validation", "none", "accuracy"),
+            row.score("validation", "flip", "accuracy"),
+            row.score("test", "none", "accuracy"),
+            row.score("test", "flip", "accuracy"),
+            row.score("test", "none", "accuracy", "deduplicated"),
+        ]
+        data = f"{Path(source).name} {fingerprint[:8]}"
+        rows.append([_label(row), data, *(summary_text("accuracy", score) for score in scores)])
+    return rows
+
+
+def _cost_rows(found: Reproduction) -> list[list[str]]:
+    return [
+        [
+            _label(row),
+            "; ".join(row.devices),
+            ", ".join(map(str, row.seeds)),
+            f"{row.epochs.mean:.4g}" if row.epochs else "-",
+            duration(row.seconds.mean) if row.seconds else "-",
+            f"{row.cost['parameters']:,}" if row.cost else "-",
+            f"{row.cost['multiply_adds'] / 1e6:,.1f} M" if row.cost else "-",
+        ]
+        for row in found.rows
+        if row.runs
+    ]
+
+
+def _subtitle(found: Reproduction) -> str:
+    trained = [row for row in found.rows if row.runs]
+    devices = dict.fromkeys(device for row in trained for device in row.devices)
+    runs = sum(len(row.runs) for row in trained)
+    return " · ".join([f"{runs} run{'' if runs == 1 else 's'}", *devices])
+
+
+def _headline(found: Reproduction) -> dict[str, Any]:
+    reference = recipes.reference_names()
+    full = {row.name for row in found.rows if row.state == FULL and row.system}
+    judged = [item.inside for row in found.rows for item in row.besides if item.inside is not None]
+    return {
+        "full": len(full),
+        "recipes": len(reference),
+        "inside": sum(judged),
+        "judged": len(judged),
+    }
+
+
+def _tiles(found: Reproduction) -> list[dict[str, str]]:
+    def count(*states: str) -> str:
+        return str(sum(row.state in states for row in found.rows))
+
+    tiles = [
+        ("shortened", count(SHORTENED), "a quick pass, no reproduction"),
+        ("otherwise", count(CHANGED, OTHER_FACES), "other settings or other faces"),
+        ("unfinished", count(UNFINISHED), "the same command goes on"),
+        ("failed, not run", count(FAILED, NOT_RUN), "the table says which"),
+        ("trained for", duration(total_seconds(found.rows)), "all runs together"),
+    ]
+    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
+
+
+def _pictures(found: Reproduction) -> list[Any]:
+    """Curves of all runs and their overfitting gaps, once an epoch was trained."""
+    trained: dict[str, Row] = {}
+    for row in found.rows:
+        if row.histories:
+            label, number = _label(row), 1
+            while label in trained:  # of one recipe, but on other data or with other settings
+                number += 1
+                label = f"{_label(row)} {number}"
+            trained[label] = row
+    if not trained:
+        return []
+    histories = {label: row.histories for label, row in trained.items()}
+    published = {
+        label: value
+        for label, row in trained.items()
+        if (value := row.published.best_validation_accuracy or row.published.validation_accuracy)
+    }
+    return [
+        draw(
+            plots_of_runs.panels(histories, published),
+            found.folder,
+            "reproduce-curves",
+            f"Training and validation accuracy by epoch of {', '.join(histories)}",
+        ),
+        draw(
+            plots_of_runs.gaps(histories),
+            found.folder,
+            "reproduce-gap",
+            f"Overfitting gap by epoch of {', '.join(histories)}",
+        ),
+    ]
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
