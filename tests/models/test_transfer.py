@@ -85,6 +85,14 @@ def test_any_backbone_answers_faces_of_any_size(backbone, channels):
     assert {network.state_dict()[name].shape[0] for name in head_names(network)} == {5}
 
 
+def test_a_new_head_is_as_unsure_as_a_guess():
+    torch.manual_seed(0)
+    network = models.create("timm", RGB_32, 7, {"backbone": "test_efficientnet"})
+    logits_BK = network(torch.randn(64, *RGB_32.shape))
+    loss = functional.cross_entropy(logits_BK, torch.arange(64) % 7).item()
+    assert loss == pytest.approx(np.log(7), abs=0.2)  # as timm draws it, it is 4
+
+
 @pytest.mark.parametrize(
     ("backbone", "words"),
     [

@@ -42,12 +42,17 @@ def timm_backbone(
     backbone: str = "efficientnet_b0",
     dropout: DropRate = 0.2,
 ) -> nn.Module:
-    """Any backbone of timm by name, its last layer made for the classes; weights are random.
+    """Any backbone of timm by name, its last layer replaced for the classes; weights are random.
 
     EfficientNet-B0 (Tan & Le 2019) has 4,016,515 parameters for seven classes. Which names there
     are, `timm.list_models()` tells.
     """
-    return _create(backbone, shape, num_classes=classes, drop_rate=dropout)
+    network: Any = _create(backbone, shape, drop_rate=dropout)
+    # Replaced, not built so: what timm draws for a last layer of few classes can be so large that
+    # training starts from a loss of 5, where a guess has 2.
+    network.reset_classifier(classes)
+    replaced: nn.Module = network
+    return replaced
 
 
 def initial_weights(
