@@ -34,6 +34,41 @@ PARAMETERS = {
     + 2 * (32 + 64 + 128 + 256)
     + (2304 * 256 + 256)
     + (256 * 7 + 7),
+    "dropout-cnn": (9 * 1 * 32 + 32)
+    + (9 * 32 * 64 + 64)
+    + (9 * 64 * 128 + 128)
+    + (9 * 128 * 256 + 256)
+    + (2304 * 256 + 256)
+    + (256 * 7 + 7),
+    "simple-cnn": (9 * 3 * 32 + 32)
+    + (9 * 32 * 64 + 64)
+    + (64 * 32 * 32 * 128 + 128)
+    + (128 * 7 + 7),
+    "simple-cnn-v2": (9 * 3 * 32 + 32)
+    + (9 * 32 * 64 + 64)
+    + (9 * 64 * 128 + 128)
+    + 2 * (32 + 64 + 128)
+    + (128 * 16 * 16 * 256 + 256)
+    + (256 * 7 + 7),
+    "improved-cnn": (9 * 3 * 32 + 32)
+    + (9 * 32 * 64 + 64)
+    + (9 * 64 * 128 + 128)
+    + (9 * 128 * 128 + 128)
+    + 2 * (32 + 64 + 128 + 128)
+    + (128 * 8 * 8 * 256 + 256)
+    + (256 * 7 + 7),
+    "enhanced-cnn": (9 * 3 * 32 + 32)
+    + (9 * 32 * 32 + 32)
+    + (9 * 32 * 64 + 64)
+    + (9 * 64 * 64 + 64)
+    + (9 * 64 * 128 + 128)
+    + (9 * 128 * 128 + 128)
+    + (9 * 128 * 96 + 96)
+    + (9 * 96 * 96 + 96)
+    + 2 * (32 + 64 + 128 + 96)
+    + (96 * 4 * 4 * 128 + 128)
+    + (128 * 64 + 64)
+    + (64 * 7 + 7),
 }
 MULTIPLY_ADDS = {
     "basic-cnn": 9 * 32 * 48**2 + 9 * 32 * 64 * 24**2 + 9 * 64 * 128 * 12**2 + 4608 * 512 + 512 * 7,
@@ -50,11 +85,68 @@ MULTIPLY_ADDS = {
     + 9 * 128 * 256 * 6**2
     + 2304 * 256
     + 256 * 7,
+    "dropout-cnn": 9 * 32 * 48**2
+    + 9 * 32 * 64 * 24**2
+    + 9 * 64 * 128 * 12**2
+    + 9 * 128 * 256 * 6**2
+    + 2304 * 256
+    + 256 * 7,
+    "simple-cnn": 9 * 3 * 32 * 128**2 + 9 * 32 * 64 * 64**2 + 64 * 32 * 32 * 128 + 128 * 7,
+    "simple-cnn-v2": 9 * 3 * 32 * 128**2
+    + 9 * 32 * 64 * 64**2
+    + 9 * 64 * 128 * 32**2
+    + 128 * 16 * 16 * 256
+    + 256 * 7,
+    "improved-cnn": 9 * 3 * 32 * 128**2
+    + 9 * 32 * 64 * 64**2
+    + 9 * 64 * 128 * 32**2
+    + 9 * 128 * 128 * 16**2
+    + 128 * 8 * 8 * 256
+    + 256 * 7,
+    "enhanced-cnn": 9 * (3 * 32 + 32 * 32) * 128**2
+    + 9 * (32 * 64 + 64 * 64) * 64**2
+    + 9 * (64 * 128 + 128 * 128) * 32**2
+    + 9 * (128 * 96 + 96 * 96) * 16**2
+    + 96 * 4 * 4 * 128
+    + 128 * 64
+    + 64 * 7,
 }
+# As the systems list them. Pooling comes before ReLU here, which is the same function (tested below).
 LAYERS = {
-    "basic-cnn": "conv conv conv linear linear",
-    "basic-cnn-bn": "conv bn conv bn conv bn conv bn conv bn conv bn conv bn linear linear linear",
-    "four-block-cnn": "conv bn conv bn conv bn conv bn linear linear",
+    "basic-cnn": "conv pool relu " * 3 + "linear relu dropout linear",
+    "basic-cnn-bn": "conv bn relu conv bn pool relu " * 3
+    + "conv bn relu average linear relu dropout linear relu dropout linear",
+    "four-block-cnn": "conv bn pool relu " * 4 + "linear relu dropout linear",
+    "dropout-cnn": "conv pool relu dropout " * 4 + "linear relu dropout linear",
+    "simple-cnn": "conv pool relu " * 2 + "linear relu dropout linear",
+    "simple-cnn-v2": "conv bn pool relu " * 3 + "linear relu dropout linear",
+    "improved-cnn": "conv bn pool relu " * 4 + "linear relu dropout linear",
+    "enhanced-cnn": "conv relu conv relu bn pool "
+    "conv relu conv relu bn pool dropout "
+    "conv relu conv relu bn pool "
+    "conv relu conv relu bn average "
+    "linear relu dropout linear relu dropout linear",
+}
+#: Of the convolutions in order, the filters; of the linear layers, the outputs; of the dropouts, the rates.
+SIZES = {
+    "basic-cnn": ([32, 64, 128], [512, 7], [0.5]),
+    "basic-cnn-bn": ([64, 64, 128, 128, 256, 256, 512], [256, 128, 7], [0.5, 0.5]),
+    "four-block-cnn": ([32, 64, 128, 256], [256, 7], [0.4]),
+    "dropout-cnn": ([32, 64, 128, 256], [256, 7], [0.25] * 4 + [0.5]),
+    "simple-cnn": ([32, 64], [128, 7], [0.2]),
+    "simple-cnn-v2": ([32, 64, 128], [256, 7], [0.3]),
+    "improved-cnn": ([32, 64, 128, 128], [256, 7], [0.4]),
+    "enhanced-cnn": ([32, 32, 64, 64, 128, 128, 96, 96], [128, 64, 7], [0.25, 0.5, 0.3]),
+}
+KINDS = {
+    nn.Conv2d: "conv",
+    nn.BatchNorm2d: "bn",
+    nn.MaxPool2d: "pool",
+    nn.AdaptiveAvgPool2d: "average",
+    nn.ReLU: "relu",
+    nn.Dropout: "dropout",
+    nn.Linear: "linear",
+    nn.Flatten: "",
 }
 
 
@@ -67,9 +159,32 @@ def test_cost_matches_hand_computed_numbers(name):
 
 @pytest.mark.parametrize("name", sorted(LAYERS))
 def test_layers_come_in_the_published_order(name):
-    kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "bn", nn.Linear: "linear"}
-    network = models.create(name, InputSpec(), 7)
-    assert " ".join(kinds[type(m)] for m in network if type(m) in kinds) == LAYERS[name]
+    network = models.create(name, models.entry(name).input, 7)
+    assert " ".join(filter(None, (KINDS[type(m)] for m in network))) == LAYERS[name]
+    filters, features, rates = SIZES[name]
+    assert [m.out_channels for m in network if isinstance(m, nn.Conv2d)] == filters
+    assert [m.out_features for m in network if isinstance(m, nn.Linear)] == features
+    assert [m.p for m in network if isinstance(m, nn.Dropout)] == rates
+    for conv in (m for m in network if isinstance(m, nn.Conv2d)):
+        assert (conv.kernel_size, conv.padding, conv.stride) == ((3, 3), (1, 1), (1, 1))
+    for pool in (m for m in network if isinstance(m, nn.MaxPool2d)):
+        assert (pool.kernel_size, pool.stride) == (2, 2)
+
+
+def test_every_reference_network_but_the_backbone_is_counted_by_hand():
+    assert set(PARAMETERS) == set(MULTIPLY_ADDS) == set(LAYERS) == set(models.names()) - {"timm"}
+
+
+def test_the_last_block_of_enhanced_cnn_is_averaged_to_four_by_four():
+    network = models.create("enhanced-cnn", models.entry("enhanced-cnn").input, 7).eval()
+    shapes = {}
+    for module in network:
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            module.register_forward_hook(
+                lambda _, inputs, output: shapes.update(before=inputs[0].shape, after=output.shape)
+            )
+    network(torch.zeros(1, 3, 128, 128))
+    assert shapes == {"before": (1, 96, 16, 16), "after": (1, 96, 4, 4)}
 
 
 @pytest.mark.parametrize("name", models.names())
