@@ -45,7 +45,7 @@ def reproduce(
     found = reproduce_all(
         data,
         out,
-        only=only.split(",") if only is not None else None,
+        only=[name.strip() for name in only.split(",")] if only is not None else None,
         overrides=[*(overrides or []), *([f"epochs={epochs}"] if epochs is not None else [])],
         seeds=api.parse_seeds(seeds),
         device=device,
