@@ -78,7 +78,7 @@ def test_the_notebook_trains_scores_and_predicts(tmp_path):
     assert right > 0.6
     assert scores["official"]["accuracy"] == pytest.approx(right, abs=0.005)
     asked = json.loads(outputs(notebook, "asked")["text/plain"])
-    assert np.allclose(asked, probabilities[:9], atol=1e-3)
+    assert np.allclose(asked, probabilities[:12], atol=1e-3)
 
     for name in ("look", "accuracy", "loss", "confusion", "ask"):
         with Image.open(io.BytesIO(base64.b64decode(outputs(notebook, name)["image/png"]))) as png:
