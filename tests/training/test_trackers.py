@@ -16,7 +16,7 @@ import pytest
 from mien import api, cli
 from mien.errors import InputError, MissingExtraError
 from mien.runs import RunFolder
-from mien.training import StoppedError, Watcher, loop, trackers_named, train
+from mien.training import Model, StoppedError, Watcher, loop, trackers_named, train
 from mien.training.trackers import Tracker, Tracking, weights_and_biases
 
 from .wandb_server import wandb_server
@@ -44,6 +44,12 @@ def nobody_logged_in(monkeypatch, tmp_path):
     wandb = sys.modules.get("wandb")
     if wandb is not None:
         wandb.teardown()
+
+
+@pytest.fixture
+def recipe(recipe):
+    """The one of all training tests with a network that is saved at once."""
+    return replace(recipe, model=Model("basic-cnn", {"width": 0.125}))
 
 
 # What the libraries hold, read back: {name: [(step, value), ...]}, images {name: pixels}, facts.

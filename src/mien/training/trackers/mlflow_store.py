@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.errors import extra_required
 from mien.evaluation.text import flatten
 from mien.runs import RunFolder
-from mien.training.trackers.tracking import Tracker
+from mien.training.trackers.tracking import Tracker, title
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,7 +65,7 @@ class MLflow(Tracker):
         if identity is None:
             experiment = self._experiment(own_artifacts)
             tags = dict(flatten({name: facts[name] for name in ("data", "environment")}))
-            made = self._client.create_run(experiment, tags=tags, run_name=run.path.name)
+            made = self._client.create_run(experiment, tags=tags, run_name=title(run))
             self._run_id = made.info.run_id
             params = [mlflow.entities.Param(*row) for row in flatten(facts["recipe"])]
             for start in range(0, len(params), _PARAMS_AT_ONCE):

@@ -157,6 +157,11 @@ class Tracking(Watcher):
         self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+def title(run: RunFolder) -> str:
+    """What a run is called among others: `runs/basic-cnn`, or `basic-cnn/seed-0`."""
+    return "/".join(run.path.resolve().parts[-2:])
+
+
 def _identities_path(run: Path) -> Path:
     return run / "tracking.json"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required
 from mien.runs import RunFolder
-from mien.training.trackers.tracking import Tracker
+from mien.training.trackers.tracking import Tracker, title
 
 if TYPE_CHECKING:
     import wandb
@@ -55,7 +55,7 @@ class WeightsAndBiases(Tracker):
 
         self._log = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "mien"),
-            name=os.environ.get("WANDB_NAME", run.path.name),
+            name=os.environ.get("WANDB_NAME", title(run)),
             dir=os.environ.get("WANDB_DIR", str(run.path)),
             config=dict(facts),
             id=identity,
