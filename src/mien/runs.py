@@ -6,6 +6,7 @@ history.csv                 one row an epoch: HISTORY_COLUMNS
 last/  best/                weights.safetensors (and state.pt in last/)
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
 report.html, *.png          what people look at
+tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
 """
 
 from __future__ import annotations

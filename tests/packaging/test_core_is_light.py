@@ -20,6 +20,13 @@ EXTRAS = (
     "pyarrow",
     "pandas",
     "kagglehub",
+    "torchvision",
+    "timm",
+    "wandb",
+    "tensorboard",
+    "mlflow",
+    "sqlalchemy",
+    "alembic",
 )
 
 WITHOUT_EXTRAS = f"""

@@ -1,8 +1,8 @@
 """The loop: it learns, repeats itself bit for bit, stops cleanly, and never sees a test face."""
 
+import json
 import os
 import signal
-import json
 from dataclasses import replace
 
 import numpy as np
