@@ -83,12 +83,10 @@ def train(
     if any(folder.glob("seed-*/recipe.json")):
         raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
     # What can be known to fail is said before the data are read, which may take minutes.
-    if (folder / "recipe.json").exists() and not resume:
-        raise InputError(
-            f"{folder}: holds a run already; choose another --out, or go on with --resume"
-        )
     if resume:
         RunFolder.open(folder)
+    else:
+        RunFolder(folder).refuse_if_taken()
     models.pick_device(device)
     _check_network(chosen, folder)
     tracking = training.trackers_named(track)
@@ -134,10 +132,7 @@ def train_seeds(
         raise InputError(f"{folder}: holds a single run; choose another --out")
     begun = {seed for seed in seeds if (folder / f"seed-{seed}" / "recipe.json").exists()}
     if begun and not resume:
-        raise InputError(
-            f"{folder / f'seed-{min(begun)}'}: holds a run already; choose another --out, or go on "
-            "with --resume"
-        )
+        RunFolder(folder / f"seed-{min(begun)}").refuse_if_taken()
     if resume and not begun:
         raise InputError(f"{folder}: there is no run of these seeds to go on with")
     # What can be known to fail is said before the data are read.

@@ -73,6 +73,13 @@ class RunFolder:
         )
         return [cls.open(f) for f in seeds] if seeds else [cls.open(folder)]
 
+    def refuse_if_taken(self) -> None:
+        """InputError where the folder holds a run already."""
+        if self.recipe_path.exists():
+            raise InputError(
+                f"{self.path}: holds a run already; choose another --out, or go on with --resume"
+            )
+
     @property
     def recipe_path(self) -> Path:
         return self.path / "recipe.json"

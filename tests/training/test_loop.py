@@ -381,3 +381,17 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_part_of_a_file(
         train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
     assert refusal.value.exit_code == 2
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+
+
+def test_resuming_with_fewer_faces_of_the_same_data_is_refused(recipe, splits, tmp_path):
+    few = splits.train.store.faces(splits.train.indices[:100])
+    run = train(replace(recipe, epochs=1), few, splits.validation, tmp_path / "run", device="cpu")
+    with pytest.raises(InputError, match="was trained on other data"):
+        train(
+            replace(recipe, epochs=1),
+            splits.train,
+            splits.validation,
+            run.path,
+            device="cpu",
+            resume=True,
+        )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,16 @@ from mien.data.store import Faces
 from mien.errors import InputError, MienError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.files import write_json
-from mien.models import Classifier, create, entry, initial_weights
+from mien.models import Classifier, create, initial_weights
 from mien.models.device import on_device, pick_device
 from mien.runs import RunFolder
-from mien.training import checkpoint
+from mien.training import checkpoint, record
 from mien.training.augment import augmented
 from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
-from mien.training.recipe import Model, Recipe, from_dict, to_dict
+from mien.training.recipe import Recipe
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
 from mien.training.watch import Moment, Watcher
 
@@ -114,17 +114,17 @@ class _Training:
         device: str,
         watchers: Sequence[Watcher],
     ) -> None:
-        recipe = _with_all_options(recipe)  # so that a run says all that it was made with
+        recipe = record.with_all_options(recipe)  # so that a run says all that it was made with
         self.recipe = recipe
         self.run = run
         self.watchers = watchers
         self.device = pick_device(device)
         self.dtype = autocast_type(recipe.precision, self.device)
-        self.store = train_faces.store
+        self.data = record.data_facts(train_faces, validation_faces)
         self.validation = validation_faces
-        if self.store.expressions != recipe.expressions:
+        if train_faces.expressions != recipe.expressions:
             raise InputError(
-                f"{self.store.source}: its expressions are {', '.join(self.store.expressions)}, the "
+                f"{self.data['source']}: its expressions are {', '.join(train_faces.expressions)}, the "
                 f"recipe's are {', '.join(recipe.expressions)}; give the data's set with --labels"
             )
 
@@ -162,44 +162,13 @@ class _Training:
 
     def announce(self, notes: Mapping[str, Any]) -> None:
         """Write down what is about to be trained."""
-        if self.run.recipe_path.exists():
-            raise InputError(
-                f"{self.run.path}: holds a run already; choose another --out, or go on with --resume"
-            )
-        data = {
-            "source": self.store.source,
-            "fingerprint": self.store.fingerprint,
-            "expressions": list(self.store.expressions),
-            "counts": {"train": len(self.feed), "validation": len(self.validation)},
-            "shape": list(self.store.pixels.shape[1:]),
-        }
-        environment = {
-            **describe(self.device, self.dtype),
-            **notes,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "data": data,
-            "init": self.init,
-            "seconds": None,
-        }
-        write_json(self.run.environment_path, environment)
-        write_json(self.run.recipe_path, to_dict(self.recipe))
+        environment = {**describe(self.device, self.dtype), **notes, "data": self.data}
+        record.announce(self.run, self.recipe, {**environment, "init": self.init})
 
     def restore(self) -> None:
         """Take over the state of an earlier training of the same recipe on the same data."""
         run = RunFolder.open(self.run.path)
-        before = _with_all_options(from_dict(run.recipe(), str(run.recipe_path)))
-        if before != self.recipe:
-            differing = [
-                field.name
-                for field in fields(Recipe)
-                if getattr(before, field.name) != getattr(self.recipe, field.name)
-            ]
-            raise InputError(
-                f"{run.path}: was trained by another recipe (it differs in {', '.join(differing)}); "
-                "resume with the same recipe and the same --set"
-            )
-        if (run.environment().get("data") or {}).get("fingerprint") != self.store.fingerprint:
-            raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
+        record.refuse_another(run, self.recipe, self.data)
         if not run.state_path.exists():  # it ended before its first save: from the start, then
             if run.environment().get("init") != self.init:
                 raise InputError(f"{run.path}: {self.recipe.init} has changed since; train again")
@@ -398,12 +367,6 @@ class _Training:
             f"all is saved: go on with the same command and --out {self.run.path} --resume",
             self.asked.signal,
         )
-
-
-def _with_all_options(recipe: Recipe) -> Recipe:
-    """The recipe with every option of its network; those it does not name have their defaults."""
-    model = entry(recipe.model.name)
-    return replace(recipe, model=Model(model.name, model.options(recipe.model.options)))
 
 
 def _seed(seed: int, stream: int, number: int) -> int:

@@ -1,0 +1,59 @@
+"""What a run folder says of its training: written when it begins, compared when it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from mien.data.store import Faces
+from mien.errors import InputError
+from mien.files import write_json
+from mien.models import entry
+from mien.runs import RunFolder
+from mien.training.recipe import Model, Recipe, from_dict, to_dict
+
+
+def with_all_options(recipe: Recipe) -> Recipe:
+    """The recipe with every option of its network; those it does not name have their defaults."""
+    model = entry(recipe.model.name)
+    return replace(recipe, model=Model(model.name, model.options(recipe.model.options)))
+
+
+def data_facts(train: Faces, validation: Faces) -> dict[str, Any]:
+    """What environment.json says of the faces."""
+    store = train.store
+    return {
+        "source": store.source,
+        "fingerprint": store.fingerprint,
+        "expressions": list(store.expressions),
+        "counts": {"train": len(train), "validation": len(validation)},
+        "shape": list(store.pixels.shape[1:]),
+    }
+
+
+def announce(run: RunFolder, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+    """Write down what is about to be trained; InputError where the folder holds a run already."""
+    run.refuse_if_taken()
+    started = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seconds": None}
+    write_json(run.environment_path, {**environment, **started})
+    write_json(run.recipe_path, to_dict(recipe))
+
+
+def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any]) -> None:
+    """InputError unless the run was begun with this recipe on these faces."""
+    before = with_all_options(from_dict(run.recipe(), str(run.recipe_path)))
+    if before != recipe:
+        differing = [
+            field.name
+            for field in fields(Recipe)
+            if getattr(before, field.name) != getattr(recipe, field.name)
+        ]
+        raise InputError(
+            f"{run.path}: was trained by another recipe (it differs in {', '.join(differing)}); "
+            "resume with the same recipe and the same --set"
+        )
+    trained_on = run.environment().get("data") or {}
+    if any(trained_on.get(name) != data[name] for name in ("fingerprint", "counts")):
+        raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
