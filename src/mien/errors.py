@@ -60,6 +60,26 @@ def extra_required(extra: str, purpose: str) -> Iterator[None]:
         raise MissingExtraError(extra, purpose) from error
 
 
+def one_line(error: Exception) -> str:
+    """A library's message, fit for a place in a sentence."""
+    return " ".join(str(error).split()).rstrip(".:;") or type(error).__name__
+
+
+@contextmanager
+def reading_from(where: str) -> Iterator[None]:
+    """Turn the operating system's refusals to read `where` into one sentence each."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"{where}: no permission to read; change its mode or owner") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{where}: no such file or folder; check the path") from error
+    except OSError as error:
+        raise InputError(
+            f"{where}: cannot be read ({error.strerror or one_line(error)}); download or copy it again"
+        ) from error
+
+
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write below `path` into one sentence each."""

@@ -20,9 +20,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.reading import one_line, reading, split_named
+from mien.data.reading import reading, split_named
 from mien.data.store import SPLITS, FaceStore
-from mien.errors import InputError
+from mien.errors import InputError, one_line
 from mien.expressions import SEVEN, Expressions, canonical
 
 #: What annotators could name. Label 0..6 is the challenge's own; contempt has no label there.

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from mien.data.images import decode
-from mien.data.reading import SPLIT_NAMES, Sample, label_given, one_line, reading, split_named
+from mien.data.reading import SPLIT_NAMES, Sample, label_given, reading, split_named
 from mien.data.store import TRAIN
 from mien.data.tree import Entry
-from mien.errors import InputError, extra_required
+from mien.errors import InputError, extra_required, one_line
 from mien.expressions import SEVEN, Expressions, label_of
 
 _IMAGE = ("image", "img", "face")

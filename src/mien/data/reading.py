@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.store import TEST, TRAIN, VALIDATION
-from mien.errors import InputError
+from mien.errors import InputError, one_line, reading_from
 from mien.expressions import Expressions, label_of
 
 #: What people call a split: the challenge's Usage, and the names of folders and files.
@@ -77,27 +77,13 @@ class Source(Protocol):
 @contextmanager
 def reading(where: str) -> Iterator[None]:
     """Turn what goes wrong while reading `where` into one sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _DAMAGED as error:
-        raise InputError(
-            f"{where}: damaged or cut short ({one_line(error)}); download or copy it again"
-        ) from error
-    except PermissionError as error:
-        raise InputError(f"{where}: no permission to read; change its mode or owner") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{where}: no such file or folder; check the path") from error
-    except OSError as error:
-        raise InputError(
-            f"{where}: cannot be read ({error.strerror or one_line(error)}); download or copy it again"
-        ) from error
-
-
-def one_line(error: Exception) -> str:
-    """A library's message, fit for a place in a sentence."""
-    return " ".join(str(error).split()).rstrip(".:;") or type(error).__name__
+    with reading_from(where):
+        try:
+            yield
+        except _DAMAGED as error:
+            raise InputError(
+                f"{where}: damaged or cut short ({one_line(error)}); download or copy it again"
+            ) from error
 
 
 def split_named(name: str, where: str) -> int:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mien.data.reading import one_line, reading
-from mien.errors import InputError
+from mien.data.reading import reading
+from mien.errors import InputError, one_line
 
 _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open,

@@ -1,0 +1,147 @@
+"""Encoded pictures to pixels, upright, whatever they are encoded as. Training and recognition share it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mien.errors import InputError, one_line
+
+#: What is read. Pillow knows more, some of it through other programs (EPS runs Ghostscript): what
+#: strangers send is not handed to those.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+#: The usual formats by their first bytes: Pillow would try them one by one, which takes longer
+#: than decoding a face does.
+_BY_FIRST_BYTES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
+#: A progressive JPEG has some ten scans, each as costly as a whole picture; a hostile one thousands.
+_MAX_SCANS = 100
+#: A marker of JPEG; 0xFF before these others is a byte of the coded picture, or fills.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_ORIENTATION = 0x0112
+#: EXIF orientation -> how to turn the pixels upright (EXIF 2.32, section 4.6.4).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WHITE = (255, 255, 255, 255)
+#: Filters of warnings belong to the whole process: only one thread at a time may set them aside.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode the picture in a seekable stream: see `pixels_of`. InputError naming `where`."""
+    start = stream.read(4)
+    stream.seek(0)
+    formats = [name for magic, name in _BY_FIRST_BYTES.items() if start.startswith(magic)]
+    with decoding(where):
+        with _quietly():
+            image = Image.open(stream, formats=formats or FORMATS)
+        with image:
+            check_size(image.size, where, max_pixels)
+            if image.format in ("JPEG", "MPO"):
+                _check_scans(stream, where)
+            return pixels_of(image)
+
+
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a Pillow image as a viewer shows them: uint8 (H, W) gray or (H, W, 3) RGB.
+
+    EXIF orientation honoured, palettes resolved, transparency laid on white, 16 bits brought to 8,
+    CMYK turned to RGB; the first frame of several. Raises whatever Pillow does.
+    """
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _eight_bits(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+@contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Turn whatever the decoder of a broken picture raises into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, above ours
+        raise InputError(f"{where}: absurdly large ({one_line(error)}); make it smaller") from error
+    except Exception as error:  # decoders raise nearly anything
+        unknown = isinstance(error, UnidentifiedImageError)  # its text names an object of ours
+        why = "of no known format" if unknown else one_line(error)
+        raise InputError(
+            f"{where}: cannot be decoded as an image ({why}); copy it again or remove it"
+        ) from error
+
+
+def check_size(size: tuple[int, int], where: str, max_pixels: int) -> None:
+    """InputError for a picture of no pixels, or of more than `max_pixels`."""
+    width, height = size
+    if width * height > max_pixels:
+        raise InputError(
+            f"{where}: absurdly large with {width} x {height} pixels (the limit is "
+            f"{max_pixels / 1e6:g} megapixels); make it smaller or remove it"
+        )
+    if width < 1 or height < 1:
+        raise InputError(f"{where}: a picture of {width} x {height} pixels shows nothing")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """A broken EXIF tag does not make a picture unreadable, and sizes are ours to check."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _orientation(image: Image.Image) -> Any:
+    try:
+        with _quietly():
+            return image.getexif().get(_ORIENTATION)
+    except Exception:  # a broken tag says nothing
+        return None
+
+
+def _check_scans(stream: IO[bytes], where: str) -> None:
+    """Refuse a JPEG of so many scans that it takes minutes to decode."""
+    here = stream.tell()
+    stream.seek(0)
+    data = stream.read()
+    stream.seek(here)
+    scans = position = 0
+    while (marker := _MARKER.search(data, position)) and marker[1] != b"\xd9":  # end of image
+        scans += marker[1] == b"\xda"
+        position = marker.end()
+        if marker[1] != b"\xd8":  # all but the start of image carry a length
+            position += int.from_bytes(data[position : position + 2])
+    if scans > _MAX_SCANS:
+        raise InputError(
+            f"{where}: a JPEG of {scans:,} scans (the limit is {_MAX_SCANS}); save it anew"
+        )
+
+
+def _eight_bits(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Integers of 16 bits (in whatever type they came) brought to 8."""
+    if not np.issubdtype(deep.dtype, np.integer):
+        raise ValueError("its values are not integers")
+    wide = deep.astype(np.int32)
+    if wide.min() < 0 or wide.max() > 0xFFFF:
+        raise ValueError("its values have more than 16 bits")
+    return (wide >> 8).astype(np.uint8)
