@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.colours import BLUE, CYCLE, GREEN, ORANGE
 from mien.errors import extra_required
 from mien.evaluation.metrics import Scores
 from mien.expressions import Expressions
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#1b1f24", "#667080", "#d8dde4", "#ffffff"
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-#: One colour a run where several are drawn together, told apart by line style from the eighth on.
-CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1")
 #: Colour in a figure -> CSS variable in the report, so that inline figures follow the theme.
 THEME = {
     INK: "--ink",

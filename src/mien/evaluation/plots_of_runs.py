@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mien.colours import BLUE, CYCLE, ORANGE
 from mien.evaluation import plots
-from mien.evaluation.plots import BLUE, CYCLE, INK, MUTED, ORANGE, History
+from mien.evaluation.plots import INK, MUTED, History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

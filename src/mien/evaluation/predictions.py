@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.colours import BLUE, ORANGE
 from mien.errors import InputError
 from mien.evaluation import plots
 from mien.expressions import Expressions
@@ -69,10 +70,10 @@ def _card(
 ) -> None:
     answer = int(probabilities_K.argmax())
     title = f"{plots.short(expressions[answer], _TITLE_NAME)} {100 * probabilities_K[answer]:.0f} %"
-    colour = plots.BLUE
+    colour = BLUE
     if label is not None and label != answer:
         title += f", labelled {plots.short(expressions[label], _TITLE_NAME)}"
-        colour = plots.ORANGE
+        colour = ORANGE
     style = {"color": colour, "fontsize": 10, "fontweight": "bold", "parse_math": False}
     card.suptitle(title, x=0.03, ha="left", **style)
     face, bars = card.subplots(1, 2, width_ratios=(1, 0.85))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mien.colours import BLUE, GREEN, ORANGE
 from mien.evaluation import plots
 from mien.studies.diagnose import Diagnosis
 from mien.studies.findings import LabelNoise, learning_curve, percent, points
@@ -33,9 +34,9 @@ def overview(diagnosis: Diagnosis) -> Figure:
     train = np.array([item.train_accuracy for item in outcomes])
     validation = np.array([item.validation_accuracy for item in outcomes])
     axes.hlines(places, validation, train, color=plots.LINE, linewidth=5, capstyle="round")
-    axes.plot(train, places, "o", color=plots.BLUE, markersize=8, label="training faces")
-    axes.plot(validation, places, "o", color=plots.ORANGE, markersize=8, label="validation faces")
-    axes.axvline(validation[0], color=plots.ORANGE, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+    axes.plot(train, places, "o", color=BLUE, markersize=8, label="training faces")
+    axes.plot(validation, places, "o", color=ORANGE, markersize=8, label="validation faces")
+    axes.axvline(validation[0], color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
     for place, item in zip(places, outcomes, strict=True):
         axes.annotate(
             points(item.gap),
@@ -66,10 +67,10 @@ def learning(diagnosis: Diagnosis) -> Figure:
     sizes = [count for count, _ in curve]
     train = [item.train_accuracy for _, item in curve]
     validation = [item.validation_accuracy for _, item in curve]
-    axes.fill_between(sizes, train, validation, color=plots.ORANGE, alpha=0.13, linewidth=0)
+    axes.fill_between(sizes, train, validation, color=ORANGE, alpha=0.13, linewidth=0)
     for values, colour, label in (
-        (train, plots.BLUE, "training faces"),
-        (validation, plots.ORANGE, "validation faces"),
+        (train, BLUE, "training faces"),
+        (validation, ORANGE, "validation faces"),
     ):
         axes.plot(sizes, values, "o-", color=colour, linewidth=2.2, label=label)
     axes.set_xscale("log", base=2)
@@ -92,8 +93,8 @@ def memorising(real: Outcome, shuffled: Outcome) -> Figure:
     axes = figure.add_subplot()
     plots.style(axes)
     for outcome, colour, label in (
-        (real, plots.BLUE, "real labels"),
-        (shuffled, plots.GREEN, "labels dealt at random"),
+        (real, BLUE, "real labels"),
+        (shuffled, GREEN, "labels dealt at random"),
     ):
         history = outcome.run.history()
         axes.plot(
@@ -121,8 +122,8 @@ def rejected(noise: LabelNoise) -> Figure:
     plots.style(axes)
     places = np.arange(2)
     sides: Sequence[tuple[tuple[float, float], str, str, float]] = (
-        (noise.train, plots.BLUE, "training faces", -0.19),
-        (noise.validation, plots.ORANGE, "validation faces", 0.19),
+        (noise.train, BLUE, "training faces", -0.19),
+        (noise.validation, ORANGE, "validation faces", 0.19),
     )
     for (of_rejected, of_accepted), colour, label, shift in sides:
         values = (of_accepted, of_rejected)
