@@ -12,8 +12,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from mien.api import evaluate, load, train, train_seeds
     from mien.errors import InputError, MienError
+    from mien.recognise.faces import Detection
+    from mien.recognise.recognizer import Recognizer
 
 _HOME = {
+    "Detection": "mien.recognise.faces",
+    "Recognizer": "mien.recognise.recognizer",
     "evaluate": "mien.api",
     "load": "mien.api",
     "train": "mien.api",
@@ -22,7 +26,17 @@ _HOME = {
     "MienError": "mien.errors",
 }
 
-__all__ = ["InputError", "MienError", "__version__", "evaluate", "load", "train", "train_seeds"]
+__all__ = [
+    "Detection",
+    "InputError",
+    "MienError",
+    "Recognizer",
+    "__version__",
+    "evaluate",
+    "load",
+    "train",
+    "train_seeds",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -178,6 +178,13 @@ def _detection(row: NDArray[np.float64], to_picture: NDArray[np.float64]) -> Det
     return Detection((x, y, width, height), min(1.0, max(0.0, float(row[14]))), pairs)
 
 
+def checked(found: Sequence[Detection]) -> list[Detection]:
+    """What a detector gave, where it is a list of detections."""
+    if not isinstance(found, list | tuple) or not all(isinstance(one, Detection) for one in found):
+        raise InputError(f"a detector has to give a list of mien.Detection, not {found!r:.80}")
+    return list(found)
+
+
 def whole_picture(picture: NDArray[np.uint8]) -> list[Detection]:
     """The detector "none": the picture is one face, cut out already."""
     height, width = picture.shape[:2]

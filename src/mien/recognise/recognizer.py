@@ -1,0 +1,289 @@
+"""One call that recognises: a picture in, its faces and their expressions out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.card import ModelCard
+from mien.errors import InputError, extra_required
+from mien.expressions import Expressions
+from mien.recognise import faces as finding
+from mien.recognise.explain import hidden_parts
+from mien.recognise.faces import Box, Detection, Detector, YuNet
+from mien.recognise.model import FaceModel
+from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture
+
+#: Several pictures, recognised together.
+Pictures = list[Picture] | tuple[Picture, ...]
+
+
+class Model(Protocol):
+    """What a recogniser asks: a `FaceModel`, or anything else that answers like one."""
+
+    @property
+    def card(self) -> ModelCard: ...
+    def __call__(self, faces_NCHW: NDArray[np.uint8], /) -> NDArray[np.float32]: ...
+    def features(self, faces_NCHW: NDArray[np.uint8], /) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face and its expression.
+
+    Attributes:
+        box: (x, y, width, height) in pixels of the upright picture, within its borders.
+        detection_score: how sure the detector is that this is a face, 0..1.
+        expression: the most probable.
+        probability: its probability, 0..1, calibrated: of answers with 0.8, about 80 % are right
+            on faces like those that it was fitted on.
+        probabilities: expression -> 0..1, summing to 1, in the model's order.
+        uncertain: the probability is below the model's threshold; better say nothing.
+    """
+
+    box: Box
+    detection_score: float
+    expression: str
+    probability: float
+    probabilities: dict[str, float]
+    uncertain: bool
+
+    def top(self, k: int = 3) -> list[tuple[str, float]]:
+        """The k most probable expressions with their probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[: max(0, k)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
+            "detection_score": self.detection_score,
+            "expression": self.expression,
+            "probability": self.probability,
+            "uncertain": self.uncertain,
+            "probabilities": dict(self.probabilities),
+        }
+
+
+class Faces(list[Face]):
+    """The faces of one picture, the surest detection first. None is an answer, too."""
+
+    def __init__(
+        self, found: Iterable[Face], *, size: tuple[int, int], expressions: Expressions
+    ) -> None:
+        """`size` is the picture's (width, height) in pixels."""
+        super().__init__(found)
+        self.size = size
+        self.expressions = expressions
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        width, height = self.size
+        return {"width": width, "height": height, "faces": [face.to_dict() for face in self]}
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame, a row a face: box, scores, and a column of probabilities for each expression."""
+        with extra_required("data", "a data frame"):
+            import pandas as pd
+        told = ["detection_score", "expression", "probability", "uncertain"]
+        rows = [
+            [*face.box, *(getattr(face, name) for name in told), *face.probabilities.values()]
+            for face in self
+        ]
+        columns = ["x", "y", "width", "height", *told, *self.expressions]
+        return pd.DataFrame(rows, columns=columns)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found in a picture, and what the network is shown of it.
+
+    Attributes:
+        size: the picture's (width, height) in pixels.
+        detections: the N faces, in the detector's order.
+        crops: uint8 (N, C, H, W), in their order.
+    """
+
+    size: tuple[int, int]
+    detections: list[Detection]
+    crops: NDArray[np.uint8]
+
+
+class Recognizer:
+    """Finds the faces of pictures and tells their expressions, offline, with no torch.
+
+    >>> faces = Recognizer().recognize("photo.jpg")  # doctest: +SKIP
+    >>> [(face.expression, face.probability) for face in faces]  # doctest: +SKIP
+    [('happy', 0.93)]
+
+    Threads may share one. A detector of one's own is called by all of them at the same time.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | Model | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        detector: str | Detector = "yunet",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """Open a model and a detector.
+
+        Args:
+            model: a model file or its content, a FaceModel; by default the one inside the package.
+            device: where the network computes: `cpu`, `cuda`, `cuda:N`, `auto`.
+            threads: how many compute it; None is one a core. OpenCV's own, of the detector, are set
+                by `cv2.setNumThreads`.
+            detector: `yunet`, a `YuNet` with settings of one's own, `none` where each picture is a
+                face cut out already, or a function from uint8 RGB (H, W, 3) to `Detection`s.
+            max_pixels: larger pictures are refused before they are decoded.
+
+        Raises:
+            InputError: for a file that is not a model of ours, an unknown device or detector.
+        """
+        if model is None:
+            model = default_model()
+        if isinstance(model, os.PathLike):
+            model = Path(model)
+        if isinstance(model, str | bytes | Path):
+            model = FaceModel.open(model, device=device, threads=threads)
+        self.model: Model = model
+        self._ready = detector == "none"
+        self._detector = _detector(detector)
+        self._max_pixels = max_pixels
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself."""
+        return self.model.card
+
+    @overload
+    def recognize(self, pictures: Pictures, *, bgr: bool = False) -> list[Faces]: ...
+    @overload
+    def recognize(self, pictures: Picture, *, bgr: bool = False) -> Faces: ...
+    def recognize(self, pictures: Picture | Pictures, *, bgr: bool = False) -> Faces | list[Faces]:
+        """The faces of a picture, or of each in a list: these go through the network together.
+
+        Args:
+            pictures: a path, the bytes of a file, a Pillow image, an RGB array as `read_picture`
+                says; or a list of these.
+            bgr: the colours of arrays are in OpenCV's order.
+
+        Raises:
+            InputError: for what is not a picture; of a list it says which.
+        """
+        answers = self.answer(self._seen(pictures, bgr))
+        return answers if isinstance(pictures, list | tuple) else answers[0]
+
+    @overload
+    def features(self, pictures: Pictures, *, bgr: bool = False) -> list[NDArray[np.float32]]: ...
+    @overload
+    def features(self, pictures: Picture, *, bgr: bool = False) -> NDArray[np.float32]: ...
+    def features(
+        self, pictures: Picture | Pictures, *, bgr: bool = False
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """float32 (N, D) for the N faces of a picture: what the network's last layer is given.
+
+        For those who fit a head of their own; a list of pictures gives a list.
+        """
+        rows = _asked(self.model.features, self._seen(pictures, bgr))
+        return rows if isinstance(pictures, list | tuple) else rows[0]
+
+    def explain(
+        self, picture: Picture, *, bgr: bool = False
+    ) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        """Which pixels of each face mattered: see `explain.hidden_parts`.
+
+        Returns:
+            For each face what the network was shown, uint8 (C, H, W), and a map, float32 (H, W).
+        """
+        seen = self.look(picture, bgr=bgr)
+        return [(crop, hidden_parts(self.model, crop)) for crop in seen.crops]
+
+    def look(self, picture: Picture, *, bgr: bool = False) -> Seen:
+        """Find and cut out the faces of a picture, without asking the network."""
+        pixels = read_picture(picture, bgr=bgr, max_pixels=self._max_pixels)
+        size = (pixels.shape[1], pixels.shape[0])
+        found = finding.checked(self._detector(pixels))
+        if self._ready:
+            return Seen(size, found, finding.ready_crop(pixels, self.card.input))
+        return Seen(size, found, finding.crops(pixels, found, self.card.crop, self.card.input))
+
+    def answer(self, seen: Sequence[Seen]) -> list[Faces]:
+        """What the network says of the faces that were found in some pictures, all at once."""
+        return [
+            Faces(
+                map(self._face, one.detections, part, [one.size] * len(part)),
+                size=one.size,
+                expressions=self.card.expressions,
+            )
+            for one, part in zip(seen, _asked(self.model, seen), strict=True)
+        ]
+
+    def _seen(self, pictures: Picture | Pictures, bgr: bool) -> list[Seen]:
+        if not isinstance(pictures, list | tuple):
+            return [self.look(pictures, bgr=bgr)]
+        seen = []
+        for number, picture in enumerate(pictures, 1):
+            try:
+                seen.append(self.look(picture, bgr=bgr))
+            except InputError as error:
+                raise InputError(f"picture {number} of {len(pictures)}: {error}") from error
+        return seen
+
+    def _face(
+        self, found: Detection, probabilities_K: NDArray[np.float32], size: tuple[int, int]
+    ) -> Face:
+        named = dict(zip(self.card.expressions, probabilities_K.tolist(), strict=True))
+        expression = self.card.expressions[int(probabilities_K.argmax())]
+        return Face(
+            box=_within(found.box, size),
+            detection_score=found.score,
+            expression=expression,
+            probability=named[expression],
+            probabilities=named,
+            uncertain=named[expression] < self.card.uncertain_below,
+        )
+
+
+def default_model() -> bytes:
+    """The model that ships inside the package."""
+    file = resources.files("mien.recognise").joinpath("default.onnx")
+    if not file.is_file():
+        raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
+    return file.read_bytes()
+
+
+def _detector(detector: str | Detector) -> Detector:
+    if callable(detector):
+        return detector
+    if detector == "yunet":
+        return YuNet()
+    if detector == "none":
+        return finding.whole_picture
+    raise InputError(f"detector {detector!r} is not known: use yunet, none, or a function")
+
+
+def _asked(
+    ask: Callable[[NDArray[np.uint8]], NDArray[np.float32]], seen: Sequence[Seen]
+) -> list[NDArray[np.float32]]:
+    """Ask about the faces of all pictures at once; to each picture its rows."""
+    if not seen:
+        return []
+    rows = ask(np.concatenate([one.crops for one in seen]))
+    return np.split(rows, np.cumsum([len(one.crops) for one in seen])[:-1])
+
+
+def _within(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box that lies in the picture."""
+    x, y, width, height = box
+    left, top = max(0.0, x), max(0.0, y)
+    right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
+    return left, top, max(0.0, right - left), max(0.0, bottom - top)
