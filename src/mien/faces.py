@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,3 +36,15 @@ class InputSpec:
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
         return self.channels, self.height, self.width
+
+    def fault(self) -> str | None:
+        """What is wrong with these values, in a few words; None where nothing is."""
+        if self.channels not in (1, 3):
+            return f"input.channels={self.channels}: faces have 1 or 3 channels"
+        if min(self.height, self.width) < 1:
+            return f"input {self.height}x{self.width}: height and width are at least 1 pixel"
+        if not {len(self.mean), len(self.std)} <= {1, self.channels}:
+            return f"input.mean and input.std need 1 or {self.channels} values"
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
+            return "input.mean and input.std must be finite numbers, std above 0"
+        return None

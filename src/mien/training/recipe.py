@@ -7,7 +7,6 @@ here by name, type and range.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
@@ -208,17 +207,8 @@ def _refuse_unknown(kind: type, content: Mapping[str, Any], where: str) -> None:
 
 def _check_together(recipe: Recipe, where: str) -> Recipe:
     """What the type of a single field cannot say."""
-    spec, holdout = recipe.input, recipe.split.holdout
-    problem = None
-    if spec.channels not in (1, 3):
-        problem = f"input.channels={spec.channels}: faces have 1 or 3 channels"
-    elif min(spec.height, spec.width) < 1:
-        problem = f"input {spec.height}x{spec.width}: height and width are at least 1 pixel"
-    elif not {len(spec.mean), len(spec.std)} <= {1, spec.channels}:
-        problem = f"input.mean and input.std need 1 or {spec.channels} values"
-    elif not all(math.isfinite(value) for value in (*spec.mean, *spec.std)) or min(spec.std) <= 0:
-        problem = "input.mean and input.std must be finite numbers, std above 0"
-    elif recipe.split.seed < 0:
+    problem, holdout = recipe.input.fault(), recipe.split.holdout
+    if recipe.split.seed < 0:
         problem = f"split.seed={recipe.split.seed}: 0 or more"
     elif holdout is not None and not 0 < holdout < 1:
         problem = f"split.holdout={holdout}: a share between 0 and 1, or none"

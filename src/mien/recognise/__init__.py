@@ -1,0 +1,1 @@
+"""From pictures to expressions: small, offline, free of torch."""

@@ -1,0 +1,142 @@
+"""A model file as a function: uint8 faces in, calibrated probabilities out. ONNX Runtime, no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.card import ModelCard
+from mien.errors import InputError
+from mien.recognise.model_file import checked_card, read_model_file
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+#: Faces that go through the graph at a time: more are no faster, and memory stays flat.
+BATCH = 64
+
+
+class FaceModel:
+    """A model file, open. Safe to call from several threads at once."""
+
+    def __init__(self, card: ModelCard, session: onnxruntime.InferenceSession) -> None:
+        """`open` makes one."""
+        self.card = card
+        self._session = session
+        self._columns = {output.name: output.shape[1] for output in session.get_outputs()}
+
+    @classmethod
+    def open(
+        cls, source: str | Path | bytes, device: str = "cpu", threads: int | None = None
+    ) -> FaceModel:
+        """Check a model file, then hand it to the runtime.
+
+        Args:
+            source: a path, or the content of a model file.
+            device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where the runtime has it.
+            threads: how many compute one batch; None is one a core.
+
+        Raises:
+            InputError: for a file that is not ours, damaged, or made for another version.
+        """
+        where = "the model" if isinstance(source, bytes) else str(source)
+        content = source if isinstance(source, bytes) else read_model_file(Path(source))
+        card = checked_card(content, where)
+        model = cls(card, _session(content, where, device, threads))
+        model._check_ends(where)
+        return model
+
+    def __call__(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N, *card.input.shape), N of 0 and up -> float32 probabilities (N, K), calibrated."""
+        return self._run("probabilities", faces_NCHW)
+
+    def logits(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N, *card.input.shape) -> float32 logits (N, K), before temperature and softmax."""
+        return self._run("logits", faces_NCHW)
+
+    def features(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (N, *card.input.shape) -> float32 (N, D): what the network's last layer is given."""
+        return self._run("features", faces_NCHW)
+
+    def _run(self, output: str, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shape = self.card.input.shape
+        if faces_NCHW.dtype != np.uint8 or faces_NCHW.shape[1:] != shape:
+            raise InputError(
+                f"{self.card.name}: faces of {faces_NCHW.dtype} {faces_NCHW.shape} were given; "
+                f"it takes uint8 (N, {', '.join(map(str, shape))})"
+            )
+        answers = np.empty((len(faces_NCHW), self._columns[output]), dtype=np.float32)
+        for start in range(0, len(faces_NCHW), BATCH):
+            part = slice(start, start + BATCH)
+            faces = np.ascontiguousarray(faces_NCHW[part])
+            (answers[part],) = self._session.run([output], {"faces": faces})
+        return answers
+
+    def _check_ends(self, where: str) -> None:
+        """Refuse a graph whose input and outputs are not what its card says."""
+        classes = len(self.card.expressions)
+        takes = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
+        gives = {o.name: (o.type, o.shape[1:]) for o in self._session.get_outputs()}
+        scores = ("tensor(float)", [classes])
+        features = gives.pop("features", ("", []))
+        if (
+            takes != [("faces", "tensor(uint8)", list(self.card.input.shape))]
+            or gives != {"probabilities": scores, "logits": scores}
+            or features[0] != "tensor(float)"
+            or not (len(features[1]) == 1 and isinstance(features[1][0], int))
+        ):
+            raise InputError(
+                f"{where}: its graph is not what its card says; make it again with `mien export`"
+            )
+
+
+def _session(
+    content: bytes, where: str, device: str, threads: int | None
+) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    providers = _providers(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised; nothing else is to be said
+    if threads is not None:
+        if threads < 1:
+            raise InputError(f"threads={threads}: give 1 or more")
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # the runtime raises many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{where}: ONNX Runtime {onnxruntime.__version__} cannot open it ({reason}); "
+            "make it again with `mien export`"
+        ) from error
+    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
+        raise _no_cuda(device)
+    return session
+
+
+def _providers(device: str, available: list[str]) -> list[Any]:
+    """What the runtime is asked to compute on, the CPU last."""
+    kind, colon, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (
+        colon and not (kind == "cuda" and number.isdecimal())
+    ):
+        raise InputError(f"device {device!r} is not known: use auto, cpu, cuda or cuda:N")
+    has_cuda = "CUDAExecutionProvider" in available
+    if kind == "cuda" and not has_cuda:
+        raise _no_cuda(device)
+    if kind == "cpu" or not has_cuda:
+        return ["CPUExecutionProvider"]
+    # Without TF32, so that answers are those of any other machine.
+    cuda = {"device_id": number or "0", "use_tf32": "0"}
+    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+
+
+def _no_cuda(device: str) -> InputError:
+    return InputError(
+        f"device {device!r}: ONNX Runtime finds no CUDA GPU here; use cpu, or put onnxruntime-gpu in "
+        "the place of onnxruntime"
+    )

@@ -1,0 +1,228 @@
+"""The model file: one ONNX file with its card and its seal inside, checked before anything runs it.
+
+    ONNX model as exported | metadata "mien.card": JSON | metadata "mien.sha256": of all before it
+
+A protobuf message may be written in pieces, so the two entries of metadata are appended, and any ONNX
+tool reads the whole. The seal tells damage, not intent: whoever can write a file can seal it again. So
+what the runtime could be led astray by is refused beside it: data in other files, operators and parts
+of ONNX that mien does not write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mien.card import ModelCard
+from mien.errors import InputError
+
+#: The version of ONNX's operators that mien writes, the only one it reads.
+OPSET = 18
+#: Largest file that is read, in bytes.
+MAX_BYTES = 1_000_000_000
+#: Longest card, in bytes.
+_MAX_CARD = 1_000_000
+
+_CARD, _SEAL = b"mien.card", b"mien.sha256"
+
+# Fields of the ONNX messages, by number (onnx.proto3). Those of `_REFUSED` are never written by mien.
+_GRAPH, _OPSET_IMPORT, _METADATA = 7, 8, 14
+_REFUSED = {
+    "model": {20: "training", 25: "functions", 26: "device settings"},
+    "graph": {15: "sparse weights"},
+    "node": {10: "device settings"},
+    "attribute": {6: "a graph within the graph", 11: "a graph within the graph",
+                  22: "sparse weights", 23: "sparse weights"},
+    "tensor": {13: "weights in another file", 14: "weights in another file"},
+}  # fmt: skip
+#: message -> field -> the message inside it that is looked at too.
+_INSIDE = {
+    "model": {_GRAPH: "graph"},
+    "graph": {1: "node", 5: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 10: "tensor"},
+    "tensor": {},
+}
+_NODE_DOMAIN = 7
+#: Both are ONNX's own operators.
+_KNOWN_DOMAINS = (b"", b"ai.onnx")
+
+
+def sealed(graph: bytes, card: ModelCard) -> bytes:
+    """The model file of an ONNX model without metadata and a card whose digest is `digest_of(graph)`."""
+    content = graph + _entry(_CARD, card.to_json().encode())
+    return content + _entry(_SEAL, digest_of(content).encode())
+
+
+def digest_of(content: bytes) -> str:
+    """sha256 in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_model_file(path: Path) -> bytes:
+    """The bytes of a file that is small enough to be one of ours."""
+    try:
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "no such model file"
+            raise InputError(f"{path}: {what}; give a file that `mien export` wrote")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(
+                f"{path}: {size / 1e9:,.1f} GB, too large for a model file of mien "
+                f"(at most {MAX_BYTES / 1e9:,.0f} GB)"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}); give another model file") from error
+
+
+def checked_card(content: bytes, where: str) -> ModelCard:
+    """The card of a model file that is whole, unchanged and harmless; InputError for any other."""
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{where}: too large for a model file of mien")
+    try:
+        return _checked_card(memoryview(content), where)
+    except _MalformedError as error:
+        raise InputError(
+            f"{where}: not a model file of mien, or a damaged one ({error}); "
+            "make one with `mien export`, or fetch it again"
+        ) from None
+
+
+def _checked_card(content: memoryview, where: str) -> ModelCard:
+    fields = list(_fields(content))
+    tail = [f for f in fields if f.number == _METADATA]
+    entries = [(_value(f.value, 1), _value(f.value, 2)) for f in tail]
+    if [key for key, _ in entries] != [_CARD, _SEAL] or fields[-2:] != tail:
+        raise _MalformedError("it has no card")
+    text = entries[0][1]
+    digest = hashlib.sha256(content[: tail[0].start])
+    graph_digest = digest.hexdigest()
+    digest.update(content[tail[0].start : tail[1].start])
+    # Compared as a whole entry, so that no byte of the file can differ from what was written.
+    if content[tail[1].start :] != _entry(_SEAL, digest.hexdigest().encode()):
+        raise _MalformedError("it was changed after it was exported")
+    if len(text) > _MAX_CARD:
+        raise _MalformedError("its card is too long")
+    card = ModelCard.from_json(text, where)
+    if card.digest != graph_digest:
+        raise _MalformedError("its card belongs to another graph")
+    _check_parts(content, "model", where)
+    _check_opsets([f.value for f in fields if f.number == _OPSET_IMPORT], where)
+    return card
+
+
+def _check_parts(message: memoryview, kind: str, where: str) -> None:
+    """Refuse what mien does not write; messages nest at most five deep."""
+    for part in _fields(message):
+        if part.number in _REFUSED[kind]:
+            raise InputError(
+                f"{where}: holds {_REFUSED[kind][part.number]}, which a model file of mien never does; "
+                "make one with `mien export`"
+            )
+        if (
+            kind == "node"
+            and part.number == _NODE_DOMAIN
+            and bytes(part.value) not in _KNOWN_DOMAINS
+        ):
+            raise _unknown_operators(where, part.value)
+        if part.number in _INSIDE[kind]:
+            _check_parts(part.value, _INSIDE[kind][part.number], where)
+
+
+def _check_opsets(imports: list[memoryview], where: str) -> None:
+    if not imports:
+        raise _MalformedError("it names no operators")
+    for message in imports:
+        domain = _value(message, 1)
+        if domain not in _KNOWN_DOMAINS:
+            raise _unknown_operators(where, domain)
+        version = next((f.varint for f in _fields(message) if f.number == 2), 0)
+        if version != OPSET:
+            raise InputError(
+                f"{where}: uses version {version} of ONNX's operators, this version of mien knows "
+                f"{OPSET}; export it again with this version of mien"
+            )
+
+
+def _unknown_operators(where: str, domain: bytes | memoryview) -> InputError:
+    return InputError(
+        f"{where}: uses operators of {bytes(domain[:40])!r}, which mien does not know; "
+        "make a model file with `mien export`"
+    )
+
+
+class _MalformedError(Exception):
+    """These bytes are no protobuf message, or not what is expected of one."""
+
+
+class _Field(NamedTuple):
+    """One field of a protobuf message: where its tag begins, its bytes (or its number) within."""
+
+    number: int
+    start: int
+    value: memoryview
+    varint: int
+
+
+def _fields(message: memoryview) -> Iterator[_Field]:
+    """The fields of a protobuf message, in order. Fixed-size numbers are skipped over."""
+    end = len(message)
+    at = 0
+    while at < end:
+        start = at
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        count, size = 0, 0
+        if wire == 0:
+            count, at = _varint(message, at)
+        elif wire == 2:
+            size, at = _varint(message, at)
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+        else:
+            raise _MalformedError("not an ONNX file")
+        if number == 0 or at + size > end:
+            raise _MalformedError("cut short" if number else "not an ONNX file")
+        yield _Field(number, start, message[at : at + size], count)
+        at += size
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """A number of up to 64 bits in groups of seven, the lowest first; and where it ends."""
+    number = 0
+    for shift in range(0, 64, 7):
+        if at >= len(message):
+            raise _MalformedError("cut short")
+        byte = message[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+    raise _MalformedError("not an ONNX file")
+
+
+def _value(message: memoryview, number: int) -> bytes:
+    """The bytes of a field, empty where there is none; of several the last one counts."""
+    values = [f.value for f in _fields(message) if f.number == number]
+    return bytes(values[-1]) if values else b""
+
+
+def _entry(key: bytes, value: bytes) -> bytes:
+    """`metadata_props { key, value }` as protobuf writes it."""
+
+    def piece(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2]) + _as_varint(len(content)) + content
+
+    return piece(_METADATA, piece(1, key) + piece(2, value))
+
+
+def _as_varint(number: int) -> bytes:
+    groups = []
+    while number >= 0x80:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])
