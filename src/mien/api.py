@@ -15,7 +15,9 @@ from mien.expressions import SEVEN, parse_expressions
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
+    from mien.card import ModelCard
     from mien.evaluation.evaluation import Evaluation
+    from mien.export import Exported
     from mien.training import Recipe, Watcher
 
 #: Where runs go when nobody says.
@@ -163,11 +165,15 @@ def evaluate(
     device: str = "auto",
     command: str | None = None,
 ) -> Evaluation:
-    """Score a run on a split; writes scores, probabilities and report into the run.
+    """Score a run, or a model file, on a split.
+
+    Of a run, scores, probabilities and report are written into its folder. Of a model file, which needs
+    no torch for it, nothing is written.
 
     Args:
-        run: a run folder.
+        run: a run folder, or a file that `export` wrote.
         data: a path, `synthetic`, `synthetic:N`, or a store; by default what the run was trained on.
+            A model file does not know where that lies.
         split: `validation`, `test`, `official-validation` (the source's own validation faces,
             whatever split the run was trained with) or `train` (what it was fitted to, seen
             without augmentation and dropout).
@@ -183,20 +189,11 @@ def evaluate(
         faces_to_score,
         write_report,
     )
-    from mien.models import pick_device
-    from mien.training import from_dict
 
     check_request(split, tta)
-    pick_device(device)
-    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
-    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
-    if data is None:
-        data = (folder.environment().get("data") or {}).get("source")
-        if data is None:
-            raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
-    if labels is None and recipe.expressions != SEVEN:
-        labels = recipe.expressions
-    store = load_for(recipe, data, labels)
+    if not isinstance(run, RunFolder) and is_model_file(run):
+        return _evaluate_file(Path(run), data, split, tta, labels, device, command)
+    folder, store = _run_and_data(run, data, labels, device)
     evaluation = evaluate_run(folder, store, split, tta, device, command=command)
     pictured = {
         name: faces_to_score(folder, store, name)[0]
@@ -206,6 +203,95 @@ def evaluate(
     }
     write_report(folder, pictured)
     return evaluation
+
+
+def export(
+    run: str | Path | RunFolder,
+    out: str | Path,
+    *,
+    data: str | Path | FaceStore | None = None,
+    int8: bool = False,
+    max_drop: float = 0.5,
+    licence: str | None = None,
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+) -> Exported:
+    """Write a run's best network as one ONNX file that needs no torch and carries its card.
+
+    Args:
+        run: a run folder.
+        out: the file, `.onnx`.
+        data: what the run was trained on, by default where it lay then: its validation faces
+            calibrate and check the file, its training faces scale int8.
+        int8: quantise; faster and a quarter of the size, at some loss.
+        max_drop: refuse int8 where it loses more validation accuracy than this, in points.
+        licence: of the weights, for the card.
+        labels: the label set of the data, by default the run's.
+        device: where torch computes what the file is compared with.
+    """
+    from mien.export import export_run
+
+    folder, store = _run_and_data(run, data, labels, device)
+    return export_run(
+        folder, store, Path(out), int8=int8, max_drop=max_drop, licence=licence, device=device
+    )
+
+
+def is_model_file(path: str | Path) -> bool:
+    """Whether a path names a model file rather than a run folder."""
+    return Path(path).suffix == ".onnx"
+
+
+def _run_and_data(
+    run: str | Path | RunFolder,
+    data: str | Path | FaceStore | None,
+    labels: Sequence[str] | None,
+    device: str,
+) -> tuple[RunFolder, FaceStore]:
+    """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
+    from mien.models import pick_device
+    from mien.training import from_dict
+
+    pick_device(device)
+    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
+    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
+    if data is None:
+        data = (folder.environment().get("data") or {}).get("source")
+        if data is None:
+            raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
+    if labels is None and recipe.expressions != SEVEN:
+        labels = recipe.expressions
+    return folder, load_for(recipe, data, labels)
+
+
+def _evaluate_file(
+    path: Path,
+    data: str | Path | FaceStore | None,
+    split: str,
+    tta: str,
+    labels: Sequence[str] | None,
+    device: str,
+    command: str | None,
+) -> Evaluation:
+    from mien.evaluation import evaluate_model
+    from mien.recognise.model import FaceModel
+    from mien.recognise.resize import fitted
+
+    model = FaceModel.open(path, device)
+    card = model.card
+    if data is None:
+        raise InputError(f"{path}: a model file does not know where its data lie; give --data")
+    if labels is None and card.expressions != SEVEN:
+        labels = card.expressions
+    return evaluate_model(
+        card,
+        lambda faces: model(fitted(faces, card.input)),
+        load_for(card, data, labels),
+        split,
+        tta,
+        where=str(path),
+        command=command,
+    )
 
 
 def chosen_recipe(
@@ -232,12 +318,12 @@ def _check_network(recipe: Recipe, folder: Path) -> None:
 
 
 def load_for(
-    recipe: Recipe, data: str | Path | FaceStore, labels: Sequence[str] | None
+    network: Recipe | ModelCard, data: str | Path | FaceStore, labels: Sequence[str] | None
 ) -> FaceStore:
-    """The store of some data; images of mixed sizes are brought to the recipe's input."""
+    """The store of some data; images of mixed sizes are brought to the network's input."""
     if isinstance(data, FaceStore):
         return data
-    return load(data, labels=labels, size=(recipe.input.height, recipe.input.width))
+    return load(data, labels=labels, size=(network.input.height, network.input.width))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -29,7 +29,10 @@ Labels = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a folder of seeds.")]
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run folder, a folder of seeds, or a model file (.onnx)."),
+]
 
 
 def names(labels: str | None) -> list[str] | None:

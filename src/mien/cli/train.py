@@ -121,13 +121,17 @@ def evaluate(
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score a run on a split, with and without copies of training faces; writes its report."""
+    """Score a run on a split, with and without copies of training faces; writes its report.
+
+    A model file is scored too, without torch: its figures are shown, nothing is written.
+    """
     from mien.evaluation import render_summary, render_table
 
-    runs = RunFolder.expand(run)
+    runs = [] if api.is_model_file(run) else RunFolder.expand(run)
+    paths = [folder.path for folder in runs] or [run]
     evaluations = [
         api.evaluate(
-            folder,
+            path,
             data,
             split,
             tta=tta,
@@ -135,14 +139,14 @@ def evaluate(
             device=device,
             command=command_line(),
         )
-        for folder in runs
+        for path in paths
     ]
     parts = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
         parts.append(Group(render_summary(evaluations)))
     content = [
-        {"run": str(folder.path), **evaluation.to_dict()}
-        for folder, evaluation in zip(runs, evaluations, strict=True)
+        {"run": str(path), **evaluation.to_dict()}
+        for path, evaluation in zip(paths, evaluations, strict=True)
     ]
     show({"evaluations": content}, Group(*parts), as_json=as_json)
     for folder in runs:

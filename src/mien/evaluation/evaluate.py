@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.card import ModelCard
 from mien.data.splits import SplitRule, Splits
 from mien.data.splits import split as split_store
 from mien.data.store import Faces, FaceStore
@@ -147,6 +148,41 @@ def evaluate_run(
     return evaluation
 
 
+def evaluate_model(
+    card: ModelCard,
+    predict: Predictor,
+    store: FaceStore,
+    split: str = "validation",
+    tta: str = "none",
+    *,
+    where: str,
+    command: str | None = None,
+) -> Evaluation:
+    """Score a model file on a split of a store, as `evaluate_run` does a run; nothing is written.
+
+    Args:
+        card: the file's; it says which faces the model was trained on.
+        predict: the file as a predictor.
+        where: the file's name, for messages.
+    """
+    check_request(split, tta)
+    recipe = card.provenance.get("recipe")
+    data = card.provenance.get("data")
+    faces, trained = _chosen_faces(
+        {**(recipe if isinstance(recipe, dict) else {}), "expressions": card.expressions},
+        store,
+        split,
+        where=where,
+        recipe_in=where,
+        trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
+    )
+    digests = trained.digests[:0] if split == "train" else trained.digests
+    views = tuple(dict.fromkeys(("none", tta)))
+    return replace(
+        score(predict, faces, digests, views, split=split), command=command, weights=card.digest
+    )
+
+
 def check_request(split: str, tta: str) -> None:
     """InputError for a split or a view that there is not."""
     if split not in SPLIT_NAMES:
@@ -156,9 +192,28 @@ def check_request(split: str, tta: str) -> None:
 
 def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces, Faces]:
     """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
-    recipe = run.recipe()
-    rule = _split_rule(recipe, run)
-    splits = split_store(_relabelled(store, recipe, run), rule)
+    environment = run.environment() if run.environment_path.is_file() else {}
+    return _chosen_faces(
+        run.recipe(),
+        store,
+        split,
+        where=str(run.path),
+        recipe_in=str(run.recipe_path),
+        trained_on=(environment.get("data") or {}).get("fingerprint"),
+    )
+
+
+def _chosen_faces(
+    recipe: dict[str, Any],
+    store: FaceStore,
+    split: str,
+    *,
+    where: str,
+    recipe_in: str,
+    trained_on: str | None,
+) -> tuple[Faces, Faces]:
+    """As `faces_to_score`, of whatever was trained by a recipe on data of a fingerprint."""
+    splits = split_store(_relabelled(store, recipe, where), _split_rule(recipe, recipe_in))
     faces: Faces = getattr(splits, SPLIT_NAMES[split])
     if not len(faces):
         raise InputError(
@@ -166,7 +221,7 @@ def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces,
             "choose another with --split"
         )
     if split in ("train", "validation") and _is_carved(splits):
-        _refuse_other_data(run, store)
+        _refuse_other_data(where, trained_on, store)
     return faces, splits.train
 
 
@@ -180,25 +235,25 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _split_rule(recipe: dict[str, Any], run: RunFolder) -> SplitRule:
+def _split_rule(recipe: dict[str, Any], where: str) -> SplitRule:
     try:
         rule = recipe["split"]
         holdout = rule["holdout"]
         return SplitRule(None if holdout is None else float(holdout), int(rule["seed"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{run.recipe_path}: no split rule that can be read ({error!r}); train again"
+            f"{where}: no split rule that can be read ({error!r}); train again"
         ) from error
 
 
-def _relabelled(store: FaceStore, recipe: dict[str, Any], run: RunFolder) -> FaceStore:
+def _relabelled(store: FaceStore, recipe: dict[str, Any], where: str) -> FaceStore:
     """The store with labels in the recipe's order: another order is mapped by name."""
     expressions = tuple(canonical(name) for name in recipe.get("expressions") or ())
     if store.expressions == expressions:
         return store
     if sorted(store.expressions) != sorted(expressions):
         raise InputError(
-            f"{store.source}: its expressions are {', '.join(store.expressions)}, but {run.path} "
+            f"{store.source}: its expressions are {', '.join(store.expressions)}, but {where} "
             f"was trained on {', '.join(expressions) or 'none that its recipe names'}; "
             "give data with the same set"
         )
@@ -211,17 +266,14 @@ def _is_carved(splits: Splits) -> bool:
     return not np.array_equal(splits.validation.indices, splits.official_validation.indices)
 
 
-def _refuse_other_data(run: RunFolder, store: FaceStore) -> None:
+def _refuse_other_data(where: str, trained_on: str | None, store: FaceStore) -> None:
     """A drawn validation split means something only for the data it was drawn from.
 
     Drawn again from other data, or from part of the same, it would hold faces the run trained on.
     """
-    if not run.environment_path.is_file():
-        return
-    trained_on = (run.environment().get("data") or {}).get("fingerprint")
     if trained_on is not None and trained_on != store.fingerprint:
         raise InputError(
-            f"{store.source}: {run.path} drew its validation faces from other data "
+            f"{store.source}: {where} drew its validation faces from other data "
             f"(fingerprint {trained_on[:12]}, not {store.fingerprint[:12]}); "
             "give the data it was trained on, or another --split"
         )

@@ -1,0 +1,76 @@
+"""Probabilities that mean what they say: one temperature, and below which confidence to doubt.
+
+Both are fitted on validation faces, never on test ones. Shapes: N faces, K expressions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Temperatures that are looked at; a fit that would leave this range ends at its border.
+TEMPERATURES = (0.01, 100.0)
+
+
+def softmax(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
+    """exp(z / T) over its sum, by row: float64 (N, K)."""
+    scaled = np.asarray(logits_NK, dtype=np.float64) / temperature
+    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probabilities_NK: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return probabilities_NK
+
+
+def fit_temperature(logits_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]) -> float:
+    """The T > 0 for which softmax(logits / T) has the smallest cross-entropy, within TEMPERATURES.
+
+    Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2. The cross-entropy is convex
+    in 1 / T; its slope there is the mean logit that the probabilities expect, less the mean logit of the
+    true expression. Bisection finds where it crosses zero. No answer changes: the largest logit stays so.
+    """
+    logits = np.asarray(logits_NK, dtype=np.float64)
+    of_truth = logits[np.arange(len(labels_N)), labels_N].mean()
+
+    def slope(temperature: float) -> float:
+        return float((softmax(logits, temperature) * logits).sum(axis=1).mean() - of_truth)
+
+    cold, hot = TEMPERATURES
+    if slope(1.0) == 0:  # also where all logits of each face are equal, and no temperature matters
+        return 1.0
+    if slope(cold) <= 0:
+        return cold
+    if slope(hot) >= 0:
+        return hot
+    while hot / cold > 1 + 1e-9:
+        middle = float(np.sqrt(cold * hot))
+        cold, hot = (middle, hot) if slope(middle) > 0 else (cold, middle)
+    return float(np.sqrt(cold * hot))
+
+
+def fit_uncertain_below(
+    confidence_N: NDArray[np.floating[Any]], right_N: NDArray[np.bool_]
+) -> float:
+    """The confidence below which an answer is more often wrong than right, 0..1.
+
+    It is the threshold that makes (right answers - wrong answers), counted over what is not below it,
+    as large as it gets: an answer is worth giving where it is right more often than not (Chow 1970, On
+    optimum recognition error and reject tradeoff, with a rejection that costs half an error). The same
+    threshold is where the isotonic regression of right on confidence crosses one half. With perfectly
+    calibrated confidences it would be 0.5; fitted, it corrects what the temperature cannot. Of several
+    that are equally good the lowest counts; between two confidences it lies in the middle. 0 where
+    nothing should be doubted, 1 where everything should.
+    """
+    order = np.argsort(confidence_N, kind="stable")
+    confidence = np.asarray(confidence_N, dtype=np.float64)[order]
+    gain = np.where(np.asarray(right_N)[order], 1, -1)
+    # worth[i]: right - wrong of the answers from the i-th least confident one on.
+    worth = np.append(np.cumsum(gain[::-1])[::-1], 0)
+    # Equal confidences are kept or doubted together.
+    cuts = np.flatnonzero(np.diff(confidence, prepend=-np.inf, append=np.inf) > 0)
+    first = int(cuts[np.argmax(worth[cuts])])
+    if first == 0:
+        return 0.0
+    if first == len(confidence):
+        return 1.0
+    return float((confidence[first - 1] + confidence[first]) / 2)

@@ -1,0 +1,12 @@
+"""From a run to one ONNX file that needs no torch: graph, card, parity, int8. Needs the 'train' extra."""
+
+from mien.errors import extra_required
+
+with extra_required("train", "Exporting a model"):
+    import onnx  # noqa: F401
+    import onnxscript  # noqa: F401
+    import torch  # noqa: F401
+
+from mien.export.export import MAX_DIFFERENCE, Exported, export_run
+
+__all__ = ["MAX_DIFFERENCE", "Exported", "export_run"]

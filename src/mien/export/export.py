@@ -1,0 +1,301 @@
+"""The verb: a run becomes one model file, checked against torch, calibrated, and written whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+import mien
+from mien.card import CropRule, ModelCard
+from mien.data.store import FaceStore
+from mien.errors import InputError, MienError
+from mien.evaluation import compute_scores, faces_to_score
+from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
+from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.metrics import Scores
+from mien.export.graph import traced, with_probabilities
+from mien.export.int8 import FACES, faces_per_second, quantised, spread
+from mien.files import atomic_file
+from mien.models import Classifier, load_classifier
+from mien.recognise.model import BATCH, FaceModel
+from mien.recognise.model_file import OPSET, digest_of, sealed
+from mien.recognise.resize import fitted
+from mien.runs import RunFolder
+
+#: How far a logit or a probability of the float32 file may be from torch's.
+MAX_DIFFERENCE = 1e-4
+#: Validation faces on which that is looked at.
+_PARITY_FACES = 512
+#: Faces that the speeds are measured on, at a time.
+_SPEED_FACES = 64
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made.
+
+    Attributes:
+        path: the model file.
+        size: its bytes.
+        card: what it says of itself.
+        speeds: faces a second on one thread, by `float32` and `int8`; empty without int8.
+    """
+
+    path: Path
+    size: int
+    card: ModelCard
+    speeds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        card = self.card
+        return {
+            "model": str(self.path),
+            "bytes": self.size,
+            "digest": card.digest,
+            "temperature": card.temperature,
+            "uncertain_below": card.uncertain_below,
+            "parity": card.parity,
+            "scores": card.scores,
+            "faces_per_second": {name: round(speed) for name, speed in self.speeds.items()},
+        }
+
+
+def export_run(
+    run: RunFolder,
+    store: FaceStore,
+    out: Path,
+    *,
+    int8: bool = False,
+    max_drop: float = 0.5,
+    licence: str | None = None,
+    device: str = "auto",
+) -> Exported:
+    """Write a run's best network as a model file.
+
+    Temperature and threshold are fitted on the run's validation faces, never on test ones. The file is
+    a function of the run, the data and the versions of what writes it: no clock and no path gets into it.
+
+    Args:
+        run: a run folder.
+        store: the data it was trained on.
+        out: the file, `.onnx`; one that is there is replaced.
+        int8: quantise, by what training faces show.
+        max_drop: refuse int8 where it loses more validation accuracy than this, in points (of 100).
+        licence: of the weights.
+        device: where torch computes what the file is compared with.
+
+    Raises:
+        InputError: where the data are not the run's, or int8 loses too much.
+        MienError: where torch cannot write the network, or the file answers otherwise than torch.
+    """
+    if out.suffix != ".onnx":
+        raise InputError(f"--out {out}: a model file's name ends in .onnx")
+    if out.is_dir():
+        raise InputError(f"--out {out}: a folder stands where a file is needed")
+    if not (np.isfinite(max_drop) and max_drop >= 0):
+        raise InputError(f"--max-drop {max_drop}: give points of accuracy, 0 or more")
+    trained_on = (run.environment().get("data") or {}).get("fingerprint")
+    if trained_on != store.fingerprint:
+        raise InputError(
+            f"{store.source}: {run.path} was trained on other data; give those with --data"
+        )
+    validation, training = faces_to_score(run, store, "validation")
+    reference = load_classifier(run, device)
+    spec = reference.spec
+    card = ModelCard(
+        name=str(run.recipe()["name"]),
+        expressions=validation.expressions,
+        input=spec,
+        crop=CropRule(),
+        digest="0" * 64,
+        licence=licence or "not stated",
+        provenance=_provenance(run, store),
+    )
+    faces_NCHW = fitted(validation.pixels(), spec)
+    graph = traced(load_classifier(run, "cpu"))
+    plain = _calibrated(graph, card, faces_NCHW, validation.labels)
+    sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
+    parity = {"float32": _parity(plain.model, reference, sample.pixels())}
+    test = _test_scores(run)
+    if not int8:
+        return _written(out, plain, parity, test, {})
+
+    calibrating = training.store.faces(training.indices[spread(len(training), FACES)])
+    small_graph = quantised(graph, fitted(calibrating.pixels(), spec))
+    small = _calibrated(small_graph, card, faces_NCHW, validation.labels)
+    drop = 100 * (plain.scores["accuracy"] - small.scores["accuracy"])
+    if drop > max_drop:
+        raise InputError(
+            f"{run.path}: in int8 it loses {drop:.2f} points of validation accuracy, more than "
+            f"--max-drop {max_drop:g}; export it without --int8, or allow more"
+        )
+    one_thread = {
+        "float32": FaceModel.open(plain.content, threads=1),
+        "int8": FaceModel.open(small.content, threads=1),
+    }
+    speeds = faces_per_second(one_thread, np.resize(faces_NCHW, (_SPEED_FACES, *spec.shape)))
+    quantisation = {
+        "calibrated_on": {"split": "train", "faces": len(calibrating)},
+        "drop_in_points": drop,
+        "same_answer": float((small.answers == plain.answers).mean()),
+        "float32_accuracy": plain.scores["accuracy"],
+    }
+    return _written(out, small, parity | {"int8": quantisation}, test, speeds)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A model file in memory, temperature and threshold fitted, scored on the validation faces.
+
+    `card` is that of `content` with threshold and scores.
+    """
+
+    content: bytes
+    graph: bytes
+    card: ModelCard
+    model: FaceModel
+    answers: NDArray[np.int64]
+    scores: dict[str, Any]
+
+
+def _calibrated(
+    graph: onnx.ModelProto,
+    card: ModelCard,
+    faces_NCHW: NDArray[np.uint8],
+    labels_N: NDArray[np.int64],
+) -> _Candidate:
+    """Fit temperature and threshold by what the graph itself answers, and score the file."""
+    _, _, raw = _opened(graph, card)
+    logits_NK = raw.logits(faces_NCHW)
+    card = replace(card, temperature=float(np.float32(fit_temperature(logits_NK, labels_N))))
+    content, whole, model = _opened(graph, card)
+    probabilities_NK = model(faces_NCHW)
+    answers_N = probabilities_NK.argmax(axis=1)
+    right_N, confidence_N = answers_N == labels_N, probabilities_NK.max(axis=1)
+    threshold = fit_uncertain_below(confidence_N, right_N)
+    uncertain_N = confidence_N < threshold
+    before = compute_scores(softmax(logits_NK), labels_N)
+    scores = {
+        **_headlines(compute_scores(probabilities_NK, labels_N)),
+        "before_temperature": {
+            "cross_entropy": before.cross_entropy,
+            "calibration_error": before.calibration_error,
+        },
+        "uncertain": {
+            "share": float(uncertain_N.mean()),
+            "accuracy": float(right_N[uncertain_N].mean()) if uncertain_N.any() else None,
+            "accuracy_of_others": float(right_N[~uncertain_N].mean())
+            if not uncertain_N.all()
+            else None,
+        },
+    }
+    card = replace(model.card, uncertain_below=threshold, scores={"validation": scores})
+    return _Candidate(content, whole, card, model, answers_N, scores)
+
+
+def _opened(graph: onnx.ModelProto, card: ModelCard) -> tuple[bytes, bytes, FaceModel]:
+    """(model file, its graph's bytes, the file opened as anyone opens it)."""
+    whole = with_probabilities(graph, card.temperature)
+    content = sealed(whole, replace(card, digest=digest_of(whole)))
+    return content, whole, FaceModel.open(content)
+
+
+def _parity(
+    model: FaceModel, reference: Classifier, faces_NCHW: NDArray[np.uint8]
+) -> dict[str, Any]:
+    """The largest differences between file and torch on the same faces; refused above MAX_DIFFERENCE."""
+    faces = fitted(faces_NCHW, reference.spec)
+    logits_NK = _torch_logits(reference, faces)
+    probabilities_NK = softmax(logits_NK, model.card.temperature)
+    found = {
+        "faces": len(faces),
+        "logits": float(np.abs(model.logits(faces) - logits_NK).max()),
+        "probabilities": float(np.abs(model(faces) - probabilities_NK).max()),
+        "allowed": MAX_DIFFERENCE,
+    }
+    if (
+        faces is not faces_NCHW
+    ):  # torch resizes in float32, whoever uses the file to whole gray levels
+        raw_NK = softmax(_torch_logits(reference, faces_NCHW), model.card.temperature)
+        found["probabilities_resized_by_torch"] = float(np.abs(model(faces) - raw_NK).max())
+    # Written so that a NaN is refused too.
+    if not max(found["logits"], found["probabilities"]) <= MAX_DIFFERENCE:
+        raise MienError(
+            f"{model.card.name}: its ONNX graph answers otherwise than torch (logits differ by up to "
+            f"{found['logits']:.1e}, more than {MAX_DIFFERENCE:g}); nothing was written"
+        )
+    return found
+
+
+def _torch_logits(reference: Classifier, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    device = next(reference.network.parameters()).device
+    batches = (faces_NCHW[start : start + BATCH] for start in range(0, len(faces_NCHW), BATCH))
+    return np.concatenate(
+        [reference.logits(torch.tensor(batch, device=device)).cpu().numpy() for batch in batches]
+    )
+
+
+def _written(
+    out: Path,
+    candidate: _Candidate,
+    parity: dict[str, Any],
+    test: dict[str, Any],
+    speeds: dict[str, float],
+) -> Exported:
+    card = replace(candidate.card, parity=parity, scores=candidate.card.scores | test)
+    content = sealed(candidate.graph, card)
+    FaceModel.open(content)  # so that nothing is written that cannot be read back
+    with atomic_file(out) as handle:
+        handle.write(content)
+    return Exported(out, len(content), card, speeds)
+
+
+def _headlines(scores: Scores) -> dict[str, Any]:
+    return {
+        "faces": scores.count,
+        "accuracy": scores.accuracy,
+        "accuracy_interval": list(scores.accuracy_interval),
+        "balanced_accuracy": scores.balanced_accuracy,
+        "macro_f1": scores.macro_f1,
+        "cross_entropy": scores.cross_entropy,
+        "calibration_error": scores.calibration_error,
+    }
+
+
+def _test_scores(run: RunFolder) -> dict[str, Any]:
+    """What `mien evaluate` found of these very weights on test faces, single view, if it was asked."""
+    found = run.evaluation("test")
+    if found is None or found.get("weights_sha256") != weights_digest(run):
+        return {}
+    said = found["views"]["none"]
+    return {
+        "test_of_the_run": {
+            "official_accuracy": said["official"]["accuracy"],
+            "deduplicated_accuracy": (said["deduplicated"] or {}).get("accuracy"),
+        }
+    }
+
+
+def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:
+    """Where the weights come from: no path of this machine, only the last part of each."""
+    recipe, environment = run.recipe(), run.environment()
+    init = environment.get("init")
+    if recipe.get("init") is not None:
+        recipe["init"] = Path(recipe["init"]).name
+    return {
+        "mien": mien.__version__,
+        "recipe": recipe,
+        "data": {"source": Path(store.source).name, "fingerprint": store.fingerprint},
+        "init": init and {**init, "source": Path(init["source"]).name},
+        "weights_sha256": weights_digest(run),
+        "trained": environment.get("started"),
+        "torch": torch.__version__,
+        "opset": OPSET,
+    }

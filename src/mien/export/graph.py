@@ -1,0 +1,128 @@
+"""A trained network as an ONNX model: uint8 faces in; probabilities, logits and features out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+import mien
+from mien.errors import MienError
+from mien.faces import InputSpec
+from mien.models import Classifier
+from mien.models.preparing import prepare
+from mien.models.weights import head_names
+from mien.recognise.model_file import OPSET
+
+#: Name of the temperature among the graph's constants.
+_TEMPERATURE = "temperature"
+
+
+def traced(classifier: Classifier) -> onnx.ModelProto:
+    """`faces` uint8 (N, *spec.shape) -> `logits` float32 (N, K), `features` float32 (N, D); N is free.
+
+    Traced from the very code that `evaluate` runs, preparation included. Names of files and of lines of
+    code, which the exporter writes beside every operator, are taken out: the same weights give the
+    same bytes, wherever they lie.
+    """
+    graph = _WithFeatures(classifier.network.eval(), classifier.spec)
+    faces = torch.zeros(2, *classifier.spec.shape, dtype=torch.uint8)
+    try:
+        with torch.no_grad(), _silence():
+            program = torch.onnx.export(
+                graph,
+                (faces,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["faces"],
+                output_names=["logits", "features"],
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise MienError(
+            f"torch {torch.__version__} cannot write {type(classifier.network).__name__} as ONNX ({reason})"
+        ) from error
+    assert program is not None  # noqa: S101 (with dynamo=True there is one)
+    model: onnx.ModelProto = program.model_proto
+    _forget_sources(model)
+    model.producer_name, model.producer_version = "mien", mien.__version__
+    return model
+
+
+def with_probabilities(model: onnx.ModelProto, temperature: float) -> bytes:
+    """The serialised model of `traced`, with `probabilities` = softmax(logits / temperature) before its outputs."""
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    graph = whole.graph
+    graph.initializer.append(helper.make_tensor(_TEMPERATURE, TensorProto.FLOAT, [], [temperature]))
+    graph.node.append(helper.make_node("Div", ["logits", _TEMPERATURE], ["calibrated"]))
+    graph.node.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], axis=1))
+    logits, features = graph.output
+    probabilities = onnx.ValueInfoProto()
+    probabilities.CopyFrom(logits)
+    probabilities.name = "probabilities"
+    outputs = [probabilities, logits, features]
+    copies = [o.SerializeToString(deterministic=True) for o in outputs]
+    del graph.output[:]
+    graph.output.extend(map(onnx.ValueInfoProto.FromString, copies))
+    content: bytes = whole.SerializeToString(deterministic=True)
+    return content
+
+
+class _WithFeatures(nn.Module):
+    """A network that also gives what its last layer is given."""
+
+    def __init__(self, network: nn.Module, spec: InputSpec) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+        heads = head_names(network)
+        name = next(name for name in network.state_dict() if name in heads)
+        self._head = name.rpartition(".")[0]
+
+    def forward(self, faces_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        given: list[Tensor] = []
+
+        def note(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            given.append(inputs[0])
+
+        hook = self.network.get_submodule(self._head).register_forward_pre_hook(note)
+        try:
+            logits_NK = self.network(prepare(faces_NCHW, self.spec))
+        finally:
+            hook.remove()
+        return logits_NK.float(), given[0].flatten(1).float()
+
+
+def _forget_sources(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    del model.metadata_props[:]
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    graph.name, graph.doc_string, model.doc_string = "mien", "", ""
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the exporter's own remarks from the user; what fails is raised all the same."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
