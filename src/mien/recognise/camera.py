@@ -1,0 +1,98 @@
+"""Frames of a camera through OpenCV, at the time at which they came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from fractions import Fraction
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError
+from mien.recognise.media import Frame
+
+
+class Camera:
+    """The pictures of a camera of this computer; a `Movie` without an end.
+
+    Args:
+        number: as the system counts its cameras, from 0.
+        capture: opens a camera by its number, as `cv2.VideoCapture` does, and does so by default.
+        clock: seconds.
+
+    Raises:
+        InputError: where there is no such camera.
+    """
+
+    live = True
+    time_base = Fraction(1, 1000)
+    duration_s = None
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        capture: Callable[[int], Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = f"camera {number}"
+        self.problem: str | None = None
+        self._clock = clock
+        self._capture = (capture or _quiet_capture)(number)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise InputError(
+                f"{self.name}: there is none, or another program has it; give the number of a camera, "
+                "from 0"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the camera back."""
+        self._capture.release()
+
+    def __iter__(self) -> Generator[Frame]:
+        """The pictures as they come, until there are no more; InputError where there is not one."""
+        started, last, index = None, -1.0, 0
+        while True:
+            there, bgr = self._capture.read()
+            if not there:
+                break
+            now = self._clock()
+            started = now if started is None else started
+            last = max(now - started, last + 1e-3)  # a clock may stand still between two pictures
+            yield Frame(index, last, partial(_rgb, bgr))
+            index += 1
+        if index == 0:
+            raise InputError(f"{self.name}: gives no picture; check that no other program has it")
+        self.problem = f"{self.name}: gave no more pictures after {last:.1f} s; check its cable"
+
+
+def _rgb(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _quiet_capture(number: int) -> Any:
+    """A camera of OpenCV, which would say on standard error what we say in a sentence."""
+    import cv2
+
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(number)
+    finally:
+        cv2.utils.logging.setLogLevel(level)

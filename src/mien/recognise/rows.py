@@ -1,0 +1,288 @@
+"""One row for each face of each frame, written as they come to CSV or parquet.
+
+source             path, address or camera
+frame              counts from 0; 0 for a photo
+time_s             seconds from the beginning; empty for a photo
+track_id           the same for a face in all frames of a video, from 1; empty for a photo
+x y width height   the face's box in pixels of the upright picture
+detection_score    0..1; empty in frames between two that were looked at (`--every`)
+expression         by the smoothed probabilities of a video, a photo's own
+probability        of that expression, 0..1
+uncertain          whether that is under the model's threshold: true or false
+angry ...          the probability of each expression in this frame alone; empty in frames between
+angry_smoothed ... the same, smoothed over time along the track; empty for a photo
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from mien.errors import InputError, extra_required, writing_to
+from mien.expressions import Expressions
+from mien.files import atomic_file
+from mien.recognise.track import FaceLike, TrackedFace
+
+Row = dict[str, str | int | float | bool | None]
+
+_BEFORE = {
+    "source": "string",
+    "frame": "int64",
+    "time_s": "double",
+    "track_id": "int64",
+    "x": "double",
+    "y": "double",
+    "width": "double",
+    "height": "double",
+    "detection_score": "double",
+    "expression": "string",
+    "probability": "double",
+    "uncertain": "bool",
+}
+#: What a column of smoothed probabilities ends in.
+SMOOTHED = "_smoothed"
+SUFFIXES = (".csv", ".parquet")
+
+
+def columns(expressions: Expressions) -> dict[str, str]:
+    """The columns of a table and their types, in order."""
+    figures = [*expressions, *(f"{name}{SMOOTHED}" for name in expressions)]
+    return _BEFORE | dict.fromkeys(figures, "double")
+
+
+def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
+    """A face as a row; a column that it does not have is not in it.
+
+    Rounded to what means something: a microsecond, a hundredth of a pixel, a millionth.
+    """
+    tracked = face if isinstance(face, TrackedFace) else None
+    made: Row = {
+        "source": source,
+        "frame": frame,
+        "time_s": _rounded(time_s),
+        "track_id": tracked.track_id if tracked else None,
+        **dict(
+            zip(("x", "y", "width", "height"), (round(side, 2) for side in face.box), strict=True)
+        ),
+        "detection_score": _rounded(face.detection_score),
+        "expression": face.expression,
+        "probability": _rounded(face.probability),
+        "uncertain": face.uncertain,
+    }
+    raw = tracked.raw if tracked else face.probabilities
+    made |= {name: _rounded(value) for name, value in (raw or {}).items()}
+    if tracked:
+        for name, value in tracked.probabilities.items():
+            made[f"{name}{SMOOTHED}"] = _rounded(value)
+    return made
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)
+
+
+class RowFile:
+    """A table of rows: .csv, .parquet, or `-` for CSV on standard output.
+
+    Rows are written at once to `NAME.part` beside it; when the block ends well, that becomes the
+    file (for parquet it is converted, some thousand rows at a time). What was begun and stopped can
+    be gone on with: `finished` notes in `NAME.done` where the rows of an item end, `resume` cuts off
+    what came after and knows what is done. Memory does not grow with the rows.
+
+    Args:
+        path: where the table appears.
+        expressions: the names of the probabilities.
+        settings: what rows depend on (model, options): going on with others is refused.
+        resume: go on with what was begun, if anything was.
+
+    Raises:
+        InputError: where it cannot be written, or gone on with.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        expressions: Expressions,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self._path = Path(path)
+        self._to_stdout = str(path) == "-"
+        if not self._to_stdout and self._path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{path}: rows are written as {' or '.join(SUFFIXES)}")
+        if self._path.suffix.lower() == ".parquet":
+            with extra_required("data", "writing parquet files"):
+                import pyarrow  # noqa: F401
+        self._columns = columns(expressions)
+        self._settings = json.loads(
+            json.dumps({"columns": list(self._columns), **(settings or {})})
+        )
+        self._resume = resume
+        self._done: set[str] = set()
+        self._worth_keeping = False  # where no item was finished, there is nothing to go on with
+        self._stack = ExitStack()
+
+    @property
+    def _part(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.part")
+
+    @property
+    def _journal(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.done")
+
+    def __enter__(self) -> Self:
+        if self._to_stdout:
+            self._begin(sys.stdout)
+            return self
+        with writing_to(self._path):
+            if self._path.is_dir():
+                raise IsADirectoryError(21, "Is a directory")
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._resume and self._journal.exists():
+                self._take_over()
+            else:
+                with self._journal.open("w", encoding="utf-8") as journal:
+                    journal.write(json.dumps(self._settings) + "\n")
+                with _opened(self._part, "w") as handle:
+                    self._begin(handle)
+            self._handle = self._stack.enter_context(_opened(self._part, "a"))
+            self._notes = self._stack.enter_context(self._journal.open("a", encoding="utf-8"))
+        self._writer = csv.DictWriter(self._handle, list(self._columns), lineterminator="\n")
+        return self
+
+    def _begin(self, handle: IO[str]) -> None:
+        self._handle = handle
+        self._writer = csv.DictWriter(handle, list(self._columns), lineterminator="\n")
+        self._writer.writeheader()
+
+    def _take_over(self) -> None:
+        """Learn from the journal what is done, and cut off the rows of what was not."""
+        size = self._part.stat().st_size if self._part.exists() else 0
+        end = len(",".join(self._columns)) + 1
+        if size < end:
+            raise InputError(f"{self._part}: not what was begun; start again without resuming")
+        with self._journal.open("rb") as journal:
+            kept = journal.readline()
+            if _note(kept) != self._settings:
+                raise InputError(
+                    f"{self._path}: was begun with another model or other settings; use the same, or "
+                    "start again without resuming"
+                )
+            whole = len(kept)
+            for line in journal:
+                note = _note(line)
+                if note is None or note[1] > size:  # lost with the power
+                    break
+                self._done.add(note[0])
+                end = note[1]
+                whole += len(line)
+        self._worth_keeping = bool(self._done)
+        os.truncate(self._journal, whole)
+        os.truncate(self._part, end)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether all rows of an item were written before this was gone on with."""
+        return name in self._done
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Add rows; they are in the file when this returns."""
+        with writing_to(self._path):
+            for one in rows:
+                self._writer.writerow({name: _cell(value) for name, value in one.items()})
+            self._handle.flush()
+
+    def finished(self, name: str) -> None:
+        """All rows of an item are written: going on later begins after it."""
+        if not self._to_stdout:
+            with writing_to(self._path):
+                self._notes.write(json.dumps([name, self._handle.tell()]) + "\n")
+                self._notes.flush()
+            self._worth_keeping = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        if self._to_stdout or (error is not None and self._worth_keeping):
+            return
+        with writing_to(self._path):
+            if error is not None:
+                self._part.unlink()
+            elif self._path.suffix.lower() == ".parquet":
+                _to_parquet(self._part, self._path, self._columns)
+                self._part.unlink()
+            else:
+                self._part.replace(self._path)
+            self._journal.unlink()
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a finished table, one at a time, types and empty cells as they were written."""
+    if path.suffix.lower() == ".parquet":
+        with extra_required("data", "reading parquet files"):
+            import pyarrow.parquet
+        with pyarrow.parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(1024):
+                yield from batch.to_pylist()
+        return
+    with path.open(newline="", encoding="utf-8") as handle:
+        for texts in csv.DictReader(handle):
+            yield {name: _value(text, _BEFORE.get(name, "double")) for name, text in texts.items()}
+
+
+def _value(text: str, kind: str) -> str | int | float | bool | None:
+    if kind == "string":
+        return text
+    if not text:
+        return None
+    if kind == "bool":
+        return text == "true"
+    return int(text) if kind == "int64" else float(text)
+
+
+def _cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _note(line: bytes) -> Any:
+    """A line of the journal; None where it was cut."""
+    try:
+        return json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[IO[str]]:
+    """A CSV file; what a name holds that is no text is written as its number."""
+    with path.open(mode, newline="", encoding="utf-8", errors="backslashreplace") as handle:
+        yield handle
+
+
+def _to_parquet(rows: Path, path: Path, kinds: Mapping[str, str]) -> None:
+    """Convert a CSV of ours, a block at a time."""
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in kinds.items()])
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    converting = pyarrow.csv.ConvertOptions(column_types=schema)
+    with (
+        pyarrow.csv.open_csv(rows, parse_options=parsing, convert_options=converting) as blocks,
+        atomic_file(path) as handle,
+        pyarrow.parquet.ParquetWriter(handle, schema) as writer,
+    ):
+        for block in blocks:
+            writer.write_batch(block)

@@ -1,0 +1,208 @@
+"""Following faces from frame to frame, and smoothing over time what their expressions are taken for.
+
+All constants are seconds and shares of a face's size, never frames or pixels: the same scene at any
+frame rate and in any size is followed and smoothed alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from mien.recognise.faces import Box
+
+#: How far a face may be from where it was expected, in face sizes: at once, and more for each second.
+_REACH, _REACH_PER_S = 0.5, 2.0
+#: The ratio of sizes up to which two boxes may be of one face.
+_GROWTH = 2.0
+#: Seconds over which a face's velocity is averaged; one that is out of sight slows down as fast.
+_INERTIA_S = 0.3
+
+
+class FaceLike(Protocol):
+    """What a face needs to be followed, drawn and written down; a `Face` and a `TrackedFace` have it."""
+
+    @property
+    def box(self) -> Box: ...
+    @property
+    def detection_score(self) -> float | None: ...
+    @property
+    def expression(self) -> str: ...
+    @property
+    def probability(self) -> float: ...
+    @property
+    def probabilities(self) -> Mapping[str, float]: ...
+    @property
+    def uncertain(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A face in one frame of a video.
+
+    track_id: the same in all frames of a face, from 1.
+    box: x, y, width and height in pixels.
+    detection_score: 0..1; None in a frame that was not looked at, whose box lies between its neighbours'.
+    expression, probability, uncertain: by the smoothed probabilities.
+    probabilities: expression -> 0..1, smoothed over time.
+    raw: the same as recognised in this frame alone; None in one that was not looked at.
+    """
+
+    track_id: int
+    box: Box
+    detection_score: float | None
+    expression: str
+    probability: float
+    uncertain: bool
+    probabilities: Mapping[str, float]
+    raw: Mapping[str, float] | None
+
+    def carried(self, box: Box) -> TrackedFace:
+        """The same face in a frame that was not looked at."""
+        return replace(self, box=box, detection_score=None, raw=None)
+
+
+@dataclass
+class _Track:
+    """One face's past: where it was last, how it moved (pixels a second), what it was taken for."""
+
+    number: int
+    time_s: float
+    box: Box
+    smoothed: NDArray[np.float64]
+    velocity: NDArray[np.float64] | None = None
+
+    def expected(self, time_s: float) -> Box:
+        """Its box at a later time, if it goes on and slows down."""
+        if self.velocity is None:
+            return self.box
+        right, down = self.velocity * _INERTIA_S * -math.expm1((self.time_s - time_s) / _INERTIA_S)
+        return self.box[0] + right, self.box[1] + down, self.box[2], self.box[3]
+
+    def move(self, time_s: float, box: Box) -> None:
+        """The face was seen in `box` at a later time."""
+        elapsed = time_s - self.time_s
+        newest = (np.array(_centre(box)) - np.array(_centre(self.box))) / elapsed
+        before = newest if self.velocity is None else self.velocity
+        self.velocity = smoothed(before, newest, elapsed, _INERTIA_S)
+        self.time_s, self.box = time_s, box
+
+
+class Tracker:
+    """Gives each face of a video the number of its track, and smooths probabilities along it.
+
+    A face goes on with the track that expected it nearest: the pairs are taken in order of their
+    DIoU (Zheng et al. 2020: overlap, less the distance of the centres), those too far apart or of
+    too different sizes never. What nothing expected begins a track. Memory holds the living tracks.
+
+    Args:
+        gap_s: seconds for which a face may be out of sight and still be the same.
+        smooth_s: time constant of the smoothing, see `smoothed`; 0 is none.
+        uncertain_below: smoothed probabilities under it are uncertain.
+    """
+
+    def __init__(
+        self, *, gap_s: float = 0.5, smooth_s: float = 0.5, uncertain_below: float = 0.0
+    ) -> None:
+        self._gap_s, self._smooth_s, self._uncertain_below = gap_s, smooth_s, uncertain_below
+        self._tracks: list[_Track] = []
+        self.begun = 0
+
+    def update(self, time_s: float, faces: Sequence[FaceLike]) -> list[TrackedFace]:
+        """The faces of a later frame, in the order given, each with its track."""
+        self._tracks = [t for t in self._tracks if time_s - t.time_s <= self._gap_s]
+        following = self._matched(time_s, [face.box for face in faces])
+        return [
+            self._answer(following.get(place), time_s, face) for place, face in enumerate(faces)
+        ]
+
+    def _matched(self, time_s: float, boxes: Sequence[Box]) -> dict[int, _Track]:
+        """The track of each box that has one, by its place."""
+        pairs = []
+        for track in self._tracks:
+            expected = track.expected(time_s)
+            reach = _REACH + _REACH_PER_S * (time_s - track.time_s)
+            for place, box in enumerate(boxes):
+                if _near(expected, box, reach):
+                    pairs.append((-diou(expected, box), place, track))
+        following: dict[int, _Track] = {}
+        taken: set[int] = set()
+        for _, place, track in sorted(pairs, key=lambda pair: pair[:2]):
+            if place not in following and track.number not in taken:
+                following[place] = track
+                taken.add(track.number)
+        return following
+
+    def _answer(self, track: _Track | None, time_s: float, face: FaceLike) -> TrackedFace:
+        """A face's answer, by its track's past, which it becomes a part of."""
+        newest = np.array(list(face.probabilities.values()), dtype=np.float64)
+        if track is None:
+            self.begun += 1
+            track = _Track(self.begun, time_s, face.box, newest)
+            self._tracks.append(track)
+        else:
+            elapsed = time_s - track.time_s
+            track.smoothed = smoothed(track.smoothed, newest, elapsed, self._smooth_s)
+            track.move(time_s, face.box)
+        probabilities = dict(zip(face.probabilities, track.smoothed.tolist(), strict=True))
+        expression = max(probabilities, key=probabilities.__getitem__)
+        return TrackedFace(
+            track_id=track.number,
+            box=face.box,
+            detection_score=face.detection_score,
+            expression=expression,
+            probability=probabilities[expression],
+            uncertain=probabilities[expression] < self._uncertain_below,
+            probabilities=probabilities,
+            raw=face.probabilities,
+        )
+
+
+def smoothed(
+    before: NDArray[np.float64], newest: NDArray[np.float64], elapsed_s: float, constant_s: float
+) -> NDArray[np.float64]:
+    """Exponential smoothing by the time that passed, whatever the frame rate.
+
+    before + (1 - exp(-elapsed / constant)) (newest - before): after `constant_s` seconds of a new
+    constant signal 63 % of the way to it is done, in however many steps. Probabilities that add up
+    to 1 still do.
+    """
+    if constant_s <= 0:
+        return newest
+    return before - math.expm1(-elapsed_s / constant_s) * (newest - before)
+
+
+def diou(one: Box, other: Box) -> float:
+    """Distance-IoU of two boxes, -1..1 (Zheng et al. 2020, equation 7).
+
+    The intersection over the union, less the squared distance of the centres over the squared
+    diagonal of the smallest box that holds both.
+
+    >>> diou((0, 0, 2, 2), (0, 0, 2, 2)), diou((0, 0, 2, 2), (2, 0, 2, 2))
+    (1.0, -0.2)
+    """
+    common, widest = 1.0, 0.0
+    for axis in (0, 1):
+        ends = one[axis] + one[axis + 2], other[axis] + other[axis + 2]
+        common *= max(0.0, min(ends) - max(one[axis], other[axis]))
+        widest += (max(ends) - min(one[axis], other[axis])) ** 2
+    union = one[2] * one[3] + other[2] * other[3] - common
+    apart = math.dist(_centre(one), _centre(other)) ** 2
+    return common / max(union, 1e-9) - apart / max(widest, 1e-9)
+
+
+def _near(expected: Box, box: Box, reach: float) -> bool:
+    """Whether a box may be of the face that was expected there."""
+    sizes = [math.sqrt(max(one[2] * one[3], 1e-9)) for one in (expected, box)]
+    apart = math.dist(_centre(expected), _centre(box))
+    return max(sizes) <= _GROWTH * min(sizes) and apart <= reach * max(sizes)
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return box[0] + box[2] / 2, box[1] + box[3] / 2

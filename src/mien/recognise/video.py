@@ -1,0 +1,261 @@
+"""Reading videos through PyAV: every frame upright, with the time at which a player shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, extra_required, one_line, reading_from
+from mien.recognise.media import Frame, is_address, without_password
+from mien.recognise.pictures import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+
+#: Formats that say in their head how long they are, by the first name that FFmpeg gives them.
+_SAY_HOW_LONG = ("mov", "matroska", "avi", "flv", "asf")
+#: A file whose packets end so many seconds before the end that its head promises is cut short.
+_MISSING_S = 0.5
+#: Seconds that an address may be silent.
+_PATIENCE_S = 10.0
+_USUAL_RATE = Fraction(25)
+
+
+class VideoReader:
+    """The frames of a video file or of the address of a stream; a `Movie`, read once.
+
+    Frames come in the order of display, with the rotation, mirroring and pixel shape that the file
+    asks for. Times are the file's own, so a rate that varies stays as it is; where a file has no
+    time for a frame, or one that does not grow, it is that of the frame before and one frame's
+    usual duration. Where the size changes on the way, later frames are fitted into the first one's
+    size, black beside them. What is damaged is left out. `problem` says so afterwards.
+
+    Only the file itself is read: a playlist in it that names other files or addresses is refused.
+
+    Attributes:
+        name: what messages call it.
+        live: whether it is an address, which sends its frames when it likes.
+        rate: frames per second, on average where it varies; time_base: what all times are
+            multiples of, in seconds.
+        duration_s: how long the file says it is; None for an address.
+        has_sound: whether there is any beside the pictures.
+
+    Args:
+        source: a path or an address.
+        max_pixels: videos with larger frames are refused before the first is decoded.
+        threads: that decode; 0 is as many as there are cores.
+
+    Raises:
+        InputError: for what is no video, has no video stream, is not there, cannot be reached.
+    """
+
+    def __init__(
+        self, source: str | Path, *, max_pixels: int = MAX_PIXELS, threads: int = 0
+    ) -> None:
+        self.name = without_password(str(source))
+        self.live = is_address(str(source))
+        self.problem: str | None = None
+        self._container = _opened(str(source), self.name, self.live)
+        self._closed = False
+        try:
+            self._look(max_pixels, threads)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self, max_pixels: int, threads: int) -> None:
+        from av.stream import Disposition
+        from av.video.reformatter import VideoReformatter
+
+        streams = [
+            stream
+            for stream in self._container.streams.video
+            if not stream.disposition & Disposition.attached_pic  # the cover of a song
+        ]
+        if not streams:
+            raise InputError(f"{self.name}: has no video stream; give a video, or a picture")
+        stream = streams[0]
+        codec = stream.codec_context
+        if codec is None:
+            raise InputError(f"{self.name}: a codec that is not known here; convert it to H.264")
+        if codec.width * codec.height > max_pixels:
+            raise InputError(
+                f"{self.name}: frames of {codec.width} x {codec.height} pixels, more than "
+                f"{max_pixels / 1e6:.0f} megapixels; make it smaller"
+            )
+        codec.options = {"max_pixels": str(max_pixels)}
+        codec.thread_count = threads
+        codec.thread_type = "AUTO"
+        # All that is asked for later is noted now: FFmpeg's own memory ends with `close`.
+        self.rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
+        self.time_base = stream.time_base or 1 / self.rate
+        duration = self._container.duration
+        self.duration_s = None if duration is None or self.live else duration / 1e6
+        self.has_sound = bool(self._container.streams.audio)
+        self._stream = stream
+        self._start_s = (self._container.start_time or 0) / 1e6
+        self._shape = stream.sample_aspect_ratio or Fraction(1)
+        self._converter = VideoReformatter()
+        self._one_at_a_time = Lock()  # frames may be asked for their pixels in any thread
+        self._size: tuple[int, int] | None = None  # width and height before turning
+        self._damaged = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; frames that were given keep their pixels."""
+        self._closed = True
+        self._container.close()
+
+    def __iter__(self) -> Generator[Frame]:
+        """The frames; InputError where there is not one."""
+        time_s, index = -1.0, 0
+        for decoded in self._decoded():
+            before, own = time_s, decoded.time
+            time_s = own - self._start_s if own is not None else before
+            if time_s <= before:
+                time_s = before + float(1 / self.rate) if index else 0.0
+            if self._size is None:
+                self._size = decoded.width, decoded.height
+            elif (decoded.width, decoded.height) != self._size and self.problem is None:
+                self.problem = (
+                    f"{self.name}: its size changes from {self._size[0]} x {self._size[1]} to "
+                    f"{decoded.width} x {decoded.height} pixels at {time_s:.1f} s; what follows was "
+                    "fitted into the first size"
+                )
+            yield Frame(index, time_s, partial(self._pixels, decoded))
+            index += 1
+        if index == 0:
+            raise InputError(
+                f"{self.name}: no frame can be decoded; it is damaged or cut short, copy it again"
+            )
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """What the decoder makes of the packets, to the end or to where the file is cut."""
+        from av.error import FFmpegError
+
+        ended_s, why = 0.0, ""
+        packets = self._container.demux()
+        while not self._closed:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as error:
+                why = one_line(error)
+                break
+            if packet is None:
+                break
+            if packet.pts is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                ended_s = max(ended_s, end - self._start_s)
+            if packet.stream is self._stream:
+                yield from self._of_packet(packet)
+        promised_s = self.duration_s if self._says_how_long() else None
+        if why or (promised_s is not None and promised_s - ended_s > _MISSING_S):
+            promised = "" if promised_s is None else f" of {promised_s:.1f} s"
+            self.problem = (
+                f"{self.name}: cut short after {ended_s:.1f}{promised or ' s'}"
+                f"{f' ({why})' if why else ''}; what there is was done, copy it again for the rest"
+            )
+        elif self._damaged and self.problem is None:
+            self.problem = f"{self.name}: damaged in {self._damaged:,} places, which were left out; copy it again"
+
+    def _of_packet(self, packet: Packet[Any]) -> Iterator[VideoFrame]:
+        from av.error import FFmpegError
+
+        try:
+            decoded = packet.decode()
+        except FFmpegError:
+            self._damaged += 1
+            return
+        yield from decoded
+
+    def _says_how_long(self) -> bool:
+        return self._container.format.name.split(",")[0] in _SAY_HOW_LONG
+
+    def _pixels(self, decoded: VideoFrame) -> NDArray[np.uint8]:
+        """Upright RGB in the size of the first frame."""
+        first_width, first_height = self._size or (decoded.width, decoded.height)
+        fit = min(first_width / decoded.width, first_height / decoded.height)
+        width, height = round(decoded.width * fit), round(decoded.height * fit)
+        with self._one_at_a_time:
+            shown = self._converter.reformat(decoded, round(width * self._shape), height, "rgb24")
+        rgb = shown.to_ndarray().astype(np.uint8, copy=False)
+        if (width, height) != (first_width, first_height):
+            picture = np.zeros((first_height, round(first_width * self._shape), 3), np.uint8)
+            picture[: rgb.shape[0], : rgb.shape[1]] = rgb
+            rgb = picture
+        return upright(rgb, _matrix(decoded))
+
+
+def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Turn and mirror a picture (H, W, 3) as a display matrix asks, to the next quarter turn.
+
+    Args:
+        picture: as decoded.
+        matrix: (a, b, c, d), with x right and y down: a point (x, y) is shown at
+            (a x + c y, b x + d y). (0, 1, -1, 0) is what a telephone held upright writes: shown
+            turned clockwise by a quarter.
+    """
+    a, b, c, d = matrix
+    if abs(b) > abs(a):
+        picture = picture.swapaxes(0, 1)
+        a, d = c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _matrix(decoded: VideoFrame) -> tuple[int, int, int, int]:
+    """The part of the frame's display matrix that turns; that of a frame shown as it is, without one."""
+    data = decoded.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = (int(value) for value in np.frombuffer(data, np.int32)[:5])  # type: ignore[call-overload]
+    return a, b, c, d
+
+
+def _opened(source: str, name: str, live: bool) -> InputContainer:
+    with extra_required("video", "reading videos"):
+        import av
+        from av.error import FFmpegError
+    if live:
+        options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
+        try:
+            return av.open(source, options=options, timeout=_PATIENCE_S)
+        except (FFmpegError, OSError, ValueError) as error:
+            raise InputError(
+                f"{name}: cannot be opened ({_why(error, source)}); check the address and that it is on"
+            ) from error
+    path = Path(source).expanduser()
+    with reading_from(name):
+        with path.open("rb"):  # the system's own reasons, in its own words
+            pass
+        try:
+            # Absolute, so that no file name is taken for a protocol.
+            return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+        except FFmpegError as error:
+            raise InputError(
+                f"{name}: cannot be read as a video ({_why(error, source)}): it is none, or was cut "
+                "short; copy it again"
+            ) from error
+
+
+def _why(error: Exception, source: str) -> str:
+    """FFmpeg's reason without number and path."""
+    return getattr(error, "strerror", None) or one_line(error).replace(source, "")
