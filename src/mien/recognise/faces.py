@@ -284,7 +284,7 @@ def _sampled(
     matrix = shrink[:, None] * turning * step
     origin = shrink * (centre + turning @ ((0.5 - grid / 2) * step)) - 0.5
     looked = cv2.warpAffine(
-        region,
+        region.astype(np.float32),  # rounded once, in the end
         np.column_stack([matrix, origin]),
         grid.tolist(),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -293,4 +293,4 @@ def _sampled(
     if (grid != target).any():
         looked = cv2.resize(looked, target.tolist(), interpolation=cv2.INTER_AREA)
     channels_first = looked[None] if looked.ndim == 2 else looked.transpose(2, 0, 1)
-    return np.ascontiguousarray(channels_first, np.uint8)
+    return np.ascontiguousarray(np.rint(channels_first).clip(0, 255), np.uint8)

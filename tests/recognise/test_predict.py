@@ -1,0 +1,244 @@
+"""mien predict: what it prints, writes and leaves with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_in import StandIn, photo
+
+from mien import cli
+from mien.expressions import SEVEN
+from mien.recognise import recognizer as room
+from mien.recognise.pictures import read_picture
+from mien.recognise.recognizer import Recognizer
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """The bundled model's place is taken by one whose answers are quick."""
+    model = StandIn()
+    monkeypatch.setattr(room, "default_model", lambda: b"")
+    monkeypatch.setattr(room.FaceModel, "open", lambda *_, **__: model)
+    return model
+
+
+@pytest.fixture
+def mien(capsys):
+    def run(*arguments):
+        status = cli.run(["predict", *(str(argument) for argument in arguments)])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two photos of her, one of nobody, in folders; something else beside them."""
+    album = tmp_path / "album"
+    (album / "deep" / "er").mkdir(parents=True)
+    shutil.copy(photo(), album / "hopper.jpg")
+    Image.open(photo()).save(album / "deep" / "er" / "hopper.png")
+    Image.new("RGB", (64, 48)).save(album / "deep" / "nobody.gif")
+    (album / "notes.txt").write_text("no picture")
+    return album
+
+
+def test_a_photo_becomes_a_table(mien, stand_in):
+    (face,) = Recognizer(stand_in).recognize(photo())
+
+    status, out, err = mien(photo())
+
+    assert (status, err) == (0, "")
+    assert "hopper.jpg" in "".join(out.split())
+    assert face.expression in out
+    assert f"{face.probability:.0%}" in out
+    assert "1 faces in 1 pictures" in out
+
+
+def test_json_is_the_recognisers_answer(mien, stand_in):
+    status, out, _ = mien(photo(), "--json")
+
+    told = json.loads(out)
+    assert status == 0
+    assert told["failed"] == []
+    assert told["model"]["name"] == "stand-in"
+    (picture,) = told["pictures"]
+    assert picture.pop("file") == str(photo())
+    assert picture == Recognizer(stand_in).recognize(photo()).to_dict()
+
+
+def test_a_folder_is_searched_with_all_below(mien, folder):
+    status, out, _ = mien(folder, "--json")
+
+    told = json.loads(out)
+    assert status == 0
+    found = {picture["file"]: len(picture["faces"]) for picture in told["pictures"]}
+    assert found == {
+        str(folder / "deep" / "er" / "hopper.png"): 1,
+        str(folder / "deep" / "nobody.gif"): 0,
+        str(folder / "hopper.jpg"): 1,
+    }
+    assert "no face" in mien(folder)[1]
+
+
+def test_patterns_are_expanded(mien, folder):
+    _, out, _ = mien(folder / "**" / "*.png", "--json")
+
+    assert [picture["file"] for picture in json.loads(out)["pictures"]] == [
+        str(folder / "deep" / "er" / "hopper.png")
+    ]
+
+
+def test_rows_are_written_to_csv(mien, folder, tmp_path):
+    status, _, err = mien(folder, "--csv", tmp_path / "faces.csv")
+
+    rows = list(csv.DictReader((tmp_path / "faces.csv").read_text().splitlines()))
+    assert (status, "written:" in err) == (0, True)
+    assert [row["source"] for row in rows] == [
+        str(folder / "deep" / "er" / "hopper.png"),
+        str(folder / "hopper.jpg"),
+    ]
+    assert sum(float(rows[0][name]) for name in SEVEN) == pytest.approx(1, abs=1e-4)
+
+
+def test_csv_can_go_to_standard_output(mien, folder):
+    status, out, _ = mien(folder, "--csv", "-")
+
+    assert status == 0
+    assert len(list(csv.DictReader(out.splitlines()))) == 2
+    assert mien(folder, "--csv", "-", "--json")[0] == 2
+
+
+def test_what_was_stopped_is_gone_on_with(mien, folder, tmp_path, monkeypatch):
+    rows = tmp_path / "faces.csv"
+    mien(folder, "--csv", rows)
+    whole = rows.read_text()
+    rows.unlink()
+    recognize, asked = Recognizer.recognize, []
+
+    def stopped(self, *arguments, **options):
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return recognize(self, *arguments, **options)
+
+    monkeypatch.setattr(Recognizer, "recognize", stopped)
+    assert mien(folder, "--csv", rows)[0] == 130
+    assert not rows.exists()
+
+    status, out, _ = mien(folder, "--csv", rows, "--resume")
+
+    assert (status, len(asked)) == (0, 4)
+    assert "2 were done before" in out
+    assert rows.read_text() == whole
+
+
+def test_copies_are_annotated_under_their_own_names(mien, folder, tmp_path):
+    status, _, err = mien(folder, "--out", tmp_path / "out")
+
+    assert status == 0, err
+    made = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*")}
+    assert {str(path) for path in made} == {
+        "hopper.jpg", "deep/er/hopper.png", "deep/nobody.gif.png"
+    }  # fmt: skip
+    before = read_picture(folder / "deep" / "er" / "hopper.png")
+    after = read_picture(tmp_path / "out" / "deep" / "er" / "hopper.png")
+    changed = (before != after).any(axis=2)
+    assert 0.005 < changed.mean() < 0.2
+    assert np.array_equal(
+        read_picture(folder / "deep" / "nobody.gif"),
+        read_picture(tmp_path / "out" / "deep" / "nobody.gif.png"),
+    )
+
+
+def test_originals_are_never_replaced(mien, folder):
+    original = (folder / "hopper.jpg").read_bytes()
+
+    status, _, err = mien(folder / "hopper.jpg", "--out", folder)
+
+    assert (status, "would replace" in err) == (2, True)
+    assert (folder / "hopper.jpg").read_bytes() == original
+
+
+def test_copies_of_before_are_not_recognised_again(mien, folder):
+    for _ in range(2):
+        status, out, _ = mien(folder, "--out", folder / "marked", "--json")
+        assert (status, len(json.loads(out)["pictures"])) == (0, 3)
+
+
+def test_what_mattered_is_drawn(mien, tmp_path):
+    status, _, err = mien(photo(), "--out", tmp_path / "out", "--explain")
+
+    assert status == 0, err
+    drawn = read_picture(tmp_path / "out" / f"{photo().name}.face-1.png")
+    assert drawn.shape == (48, 48, 3)
+    assert (drawn[..., 0] != drawn[..., 2]).any()
+    assert mien(photo(), "--explain")[0] == 2
+
+
+def test_broken_files_are_listed_and_the_rest_is_done(mien, folder):
+    (folder / "a broken.jpg").write_bytes(photo().read_bytes()[:3000])
+    (folder / "empty.png").touch()
+
+    status, out, err = mien(folder, "--json")
+
+    told = json.loads(out)
+    assert status == 1
+    assert len(told["pictures"]) == 3
+    assert [one["file"] for one in told["failed"]] == [
+        str(folder / "a broken.jpg"), str(folder / "empty.png")
+    ]  # fmt: skip
+    assert "could not be read, 2 of 5:" in err
+    assert "empty.png: the file is empty" in err
+    assert "Traceback" not in err
+
+
+def test_ready_crops_need_no_detector(mien, tmp_path):
+    Image.new("L", (48, 48), 90).save(tmp_path / "face.png")
+
+    assert "no face" in mien(tmp_path / "face.png")[1]
+    status, out, _ = mien(tmp_path / "face.png", "--faces", "none", "--json")
+    assert (status, len(json.loads(out)["pictures"][0]["faces"])) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.jpg"], "missing.jpg: no such file"),
+        (["."], "no photo or video here"),
+        (["*.jpg"], "no photo or video here"),
+        ([photo(), "--resume"], "--resume needs --csv"),
+        ([photo(), "--faces", "haar"], "'haar' is not known"),
+        ([photo(), "--size", "0"], "size"),
+        ([photo(), "--csv", "faces.txt"], "faces.txt"),
+        ([photo(), "--out", "file/below"], "file"),
+    ],
+    ids=lambda value: str(value[-1]) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_sentence(mien, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+
+    status, out, err = mien(*arguments)
+
+    assert (status, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert err.count("error:") == 1
+
+
+def test_of_many_pictures_the_first_are_shown(mien, tmp_path):
+    for number in range(105):
+        Image.new("L", (8, 8)).save(tmp_path / f"{number:03}.png")
+
+    _, out, _ = mien(tmp_path)
+
+    assert out.count("no face") == 100
+    assert "0 faces in 105 pictures" in out
+    assert "the first 100 pictures are shown" in " ".join(out.split())

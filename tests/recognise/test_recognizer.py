@@ -1,0 +1,256 @@
+"""One call: a picture in, its faces and their expressions out."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_in import StandIn, photo
+
+import mien
+from mien.errors import InputError
+from mien.expressions import SEVEN
+from mien.faces import InputSpec
+from mien.recognise import recognizer as room
+from mien.recognise.faces import Detection, YuNet
+from mien.recognise.pictures import read_picture
+from mien.recognise.recognizer import Face, Recognizer
+
+EMPTY = np.full((60, 80, 3), 90, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def hopper():
+    return read_picture(photo())
+
+
+@pytest.fixture
+def model():
+    return StandIn()
+
+
+@pytest.fixture
+def recognizer(model):
+    return Recognizer(model)
+
+
+def test_a_photo_gives_its_face(recognizer):
+    (face,) = recognizer.recognize(photo())
+
+    x, y, width, height = face.box
+    assert (x < 228 < 308 < x + width, y < 194 < 268 < y + height) == (True, True)
+    assert 0.8 < face.detection_score <= 1
+    assert tuple(face.probabilities) == SEVEN
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert face.probability == max(face.probabilities.values())
+    assert face.probabilities[face.expression] == face.probability
+
+
+def test_the_answer_is_the_models_for_the_crop(recognizer, model):
+    seen = recognizer.look(photo())
+    (face,) = recognizer.recognize(photo())
+
+    assert seen.size == (512, 600)
+    assert seen.crops.shape == (1, 1, 48, 48)
+    assert list(face.probabilities.values()) == model(seen.crops)[0].tolist()
+    assert np.array_equal(recognizer.features(photo()), model.features(seen.crops))
+
+
+def test_the_same_photo_in_every_form_gives_the_same_answer_to_the_last_bit(recognizer, hopper):
+    expected = recognizer.recognize(photo())
+    lossless = io.BytesIO()
+    Image.fromarray(hopper).save(lossless, "png")
+
+    with Image.open(photo()) as image:
+        for source in (str(photo()), photo().read_bytes(), image, hopper, lossless.getvalue()):
+            assert recognizer.recognize(source) == expected
+    assert recognizer.recognize(hopper[..., ::-1], bgr=True) == expected
+    assert recognizer.recognize(np.ascontiguousarray(hopper[..., ::-1])) != expected
+
+
+def test_a_photo_taken_with_the_camera_turned_is_the_same_photo(recognizer, hopper):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.rot90(hopper))).save(turned, "png", exif=exif)
+
+    assert recognizer.recognize(turned.getvalue()) == recognizer.recognize(hopper)
+
+
+def test_no_face_is_an_answer(recognizer, model):
+    answer = recognizer.recognize(EMPTY)
+
+    assert (answer, answer.size) == ([], (80, 60))
+    assert answer.to_dict() == {"width": 80, "height": 60, "faces": []}
+    assert recognizer.features(EMPTY).shape == (0, 7)
+    assert recognizer.explain(EMPTY) == []
+
+
+def test_a_list_is_answered_in_order_and_asked_at_once(recognizer, model, hopper):
+    two = np.concatenate([hopper, hopper[:, ::-1]], axis=1)
+    single = [recognizer.recognize(one) for one in (EMPTY, two, hopper)]
+    model.batches.clear()
+
+    answers = recognizer.recognize([EMPTY, two, photo()])
+
+    assert model.batches == [3]
+    assert [len(answer) for answer in answers] == [0, 2, 1]
+    for answer, alone in zip(answers, single, strict=True):
+        assert [face.box for face in answer] == [face.box for face in alone]
+        for one, other in zip(answer, alone, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+    assert recognizer.recognize([]) == []
+    assert [len(rows) for rows in recognizer.features((EMPTY, two))] == [0, 2]
+
+
+def test_a_broken_one_of_a_list_is_named(recognizer, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"not a picture")
+
+    with pytest.raises(InputError, match=r"picture 2 of 3: .*bad\.jpg: cannot be decoded"):
+        recognizer.recognize([EMPTY, tmp_path / "bad.jpg", EMPTY])
+
+
+def test_threads_share_a_recognizer(recognizer, hopper):
+    pictures = [np.ascontiguousarray(hopper[top:]) for top in range(0, 60, 10)] + [EMPTY]
+    expected = [recognizer.recognize(picture) for picture in pictures]
+    answers: dict[int, object] = {}
+
+    def recognise(number: int) -> None:
+        for _ in range(3):
+            answers[number] = recognizer.recognize(pictures[number])
+
+    threads = [threading.Thread(target=recognise, args=[n]) for n in range(len(pictures))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [answers[number] for number in range(len(pictures))] == expected
+
+
+def test_boxes_stay_within_the_picture():
+    over = [Detection((-10, -20, 60, 60)), Detection((60, 40, 90, 100))]
+
+    answer = Recognizer(StandIn(), detector=lambda picture: over).recognize(EMPTY)
+
+    assert [face.box for face in answer] == [(0, 0, 50, 40), (60, 40, 20, 20)]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_below_the_models_threshold_an_answer_is_uncertain(hopper, threshold):
+    (face,) = Recognizer(StandIn(uncertain_below=threshold)).recognize(hopper)
+
+    assert face.uncertain == (threshold == 1.0)
+
+
+def test_the_detector_none_takes_a_picture_for_a_face(model, hopper):
+    ready = Recognizer(model, detector="none")
+    face = np.ascontiguousarray(hopper[100:148, 200:248, 0])
+
+    answer = ready.recognize(face)
+
+    assert [(one.box, one.detection_score) for one in answer] == [((0, 0, 48, 48), 1)]
+    assert list(answer[0].probabilities.values()) == model(face[None, None])[0].tolist()
+
+
+def test_a_detector_of_ones_own_sees_the_upright_rgb_picture(model, hopper):
+    shown = []
+
+    def own(picture):
+        shown.append(picture)
+        return [Detection((180, 120, 170, 210), 0.5)]
+
+    (face,) = Recognizer(model, detector=own).recognize(photo())
+
+    assert np.array_equal(shown[0], hopper)
+    assert (face.box, face.detection_score) == ((180, 120, 170, 210), 0.5)
+
+
+@pytest.mark.parametrize("wrong", [None, [(1, 2, 3, 4)], 5])
+def test_a_detector_that_gives_no_detections_is_told(model, wrong):
+    with pytest.raises(InputError, match=r"a list of mien\.Detection"):
+        Recognizer(model, detector=lambda picture: wrong).recognize(EMPTY)
+
+
+def test_unknown_detectors_and_missing_models_are_refused(model, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="detector 'haar' is not known"):
+        Recognizer(model, detector="haar")
+    with pytest.raises(InputError, match=r"missing\.onnx"):
+        Recognizer(tmp_path / "missing.onnx")
+    monkeypatch.setattr(room.resources, "files", lambda package: tmp_path)
+    with pytest.raises(InputError, match=r"model=FILE\.onnx"):
+        Recognizer()
+
+
+def test_settings_reach_the_detector_and_the_decoder(model, hopper):
+    assert Recognizer(model, detector=YuNet(size=24)).recognize(hopper) == []
+    with pytest.raises(InputError, match="absurdly large"):
+        Recognizer(model, max_pixels=1000).recognize(hopper)
+
+
+def test_a_network_of_colour_is_shown_colour(hopper):
+    model = StandIn(InputSpec(3, 64, 64, (0.5,), (0.5,)))
+
+    crops = Recognizer(model).look(hopper).crops
+
+    assert crops.shape == (1, 3, 64, 64)
+    assert crops[0, 0].mean() > crops[0, 2].mean() + 10  # skin is redder than blue
+
+
+FACE = Face((1, 2, 3, 4), 0.9, "sad", 0.5, {"happy": 0.2, "sad": 0.5, "fear": 0.3}, False)
+
+
+@pytest.mark.parametrize(
+    ("k", "names"), [(0, []), (1, ["sad"]), (3, ["sad", "fear", "happy"]), (9, ["sad", "fear", "happy"])]
+)  # fmt: skip
+def test_top_begins_with_the_most_probable(k, names):
+    assert FACE.top(k) == [(name, FACE.probabilities[name]) for name in names]
+
+
+def test_answers_become_json_and_data_frames(recognizer, hopper):
+    pytest.importorskip("pandas")
+    answer = recognizer.recognize(hopper)
+
+    told = json.loads(json.dumps(answer.to_dict()))
+    frame = answer.to_dataframe()
+
+    assert told["faces"][0]["box"]["width"] == answer[0].box[2]
+    assert told["faces"][0]["probabilities"] == answer[0].probabilities
+    assert list(frame.columns[:4]) == ["x", "y", "width", "height"]
+    assert frame.loc[0, "expression"] == answer[0].expression
+    assert frame.loc[0, list(SEVEN)].tolist() == list(answer[0].probabilities.values())
+    assert list(recognizer.recognize(EMPTY).to_dataframe().columns) == list(frame.columns)
+
+
+def test_what_mattered_is_where_the_answer_looks(hopper):
+    """The stand-in answers `happy` for its fourth band of rows: to hide that costs most."""
+    face = np.full((48, 48, 3), 60, np.uint8)
+    face[21:28] = 255
+    recognizer = Recognizer(StandIn(), detector="none")
+
+    ((crop, mattered),) = recognizer.explain(face)
+
+    assert recognizer.recognize(face)[0].expression == "happy"
+    assert (crop.shape, mattered.shape, mattered.dtype) == ((1, 48, 48), (48, 48), np.float32)
+    rows = mattered.mean(axis=1)
+    assert 21 <= rows.argmax() <= 27
+    assert rows[24] > 5 * max(abs(rows[2]), abs(rows[-3]))
+    assert 0 < mattered.max() <= 1
+
+
+def test_the_package_offers_it_lazily():
+    code = (
+        "import sys, mien; heavy = {'cv2', 'onnxruntime', 'torch', 'pandas', 'PIL'}; "
+        "print(sorted(heavy & set(sys.modules))); mien.Recognizer; mien.Detection; "
+        "print(sorted({'torch', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["[]", "[]"]
+    assert mien.Recognizer is Recognizer
