@@ -58,7 +58,7 @@ def test_a_photo_becomes_a_table(mien, stand_in):
     assert "hopper.jpg" in "".join(out.split())
     assert face.expression in out
     assert f"{face.probability:.0%}" in out
-    assert "1 faces in 1 pictures" in out
+    assert "faces: 1, pictures: 1" in out
 
 
 def test_json_is_the_recognisers_answer(mien, stand_in):
@@ -240,5 +240,5 @@ def test_of_many_pictures_the_first_are_shown(mien, tmp_path):
     _, out, _ = mien(tmp_path)
 
     assert out.count("no face") == 100
-    assert "0 faces in 105 pictures" in out
+    assert "faces: 0, pictures: 105" in out
     assert "the first 100 pictures are shown" in " ".join(out.split())

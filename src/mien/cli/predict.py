@@ -103,7 +103,7 @@ def predict(
                 told.failed.append({"file": item.shown, "error": str(error)})
                 continue
             answer = recognizer.recognize(picture)
-            told.add(item.shown, answer)
+            told.add(item, answer)
             if out is not None:
                 write_copy(item, picture, answer, out)
                 if explain:
@@ -113,7 +113,7 @@ def predict(
                 sink.finished(item.shown)
     content = {
         "model": {"name": recognizer.card.name, "digest": recognizer.card.digest},
-        "pictures": [{"file": name, **answer.to_dict()} for name, answer in told.answers],
+        "pictures": [{"file": item.shown, **answer.to_dict()} for item, answer in told.answers],
         "failed": told.failed,
     }
     if str(rows) != "-":
@@ -133,16 +133,16 @@ class _Told:
 
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
-        self.answers: list[tuple[str, Faces]] = []
+        self.answers: list[tuple[Item, Faces]] = []
         self.failed: list[dict[str, str]] = []
         self.pictures = self.faces = self.done_before = 0
 
-    def add(self, name: str, answer: Faces) -> None:
+    def add(self, item: Item, answer: Faces) -> None:
         """The faces of a picture."""
         self.pictures += 1
         self.faces += len(answer)
         if self._everything or len(self.answers) < _SHOWN:
-            self.answers.append((name, answer))
+            self.answers.append((item, answer))
 
     def unlisted(self, error: InputError) -> None:
         """A folder that could not be looked into."""
@@ -152,21 +152,22 @@ class _Told:
         """A line a face; the picture is named once."""
         lines = table("picture", "expression", "probability", "next", "box")
         lines.columns[1].justify = lines.columns[3].justify = "left"
-        lines.columns[0].overflow = lines.columns[3].overflow = "fold"
-        for name, answer in self.answers:
+        lines.columns[0].overflow = "fold"
+        lines.columns[4].no_wrap = True
+        for item, answer in self.answers:
             if not answer:
-                lines.add_row(Text(name), "no face", "", "", "")
+                lines.add_row(Text(item.name), "no face", "", "", "")
             for number, face in enumerate(answer):
                 x, y, width, height = (round(side) for side in face.box)
                 (_, probability), (other, less) = face.top(2)
                 lines.add_row(
-                    Text("" if number else name),
+                    Text("" if number else item.name),
                     Text(face.expression + (" ?" if face.uncertain else "")),
                     f"{probability:.0%}",
                     Text(f"{other} {less:.0%}"),
                     f"{width} x {height} at {x}, {y}",
                 )
-        said = [f"{self.faces:,} faces in {self.pictures:,} pictures"]
+        said = [f"faces: {self.faces:,}, pictures: {self.pictures:,}"]
         if self.pictures > len(self.answers):
             said.append(f"the first {len(self.answers)} pictures are shown, --csv writes all")
         if self.done_before:
