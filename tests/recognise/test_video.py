@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_videos import SIZE, TIME_BASE, drawn, place, sound_packets, write_video
 
 from mien.errors import InputError
 from mien.recognise.video import VideoReader, upright
 from mien.recognise.video_writer import VideoWriter, annotated_name
-
-from make_videos import SIZE, TIME_BASE, drawn, place, sound_packets, write_video
 
 STEADY = range(0, 512 * 20, 512)
 #: Frames 40 ms apart, then long pauses, then 20 ms apart.
@@ -308,7 +307,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
 
     @contextlib.contextmanager
     def full(path):
-        with writing_to(path), open("/dev/full", "wb", buffering=0) as handle:
+        with writing_to(path), Path("/dev/full").open("wb", buffering=0) as handle:
             yield handle
 
     monkeypatch.setattr(video_writer, "atomic_file", full)

@@ -24,13 +24,13 @@ Colour = tuple[int, int, int]
 Frame = tuple[int, int, int, int]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 #: Height of the letters as a share of the picture's shorter side, and the fewest pixels to read them.
-_LETTERS, _SMALLEST = 1 / 32, 9
+_LETTERS, _SMALLEST = 1 / 28, 11
 #: Height of a label in heights of its letters.
 _LEADING = 1.35
 #: Where black and white letters stand out alike from their ground (WCAG 2.2: both contrasts are 4.6).
 _MIDDLE = 0.179
 #: Width of a line as a share of the picture's shorter side.
-_LINE = 1 / 300
+_LINE = 1 / 200
 
 
 def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[np.uint8]:
@@ -43,7 +43,7 @@ def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[
     """
     image = Image.fromarray(picture)
     short = min(picture.shape[:2])
-    line = max(1, round(_LINE * short))
+    line = max(2, round(_LINE * short))
     # The largest faces last: their labels are not under the boxes of the crowd behind.
     for face in sorted(faces, key=lambda face: face.box[2] * face.box[3]):
         place = list(face.probabilities).index(face.expression)

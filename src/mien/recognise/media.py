@@ -122,17 +122,18 @@ def find(
     """
     given = [str(one) for one in inputs]
     taken: set[str] = set()
+    out = leave_out.resolve() if leave_out is not None else None
     for text in given:
         path = Path(text).expanduser()
+        files: Iterable[Path]
         if is_address(text):
             yield Item("video", text, _free(_words(without_password(text)), taken))
             continue
         if path.is_dir():
-            root, files = path, _below(path, leave_out and leave_out.resolve(), on_error)
+            root, files = path, _below(path, out, on_error)
         elif _is_pattern(text) and not os.path.lexists(path):
             root = _fixed_part(path)
-            matches = sorted(root.glob(str(path.relative_to(root))))
-            files = (match for match in matches if match.is_file())
+            files = _matching(root, str(path.relative_to(root)), out)
         else:
             with reading_from(text):
                 path.stat()
@@ -209,6 +210,13 @@ def _fixed_part(pattern: Path) -> Path:
     while _is_pattern(str(pattern)):
         pattern = pattern.parent
     return pattern
+
+
+def _matching(root: Path, pattern: str, leave_out: Path | None) -> Iterator[Path]:
+    for file in sorted(root.glob(pattern)):
+        hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+        if not hidden and leave_out not in file.resolve().parents and file.is_file():
+            yield file
 
 
 def _is_pattern(text: str) -> bool:
