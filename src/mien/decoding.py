@@ -37,6 +37,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = (255, 255, 255, 255)
+#: Pixels that are converted at a time.
+_STRIP = 2_000_000
 #: Filters of warnings belong to the whole process: only one thread at a time may set them aside.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -66,6 +68,23 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     turn = _TURNS.get(_orientation(image))
     if turn is not None:
         image = image.transpose(turn)
+    # Strip by strip: Pillow's pixels, a converted copy and the array at once would take thrice the memory.
+    height = max(1, _STRIP // image.width)
+    strips = (
+        _plain(image.crop((0, top, image.width, min(top + height, image.height))))
+        for top in range(0, image.height, height)
+    )
+    first = next(strips)
+    if image.height <= height:
+        return first
+    pixels = np.empty((image.height, *first.shape[1:]), np.uint8)
+    pixels[:height] = first
+    for number, strip in enumerate(strips, 1):
+        pixels[number * height : number * height + len(strip)] = strip
+    return pixels
+
+
+def _plain(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _eight_bits(np.asarray(image))
     if image.has_transparency_data:

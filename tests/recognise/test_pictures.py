@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien import decoding
 from mien.errors import InputError
 from mien.recognise.pictures import read_picture
 
@@ -169,6 +170,16 @@ def test_exif_orientation_is_honoured(kind: str, orientation: int, tmp_path: Pat
         assert np.array_equal(read_picture(again), picture)
         if kind != "tiff":  # which Pillow turns itself
             assert again.size == image.size  # what was given is left as it was
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_picture_converted_strip_by_strip_is_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read_picture(IMAGES[name])
+    for strip in (1, 61 * 4, 61 * 43 - 1):
+        monkeypatch.setattr(decoding, "_STRIP", strip)
+        assert np.array_equal(read_picture(IMAGES[name]), whole)
 
 
 def test_a_broken_exif_tag_does_not_matter() -> None:
