@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from mien.evaluation.timeline import MOST_TRACKS, Timeline
 from mien.recognise.camera import Camera
 from mien.recognise.media import Frame
 from mien.recognise.rows import RowFile, read_rows, row
-from mien.recognise.stream import follow, newest, recognise_movie
+from mien.recognise.stream import follow, newest, recognise_movie, usual_interval
 from mien.recognise.track import Tracker
 from mien.recognise.video import VideoReader
 from mien.recognise.video_writer import VideoWriter
@@ -46,9 +47,19 @@ def test_every_frame_has_a_row_and_a_place_in_the_copy(film, tmp_path):
     ):
         told = []
         done = recognise_movie(
-            movie, find_drawn, rows=rows, video=video, told=lambda f: told.append(f.index)
+            movie, find_drawn, rows=[rows.write], video=video, told=lambda f: told.append(f.index)
         )
-    assert (done.frames, done.looked_at, done.faces, done.tracks) == (60, 60, 60, 1)
+    assert (done.frames, done.looked_at) == (60, 60)
+    assert done.to_dict()["faces"] == [
+        {
+            "track_id": 1,
+            "first_s": 0,
+            "last_s": pytest.approx(59 / 25),
+            "frames": 60,
+            "expression": "happy",
+            "probabilities": pytest.approx(HAPPY),
+        }
+    ]
     assert done.duration_s == pytest.approx(59 / 25)
     assert done.problem is None
     assert told == list(range(60))
@@ -115,9 +126,32 @@ def test_frames_without_faces_have_no_rows(tmp_path):
     path = tmp_path / "faces.csv"
     film = write_video(tmp_path / "a.mp4", TICKS)
     with VideoReader(film) as movie, RowFile(path, NAMES) as rows:
-        done = recognise_movie(movie, lambda picture: [], rows=rows)
-    assert (done.frames, done.faces, done.tracks) == (60, 0, 0)
+        done = recognise_movie(movie, lambda picture: [], rows=[rows.write])
+    assert (done.frames, done.faces) == (60, {})
     assert list(read_rows(path)) == []
+
+
+def test_ctrl_c_ends_a_camera_but_interrupts_a_video(film):
+    def interrupted(picture):
+        raise KeyboardInterrupt
+
+    with VideoReader(film) as movie, pytest.raises(KeyboardInterrupt):
+        recognise_movie(movie, interrupted)
+    with VideoReader(film) as movie:
+        movie.live = True
+        assert recognise_movie(movie, interrupted).frames == 0
+
+
+def test_ten_looks_a_second_are_usual(film, tmp_path):
+    with VideoReader(film) as movie:
+        assert usual_interval(movie) == 2
+        movie.rate = Fraction(60)
+        assert usual_interval(movie) == 6
+        movie.rate = Fraction(5)
+        assert usual_interval(movie) == 1
+        movie.live = True
+        movie.rate = Fraction(60)
+        assert usual_interval(movie) == 1
 
 
 def test_what_could_not_be_read_is_in_the_summary(tmp_path):
@@ -182,7 +216,7 @@ def test_a_camera_goes_through_to_the_table(tmp_path):
 
     path = tmp_path / "faces.csv"
     with Camera(0, capture=lambda number: MadeUp()) as camera, RowFile(path, NAMES) as rows:
-        done = recognise_movie(camera, find_drawn, rows=rows)
+        done = recognise_movie(camera, find_drawn, rows=[rows.write])
     assert 1 <= done.frames <= 30
     assert "gave no more pictures" in done.problem
     assert {one["source"] for one in read_rows(path)} == {"camera 0"}
@@ -266,7 +300,7 @@ with (
     RowFile(out / "faces.csv", NAMES) as rows,
     VideoWriter(out / "copy.mp4", time_base=movie.time_base, sound_of=str(film)) as video,
 ):
-    done = recognise_movie(movie, find_drawn, every=3, rows=rows, video=video, told=told)
+    done = recognise_movie(movie, find_drawn, every=3, rows=[rows.write, timeline.add], video=video, told=told)
 print(done.frames, peak / 1e6)
 """
 

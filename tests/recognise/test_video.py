@@ -14,7 +14,7 @@ from make_videos import SIZE, TIME_BASE, drawn, place, sound_packets, write_vide
 
 from mien.errors import InputError
 from mien.recognise.video import VideoReader, upright
-from mien.recognise.video_writer import VideoWriter, annotated_name
+from mien.recognise.video_writer import VideoWriter, copy_name
 
 STEADY = range(0, 512 * 20, 512)
 #: Frames 40 ms apart, then long pauses, then 20 ms apart.
@@ -246,7 +246,7 @@ def test_sound_stays_beside_its_picture_where_a_file_does_not_begin_at_nought(tm
     import av
 
     path = write_video(tmp_path / "a.ts", VARYING)
-    copy = tmp_path / annotated_name("a.ts")
+    copy = tmp_path / copy_name("a.ts")
     with (
         VideoReader(path) as video,
         VideoWriter(copy, time_base=video.time_base, sound_of=str(path)) as writer,

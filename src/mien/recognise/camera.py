@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.recognise.media import Frame
+from mien.recognise.media import Frame, UnreadableError
 
 
 class Camera:
@@ -29,6 +29,7 @@ class Camera:
     """
 
     live = True
+    rate = Fraction(25)  # what it is in truth depends on the light
     time_base = Fraction(1, 1000)
     duration_s = None
 
@@ -78,7 +79,9 @@ class Camera:
             yield Frame(index, last, partial(_rgb, bgr))
             index += 1
         if index == 0:
-            raise InputError(f"{self.name}: gives no picture; check that no other program has it")
+            raise UnreadableError(
+                f"{self.name}: gives no picture; check that no other program has it"
+            )
         self.problem = f"{self.name}: gave no more pictures after {last:.1f} s; check its cable"
 
 

@@ -35,6 +35,10 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _PHOTO_BRANDS = (b"heic", b"heix", b"heim", b"mif1", b"msf1", b"avif")
 
 
+class UnreadableError(InputError):
+    """A source gives nothing at all; others may be fine."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One photo, video or camera to look at.
@@ -83,7 +87,7 @@ class Movie(Protocol):
 
     name: what messages call it.
     live: its frames come when they come; who is too slow misses some.
-    time_base: the seconds that all time stamps are multiples of.
+    rate: frames per second, on average; time_base: the seconds that all times are multiples of.
     duration_s: how long it says it is; None where nobody knows.
     problem: after the last frame, a sentence if not all could be read as it should.
     """
@@ -92,6 +96,8 @@ class Movie(Protocol):
     def name(self) -> str: ...
     @property
     def live(self) -> bool: ...
+    @property
+    def rate(self) -> Fraction: ...
     @property
     def time_base(self) -> Fraction: ...
     @property

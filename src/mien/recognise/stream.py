@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.recognise.draw import annotated
 from mien.recognise.media import Frame, Movie
-from mien.recognise.rows import RowFile, row
+from mien.recognise.rows import Row, row
 from mien.recognise.track import FaceLike, TrackedFace, Tracker
 
 if TYPE_CHECKING:
@@ -23,26 +24,92 @@ if TYPE_CHECKING:
 
 #: What finds and judges the faces of a picture, uint8 RGB (H, W, 3): `Recognizer.recognize`, say.
 Recognize = Callable[[NDArray[np.uint8]], Sequence[FaceLike]]
+_LOOKS_PER_S = 10
 #: The time of a frame that was looked at, and its faces.
 _Look = tuple[float, list[TrackedFace]]
 
 
-@dataclass(frozen=True)
+@dataclass
+class Appearance:
+    """One face from when it came to when it was last seen.
+
+    frames: it was in, those between two looks included.
+    sums: of its smoothed probabilities over these frames.
+    """
+
+    track_id: int
+    first_s: float
+    last_s: float
+    frames: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """The mean over its frames, by expression."""
+        return {name: total / self.frames for name, total in self.sums.items()}
+
+    @property
+    def expression(self) -> str:
+        """The most probable on average."""
+        return max(self.sums, key=self.sums.__getitem__)
+
+    def add(self, time_s: float, face: TrackedFace) -> None:
+        """It was in one more frame."""
+        self.last_s = time_s
+        self.frames += 1
+        for name, probability in face.probabilities.items():
+            self.sums[name] = self.sums.get(name, 0.0) + probability
+
+
+@dataclass
 class Summary:
-    """What came of a movie.
+    """What came of a movie, so far or in all.
 
     frames: that were read; looked_at: in how many of them faces were looked for.
-    faces: over all frames, those between two looks included; tracks: different ones.
+    faces: one entry a track, in order of appearance.
     duration_s: the time of the last frame.
     problem: a sentence where not all could be read as it should.
     """
 
-    frames: int
-    looked_at: int
-    faces: int
-    tracks: int
-    duration_s: float
-    problem: str | None
+    frames: int = 0
+    looked_at: int = 0
+    duration_s: float = 0.0
+    faces: dict[int, Appearance] = field(default_factory=dict)
+    problem: str | None = None
+
+    def add(self, frame: Frame, faces: Iterable[TrackedFace], *, looked: bool) -> None:
+        """One more frame."""
+        self.frames += 1
+        self.looked_at += looked
+        self.duration_s = frame.time_s
+        for face in faces:
+            new = Appearance(face.track_id, frame.time_s, frame.time_s)
+            self.faces.setdefault(face.track_id, new).add(frame.time_s, face)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "frames": self.frames,
+            "looked_at": self.looked_at,
+            "duration_s": round(self.duration_s, 6),
+            "problem": self.problem,
+            "faces": [
+                {
+                    "track_id": face.track_id,
+                    "first_s": round(face.first_s, 6),
+                    "last_s": round(face.last_s, 6),
+                    "frames": face.frames,
+                    "expression": face.expression,
+                    "probabilities": face.probabilities,
+                }
+                for face in self.faces.values()
+            ],
+        }
+
+
+def usual_interval(movie: Movie) -> int:
+    """Every so-many-th frame is enough for ten looks a second; a live source is looked at as it comes."""
+    return 1 if movie.live else max(1, math.floor(movie.rate / _LOOKS_PER_S))
 
 
 def recognise_movie(
@@ -51,37 +118,43 @@ def recognise_movie(
     *,
     every: int = 1,
     tracker: Tracker | None = None,
-    rows: RowFile | None = None,
+    rows: Sequence[Callable[[list[Row]], object]] = (),
     video: VideoWriter | None = None,
     told: Callable[[Frame], None] = lambda frame: None,
 ) -> Summary:
     """Recognise the faces of a video, stream or camera from its first frame to its last.
+
+    Ctrl-C ends a live source as its last frame would.
 
     Args:
         movie: where frames come from.
         recognize: picture, uint8 RGB (H, W, 3), -> faces.
         every: faces are looked for in every so-many-th frame, see `follow`.
         tracker: says how faces are followed and smoothed.
-        rows: is given a row for each face of each frame.
+        rows: are given the rows of each frame, one a face: `RowFile.write`, `Timeline.add`.
         video: is given each frame with its faces drawn.
         told: is called after each frame.
 
     Raises:
         InputError: where nothing can be read, or a table or video cannot be written.
     """
-    tracker = Tracker() if tracker is None else tracker
-    count, found, last = 0, 0, 0.0
+    done = Summary()
     # Whatever ends this, nobody reads the movie any more when it is closed.
     with closing(newest(movie) if movie.live else movie.__iter__()) as frames:
-        for frame, faces in follow(frames, recognize, every=every, tracker=tracker):
-            if rows is not None:
-                rows.write(row(movie.name, frame.index, frame.time_s, face) for face in faces)
-            if video is not None:
-                video.write(annotated(frame.pixels, faces), frame.time_s)
-            count, found, last = count + 1, found + len(faces), frame.time_s
-            told(frame)
-    looked_at = -(-count // every)
-    return Summary(count, looked_at, found, tracker.begun, last, movie.problem)
+        try:
+            for frame, faces in follow(frames, recognize, every=every, tracker=tracker):
+                made = [row(movie.name, frame.index, frame.time_s, face) for face in faces]
+                for take in rows:
+                    take(made)
+                if video is not None:
+                    video.write(annotated(frame.pixels, faces), frame.time_s)
+                done.add(frame, faces, looked=done.frames % every == 0)
+                told(frame)
+        except KeyboardInterrupt:
+            if not movie.live:  # which ends in no other way
+                raise
+    done.problem = movie.problem
+    return done
 
 
 def follow(

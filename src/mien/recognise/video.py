@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required, one_line, reading_from
-from mien.recognise.media import Frame, is_address, without_password
+from mien.recognise.media import Frame, UnreadableError, is_address, without_password
 from mien.recognise.pictures import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class VideoReader:
             yield Frame(index, time_s, partial(self._pixels, decoded))
             index += 1
         if index == 0:
-            raise InputError(
+            raise UnreadableError(
                 f"{self.name}: no frame can be decoded; it is damaged or cut short, copy it again"
             )
 

@@ -33,14 +33,13 @@ _FINEST = 65_535
 _BT601, _LIMITED = 6, 1
 
 
-def annotated_name(name: str) -> str:
-    """What the annotated copy of a video is called: the container stays where it can be written.
+def copy_name(name: str) -> str:
+    """What the copy of a video is called: it keeps its container where that can be written.
 
-    >>> annotated_name("holiday.mov"), annotated_name("talk.webm")
-    ('holiday.mov', 'talk.mkv')
+    >>> copy_name("holiday.mov"), copy_name("talk.webm")
+    ('holiday.mov', 'talk.webm.mkv')
     """
-    path = Path(name)
-    return str(path if path.suffix.lower() in _FORMATS else path.with_suffix(".mkv"))
+    return name if Path(name).suffix.lower() in _FORMATS else f"{name}.mkv"
 
 
 class VideoWriter:
