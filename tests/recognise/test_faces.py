@@ -21,6 +21,8 @@ from mien.recognise.faces import Detection, YuNet, crop, crops, ready_crop
 from mien.recognise.pictures import read_picture
 
 COLOUR = InputSpec(3, 48, 48, (0.5,), (0.5,))
+#: The box itself, made square.
+BOX = CropRule(margin=0, shift_y=0, align=False)
 #: Where her eyes, nose and corners of the mouth are in the photo, by eye, within 10 pixels.
 LANDMARKS = [(228, 194), (308, 195), (266, 240), (230, 268), (302, 268)]
 
@@ -188,10 +190,10 @@ def test_a_box_of_the_networks_size_is_cut_out_to_the_pixel(hopper):
     face = Detection((200, 100, 48, 48))
 
     assert np.array_equal(
-        crop(hopper, face, CropRule(), COLOUR), hopper[100:148, 200:248].transpose(2, 0, 1)
+        crop(hopper, face, BOX, COLOUR), hopper[100:148, 200:248].transpose(2, 0, 1)
     )
     gray = np.asarray(Image.fromarray(hopper[100:148, 200:248]).convert("L"))
-    assert np.abs(crop(hopper, face, CropRule(), InputSpec())[0].astype(int) - gray).max() <= 1
+    assert np.abs(crop(hopper, face, BOX, InputSpec())[0].astype(int) - gray).max() <= 1
 
 
 @pytest.mark.parametrize("times", [2, 3, 7, 12])
@@ -202,7 +204,7 @@ def test_what_shrinks_is_averaged(hopper, times):
     block = hopper[40 : 40 + side, 60 : 60 + side].astype(float)
     means = block.reshape(24, times, 24, times, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
 
-    cut = crop(hopper, Detection((60, 40, side, side)), CropRule(), spec)
+    cut = crop(hopper, Detection((60, 40, side, side)), BOX, spec)
 
     assert np.abs(cut - means).max() <= 0.51
 
@@ -213,7 +215,7 @@ def test_far_too_many_pixels_are_averaged_too():
     )  # fmt: skip
     picture = np.repeat((checks * 200).astype(np.uint8)[..., None], 3, axis=2)
 
-    cut = crop(picture, Detection((0, 0, 2000, 2000)), CropRule(), InputSpec(3, 10, 10))
+    cut = crop(picture, Detection((0, 0, 2000, 2000)), BOX, InputSpec(3, 10, 10))
 
     assert np.abs(cut.astype(int) - 100).max() <= 1
 
@@ -224,7 +226,7 @@ def test_margin_and_shift_are_shares_of_the_longer_side(margin, shift):
     picture = ramps(250, 250)
     face = Detection((100, 80, 40, 60))
 
-    cut = crop(picture, face, CropRule(margin, shift), COLOUR).astype(float)
+    cut = crop(picture, face, CropRule(margin, shift, align=False), COLOUR).astype(float)
 
     side = 60 * (1 + 2 * margin)
     # Pixel i of 48 looks at the middle of the i-th 48th of the side; a pixel's middle is at + 0.5.
@@ -258,15 +260,15 @@ def test_without_landmarks_nothing_is_turned(hopper):
     face = Detection((150, 100, 200, 210))
 
     assert np.array_equal(
-        crop(hopper, face, CropRule(align=True), COLOUR),
-        crop(hopper, face, CropRule(align=False), COLOUR),
+        crop(hopper, face, CropRule(0, 0, align=True), COLOUR),
+        crop(hopper, face, CropRule(0, 0, align=False), COLOUR),
     )
 
 
 def test_beyond_the_border_the_border_goes_on():
     picture = ramps(100, 100)
 
-    cut = crop(picture, Detection((-24, -24, 48, 48)), CropRule(), COLOUR)
+    cut = crop(picture, Detection((-24, -24, 48, 48)), BOX, COLOUR)
 
     assert cut[:2, :24, :24].max() == 0
     assert np.array_equal(cut[0, 30, 24:], np.arange(24))
@@ -274,7 +276,7 @@ def test_beyond_the_border_the_border_goes_on():
 
 
 def test_a_network_that_is_not_square_gets_its_own_proportions():
-    cut = crop(ramps(200, 200), Detection((60, 60, 80, 80)), CropRule(), InputSpec(3, 80, 40))
+    cut = crop(ramps(200, 200), Detection((60, 60, 80, 80)), BOX, InputSpec(3, 80, 40))
 
     assert cut.shape == (3, 80, 40)
     assert np.array_equal(cut[0, 0], np.arange(80, 120))
@@ -285,29 +287,29 @@ def test_a_network_that_is_not_square_gets_its_own_proportions():
     "box", [(-1e9, -1e9, 2e9, 2e9), (0, 0, 1e-6, 1e-6), (99, 99, 1e-3, 1e5), (0, 0, 40_000, 1)]
 )
 def test_absurd_boxes_are_cut_out_all_the_same(box):
-    assert crop(ramps(100, 100), Detection(box), CropRule(), COLOUR).shape == COLOUR.shape
+    assert crop(ramps(100, 100), Detection(box), BOX, COLOUR).shape == COLOUR.shape
 
 
 def test_a_picture_wider_than_opencv_can_turn_is_cut_out():
     picture = np.full((40, 40_000, 3), 50, np.uint8)
 
-    assert (crop(picture, Detection((0, 0, 40_000, 40)), CropRule(), COLOUR) == 50).all()
+    assert (crop(picture, Detection((0, 0, 40_000, 40)), BOX, COLOUR) == 50).all()
     assert (ready_crop(picture, COLOUR) == 50).all()
 
 
 def test_a_face_outside_of_the_picture_is_refused():
     with pytest.raises(InputError, match="outside of the picture of 100 x 100 pixels"):
-        crop(ramps(100, 100), Detection((200, 0, 50, 50)), CropRule(), COLOUR)
+        crop(ramps(100, 100), Detection((200, 0, 50, 50)), BOX, COLOUR)
 
 
 def test_several_crops_and_none(hopper):
     faces = [Detection((100, 100, 90, 100)), Detection((150, 120, 60, 50))]
 
-    cut = crops(hopper, faces, CropRule(), COLOUR)
+    cut = crops(hopper, faces, BOX, COLOUR)
 
     assert cut.shape == (2, 3, 48, 48)
-    assert np.array_equal(cut[1], crop(hopper, faces[1], CropRule(), COLOUR))
-    assert crops(hopper, [], CropRule(), COLOUR).shape == (0, 3, 48, 48)
+    assert np.array_equal(cut[1], crop(hopper, faces[1], BOX, COLOUR))
+    assert crops(hopper, [], BOX, COLOUR).shape == (0, 3, 48, 48)
 
 
 def test_a_ready_crop_is_what_training_was_shown(hopper):
