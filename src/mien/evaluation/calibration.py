@@ -30,6 +30,7 @@ def fit_temperature(logits_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.i
     true expression. Bisection finds where it crosses zero. No answer changes: the largest logit stays so.
     """
     logits = np.asarray(logits_NK, dtype=np.float64)
+    logits = logits - logits.max(axis=1, keepdims=True)
     of_truth = logits[np.arange(len(labels_N)), labels_N].mean()
 
     def slope(temperature: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
-from mien.errors import InputError
+from mien.errors import InputError, MienError, one_line
 from mien.recognise.model_file import checked_card, read_model_file
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class FaceModel:
         """`open` makes one."""
         self.card = card
         self._session = session
-        self._columns = {output.name: output.shape[1] for output in session.get_outputs()}
+        self._columns = {o.name: o.shape[1] for o in session.get_outputs()}
 
     @classmethod
     def open(
@@ -45,9 +45,9 @@ class FaceModel:
         where = "the model" if isinstance(source, bytes) else str(source)
         content = source if isinstance(source, bytes) else read_model_file(Path(source))
         card = checked_card(content, where)
-        model = cls(card, _session(content, where, device, threads))
-        model._check_ends(where)
-        return model
+        session = _session(content, where, device, threads)
+        _check_ends(session, card, where)
+        return cls(card, session)
 
     def __call__(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N, *card.input.shape), N of 0 and up -> float32 probabilities (N, K), calibrated."""
@@ -72,25 +72,33 @@ class FaceModel:
         for start in range(0, len(faces_NCHW), BATCH):
             part = slice(start, start + BATCH)
             faces = np.ascontiguousarray(faces_NCHW[part])
-            (answers[part],) = self._session.run([output], {"faces": faces})
+            try:
+                (answers[part],) = self._session.run([output], {"faces": faces})
+            except Exception as error:  # the runtime raises many kinds
+                raise MienError(
+                    f"{self.card.name}: ONNX Runtime cannot compute it ({_reason(error)})"
+                ) from error
         return answers
 
-    def _check_ends(self, where: str) -> None:
-        """Refuse a graph whose input and outputs are not what its card says."""
-        classes = len(self.card.expressions)
-        takes = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
-        gives = {o.name: (o.type, o.shape[1:]) for o in self._session.get_outputs()}
-        scores = ("tensor(float)", [classes])
-        features = gives.pop("features", ("", []))
-        if (
-            takes != [("faces", "tensor(uint8)", list(self.card.input.shape))]
-            or gives != {"probabilities": scores, "logits": scores}
-            or features[0] != "tensor(float)"
-            or not (len(features[1]) == 1 and isinstance(features[1][0], int))
-        ):
-            raise InputError(
-                f"{where}: its graph is not what its card says; make it again with `mien export`"
-            )
+
+def _check_ends(session: onnxruntime.InferenceSession, card: ModelCard, where: str) -> None:
+    """Refuse a graph whose input and outputs are not what its card says."""
+    try:
+        takes = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
+        gives = {o.name: (o.type, o.shape[1:]) for o in session.get_outputs()}
+    except UnicodeDecodeError:  # of a name
+        takes, gives = [], {}
+    scores = ("tensor(float)", [len(card.expressions)])
+    kind, columns = gives.pop("features", ("", []))
+    if (
+        takes != [("faces", "tensor(uint8)", list(card.input.shape))]
+        or gives != {"probabilities": scores, "logits": scores}
+        or (kind, len(columns)) != ("tensor(float)", 1)
+        or not isinstance(columns[0], int)
+    ):
+        raise InputError(
+            f"{where}: its graph is not what its card says; make it again with `mien export`"
+        )
 
 
 def _session(
@@ -106,11 +114,13 @@ def _session(
             raise InputError(f"threads={threads}: give 1 or more")
         options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        # Its own fallback to the CPU would print to standard output.
+        session = onnxruntime.InferenceSession(
+            content, options, providers=providers, enable_fallback=0
+        )
     except Exception as error:  # the runtime raises many kinds
-        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{where}: ONNX Runtime {onnxruntime.__version__} cannot open it ({reason}); "
+            f"{where}: ONNX Runtime {onnxruntime.__version__} cannot open it ({_reason(error)}); "
             "make it again with `mien export`"
         ) from error
     if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
@@ -133,6 +143,10 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     # Without TF32, so that answers are those of any other machine.
     cuda = {"device_id": number or "0", "use_tf32": "0"}
     return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+
+
+def _reason(error: Exception) -> str:
+    return one_line(error)[:200]
 
 
 def _no_cuda(device: str) -> InputError:

@@ -1,0 +1,99 @@
+"""Temperature and threshold against other optimisers, and at the ends of their ranges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.isotonic import IsotonicRegression
+
+from mien.evaluation.calibration import (
+    TEMPERATURES,
+    fit_temperature,
+    fit_uncertain_below,
+    softmax,
+)
+
+
+def drawn(n, scale, seed, true_temperature=1.0):
+    """Logits, and labels drawn from softmax(logits / true_temperature)."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(n, 7)) * scale
+    shares = softmax(logits, true_temperature)
+    return logits, np.array([generator.choice(7, p=row) for row in shares])
+
+
+def cross_entropy(logits, labels, temperature):
+    return -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_temperature_is_the_one_that_scipy_finds(seed):
+    logits, labels = drawn(300, 1 + 2 * seed, seed, 0.5 + seed)
+    found = minimize_scalar(
+        lambda log_t: cross_entropy(logits, labels, np.exp(log_t)),
+        bounds=(-3, 4),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    assert fit_temperature(logits, labels) == pytest.approx(np.exp(found.x), rel=1e-4)
+
+
+def test_the_temperature_that_labels_were_drawn_with_is_found_again():
+    logits, labels = drawn(20_000, 4.0, 0, true_temperature=2.5)
+    assert fit_temperature(logits, labels) == pytest.approx(2.5, rel=0.03)
+
+
+def test_a_temperature_never_changes_an_answer():
+    logits, labels = drawn(500, 3.0, 1, true_temperature=2.0)
+    calibrated = softmax(logits, fit_temperature(logits, labels))
+    assert (calibrated.argmax(1) == logits.argmax(1)).all()
+    assert calibrated.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_a_fit_ends_at_the_borders():
+    logits = np.eye(7) * 5
+    right = np.arange(7)
+    assert fit_temperature(logits, right) == TEMPERATURES[0]
+    assert fit_temperature(logits, (right + 1) % 7) == TEMPERATURES[1]
+    assert fit_temperature(np.ones((7, 7)), right) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_other_threshold_is_worth_more(seed):
+    generator = np.random.default_rng(seed)
+    confidence = generator.integers(1, 20, 60) / 20  # with many that are equal
+    right = generator.random(60) < confidence
+    found = fit_uncertain_below(confidence, right)
+
+    def worth(threshold):
+        kept = right[~(confidence < threshold)]
+        return 2 * int(kept.sum()) - len(kept)
+
+    others = {t: worth(t) for t in [0.0, 1.0, *np.unique(confidence)]}
+    assert worth(found) == max(others.values())
+    lower = [t for t in others if (confidence < t).sum() < (confidence < found).sum()]
+    assert all(others[t] < worth(found) for t in lower)
+
+
+def test_isotonic_regression_crosses_one_half_there():
+    generator = np.random.default_rng(3)
+    confidence = generator.random(2000)
+    right = generator.random(2000) < confidence**1.3
+    threshold = fit_uncertain_below(confidence, right)
+    chance = IsotonicRegression().fit(confidence, right).predict(confidence)
+    assert (chance[confidence < threshold] < 0.5).all()
+    assert (chance[confidence >= threshold] >= 0.5).all()
+
+
+def test_what_is_always_right_is_never_doubted_and_what_is_always_wrong_always():
+    confidence = np.array([0.3, 0.9, 0.5])
+    assert fit_uncertain_below(confidence, np.array([True, True, True])) == 0.0
+    assert fit_uncertain_below(confidence, np.array([False, False, False])) == 1.0
+
+
+def test_the_threshold_lies_between_what_is_doubted_and_what_is_not():
+    confidence = np.array([0.2, 0.4, 0.6, 0.8])
+    right = np.array([False, False, True, True])
+    assert fit_uncertain_below(confidence, right) == pytest.approx(0.5)

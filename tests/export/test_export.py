@@ -1,0 +1,279 @@
+"""A run as a model file: the same answers as torch, calibrated, whole or not there. Tracing takes seconds: slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import mien
+from mien import api, cli, models
+from mien.data import load
+from mien.data.splits import split
+from mien.errors import InputError, MienError
+from mien.evaluation.calibration import fit_temperature
+from mien.export import MAX_DIFFERENCE, export, export_run, graph
+from mien.export.int8 import spread
+from mien.expressions import SEVEN
+from mien.models import Classifier
+from mien.recognise.model import FaceModel
+from mien.recognise.resize import fitted
+from mien.training import Model, Recipe
+
+DATA = "synthetic:280"
+
+
+@pytest.fixture(scope="module")
+def store():
+    return load(DATA)
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    recipe = Recipe(
+        name="small",
+        model=Model("four-block-cnn", {"width": 0.25}),
+        epochs=15,
+        batch_size=32,
+        precision="float32",
+    )
+    out = tmp_path_factory.mktemp("export") / "run"
+    return api.train(recipe, store, out, device="cpu", watchers=[])
+
+
+@pytest.fixture(scope="module")
+def exported(run, store, tmp_path_factory):
+    return export_run(run, store, tmp_path_factory.mktemp("files") / "small.onnx", device="cpu")
+
+
+def random_network(name, spec, **options):
+    """A network of random weights whose BatchNorm does something."""
+    torch.manual_seed(0)
+    network = models.create(name, spec, 7, options)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 2.0)
+    return Classifier(network.eval(), spec, SEVEN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in models.names() if n != "timm"] + ["timm"])
+def test_every_network_answers_as_torch_does(name, run, store):
+    spec = models.entry(name).input
+    options = {}
+    if name == "timm":
+        spec, options = replace(spec, height=64, width=64), {"backbone": "tf_efficientnet_lite0"}
+    classifier = random_network(name, spec, **options)
+    traced = graph.traced(classifier)
+    assert {node.domain for node in traced.graph.node} == {""}
+    assert not any(node.metadata_props or node.doc_string for node in traced.graph.node)
+    weights = sum(p.numel() * 4 for p in classifier.network.parameters())
+    assert traced.ByteSize() < 1.02 * weights + 40_000
+    card = export.ModelCard(
+        name=name,
+        expressions=classifier.expressions,
+        input=spec,
+        crop=export.CropRule(),
+        digest="0" * 64,
+        temperature=1.3,
+    )
+    _, _, model = export._opened(traced, card)
+    faces = fitted(store.pixels[:5], spec)
+    logits = classifier.logits(torch.tensor(faces))
+    assert np.abs(model.logits(faces) - logits.numpy()).max() < MAX_DIFFERENCE
+    probabilities = (logits / 1.3).softmax(dim=1).numpy()
+    assert np.abs(model(faces) - probabilities).max() < 1e-5
+    # Those are the features that the head turns into logits.
+    features = torch.tensor(model.features(faces))
+    heads = graph.head_names(classifier.network)
+    head = classifier.network.get_submodule(sorted(heads)[0].rpartition(".")[0])
+    with torch.no_grad():
+        assert torch.allclose(head(features), logits, atol=MAX_DIFFERENCE)
+
+
+@pytest.mark.slow
+def test_the_file_says_what_it_is(exported, run, store):
+    card = FaceModel.open(exported.path).card
+    assert card == exported.card
+    assert card.name == "small"
+    assert card.expressions == store.expressions
+    assert card.provenance["data"]["fingerprint"] == store.fingerprint
+    assert card.provenance["recipe"]["model"]["options"]["width"] == 0.25
+    assert card.parity["float32"]["logits"] <= MAX_DIFFERENCE
+    assert exported.size == exported.path.stat().st_size < run.best_weights.stat().st_size + 20_000
+    content = exported.path.read_bytes()
+    assert b".py" not in content  # where the exporter was installed
+    assert str(run.path).encode() not in content
+
+
+@pytest.mark.slow
+def test_it_scores_what_its_run_scores(exported, run, store):
+    of_run = mien.evaluate(run, store, tta="none", device="cpu")
+    of_file = mien.evaluate(exported.path, store, tta="none")
+    logits = np.log(of_run.probabilities["none"])
+    temperature = fit_temperature(logits, of_run.labels)
+    assert exported.card.temperature == pytest.approx(temperature, rel=1e-3)
+    calibrated = np.exp(logits / temperature)
+    calibrated /= calibrated.sum(axis=1, keepdims=True)
+    assert np.abs(of_file.probabilities["none"] - calibrated).max() < 1e-4
+    assert of_file.scores["none"].official.confusion == of_run.scores["none"].official.confusion
+    assert (of_file.copies == of_run.copies).all()
+    said = exported.card.scores["validation"]
+    assert said["accuracy"] == of_run.scores["none"].official.accuracy
+    before = of_run.scores["none"].official
+    assert said["before_temperature"]["cross_entropy"] == pytest.approx(before.cross_entropy, 1e-4)
+    assert said["cross_entropy"] <= before.cross_entropy
+    assert of_file.weights == exported.card.digest
+
+
+@pytest.mark.slow
+def test_a_model_file_is_scored_without_torch(exported, tmp_path):
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('torch', 'onnx'):\n"
+        "            raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from mien.cli import run; sys.exit(run(sys.argv[1:]))\n"
+    )
+    arguments = ["evaluate", str(exported.path), "--data", DATA, "--split", "test", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (said,) = json.loads(done.stdout)["evaluations"]
+    assert said["counts"]["faces"] == 56
+    assert set(said["views"]) == {"none", "flip"}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_same_run_gives_the_same_bytes(exported, run, store, tmp_path):
+    again = export_run(run, store, tmp_path / "again.onnx", device="cpu")
+    assert again.path.read_bytes() == exported.path.read_bytes()
+
+
+@pytest.mark.slow
+def test_test_faces_play_no_part_and_int8_looks_at_training_faces_alone(
+    run, store, tmp_path, monkeypatch
+):
+    seen = []
+    real = export.quantised
+    monkeypatch.setattr(export, "quantised", lambda g, f: seen.append(f) or real(g, f))
+    files = []
+    for name in ("a", "b"):
+        files.append(export_run(run, store, tmp_path / name / "f.onnx", int8=True, max_drop=100))
+        pixels = store.pixels.copy()
+        pixels[store.splits == 2] = 255 - pixels[store.splits == 2]
+        store = replace(store, pixels=pixels)
+    assert files[0].path.read_bytes() == files[1].path.read_bytes()
+    training = {face.tobytes() for face in split(store).train.pixels()}
+    assert all(face.tobytes() in training for face in seen[0])
+
+
+@pytest.mark.slow
+def test_int8_is_small_and_says_what_it_costs(exported, run, store, tmp_path):
+    small = export_run(run, store, tmp_path / "int8.onnx", int8=True, max_drop=100, device="cpu")
+    assert small.size < 0.5 * exported.size
+    faces = split(store).validation
+    answers = [FaceModel.open(e.path)(faces.pixels()).argmax(axis=1) for e in (exported, small)]
+    accuracy = [(answer == faces.labels).mean() for answer in answers]
+    said = small.card.parity["int8"]
+    assert said["drop_in_points"] == pytest.approx(100 * (accuracy[0] - accuracy[1]))
+    assert said["same_answer"] == pytest.approx((answers[0] == answers[1]).mean())
+    assert said["same_answer"] > 0.8
+    assert small.card.scores["validation"]["accuracy"] == pytest.approx(accuracy[1])
+    assert min(small.speeds.values()) > 0
+    kinds = [n.op_type for n in onnx.load(small.path).graph.node]
+    assert kinds.count("DequantizeLinear") > kinds.count("Conv")
+
+
+def spoilt(model, *_faces):
+    """A model whose last layer is not what was learnt."""
+    broken = onnx.ModelProto()
+    broken.CopyFrom(model)
+    last = next(n for n in broken.graph.node if "logits" in n.output)
+    weights = next(i for i in broken.graph.initializer if i.name == last.input[1])
+    values = -onnx.numpy_helper.to_array(weights)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    return broken
+
+
+@pytest.mark.slow
+def test_int8_that_loses_too_much_is_refused(run, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "quantised", spoilt)
+    with pytest.raises(InputError, match=r"loses \d+\.\d\d points .* --max-drop 0\.5"):
+        export_run(run, store, tmp_path / "f.onnx", int8=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_graph_that_answers_otherwise_than_torch_is_refused(run, store, tmp_path, monkeypatch):
+    traced = export.traced
+    monkeypatch.setattr(export, "traced", lambda classifier: spoilt(traced(classifier)))
+    with pytest.raises(MienError, match="answers otherwise than torch"):
+        export_run(run, store, tmp_path / "f.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_command_line_shows_what_was_fitted(run, tmp_path, capsys):
+    out = tmp_path / "f.onnx"
+    command = ["export", str(run.path), "--data", DATA, "--out", str(out), "--licence", "CC0"]
+    assert cli.run([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["bytes"] == out.stat().st_size
+    assert said["temperature"] == FaceModel.open(out).card.temperature
+    assert FaceModel.open(out).card.licence == "CC0"
+    assert cli.run([*command, "--int8", "--max-drop", "100"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for word in ("temperature", "uncertain below", "parity with torch", "faces/s on one thread"):
+        assert word in shown
+
+
+def test_requests_that_cannot_be_met_are_refused_before_work(run, store, tmp_path, monkeypatch):
+    def never(_classifier):
+        pytest.fail("it was traced all the same")
+
+    monkeypatch.setattr(export, "traced", never)
+    (tmp_path / "folder.onnx").mkdir()
+    for out, options, said in [
+        ("model.pt", {}, "ends in .onnx"),
+        ("folder.onnx", {}, "a folder stands"),
+        ("f.onnx", {"max_drop": -1.0}, "--max-drop"),
+        ("f.onnx", {"max_drop": float("nan")}, "--max-drop"),
+        ("f.onnx", {"device": "gpu"}, "not known"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            export_run(run, store, tmp_path / out, **options)
+    with pytest.raises(InputError, match="was trained on other data"):
+        export_run(run, replace(store, fingerprint="f" * 64), tmp_path / "f.onnx")
+    with pytest.raises(InputError, match="no such run folder"):
+        api.export(tmp_path / "none", tmp_path / "f.onnx")
+
+
+def test_a_model_file_needs_data_to_be_scored_on(tmp_path):
+    with pytest.raises(InputError, match="no such model file"):
+        mien.evaluate(tmp_path / "f.onnx", DATA)
+    bundled = Path(mien.__file__).parent / "recognise" / "default.onnx"
+    with pytest.raises(InputError, match="give --data"):
+        mien.evaluate(bundled)
+    with pytest.raises(InputError, match="unknown split"):
+        mien.evaluate(bundled, DATA, split="all")
+
+
+def test_faces_are_spread_over_all_there_are():
+    assert spread(9, 3).tolist() == [0, 4, 8]
+    assert spread(3, 10).tolist() == [0, 1, 2]

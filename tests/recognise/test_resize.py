@@ -1,0 +1,47 @@
+"""Faces brought to a model's size without torch: held against torch's own resizing and PIL's luma."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mien.data.synthetic import synthetic_faces
+from mien.faces import InputSpec
+from mien.models.preparing import resize, to_unit
+from mien.recognise.resize import fitted
+
+FACES = np.stack([face for _, face in synthetic_faces(6, seed=1)])[:, None]
+RGB = np.random.default_rng(0).integers(0, 256, (4, 3, 30, 44), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [(48, 128), (128, 48), (24, 24), (13, 7), (47, 49), (1, 1)])
+@pytest.mark.parametrize(("faces", "channels"), [(FACES, 1), (RGB, 3), (RGB, 1)])
+def test_levels_are_those_of_torch_rounded(faces, channels, size):
+    height, width = size
+    ours = fitted(faces, InputSpec(channels, height, width))
+    theirs = 255 * resize(to_unit(torch.tensor(faces), channels), height, width).numpy()
+    assert ours.dtype == np.uint8
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= 0.5 + 1e-3
+
+
+def test_a_face_that_fits_is_not_touched():
+    assert fitted(FACES, InputSpec()) is FACES
+
+
+def test_gray_is_repeated_for_a_model_of_three_channels():
+    ours = fitted(FACES, InputSpec(channels=3))
+    assert ours.shape == (6, 3, 48, 48)
+    assert (ours == FACES).all()
+
+
+def test_colours_become_the_gray_of_pil():
+    ours = fitted(RGB, InputSpec(1, 30, 44))[:, 0]
+    theirs = np.stack([Image.fromarray(f.transpose(1, 2, 0)).convert("L") for f in RGB])
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_no_face_is_no_face():
+    assert fitted(FACES[:0], InputSpec(3, 20, 20)).shape == (0, 3, 20, 20)
