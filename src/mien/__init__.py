@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from mien.errors import InputError, MienError
     from mien.recognise.faces import Detection
     from mien.recognise.recognizer import Recognizer
+    from mien.recognise.stream import follow
+    from mien.recognise.video import VideoReader
 
 _HOME = {
     "Detection": "mien.recognise.faces",
     "Recognizer": "mien.recognise.recognizer",
+    "VideoReader": "mien.recognise.video",
     "evaluate": "mien.api",
+    "follow": "mien.recognise.stream",
     "load": "mien.api",
     "train": "mien.api",
     "train_seeds": "mien.api",
@@ -31,8 +35,10 @@ __all__ = [
     "InputError",
     "MienError",
     "Recognizer",
+    "VideoReader",
     "__version__",
     "evaluate",
+    "follow",
     "load",
     "train",
     "train_seeds",

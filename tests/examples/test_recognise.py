@@ -48,7 +48,21 @@ def test_a_detector_of_ones_own():
     assert 1 / 7 < float(line.split()[1]) <= 1
 
 
-@pytest.mark.parametrize("name", ["recognise_photo.py", "recognise_folder.py", "own_detector.py"])
+@pytest.mark.slow
+def test_a_video_made_of_a_photo(tmp_path):
+    run("pan_and_zoom.py", tmp_path / "portrait.mp4")
+
+    lines = run("recognise_video.py", tmp_path / "portrait.mp4").splitlines()
+
+    assert len(lines) == 150  # one face in each frame of six seconds, always the same
+    assert {line.split("face ")[1].split()[0] for line in lines} == {"1"}
+    assert [float(line.split()[0]) for line in lines] == [round(n / 25, 2) for n in range(150)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["recognise_photo.py", "recognise_folder.py", "own_detector.py", "recognise_video.py"],
+)
 def test_they_are_short(name):
     code = [line for line in (EXAMPLES / name).read_text().splitlines() if line.strip()]
 

@@ -1,28 +1,31 @@
-"""mien predict: faces and their expressions in photos and folders."""
+"""mien predict: faces and their expressions in photos, folders, videos and cameras."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from mien.cli import options
+from mien.cli.movies import Movies, render
 from mien.cli.output import messages, note, show
 from mien.errors import InputError
-from mien.tables import table
+from mien.tables import Stack, table
 
 if TYPE_CHECKING:
-    from mien.recognise.media import Item
+    from mien.recognise.media import Frame, Item
     from mien.recognise.recognizer import Faces
+    from mien.recognise.stream import Summary
 
 app = typer.Typer()
 
@@ -35,11 +38,19 @@ _WRITTEN = (".jpg", ".jpeg", ".png", ".webp")
 @app.command()
 def predict(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUT...", help="Photos, folders (with all below), patterns ('trip/**/*.jpg')."
+            metavar="INPUT...",
+            help="Photos, videos, folders (with all below), patterns ('trip/**/*.jpg'), addresses "
+            "(rtsp://...).",
         ),
-    ],
+    ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="A camera, from 0; rows go to standard output, Ctrl-C ends it."
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
@@ -57,6 +68,16 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Into --out, too: which pixels of each face mattered.")
     ] = False,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Of videos: look at each N-th frame; by default ten a second."
+        ),
+    ] = None,
+    timeline: Annotated[
+        bool,
+        typer.Option("--timeline", help="Into --out, too: each video's expressions over time."),
+    ] = False,
     faces: Annotated[
         str,
         typer.Option(
@@ -66,7 +87,7 @@ def predict(
     size: Annotated[
         int,
         typer.Option(
-            metavar="PIXELS", help="Photos are shrunk to this on the longer side to find faces."
+            metavar="PIXELS", help="Pictures are shrunk to this on the longer side to find faces."
         ),
     ] = 640,
     device: options.Device = "cpu",
@@ -75,32 +96,50 @@ def predict(
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""
     from mien.recognise.faces import YuNet
+    from mien.recognise.media import UnreadableError
+    from mien.recognise.pictures import read_picture
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile, row
 
-    if explain and out is None:
-        raise InputError("--explain needs --out: the folder to write to")
+    if not inputs and camera is None:
+        raise InputError("give photos, videos or folders, or a camera with --camera 0")
+    for name, wanted in (("--explain", explain), ("--timeline", timeline)):
+        if wanted and out is None:
+            raise InputError(f"{name} needs --out: the folder to write to")
+    if camera is not None and rows is None and not as_json:
+        rows = Path("-")
     if resume and rows is None:
         raise InputError("--resume needs --csv: the file to go on with")
     if as_json and str(rows) == "-":
         raise InputError("--json and --csv - both write to standard output; choose one")
     detector = YuNet(size=size) if faces == "yunet" else faces
     recognizer = Recognizer(model, device=device, threads=threads, detector=detector)
-    settings = {"model": recognizer.card.digest, "faces": faces, "size": size}
+    settings = {"model": recognizer.card.digest, "faces": faces, "size": size, "every": every}
+    movies = Movies(recognizer, every=every, out=out, timeline=timeline)
     told = _Told(everything=as_json)
     with ExitStack() as stack:
         sink = None
         if rows is not None:
             expressions = recognizer.card.expressions
             sink = stack.enter_context(RowFile(rows, expressions, settings=settings, resume=resume))
-        for item in _each(inputs, out, told):
+        bar = stack.enter_context(_Bar())
+        for item in bar.each(inputs or [], camera, out, told):
             if sink is not None and item.shown in sink:
                 told.done_before += 1
                 continue
+            if item.kind != "photo":
+                try:
+                    told.add_movie(item, movies.recognise(item, sink, bar.frame))
+                except UnreadableError as error:
+                    told.fail(item, error)
+                    continue
+                if sink is not None:
+                    sink.finished(item.shown)
+                continue
             try:
-                picture = _read(item)
+                picture = read_picture(item.where)
             except InputError as error:
-                told.failed.append({"file": item.shown, "error": str(error)})
+                told.fail(item, error)
                 continue
             answer = recognizer.recognize(picture)
             told.add(item, answer)
@@ -114,15 +153,17 @@ def predict(
     content = {
         "model": {"name": recognizer.card.name, "digest": recognizer.card.digest},
         "pictures": [{"file": item.shown, **answer.to_dict()} for item, answer in told.answers],
+        "videos": [{"file": item.shown, **done.to_dict()} for item, done in told.movies],
         "failed": told.failed,
     }
     if str(rows) != "-":
-        show(content, told.table(), as_json=as_json)
+        show(content, Stack(*told.tables()), as_json=as_json)
     for place in (rows, out):
         if place is not None and str(place) != "-":
             note(f"written: {place}")
     if told.failed:
-        note(f"could not be read, {len(told.failed):,} of {told.pictures + len(told.failed):,}:")
+        whole = " as a whole" if told.movies else ""
+        note(f"could not be read{whole}, {len(told.failed):,} of {told.looked_at:,}:")
         for one in told.failed:
             note(f"  {one['error']}")
         raise typer.Exit(1)
@@ -135,20 +176,40 @@ class _Told:
         self._everything = everything
         self.answers: list[tuple[Item, Faces]] = []
         self.failed: list[dict[str, str]] = []
-        self.pictures = self.faces = self.done_before = 0
+        self.movies: list[tuple[Item, Summary]] = []
+        self.pictures = self.faces = self.done_before = self.looked_at = 0
 
     def add(self, item: Item, answer: Faces) -> None:
         """The faces of a picture."""
+        self.looked_at += 1
         self.pictures += 1
         self.faces += len(answer)
         if self._everything or len(self.answers) < _SHOWN:
             self.answers.append((item, answer))
 
+    def add_movie(self, item: Item, done: Summary) -> None:
+        """What came of a video or a camera."""
+        self.looked_at += 1
+        self.movies.append((item, done))
+        if done.problem is not None:
+            self.failed.append({"file": item.shown, "error": done.problem})
+
+    def fail(self, item: Item, error: InputError) -> None:
+        """Nothing came of this one."""
+        self.looked_at += 1
+        self.failed.append({"file": item.shown, "error": str(error)})
+
     def unlisted(self, error: InputError) -> None:
         """A folder that could not be looked into."""
+        self.looked_at += 1
         self.failed.append({"file": str(error).partition(":")[0], "error": str(error)})
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
+        """Those of which there is something to tell; pictures' where there is nothing at all."""
+        some = [render(self.movies)] if self.movies else []
+        return [self._pictures(), *some] if self.pictures or not some else some
+
+    def _pictures(self) -> Table:
         """A line a face; the picture is named once."""
         lines = table("picture", "expression", "probability", "next", "box")
         lines.columns[1].justify = lines.columns[3].justify = "left"
@@ -178,38 +239,68 @@ class _Told:
         return lines
 
 
-def _each(inputs: list[str], out: Path | None, told: _Told) -> Iterator[Item]:
-    """What there is to look at, with a bar on a terminal.
+class _Bar:
+    """How far it is, on a terminal: items where there are several, and a video's frames."""
 
-    It is gone through twice: what is not there is said before anything is done, and nothing of a
-    million files is kept in memory.
-    """
-    from mien.recognise.media import find
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=messages,
+            transient=True,
+            disable=not messages.is_terminal,
+        )
+        self._frames: TaskID | None = None
+        self._began = 0.0
 
-    total = sum(1 for _ in find(inputs, leave_out=out, on_error=lambda _: None))
-    columns = (
-        TextColumn("{task.completed:,} of {task.total:,}"),
-        BarColumn(),
-        TextColumn("{task.fields[speed]:.1f} pictures/s  time left"),
-        TimeRemainingColumn(),
-    )
-    quiet = total < 2 or not messages.is_terminal
-    with Progress(*columns, console=messages, transient=True, disable=quiet) as bar:
-        task = bar.add_task("", total=total, speed=0.0)
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def each(
+        self, inputs: list[str], camera: int | None, out: Path | None, told: _Told
+    ) -> Iterator[Item]:
+        """What there is to look at.
+
+        It is gone through twice: what is not there is said before anything is done, and nothing of
+        a million files is kept in memory.
+        """
+        from mien.recognise.media import Item, find
+
+        cameras = [] if camera is None else [Item.camera(camera)]
+        found = find(inputs, leave_out=out, on_error=lambda _: None)
+        total = len(cameras) + sum(1 for _ in found)
+        task = self._bar.add_task(f"0 of {total:,}", total=total, speed="", visible=total > 1)
         started = time.monotonic()
-        for number, item in enumerate(find(inputs, leave_out=out, on_error=told.unlisted), 1):
+        items = itertools.chain(find(inputs, leave_out=out, on_error=told.unlisted), cameras)
+        for number, item in enumerate(items, 1):
             yield item
-            speed = number / (time.monotonic() - started)
-            bar.update(task, completed=number, total=max(total, number), speed=speed)
+            speed = f"{number / (time.monotonic() - started):.1f} files/s"
+            self._bar.update(
+                task, completed=number, description=f"{number:,} of {total:,}", speed=speed
+            )
+            if self._frames is not None:
+                self._bar.remove_task(self._frames)
+                self._frames = None
 
-
-def _read(item: Item) -> NDArray[np.uint8]:
-    """The picture of a photo. Here videos and cameras will come in."""
-    from mien.recognise.pictures import read_picture
-
-    if item.kind != "photo":
-        raise InputError(f"{item.shown}: a {item.kind}; only photos are recognised so far")
-    return read_picture(item.where)
+    def frame(self, frame: Frame, total: int | None) -> None:
+        """One more frame of a video, of so many if that is known."""
+        if self._frames is None:
+            self._frames = self._bar.add_task("", total=total, speed="")
+            self._began = time.monotonic()
+        count = frame.index + 1
+        self._bar.update(
+            self._frames,
+            completed=count,
+            description=f"frame {count:,}"
+            + ("" if total is None else f" of {max(total, count):,}"),
+            speed=f"{count / max(time.monotonic() - self._began, 1e-3):.0f} frames/s",
+        )
 
 
 def write_copy(item: Item, picture: NDArray[np.uint8], faces: Faces, out: Path) -> None:

@@ -1,0 +1,156 @@
+"""mien predict on what moves: videos, streams and cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from mien.errors import InputError
+from mien.tables import table
+
+if TYPE_CHECKING:
+    from mien.evaluation.timeline import Timeline
+    from mien.recognise.camera import Camera
+    from mien.recognise.media import Frame, Item
+    from mien.recognise.recognizer import Recognizer
+    from mien.recognise.rows import RowFile
+    from mien.recognise.stream import Summary
+    from mien.recognise.video import VideoReader
+
+#: A track outlives so many looks that do not find its face, and half a second.
+_MISSED_LOOKS, _GAP_S = 2.5, 0.5
+#: Faces of which the table tells, those that are seen longest.
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Movies:
+    """How videos and cameras are recognised, and what is written of them.
+
+    every: faces are looked for in every so-many-th frame; None is what is usual.
+    out: folder of annotated copies; timeline: of a plot beside each.
+    """
+
+    recognizer: Recognizer
+    every: int | None = None
+    out: Path | None = None
+    timeline: bool = False
+
+    def recognise(
+        self, item: Item, rows: RowFile | None, told: Callable[[Frame, int | None], None]
+    ) -> Summary:
+        """Go through one of them; `told` hears of each frame and how many there will be.
+
+        Raises:
+            UnreadableError: nothing of it can be read; any other InputError is of what is written.
+        """
+        from mien.recognise.rows import Row
+        from mien.recognise.stream import recognise_movie, usual_interval
+        from mien.recognise.track import Tracker
+        from mien.recognise.video_writer import VideoWriter
+
+        with ExitStack() as stack:
+            movie = _opened(item)
+            stack.callback(movie.close)
+            every = self.every or usual_interval(movie)
+            tracker = Tracker(
+                gap_s=max(_GAP_S, _MISSED_LOOKS * every / float(movie.rate)),
+                uncertain_below=self.recognizer.card.uncertain_below,
+            )
+            total = None
+            if movie.duration_s is not None:
+                total = round(movie.duration_s * movie.rate)
+            timeline = self._timeline()
+            takers: list[Callable[[list[Row]], object]] = []
+            if rows is not None:
+                takers.append(rows.write)
+            if timeline is not None:
+                takers.append(timeline.add)
+            video = None
+            if self.out is not None:
+                video = stack.enter_context(
+                    VideoWriter(
+                        _copy(item, self.out),
+                        time_base=movie.time_base,
+                        sound_of=None if movie.live else item.where,
+                    )
+                )
+            done = recognise_movie(
+                movie,
+                self.recognizer.recognize,
+                every=every,
+                tracker=tracker,
+                rows=takers,
+                video=video,
+                told=lambda frame: told(frame, total),
+            )
+        if timeline is not None and done.faces and self.out is not None:
+            from mien.evaluation.plots import save_png
+
+            save_png(timeline.figure(), self.out / f"{item.name}.timeline.png")
+        return done
+
+    def _timeline(self) -> Timeline | None:
+        if not self.timeline:
+            return None
+        from mien.evaluation.timeline import Timeline
+
+        return Timeline()
+
+
+def _opened(item: Item) -> VideoReader | Camera:
+    from mien.recognise.camera import Camera
+    from mien.recognise.media import UnreadableError
+    from mien.recognise.video import VideoReader
+
+    try:
+        return Camera(int(item.where)) if item.kind == "camera" else VideoReader(item.where)
+    except InputError as error:
+        raise UnreadableError(str(error)) from error
+
+
+def _copy(item: Item, out: Path) -> Path:
+    from mien.recognise.video_writer import copy_name
+
+    target = out / copy_name(item.name)
+    if target.resolve() == Path(item.where).resolve():
+        raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
+    return target
+
+
+def render(done: list[tuple[Item, Summary]]) -> Table:
+    """A line a face; the video is named once."""
+    lines = table("video", "face", "expression", "mean", "next", "seen, s")
+    lines.columns[2].justify = lines.columns[4].justify = "left"
+    lines.columns[0].overflow = "fold"
+    for item, summary in done:
+        longest = sorted(summary.faces.values(), key=lambda face: -face.frames)[:_SHOWN]
+        if not longest:
+            lines.add_row(Text(item.name), "", "no face", "", "", "")
+        for number, face in enumerate(sorted(longest, key=lambda face: face.track_id)):
+            (name, mean), (other, less) = sorted(
+                face.probabilities.items(), key=lambda pair: -pair[1]
+            )[:2]
+            lines.add_row(
+                Text("" if number else item.name),
+                str(face.track_id),
+                Text(name),
+                f"{mean:.0%}",
+                Text(f"{other} {less:.0%}"),
+                f"{face.first_s:.1f} to {face.last_s:.1f}",
+            )
+    said = []
+    for _, summary in done:
+        more = len(summary.faces) - _SHOWN
+        said.append(
+            f"{summary.frames:,} frames, looked at {summary.looked_at:,}"
+            + (f"; {more:,} faces seen more briefly" if more > 0 else "")
+        )
+    lines.caption, lines.caption_justify = "\n".join(said), "left"
+    return lines
