@@ -27,6 +27,9 @@ EXTRAS = (
     "mlflow",
     "sqlalchemy",
     "alembic",
+    "onnx",
+    "onnxscript",
+    "av",
 )
 
 WITHOUT_EXTRAS = f"""
@@ -58,7 +61,7 @@ def run(
     )
 
 
-@pytest.mark.parametrize("module", ["mien", "mien.cli", "mien.data", "mien.runs", "mien.faces"])
+@pytest.mark.parametrize("module", ["mien", "mien.cli", "mien.data", "mien.runs", "mien.faces", "mien.recognise.recognizer"])
 def test_core_imports_without_extras(module: str, tmp_path: Path) -> None:
     done = run(WITHOUT_EXTRAS + f"import {module}", cwd=tmp_path, strict=True)
     assert done.returncode == 0, done.stderr
