@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from make_videos import SIZE, TIME_BASE, drawn, place, sound_packets, write_video
 
-from mien.errors import InputError
+from mien.errors import InputError, MissingExtraError
 from mien.recognise.video import VideoReader, upright
 from mien.recognise.video_writer import VideoWriter, copy_name
 
@@ -319,6 +320,22 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
             writer.write(
                 np.random.default_rng(index).integers(0, 255, (64, 96, 3), np.uint8), index
             )
+
+
+def test_without_its_extra_the_install_command_is_named(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", STEADY)
+    monkeypatch.setitem(sys.modules, "av", None)
+    for use in (lambda: VideoReader(path), lambda: VideoWriter(tmp_path / "b.mp4")):
+        with pytest.raises(MissingExtraError, match=r"pip install 'mien\[video\]'"):
+            use()
+
+
+def test_frames_outlive_the_file_and_a_closed_file_gives_no_more(tmp_path):
+    with VideoReader(write_video(tmp_path / "a.mp4", STEADY)) as video:
+        frames = iter(video)
+        first = next(frames)
+    assert first.pixels.shape == (SIZE[1], SIZE[0], 3)
+    assert len(list(frames)) < 20
 
 
 def test_a_time_base_that_no_encoder_has_is_no_matter(tmp_path):

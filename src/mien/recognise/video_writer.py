@@ -24,7 +24,7 @@ _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 #: H.264 plays everywhere; builds of FFmpeg without x264 have the older MPEG-4. No frame is stored
 #: before one that it follows (bf), so that times are written as they are.
 _ENCODERS = {
-    "libx264": {"preset": "veryfast", "crf": "21", "bf": "0"},
+    "libx264": {"preset": "superfast", "crf": "21", "bf": "0"},
     "mpeg4": {"qscale": "3", "bf": "0"},
 }
 #: The finest time base that MPEG-4 has.
