@@ -27,7 +27,10 @@ def main(folder: str) -> None:
     require("mien/py.typed" in names, "the wheel lacks py.typed: its types would be invisible")
     require(any(n.endswith("licenses/LICENSE") for n in names), "the wheel lacks its licence")
     require(not any(n.startswith("tests/") for n in names), "the wheel would install the tests")
-    require("mien/recognise/default.onnx" in names, "the wheel lacks its model: nothing would be recognised")
+    require(
+        "mien/recognise/default.onnx" in names,
+        "the wheel lacks its model: nothing would be recognised",
+    )
 
     with tempfile.TemporaryDirectory(prefix="mien-wheel-") as scratch:
         place = Path(scratch)
