@@ -51,7 +51,7 @@ dist: $(STAMP) ## build sdist and wheel, try the wheel in a clean environment wi
 
 lock: $(STAMP) ## pin in constraints.txt what .venv holds (constraints.txt says when)
 	{ grep '^#' constraints.txt; \
-	  $(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude mien | sed 's/+.*//'; } > constraints.tmp
+	  $(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude mien | sed '/^nvidia-/d; /^cuda-/d; /^triton==/d; s/+.*//'; } > constraints.tmp
 	mv constraints.tmp constraints.txt
 	touch $(STAMP)
 
