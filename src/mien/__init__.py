@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mien.api import evaluate, load, train, train_seeds
+    from mien.api import evaluate, export, load, train, train_seeds
     from mien.errors import InputError, MienError
     from mien.recognise.faces import Detection
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.stream import follow
     from mien.recognise.video import VideoReader
+    from mien.studies.diagnose import diagnose
+    from mien.studies.reproduce import reproduce
 
 _HOME = {
     "Detection": "mien.recognise.faces",
     "Recognizer": "mien.recognise.recognizer",
     "VideoReader": "mien.recognise.video",
+    "diagnose": "mien.studies.diagnose",
     "evaluate": "mien.api",
+    "export": "mien.api",
     "follow": "mien.recognise.stream",
     "load": "mien.api",
+    "reproduce": "mien.studies.reproduce",
     "train": "mien.api",
     "train_seeds": "mien.api",
     "InputError": "mien.errors",
@@ -37,9 +42,12 @@ __all__ = [
     "Recognizer",
     "VideoReader",
     "__version__",
+    "diagnose",
     "evaluate",
+    "export",
     "follow",
     "load",
+    "reproduce",
     "train",
     "train_seeds",
 ]

@@ -17,7 +17,7 @@ from mien.runs import RunFolder
 if TYPE_CHECKING:
     from mien.card import ModelCard
     from mien.evaluation.evaluation import Evaluation
-    from mien.export import Exported
+    from mien.exporting import Exported
     from mien.training import Recipe, Watcher
 
 #: Where runs go when nobody says.
@@ -229,7 +229,7 @@ def export(
         labels: the label set of the data, by default the run's.
         device: where torch computes what the file is compared with.
     """
-    from mien.export import export_run
+    from mien.exporting import export_run
 
     folder, store = _run_and_data(run, data, labels, device)
     return export_run(

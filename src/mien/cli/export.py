@@ -14,7 +14,7 @@ from mien.cli.output import note, show
 from mien.tables import facts
 
 if TYPE_CHECKING:
-    from mien.export import Exported
+    from mien.exporting import Exported
 
 app = typer.Typer()
 

@@ -19,8 +19,8 @@ from mien.evaluation import compute_scores, faces_to_score
 from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import Scores
-from mien.export.graph import traced, with_probabilities
-from mien.export.int8 import FACES, faces_per_second, quantised, spread
+from mien.exporting.graph import traced, with_probabilities
+from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
 from mien.files import atomic_file
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import BATCH, FaceModel

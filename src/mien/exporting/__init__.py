@@ -7,6 +7,6 @@ with extra_required("train", "Exporting a model"):
     import onnxscript  # noqa: F401
     import torch  # noqa: F401
 
-from mien.export.export import MAX_DIFFERENCE, Exported, export_run
+from mien.exporting.export import MAX_DIFFERENCE, Exported, export_run
 
 __all__ = ["MAX_DIFFERENCE", "Exported", "export_run"]

@@ -21,8 +21,8 @@ from mien.data import load
 from mien.data.splits import split
 from mien.errors import InputError, MienError
 from mien.evaluation.calibration import fit_temperature
-from mien.export import MAX_DIFFERENCE, export, export_run, graph
-from mien.export.int8 import spread
+from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
+from mien.exporting.int8 import spread
 from mien.expressions import SEVEN
 from mien.models import Classifier
 from mien.recognise.model import FaceModel
