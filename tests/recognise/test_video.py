@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 import sys
 import threading
@@ -268,6 +269,19 @@ def test_sound_stays_beside_its_picture_where_a_file_does_not_begin_at_nought(tm
     assert len(sound_packets(copy)) == len(sound_packets(path))
 
 
+def test_sound_that_is_damaged_does_not_cost_the_pictures(tmp_path):
+    path = write_video(tmp_path / "a.mkv", STEADY)
+    content = bytearray(path.read_bytes())
+    audio = content.index(b"A_AAC")
+    content[audio : audio + 5] = b"A_XYZ"
+    path.write_bytes(content)
+    copy = tmp_path / "copy.mkv"
+    with VideoReader(path) as video, VideoWriter(copy, sound_of=str(path)) as writer:
+        for frame in video:
+            writer.write(frame.pixels, frame.time_s)
+    assert len(times(copy)) == 20
+
+
 def test_odd_sizes_and_a_video_without_sound(tmp_path):
     copy = tmp_path / "a.mp4"
     with VideoWriter(copy) as writer:
@@ -344,3 +358,51 @@ def test_a_time_base_that_no_encoder_has_is_no_matter(tmp_path):
         for index in range(3):
             writer.write(drawn(0, 0), index * 0.04)
     assert times(copy) == pytest.approx([0, 0.04, 0.08], abs=1e-5)
+
+
+def mutated(content, rng):
+    """A file with some bytes changed, taken out or put in, or its end cut off."""
+    damaged = bytearray(content)
+    for _ in range(rng.choice([1, 3, 20])):
+        place = rng.randrange(len(damaged) if rng.random() < 0.5 else min(len(damaged), 3000))
+        kind = rng.random()
+        if kind < 0.5:
+            damaged[place] = rng.randrange(256)
+        elif kind < 0.7:
+            damaged[place : place + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"])
+        elif kind < 0.8:
+            del damaged[place : place + rng.randrange(1, 50)]
+        elif kind < 0.9:
+            damaged[place:place] = rng.randbytes(rng.randrange(1, 30))
+        else:
+            del damaged[max(100, place) :]
+    return damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
+def test_whatever_is_damaged_there_is_a_copy_or_a_sentence(name, tmp_path):
+    codec = "mpeg4" if name == "a.avi" else "libx264"
+    ticks = range(12) if codec == "mpeg4" else range(0, 512 * 12, 512)
+    content = write_video(tmp_path / name, ticks, codec=codec).read_bytes()
+    rng = random.Random(0)
+    path, copy = tmp_path / f"damaged-{name}", tmp_path / "copy.mkv"
+    refused = 0
+    for _ in range(500):
+        path.write_bytes(mutated(content, rng))
+        copy.unlink(missing_ok=True)
+        try:
+            with (
+                VideoReader(path, threads=1) as video,
+                VideoWriter(copy, time_base=video.time_base, sound_of=str(path)) as writer,
+            ):
+                for frame in video:
+                    writer.write(frame.pixels, frame.time_s)
+        except InputError as error:
+            refused += 1
+            said = str(error)
+        else:
+            said = ""
+        assert copy.exists() == (not said)
+        assert "\n" not in said
+    assert 20 < refused < 480

@@ -48,7 +48,7 @@ class Movies:
         """Go through one of them; `told` hears of each frame and how many there will be.
 
         Raises:
-            UnreadableError: nothing of it can be read; any other InputError is of what is written.
+            SourceError: nothing can be made of it; any other InputError is of where things go.
         """
         from mien.recognise.rows import Row
         from mien.recognise.stream import recognise_movie, usual_interval
@@ -106,13 +106,13 @@ class Movies:
 
 def _opened(item: Item) -> VideoReader | Camera:
     from mien.recognise.camera import Camera
-    from mien.recognise.media import UnreadableError
+    from mien.recognise.media import SourceError
     from mien.recognise.video import VideoReader
 
     try:
         return Camera(int(item.where)) if item.kind == "camera" else VideoReader(item.where)
     except InputError as error:
-        raise UnreadableError(str(error)) from error
+        raise SourceError(str(error)) from error
 
 
 def _copy(item: Item, out: Path) -> Path:

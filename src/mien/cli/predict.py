@@ -96,7 +96,7 @@ def predict(
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""
     from mien.recognise.faces import YuNet
-    from mien.recognise.media import UnreadableError
+    from mien.recognise.media import SourceError
     from mien.recognise.pictures import read_picture
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile, row
@@ -130,7 +130,7 @@ def predict(
             if item.kind != "photo":
                 try:
                     told.add_movie(item, movies.recognise(item, sink, bar.frame))
-                except UnreadableError as error:
+                except SourceError as error:
                     told.fail(item, error)
                     continue
                 if sink is not None:

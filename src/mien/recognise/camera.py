@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.recognise.media import Frame, UnreadableError
+from mien.recognise.media import Frame, SourceError
 
 
 class Camera:
@@ -79,9 +79,7 @@ class Camera:
             yield Frame(index, last, partial(_rgb, bgr))
             index += 1
         if index == 0:
-            raise UnreadableError(
-                f"{self.name}: gives no picture; check that no other program has it"
-            )
+            raise SourceError(f"{self.name}: gives no picture; check that no other program has it")
         self.problem = f"{self.name}: gave no more pictures after {last:.1f} s; check its cable"
 
 

@@ -35,8 +35,8 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _PHOTO_BRANDS = (b"heic", b"heix", b"heim", b"mif1", b"msf1", b"avif")
 
 
-class UnreadableError(InputError):
-    """A source gives nothing at all; others may be fine."""
+class SourceError(InputError):
+    """Nothing can be made of one source; others may be fine."""
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def recognise_movie(
         except KeyboardInterrupt:
             if not movie.live:  # which ends in no other way
                 raise
-    done.problem = movie.problem
+    done.problem = movie.problem or (video.problem if video is not None else None)
     return done
 
 

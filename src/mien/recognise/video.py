@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required, one_line, reading_from
-from mien.recognise.media import Frame, UnreadableError, is_address, without_password
+from mien.recognise.media import Frame, SourceError, is_address, without_password
 from mien.recognise.pictures import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _MISSING_S = 0.5
 #: Seconds that an address may be silent.
 _PATIENCE_S = 10.0
 _USUAL_RATE = Fraction(25)
+#: Pixels are never longer than so many times their other side; a file that says so is damaged.
+_LONGEST = 4
 
 
 class VideoReader:
@@ -103,7 +105,8 @@ class VideoReader:
         self.has_sound = bool(self._container.streams.audio)
         self._stream = stream
         self._start_s = (self._container.start_time or 0) / 1e6
-        self._shape = stream.sample_aspect_ratio or Fraction(1)
+        shape = stream.sample_aspect_ratio or Fraction(1)
+        self._shape = shape if 1 / _LONGEST <= shape <= _LONGEST else Fraction(1)
         self._converter = VideoReformatter()
         self._one_at_a_time = Lock()  # frames may be asked for their pixels in any thread
         self._size: tuple[int, int] | None = None  # width and height before turning
@@ -144,7 +147,7 @@ class VideoReader:
             yield Frame(index, time_s, partial(self._pixels, decoded))
             index += 1
         if index == 0:
-            raise UnreadableError(
+            raise SourceError(
                 f"{self.name}: no frame can be decoded; it is damaged or cut short, copy it again"
             )
 
@@ -230,6 +233,18 @@ def _matrix(decoded: VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
+def open_file(path: str | Path) -> InputContainer:
+    """Open a video file for reading; FFmpeg's own errors where it cannot.
+
+    Nothing but this file is read, whatever names or addresses stand in it.
+    """
+    import av
+
+    # Absolute, so that no file name is taken for a protocol; names of what is inside may be no text.
+    name = str(Path(path).expanduser().absolute())
+    return av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+
+
 def _opened(source: str, name: str, live: bool) -> InputContainer:
     with extra_required("video", "reading videos"):
         import av
@@ -237,7 +252,7 @@ def _opened(source: str, name: str, live: bool) -> InputContainer:
     if live:
         options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
         try:
-            return av.open(source, options=options, timeout=_PATIENCE_S)
+            return av.open(source, options=options, timeout=_PATIENCE_S, metadata_errors="replace")
         except (FFmpegError, OSError, ValueError) as error:
             raise InputError(
                 f"{name}: cannot be opened ({_why(error, source)}); check the address and that it is on"
@@ -247,8 +262,7 @@ def _opened(source: str, name: str, live: bool) -> InputContainer:
         with path.open("rb"):  # the system's own reasons, in its own words
             pass
         try:
-            # Absolute, so that no file name is taken for a protocol.
-            return av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+            return open_file(path)
         except FFmpegError as error:
             raise InputError(
                 f"{name}: cannot be read as a video ({_why(error, source)}): it is none, or was cut "

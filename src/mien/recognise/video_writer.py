@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required
 from mien.files import atomic_file
+from mien.recognise.media import SourceError
+from mien.recognise.video import open_file
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -47,6 +51,8 @@ class VideoWriter:
 
     Sound is copied packet by packet, undecoded, as the pictures go on: nothing of it is lost or held.
 
+    `problem` says in a sentence if the sound could not be copied; the pictures are written all the same.
+
     Args:
         path: .mp4, .m4v, .mov or .mkv.
         time_base: the seconds that times are multiples of; a reader's, so that none is rounded.
@@ -71,6 +77,8 @@ class VideoWriter:
         self._sound_of = sound_of
         self._size: tuple[int, int] | None = None  # height and width of the first picture
         self._last = -1
+        self._sound: _Sound | None = None
+        self.problem: str | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -90,19 +98,31 @@ class VideoWriter:
         """Add a picture, uint8 RGB (H, W, 3), shown from `time_s` on; all are of one size."""
         if self._size is None:
             self._size = picture.shape[0], picture.shape[1]
-            self._begin()
+            with self._in_words():
+                self._begin()
         if picture.shape[:2] != self._size:
             raise ValueError(f"a picture of {picture.shape[:2]} in a video of {self._size}")
         shown = _converted(picture)
         self._last = max(self._last + 1, round(time_s / self._time_base))
         shown.pts, shown.time_base = self._last, self._time_base
-        for packet in self._video.encode(shown):
-            self._container.mux(packet)
-        if self._sound is not None:
-            self._sound.copy_until(time_s)
+        with self._in_words():
+            self._mux(self._video.encode(shown), time_s)
 
     def _begin(self) -> None:
         """Say what the file holds; its head cannot be written before the size is known."""
+        from av.error import FFmpegError
+
+        try:
+            self._declare(self._sound_of)
+        except FFmpegError as error:
+            if self._sound_of is None or isinstance(error, OSError):
+                raise
+            self.problem = f"{self._sound_of}: its sound cannot be copied; convert it to AAC"
+            self._handle.seek(0)
+            self._handle.truncate()
+            self._declare(None)
+
+    def _declare(self, sound_of: str | None) -> None:
         import av
 
         height, width = self._size or (0, 0)
@@ -113,7 +133,37 @@ class VideoWriter:
         video.codec_context.time_base = self._time_base
         video.codec_context.colorspace, video.codec_context.color_range = _BT601, _LIMITED
         self._video = video
-        self._sound = None if self._sound_of is None else _Sound(self._sound_of, self._container)
+        self._sound = None if sound_of is None else _Sound(sound_of, self._container)
+        self._container.start_encoding()
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """Turn what FFmpeg will not write into one sentence; the system's refusals pass."""
+        from av.error import FFmpegError
+
+        try:
+            yield
+        except FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise SourceError(
+                f"{self._path}: cannot be written as a video ({error.strerror}); the source may be "
+                "damaged"
+            ) from error
+
+    def _mux(self, pictures: list[Packet[Any]], time_s: float) -> None:
+        """Write pictures, and the sound beside them up to a time."""
+        from av.error import FFmpegError
+
+        sounds = self._sound.until(time_s) if self._sound is not None else ()
+        for packet in itertools.chain(pictures, sounds):
+            try:
+                self._container.mux(packet)
+            except FFmpegError as error:
+                # A packet of sound waits for the pictures beside it: its fault may show in theirs.
+                if self._sound is None or isinstance(error, OSError):
+                    raise
+                self.problem = f"{self._sound_of}: its sound is damaged and was copied in part"
 
     def _end(
         self,
@@ -127,12 +177,10 @@ class VideoWriter:
                 raise InputError(f"{self._path}: no picture was given, so there is no video")
             return
         try:
-            if error is None:
-                for packet in self._video.encode():
-                    self._container.mux(packet)
-                if self._sound is not None:
-                    self._sound.copy_until(math.inf)
-            self._container.close()
+            with self._in_words():
+                if error is None:
+                    self._mux(self._video.encode(), math.inf)
+                self._container.close()
         except Exception:
             if error is None:
                 raise
@@ -142,25 +190,23 @@ class VideoWriter:
 
 
 class _Sound:
-    """Copies a file's packets of sound into another, counted from the file's beginning."""
+    """A file's packets of sound for another, with times from the file's beginning."""
 
     def __init__(self, source: str, into: OutputContainer) -> None:
-        import av
-
-        self._source = av.open(str(Path(source).absolute()), options={"protocol_whitelist": "file"})
-        self._into = into
-        streams = self._source.streams.audio
+        self._source = open_file(source)
+        streams = [one for one in self._source.streams.audio if one.codec_context is not None]
         self._streams = {one.index: into.add_stream_from_template(one) for one in streams}
         self._packets = self._source.demux(*streams) if streams else iter(())
         self._start_s = Fraction(self._source.start_time or 0, 1_000_000)
+        self._last = dict.fromkeys(self._streams, -math.inf)
         self._next = self._read()
 
-    def copy_until(self, time_s: float) -> None:
-        """Copy what sounds up to a time."""
+    def until(self, time_s: float) -> Iterator[Packet[Any]]:
+        """What sounds up to a time, and was not given before."""
         while self._next is not None and self._next[0] <= time_s:
             packet = self._next[1]
             packet.stream = self._streams[packet.stream_index]
-            self._into.mux(packet)
+            yield packet
             self._next = self._read()
 
     def close(self) -> None:
@@ -178,6 +224,9 @@ class _Sound:
                 shift = round(self._start_s / packet.time_base)
                 packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
                 packet.dts -= shift
+                if not self._last[packet.stream_index] < packet.dts <= packet.pts:
+                    continue  # damaged: nobody could play it
+                self._last[packet.stream_index] = packet.dts
                 return float(packet.dts * packet.time_base), packet
         except FFmpegError:
             pass
