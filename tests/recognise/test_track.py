@@ -146,7 +146,7 @@ def test_without_smoothing_the_answer_is_the_frames_own():
 
 
 def test_what_is_uncertain_is_told_by_the_smoothed_answer():
-    tracker = Tracker(smooth_s=1, uncertain_below=0.5)
+    tracker = Tracker(gap_s=1, smooth_s=1, uncertain_below=0.5)
     assert not tracker.update(0.0, [Found(box_at(100), SAD)])[0].uncertain
     assert tracker.update(0.6, [Found(box_at(100), HAPPY)])[0].uncertain
 
