@@ -65,7 +65,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
         try:
             yield folder
-            for file in folder.iterdir():
+            for file in filter(Path.is_file, folder.rglob("*")):
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
             _make_ordinary(folder, 0o777)

@@ -9,16 +9,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Group
+from rich.progress import Progress
 from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import note, show
+from mien.cli.output import messages, note, show
 from mien.data.ferplus import CHOICES, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
 from mien.data.store import FaceStore
 from mien.errors import InputError, near_names
+from mien.expressions import parse_expressions
 from mien.tables import facts, table
 
 app = typer.Typer(
@@ -65,10 +67,40 @@ def inspect(
 @app.command()
 def prepare(
     path: Source,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="faces",
+            help="PATH holds photos in class folders: cut their faces out, as recognition does, into --out.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The new folder of --crop, for --data.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Of --crop, a side of all faces: with the network's input (48 for most) training "
+            "sees the very pixels of recognition. By default each face's own, 224 at most.",
+        ),
+    ] = None,
+    several: Annotated[
+        str | None,
+        typer.Option(
+            metavar="skip|largest", help="Of --crop, photos with several faces; by default skip."
+        ),
+    ] = None,
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read a source into the cache now, so that later commands open it at once."""
+    """Read a source into the cache now, so that later commands open it at once; or --crop photos."""
+    if crop is not None:
+        _crop(crop, path, out, size, several or "skip", labels, as_json=as_json)
+        return
+    for name, given in (("--out", out), ("--size", size), ("--several", several)):
+        if given is not None:
+            raise InputError(f"{name} says how to crop: add --crop faces")
     found = count(_load(path, labels))
     show(asdict(found), _counts(found), as_json=as_json)
     if found.cache is not None:
@@ -91,6 +123,51 @@ def download(
         )
     folder = download_fer2013(out, note)
     note(f"next: mien data inspect {folder}")
+
+
+def _crop(
+    what: str,
+    photos: str,
+    out: Path | None,
+    size: int | None,
+    several: str,
+    labels: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Faces out of photos; those that gave none are listed, and make it fail where not readable."""
+    from mien.cropping import SKIPPED, crop_faces
+
+    if what != "faces":
+        raise InputError(f"--crop {what!r} is not known: faces is")
+    if out is None:
+        raise InputError("--crop needs --out: the folder to write to")
+    if several not in ("skip", "largest"):
+        raise InputError(f"--several {several!r} is not known: skip or largest")
+    names = options.names(labels)
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        task = bar.add_task("cropping")
+        cropped = crop_faces(
+            Path(photos),
+            out,
+            size=size,
+            several="largest" if several == "largest" else "skip",
+            labels=None if names is None else parse_expressions(names),
+            watch=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    counts = table("photos", "number")
+    counts.add_row("with a face", f"{cropped.faces:,}")
+    for kind in dict.fromkeys(one.kind for one in cropped.skipped):
+        counts.add_row(kind, f"{cropped.count(kind):,}")
+    content = {"out": str(out), "faces": cropped.faces}
+    show(content | {"skipped": [asdict(one) for one in cropped.skipped]}, counts, as_json=as_json)
+    if cropped.skipped:
+        note(f"skipped, also in {out / SKIPPED}:")
+        for one in cropped.skipped:
+            note(f"  {one.reason}" if one.kind == "unreadable" else f"  {one.file}: {one.reason}")
+    note(f"next: mien train RECIPE --data {out}")
+    if cropped.count("unreadable"):
+        raise typer.Exit(1)
 
 
 def _counts(found: Inspection) -> Table:

@@ -228,9 +228,14 @@ def crop(
         turn = math.atan2(left_y - right_y, left_x - right_x)
     down = np.array([-math.sin(turn), math.cos(turn)])
     centre = np.array([x + width / 2, y + height / 2]) + rule.shift_y * longer * down
-    side = longer * (1 + 2 * rule.margin)
+    side = crop_side(face, rule)
     size = np.array([side * spec.width / spec.height, side])
     return _sampled(picture, centre, size, turn, spec)
+
+
+def crop_side(face: Detection, rule: CropRule) -> float:
+    """The height of what `crop` cuts out, in pixels of the picture."""
+    return max(face.box[2:]) * (1 + 2 * rule.margin)
 
 
 def crops(
