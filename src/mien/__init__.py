@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mien.api import evaluate, export, load, train, train_seeds
+    from mien.cropping import crop_faces
     from mien.errors import InputError, MienError
     from mien.recognise.faces import Detection
     from mien.recognise.recognizer import Recognizer
@@ -23,6 +24,7 @@ _HOME = {
     "Detection": "mien.recognise.faces",
     "Recognizer": "mien.recognise.recognizer",
     "VideoReader": "mien.recognise.video",
+    "crop_faces": "mien.cropping",
     "diagnose": "mien.studies.diagnose",
     "evaluate": "mien.api",
     "export": "mien.api",
@@ -42,6 +44,7 @@ __all__ = [
     "Recognizer",
     "VideoReader",
     "__version__",
+    "crop_faces",
     "diagnose",
     "evaluate",
     "export",
