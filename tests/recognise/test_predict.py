@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from stand_in import StandIn, photo
 
-from mien import cli
 from mien.expressions import SEVEN
 from mien.recognise import recognizer as room
 from mien.recognise.pictures import read_picture
@@ -25,16 +24,6 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(room, "default_model", lambda: b"")
     monkeypatch.setattr(room.FaceModel, "open", lambda *_, **__: model)
     return model
-
-
-@pytest.fixture
-def mien(capsys):
-    def run(*arguments):
-        status = cli.run(["predict", *(str(argument) for argument in arguments)])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from make_videos import sound_packets, write_video
 from stand_in import StandIn, photo
 
-from mien import cli
 from mien.expressions import SEVEN
 from mien.recognise import camera as cameras
 from mien.recognise import recognizer as room
@@ -25,16 +24,6 @@ def stand_in(monkeypatch):
     """The bundled model's place is taken by one whose answers are quick."""
     monkeypatch.setattr(room, "default_model", lambda: b"")
     monkeypatch.setattr(room.FaceModel, "open", lambda *_, **__: StandIn())
-
-
-@pytest.fixture
-def mien(capsys):
-    def run(*arguments):
-        status = cli.run(["predict", *(str(argument) for argument in arguments)])
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return run
 
 
 def portrait():

@@ -130,7 +130,7 @@ def rejected(noise: LabelNoise) -> Figure:
         axes.bar(places + shift, values, 0.34, color=colour, label=label)
         for place, value in zip(places, values, strict=True):
             axes.annotate(
-                f"{percent(value)}",
+                percent(value),
                 (place + shift, value),
                 xytext=(0, 4),
                 textcoords="offset points",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mien.data.store import Faces
 from mien.errors import InputError
-from mien.studies.trials import Trial, subset
+from mien.studies.trials import SAMPLE, Trial, subset
 
 if TYPE_CHECKING:
     from mien.training import Augment, Optimizer, Recipe
@@ -157,7 +157,7 @@ class Pace:
         """Training, validation of every epoch, and scoring at the end; a forward pass is a third of a step."""
         faces = trial.share * len(train)
         passes = trial.recipe.epochs * (faces + len(validation) / 3)
-        passes += (min(faces, 5_000) + len(validation)) / 3
+        passes += (min(faces, SAMPLE) + len(validation)) / 3
         return passes * _multiply_adds(trial.recipe) * self.seconds_per_unit
 
     def learn(self, trial: Trial, train: Faces, validation: Faces, seconds: float) -> None:
