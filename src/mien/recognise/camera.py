@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Generator
 from fractions import Fraction
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -54,12 +53,7 @@ class Camera:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -86,13 +86,8 @@ class VideoWriter:
         self._stack.push(self._end)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
 
     def write(self, picture: NDArray[np.uint8], time_s: float) -> None:
         """Add a picture, uint8 RGB (H, W, 3), shown from `time_s` on; all are of one size."""
