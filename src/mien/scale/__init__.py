@@ -1,0 +1,1 @@
+"""Recognition of more pictures than one process should hold: Ray Data in, parquet out."""
