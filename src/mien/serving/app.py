@@ -17,8 +17,9 @@ from starlette.websockets import WebSocketClose
 
 from mien import __version__
 from mien.recognise.recognizer import Model
-from mien.serving import about, guard, live, problems, recognise, schemas
+from mien.serving import about, guard, live, problems, recognise, schemas, video
 from mien.serving.engine import Engine
+from mien.serving.jobs import Jobs
 from mien.serving.metrics import Metrics
 from mien.serving.settings import Settings
 
@@ -37,6 +38,7 @@ def create_app(model: Model, settings: Settings | None = None, *, loopback: bool
     settings = settings or Settings()
     metrics = Metrics()
     engine = Engine(model, settings, metrics)
+    jobs = Jobs(engine, settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +46,7 @@ def create_app(model: Model, settings: Settings | None = None, *, loopback: bool
         try:
             yield
         finally:
+            jobs.close()
             engine.close()
 
     app = FastAPI(
@@ -58,6 +61,7 @@ def create_app(model: Model, settings: Settings | None = None, *, loopback: bool
     problems.install(app)
     app.include_router(recognise.router(engine, settings, metrics))
     app.include_router(live.router(engine, settings, metrics))
+    app.include_router(video.router(jobs, settings))
     app.include_router(about.router(engine, settings, metrics))
     about.docs(app)
     _describe(app, settings)

@@ -86,7 +86,7 @@ class Outermost:
             pass
         except Exception as error:
             # Where, not what: the words of an error may be of a picture.
-            _log.error("unexpected: %s", where(error))
+            _log.error("unexpected: %s", where_of(error))
             if status:
                 raise ConnectionAbortedError from None
             problem = Problem(500, "the service failed at this request; its log says where")
@@ -97,7 +97,7 @@ class Outermost:
             self._metrics.seconds.labels(route).observe(time.monotonic() - began)
 
 
-def where(error: BaseException) -> str:
+def where_of(error: BaseException) -> str:
     """The kind of an error and the places it came through, without its words."""
     places = []
     trace = error.__traceback__

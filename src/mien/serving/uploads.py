@@ -161,8 +161,7 @@ def _from_form(body: bytes, boundary: bytes | None, most: int) -> list[Upload]:
     found: list[Upload] = []
 
     def add(file: Any) -> None:
-        if file.field_name != b"images":
-            raise _unknown_field(file.field_name, "images")
+        check_field(file, "images")
         _check_count(len(found) + 1, most)
         name = None if file.file_name is None else file.file_name.decode("utf-8", "replace")
         file.file_object.seek(0)
@@ -192,11 +191,10 @@ class Form:
         folder: str | None = None,
     ) -> None:
         def no_field(found: Any) -> None:
-            if found.field_name == field.encode():
-                raise Problem(
-                    422, f"the field {field}: without a filename; send it as a file of the form"
-                )
-            raise _unknown_field(found.field_name, field)
+            check_field(found, field)
+            raise Problem(
+                422, f"the field {field}: without a filename; send it as a file of the form"
+            )
 
         if not boundary:
             raise _no_form("its Content-Type names no boundary")
@@ -227,6 +225,12 @@ class Form:
 
     def _end(self) -> None:
         self._whole = True
+
+
+def check_field(file: Any, known: str) -> None:
+    """Problem 422 for a file of a form that is not called so."""
+    if file.field_name != known.encode():
+        raise _unknown_field(file.field_name, known)
 
 
 def _check_count(count: int, most: int) -> None:
