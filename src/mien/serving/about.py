@@ -1,9 +1,9 @@
-"""What the service says of itself: its model, its health, its figures, its addresses."""
+"""What the service says of itself: its model, its health, its figures."""
 
 import json
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter
+from fastapi.responses import Response
 
 from mien import __version__
 from mien.serving import schemas
@@ -59,13 +59,3 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         return Response(metrics.text(), media_type=MEDIA_TYPE)
 
     return routes
-
-
-def docs(app: FastAPI) -> None:
-    """The page /docs, made of the OpenAPI description; it loads nothing from anywhere."""
-
-    @app.get("/docs", include_in_schema=False)
-    async def page(request: Request) -> Response:
-        from mien.serving.docs_page import rendered
-
-        return HTMLResponse(rendered(app.openapi()))

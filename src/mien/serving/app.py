@@ -17,7 +17,7 @@ from starlette.websockets import WebSocketClose
 
 from mien import __version__
 from mien.recognise.recognizer import Model
-from mien.serving import about, guard, live, problems, recognise, schemas, video
+from mien.serving import about, docs, guard, live, problems, recognise, schemas, video
 from mien.serving.engine import Engine
 from mien.serving.jobs import Jobs
 from mien.serving.metrics import Metrics
@@ -63,7 +63,7 @@ def create_app(model: Model, settings: Settings | None = None, *, loopback: bool
     app.include_router(live.router(engine, settings, metrics))
     app.include_router(video.router(jobs, settings))
     app.include_router(about.router(engine, settings, metrics))
-    about.docs(app)
+    docs.add(app)
     _describe(app, settings)
     if PAGE.is_dir():
         app.mount("/page", StaticFiles(directory=PAGE, html=True))
