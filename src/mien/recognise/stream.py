@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -110,8 +109,11 @@ class Summary:
 
 
 def usual_interval(movie: Movie) -> int:
-    """Every so-many-th frame is enough for ten looks a second; a live source is looked at as it comes."""
-    return 1 if movie.live else max(1, math.floor(movie.rate / _LOOKS_PER_S))
+    """Every so-many-th frame is enough for ten looks a second; a live source is looked at as it comes.
+
+    The rate is rounded first: television's 29.97 frames a second are looked at like 30.
+    """
+    return 1 if movie.live else max(1, round(movie.rate) // _LOOKS_PER_S)
 
 
 def usual_tracker(movie: Movie, every: int, uncertain_below: float) -> Tracker:
