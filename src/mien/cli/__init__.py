@@ -54,7 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="mien")
     except MienError as error:
-        note(f"error: {error}")
+        if str(error):  # else another process of the same training says it
+            note(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:  # how typer ends, a mistake in the usage (2) and Ctrl-C (130) too
         return leaving.code if isinstance(leaving.code, int) else 1

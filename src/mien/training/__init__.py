@@ -6,6 +6,8 @@ with extra_required("train", "Training"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
+from mien.training.checkpoint import Interval
+from mien.training.distributed import is_first
 from mien.training.loop import train
 from mien.training.recipe import (
     Augment,
@@ -24,6 +26,7 @@ from mien.training.watch import Moment, TerminalWatcher, Watcher
 
 __all__ = [
     "Augment",
+    "Interval",
     "Model",
     "Moment",
     "Objective",
@@ -34,6 +37,7 @@ __all__ = [
     "TerminalWatcher",
     "Watcher",
     "from_dict",
+    "is_first",
     "override",
     "to_dict",
     "trackers_named",
