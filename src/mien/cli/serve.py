@@ -94,7 +94,7 @@ def serve(
         if open_page:
             typer.launch(address)
 
-    server.run(made, settings, listening, started)
+    server.Server(made, settings, started).run(sockets=[listening])
 
 
 def _keys(file: Path | None) -> tuple[str, ...]:

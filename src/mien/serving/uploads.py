@@ -88,7 +88,9 @@ async def chunks(
                 piece = await anext(stream, None)
         except TimeoutError:
             raise Problem(
-                408, "the body: stopped on its way, or came too slowly; send it again"
+                408,
+                "the body: stopped on its way, or came too slowly; send it again",
+                Connection="close",
             ) from None
         if piece is None:
             return

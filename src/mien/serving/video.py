@@ -68,13 +68,13 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
         "/v1/jobs/{job}",
         response_model=schemas.JobShape,
         response_model_exclude_none=True,
-        responses=refusals(404),
+        responses=refusals(404, 422),
     )
     async def look(request: Request, job: str) -> dict[str, Any]:
         """How far a video is, and where its results are."""
         return jobs.get(job, owner(request)).to_dict()
 
-    @routes.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404))
+    @routes.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404, 422))
     async def remove(request: Request, job: str) -> None:
         """Stop a video, and forget all of it."""
         jobs.remove(jobs.get(job, owner(request)))
@@ -87,7 +87,7 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
             response_class=FileResponse,
             responses={
                 200: {"content": {media_type: {"schema": {"type": "string"}}}},
-                **refusals(404, 409),
+                **refusals(404, 409, 422),
             },
         )
         async def fetch(request: Request, job: str) -> FileResponse:
@@ -107,7 +107,7 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
                     "application/json": {"schema": {"type": "array", "items": {"type": "object"}}}
                 }
             },
-            **refusals(404, 409),
+            **refusals(404, 409, 422),
         },
     )
     async def rows(request: Request, job: str) -> StreamingResponse:
