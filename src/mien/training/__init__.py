@@ -18,6 +18,7 @@ from mien.training.recipe import (
     Schedule,
     from_dict,
     override,
+    read_recipe,
     to_dict,
 )
 from mien.training.stopping import StoppedError
@@ -39,6 +40,7 @@ __all__ = [
     "from_dict",
     "is_first",
     "override",
+    "read_recipe",
     "to_dict",
     "trackers_named",
     "train",
