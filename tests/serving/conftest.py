@@ -66,11 +66,18 @@ class Running:
 
 
 @contextmanager
-def running(model: Any = None, *, loopback: bool = True, **settings: Any) -> Iterator[Running]:
-    """Start a service on a free port, and end it as a signal would."""
+def running(
+    model: Any = None, *, loopback: bool = True, buffer: int | None = None, **settings: Any
+) -> Iterator[Running]:
+    """Start a service on a free port, and end it as a signal would.
+
+    buffer: bytes of answers that the system keeps for who does not read them.
+    """
     model = model or StandIn()
     chosen = Settings(**{"threads": 2, **settings})
     listening = listen("127.0.0.1", 0)
+    if buffer is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     url = address(listening)
     started = threading.Event()
     server = Server(create_app(model, chosen, loopback=loopback), chosen, started.set)
