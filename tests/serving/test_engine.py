@@ -107,9 +107,12 @@ def test_bodies_are_held_up_to_a_limit(serve):
     with service.connect(head):
 
         def refused() -> bool:
-            return service.client.post(
-                "/v1/recognise", content=bytes(1000), headers={"content-type": "image/png"}
-            ).status_code == 503
+            return (
+                service.client.post(
+                    "/v1/recognise", content=bytes(1000), headers={"content-type": "image/png"}
+                ).status_code
+                == 503
+            )
 
         wait_for(refused)
     wait_for(lambda: not refused())

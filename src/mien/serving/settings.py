@@ -62,7 +62,7 @@ class Settings:
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not 0 <= value < float("inf"):
                 raise InputError(f"{name}={value}: give a number from 0 up")
-            if name.startswith("max_") and value < 1:
+            if name.startswith("max_") and isinstance(value, int) and value < 1:
                 raise InputError(f"{name}={value}: give 1 or more")
         if self.max_images > self.max_waiting:
             raise InputError(
