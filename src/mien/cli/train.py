@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, note, show
+from mien.cli.output import command_line, messages, note, show
+from mien.errors import InputError
 from mien.runs import RunFolder
 from mien.tables import facts, table
 
@@ -50,6 +52,7 @@ def train(
             help="Save within an epoch too, every so many steps or minutes, what --resume goes on from.",
         ),
     ] = "10m",
+    exclude: options.Exclude = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,6 +72,7 @@ def train(
         "device": device,
         "resume": resume,
         "checkpoint_every": checkpoint_every,
+        "exclude": exclude,
         "track": track or [],
         "command": command_line(),
     }
@@ -129,24 +133,38 @@ def evaluate(
         str, typer.Option(help="validation, test, official-validation or train.")
     ] = "validation",
     tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
+    exclude: options.Exclude = None,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
+        ),
+    ] = False,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
     """Score a run on a split, with and without copies of training faces; writes its report.
 
-    A model file is scored too, without torch: its figures are shown, nothing is written.
+    A model file is scored too, without torch: its figures are shown, nothing is written. So it is with
+    --exclude: what is written into a run is of whole splits.
     """
     from mien.evaluation import render_summary, render_table
 
     runs = [] if api.is_model_file(run) else RunFolder.expand(run)
     paths = [folder.path for folder in runs] or [run]
+    if corruptions:
+        if exclude is not None:
+            raise InputError("--corruptions scores whole splits: leave --exclude away")
+        _corrupt(paths, data, split, device, labels, as_json=as_json)
+        return
     evaluations = [
         api.evaluate(
             path,
             data,
             split,
             tta=tta,
+            exclude=exclude,
             labels=options.names(labels),
             device=device,
             command=command_line(),
@@ -161,8 +179,43 @@ def evaluate(
         for path, evaluation in zip(paths, evaluations, strict=True)
     ]
     show({"evaluations": content}, Group(*parts), as_json=as_json)
-    for folder in runs:
+    for folder in runs if exclude is None else []:
         note(f"report: {folder.path / 'report.html'}")
+
+
+def _corrupt(
+    paths: Sequence[Path],
+    data: str | None,
+    split: str,
+    device: str,
+    labels: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Score runs on corrupted faces."""
+    from mien.evaluation import render_robustness
+
+    found = []
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        for path in paths:
+            task = bar.add_task(f"corrupting for {path.name}")
+            found.append(
+                api.evaluate_corrupted(
+                    path,
+                    data,
+                    split,
+                    labels=options.names(labels),
+                    device=device,
+                    progress=lambda done, of, task=task: bar.update(task, completed=done, total=of),  # type: ignore[misc]
+                    command=command_line(),
+                )
+            )
+    content = [{"run": str(path), **one.to_dict()} for path, one in zip(paths, found, strict=True)]
+    tables = Group(*(render_robustness(one) for one in found))
+    show({"corruptions": content}, tables, as_json=as_json)
+    for path in paths:
+        if not api.is_model_file(path):
+            note(f"page: {path / f'corruptions-{split}.html'}")
 
 
 @app.command()

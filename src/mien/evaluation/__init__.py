@@ -15,6 +15,8 @@ from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.predictions import draw_predictions
 from mien.evaluation.report import write_report
+from mien.evaluation.robustness import Robustness, evaluate_corrupted
+from mien.evaluation.robustness_page import render_robustness, write_robustness_page
 from mien.evaluation.tables import (
     over_seeds,
     render_summary,
@@ -31,6 +33,7 @@ __all__ = [
     "Evaluation",
     "Predictor",
     "Progress",
+    "Robustness",
     "Scores",
     "Subject",
     "ViewScores",
@@ -38,11 +41,13 @@ __all__ = [
     "compare",
     "compute_scores",
     "draw_predictions",
+    "evaluate_corrupted",
     "evaluate_run",
     "faces_to_score",
     "find_copies",
     "over_seeds",
     "render_comparison",
+    "render_robustness",
     "render_summary",
     "render_table",
     "score",
@@ -50,4 +55,5 @@ __all__ = [
     "summary_text",
     "write_comparison",
     "write_report",
+    "write_robustness_page",
 ]
