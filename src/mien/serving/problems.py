@@ -14,6 +14,7 @@ from fastapi.exceptions import (
 )
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.websockets import WebSocketState
 
 MEDIA_TYPE = "application/problem+json"
@@ -68,7 +69,10 @@ def install(app: FastAPI) -> None:
     """Answer by problems whatever a route raises."""
 
     async def answer(asker: Request | WebSocket, error: Exception) -> Response | None:
-        response = _problem(error).response()
+        problem = _problem(error)
+        if problem.status == 405:  # of a path that several routes have, it names the first one's
+            problem.headers["Allow"] = _methods(asker)
+        response = problem.response()
         if isinstance(asker, Request):
             return response
         if asker.application_state == WebSocketState.CONNECTING:
@@ -93,6 +97,14 @@ _SENTENCES = {
     404: "there is nothing at this address; /docs lists what there is",
     405: "this address does not take this method; /docs lists which it takes",
 }
+
+
+def _methods(asker: Request | WebSocket) -> str:
+    """What an address takes."""
+    path = asker.scope["path"]
+    routes = [route for route in asker.app.routes if isinstance(route, Route)]
+    takes = [route.methods or () for route in routes if route.path_regex.match(path)]
+    return ", ".join(sorted({method for methods in takes for method in methods}))
 
 
 def _first_fault(error: ValidationException) -> str:

@@ -206,7 +206,7 @@ class Form:
             "on_header_value": self._header_value,
             "on_header_end": self._header_ends,
             "on_headers_finished": self._file_begins,
-            "on_part_data": lambda data, start, end: self._take(data[start:end]),
+            "on_part_data": self._part_data,
             "on_end": self._end,
         }
         try:
@@ -253,6 +253,9 @@ class Form:
                 422, f"the field {name}: without a filename; send it as a file of the form"
             )
         self._take = self._begin(file.decode("utf-8", "replace"))
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._take(data[start:end])
 
     def _end(self) -> None:
         self._whole = True
