@@ -152,12 +152,15 @@ class Robustness:
         write_json(run.corruptions_path(self.split), self.to_dict())
 
 
-def reference_for(robustness: Robustness) -> Robustness | None:
-    """The reference's figures where they are of the same faces (FER-2013's validation split), else None."""
+def shipped_reference() -> Robustness:
+    """The reference's figures, of FER-2013's validation split; tools/corruption_reference.py makes them."""
     file = resources.files("mien.evaluation") / REFERENCE_FILE
-    if not file.is_file():
-        return None
-    reference = Robustness.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    return Robustness.from_dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def reference_for(robustness: Robustness) -> Robustness | None:
+    """The reference's figures where they are of the same faces, made worse in the same way; else None."""
+    reference = shipped_reference()
     return reference if robustness.comparable(reference) else None
 
 
