@@ -35,7 +35,8 @@ def test_every_answer_is_as_described(serve, tmp_path, key):
             f"{service.url}/openapi.json",
             *arguments,
         ],
-        env=os.environ | {"SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("openapi_hooks.py"))},
+        env=os.environ
+        | {"SCHEMATHESIS_HOOKS": "openapi_hooks", "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,

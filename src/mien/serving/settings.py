@@ -39,7 +39,7 @@ class Settings:
     max_body: int = 20_000_000
     max_pixels: int = 25_000_000
     max_images: int = BATCH
-    max_waiting: int = 4 * BATCH
+    max_waiting: int = 2 * BATCH
     max_held: int = 200_000_000
     timeout_s: float = 30.0
 
