@@ -118,8 +118,8 @@ def test_mean_corruption_error_is_that_of_hendrycks_and_dietterich(monkeypatch, 
     monkeypatch.setattr("mien.evaluation.robustness_page.reference_for", lambda _: reference)
     assert ours.to_dict()["mean_corruption_error"] == pytest.approx((3.5 / 4 + 1) / 2)
     page = write_robustness_page(ours, tmp_path).read_text()
-    assert "93.8%" in page
-    assert "88%" in page
+    assert "93.8 %" in page
+    assert "88 %" in page
     assert render_robustness(ours).row_count == 2
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import recipes
 from mien.auditing.confident import rejected_labels
 from mien.auditing.findings import Finding
 from mien.data.copies import grouped
@@ -81,7 +80,7 @@ class CrossValidation:
         if not self.budget > 0:
             raise InputError(f"--budget {self.budget:g}: give minutes, above 0")
         with extra_required("train", "cross-validation"):
-            from mien import training
+            from mien import recipes, training
             from mien.models import load_classifier
         splits = split(store)
         train = needed(splits.train, "train")

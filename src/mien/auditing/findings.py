@@ -151,19 +151,20 @@ def of_votes(votes: LabelledVotes) -> list[Finding]:
     majority, support = votes.majority(), votes.label_votes()
     rejected = np.flatnonzero(votes.rejected())
     order = rejected[np.argsort(support[rejected], kind="stable")]
-    named = [CHOICES[choice] if choice != UNKNOWN else "nothing" for choice in majority[order]]
-    faces: list[tuple[int, str, bool]] = [
-        (face, f"most name {name}, {share:.0%} the label", True)
-        for face, name, share in zip(order.tolist(), named, support[order].tolist(), strict=True)
-    ]
-    without = [one for one, choice in zip(faces, majority[order], strict=True) if choice == NO_FACE]
-    others = [one for one, choice in zip(faces, majority[order], strict=True) if choice != NO_FACE]
+    without: list[tuple[int, str, bool]] = []
+    others: list[tuple[int, str, bool]] = []
+    for face in order.tolist():
+        if majority[face] == NO_FACE:
+            without.append((face, "no face, say annotators", True))
+        else:
+            named = "nothing" if majority[face] == UNKNOWN else CHOICES[majority[face]]
+            others.append((face, f"most name {named}, {support[face]:.0%} the label", True))
     return [
         _listed(
             "no face by votes",
             "Pictures without a face, say annotators",
             "Most of FER+'s ten annotators saw none, or FER+ leaves the picture out.",
-            [(face, "no face, say annotators", True) for face, _, _ in without],
+            without,
         ),
         _listed(
             "label rejected by votes",

@@ -90,16 +90,20 @@ def curves(robustness: Robustness) -> Figure:
     return figure
 
 
+def _percent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
 def _summary(robustness: Robustness) -> list[tuple[str, str]]:
     reference = reference_for(robustness)
     said = [
-        ("clean accuracy", f"{robustness.clean.accuracy:.2%}"),
-        (f"lost at severity {MIDDLE}", f"{robustness.mean_relative_loss:.1%}"),
-        ("clean ECE", f"{robustness.clean.calibration_error:.1%}"),
-        ("corrupted ECE", f"{robustness.mean_calibration_error:.1%}"),
+        ("clean accuracy", _percent(robustness.clean.accuracy, 2)),
+        (f"lost at severity {MIDDLE}", _percent(robustness.mean_relative_loss, 1)),
+        ("clean ECE", _percent(robustness.clean.calibration_error, 1)),
+        ("corrupted ECE", _percent(robustness.mean_calibration_error, 1)),
     ]
     if reference is not None:
-        said.append(("mCE", f"{robustness.mean_corruption_error(reference):.1%}"))
+        said.append(("mCE", _percent(robustness.mean_corruption_error(reference), 1)))
     return said
 
 
@@ -108,10 +112,10 @@ def _rows(robustness: Robustness) -> list[list[str]]:
     return [
         [
             name,
-            *(f"{item.accuracy:.1%}" for item in items),
-            f"{robustness.relative_loss(name):.1%}",
-            f"{np.mean([item.calibration_error for item in items]):.1%}",
-            f"{robustness.corruption_error(name, reference):.0%}" if reference else "-",
+            *(_percent(item.accuracy, 1) for item in items),
+            _percent(robustness.relative_loss(name), 1),
+            _percent(np.mean([item.calibration_error for item in items]), 1),
+            _percent(robustness.corruption_error(name, reference), 0) if reference else "-",
         ]
         for name, items in robustness.corrupted.items()
     ]
