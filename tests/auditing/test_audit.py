@@ -141,7 +141,7 @@ def test_the_files_say_what_was_found(tmp_path):
     assert excluded.rows == {"6", "1", "8"}
     assert len(excluded.applied(store.faces(np.arange(9)))) == 6
     page = (tmp_path / "out" / "audit.html").read_text()
-    assert "<strong>3</strong> faces to leave out" in page
+    assert "<strong>3</strong> faces on the list" in page
     assert page.count("data:image/png;base64,") == sum(len(one) for one in found.findings)
     assert "http" not in page.replace("http-equiv", "")
     assert {name for name, _, _ in seen} == {"copies", "pictures"}

@@ -52,7 +52,8 @@ def test_copies_share_a_fold_and_folds_are_of_a_size():
 
 
 @pytest.mark.slow
-def test_labels_made_wrong_are_found():
+def test_labels_made_wrong_are_found(monkeypatch):
+    monkeypatch.setattr(CrossValidation, "_epochs", lambda *_: 8)  # whatever else this machine does
     store = load("synthetic:1400")
     wrong = np.random.default_rng(0).choice(1400, 70, replace=False)
     train = np.flatnonzero(store.splits == 0)[wrong]
@@ -60,13 +61,22 @@ def test_labels_made_wrong_are_found():
     labels[train] = (labels[train] + np.random.default_rng(1).integers(1, 7, 70)) % 7
     store = replace(store, labels=labels, path=None)
 
-    (found,) = CrossValidation(budget=1.5, device="cpu")(store, silent)
+    (found,) = CrossValidation(budget=1, device="cpu")(store, silent)
 
     rejected = found.faces[np.isin(found.faces, np.flatnonzero(store.splits == 0))]
     assert np.isin(train, rejected).mean() > 0.5
     by_chance = len(rejected) * len(train) / 1400
     assert np.isin(rejected, train).sum() > 3 * by_chance
     assert set(np.flatnonzero(store.splits == 0)) >= set(found.faces[found.excludes].tolist())
+
+
+@pytest.mark.slow
+def test_networks_that_have_learnt_nothing_reject_nothing(monkeypatch):
+    monkeypatch.setattr(CrossValidation, "_epochs", lambda *_: 1)
+    store = load("synthetic:210")
+    dealt = np.random.default_rng(0).permutation(store.labels)
+    with pytest.raises(InputError, match=r"--budget 1: after 1 epochs .* give more minutes"):
+        CrossValidation(1, "cpu")(replace(store, labels=dealt, path=None), silent)
 
 
 def test_what_cannot_be_cross_validated_is_said():

@@ -29,6 +29,8 @@ FOLDS = 4
 RECIPE = "basic-cnn"
 #: Faces that the pace is measured on.
 _PROBE = 2_048
+#: Networks that are right so many times as often as naming the most frequent expression have learnt something.
+_ABOVE_GUESSING = 1.5
 #: Fewer training faces than this a fold teach nothing.
 _LEAST = 50
 
@@ -48,6 +50,14 @@ class CrossValidation:
     def __call__(self, store: FaceStore, watch: Callable[[str, int, int], None]) -> list[Finding]:
         """The labels that are rejected, in all splits."""
         probabilities, epochs = self.probabilities(store, watch)
+        right = probabilities.argmax(axis=1) == store.labels
+        most = np.bincount(store.labels).max() / len(store)
+        if right.mean() < _ABOVE_GUESSING * most:
+            raise InputError(
+                f"--budget {self.budget:g}: after {epochs} epochs networks are right about "
+                f"{right.mean():.0%} of faces, and naming the most frequent expression would be about "
+                f"{most:.0%}: what they reject says nothing; give more minutes"
+            )
         faces, taken = rejected_labels(probabilities, store.labels)
         notes = tuple(
             f"{probabilities[face, expression]:.0%} {store.expressions[expression]}, "
@@ -55,9 +65,10 @@ class CrossValidation:
             for face, expression in zip(faces.tolist(), taken.tolist(), strict=True)
         )
         explanation = (
-            f"Networks ({RECIPE}, {epochs} epochs, {FOLDS} folds) that were not trained on these faces take "
-            "them confidently for something else. Such a network is wrong itself about many: look before "
-            "you leave them out. The list of exclusions has those of Training."
+            f"Networks ({RECIPE}, {epochs} epochs, {FOLDS} folds, right about {right.mean():.0%} of faces) "
+            "that were not trained on these faces take them confidently for something else. Such a network "
+            "is wrong itself about many: look before you leave them out. The list of exclusions has those "
+            "of Training."
         )
         return [
             Finding(
