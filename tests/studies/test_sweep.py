@@ -163,7 +163,8 @@ def test_a_sweep_finds_what_is_best_and_writes_a_recipe_that_can_be_trained(
     assert chosen.epochs == 3
     page = (tmp_path / "out" / "sweep.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3
-    assert f"{found.best.accuracy:.2%}" in page
+    assert f"{100 * found.best.accuracy:.2f} %" in page
+    assert f"mien train {found.best_path} --data synthetic:40" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     told = json.loads((tmp_path / "out" / "sweep.json").read_text(encoding="utf-8"))
     assert told["best"] == found.best.number

@@ -56,7 +56,7 @@ def sweep(
     a larger --trials adds to what is there. The test split is never read.
     """
     from mien.studies.sweep import sweep as sweep_recipe
-    from mien.studies.sweep_page import render_sweep
+    from mien.studies.sweep_page import next_command, render_sweep
 
     if engine not in ("optuna", "ray"):
         raise InputError(f"--engine {engine}: use optuna or ray")
@@ -77,4 +77,4 @@ def sweep(
     )
     show(found.to_dict(), render_sweep(found), as_json=as_json)
     note(f"page: {out / 'sweep.html'}")
-    note(f"next: mien train {found.best_path} --seeds 0-2")
+    note(f"next: {next_command(found)}")

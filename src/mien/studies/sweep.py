@@ -127,13 +127,17 @@ class Tried:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it stands: its trials in the order they began, `importance` of each setting (sums to 1)."""
+    """A sweep as it stands: its trials in the order they began, `importance` of each setting (sums to 1).
+
+    `data` is where the faces lie, None for a store in memory.
+    """
 
     recipe: Recipe
     space: Space
     trials: list[Tried]
     importance: dict[str, float]
     engine: str
+    data: str | None
     out: Path
     command: str | None
 
@@ -449,7 +453,9 @@ def summarise(job: Job, study: optuna.Study, engine: str) -> Sweep:
                 problem=trial.user_attrs.get(PROBLEM),
             )
         )
-    return Sweep(job.recipe, job.space, tried, _importance(study), engine, job.out, job.command)
+    data = None if isinstance(job.data, FaceStore) else str(job.data)
+    shares = _importance(study)
+    return Sweep(job.recipe, job.space, tried, shares, engine, data, job.out, job.command)
 
 
 def _importance(study: optuna.Study) -> dict[str, float]:

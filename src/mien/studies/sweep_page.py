@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.text import duration
+from mien.evaluation.text import duration, figure_text
 from mien.files import write_json
 from mien.runs import RunFolder
 from mien.studies import sweep_figures
@@ -47,7 +47,7 @@ def write_sweep(found: Sweep) -> Path:
         head=("trial", "state", "validation", "epochs", "time", *_names(found)),
         rows=[_row(trial, found) for trial in _in_order(found)],
         problems=[(f"trial {t.number}", t.problem) for t in found.trials if t.problem],
-        commands=[command for command in (found.command, _next(found)) if command],
+        commands=[command for command in (found.command, next_command(found)) if command],
     )
 
 
@@ -137,15 +137,16 @@ def _row(trial: Tried, found: Sweep) -> list[str]:
 
 
 def _percent(trial: Tried) -> str:
-    return "-" if trial.accuracy is None else f"{trial.accuracy:.2%}"
+    return figure_text("accuracy", trial.accuracy)
 
 
 def _written(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _next(found: Sweep) -> str | None:
+def next_command(found: Sweep) -> str | None:
     """What trains the best recipe for good."""
     if found.best is None:
         return None
-    return shlex.join(["mien", "train", str(found.best_path), "--seeds", "0-2"])
+    data = [] if found.data is None else ["--data", found.data]
+    return shlex.join(["mien", "train", str(found.best_path), *data, "--seeds", "0-2"])
