@@ -127,6 +127,13 @@ def test_photos_are_answered_alike(ask: Any, name: str) -> None:
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=_PHOTOS)
         assert one["expression"] == other["expression"]
         assert one["uncertain"] == other["uncertain"]
+        apart = _farthest(one["box"], other["box"])
+        told = _farthest(one["probabilities"], other["probabilities"])
+        print(f"{name}: box within {apart:.2g} pixels, probabilities within {told:.2g}")  # noqa: T201
+
+
+def _farthest(one: dict[str, float], other: dict[str, float]) -> float:
+    return max(abs(one[name] - other[name]) for name in other)
 
 
 def test_ready_crops_are_answered_alike(ask: Any) -> None:
@@ -136,6 +143,8 @@ def test_ready_crops_are_answered_alike(ask: Any) -> None:
         (here,) = recognizer.recognize(picture)
         (there,) = ask(picture, detector="none")["faces"]
         assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
+        told = _farthest(there["probabilities"], here.probabilities)
+        print(f"ready: probabilities within {told:.2g}")  # noqa: T201
         assert there["box"] == {"x": 0, "y": 0, "width": 48, "height": 48}
         assert there["detection_score"] == 1
 
