@@ -11,6 +11,7 @@ const MOST_ROWS = 200_000;
 const TELL_MS = 3000;
 const MOST_PER_S = 25;
 const LONGEST_FRAME = 960; // pixels
+const LATE_MS = 150;
 const REFUSED = {
   NotAllowedError: "The camera was not allowed; allow it in the browser's address bar and start again.",
   NotFoundError: "No camera was found; plug one in and start again.",
@@ -105,13 +106,15 @@ export class Camera {
   async #run(stream) {
     const { video } = this.#parts;
     const seen = document.createElement("canvas");
+    let looked = 0;
     const live = (this.#live = this.#desk.backend.live((answer) => {
-      if (this.#stream === stream) this.#answer(answer, seen);
+      if (this.#stream === stream) this.#answer(answer, seen, performance.now() - looked > LATE_MS);
     }));
     while (this.#stream === stream) {
       const soonest = pause(1000 / MOST_PER_S);
       try {
         look(video, seen);
+        looked = performance.now();
         await live.send(seen);
       } catch (error) {
         if (this.#stream !== stream) break;
@@ -124,15 +127,15 @@ export class Camera {
     live.close();
   }
 
-  /** What came of the frame on a canvas. */
-  #answer(answer, seen) {
+  /** What came of the frame on a canvas; where it came late, the face has moved on, and the frame itself is shown. */
+  #answer(answer, seen, late) {
     const { video, canvas, frame, speed } = this.#parts;
     const time = (performance.now() - this.#began) / 1000;
     this.#history.add(time, answer.faces);
     if (this.#rows.length < MOST_ROWS) this.#rows.push(...answer.faces.map((face) => asRow("camera", this.#frames, time, face)));
     this.#frames++;
     const { card, panel } = this.#desk;
-    cover(canvas, video, answer.faces, answer, { ...card, mirrored: frame.classList.contains("mirrored") });
+    cover(canvas, video, answer.faces, answer, { ...card, mirrored: frame.classList.contains("mirrored"), under: late ? seen : null });
     panel.show(answer.faces, { picture: seen, size: answer, none: "No face in sight." });
     this.#drawTimeline(time);
     speed.textContent = `${(this.#frames / Math.max(time, 0.5)).toFixed(0)} frames/s`;

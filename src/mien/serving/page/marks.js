@@ -56,13 +56,20 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
-/** Draw faces over an image or a video on a canvas that covers it. */
-export function cover(canvas, media, faces, size, { expressions, mirrored = false }) {
+/** Draw faces over an image or a video on a canvas that covers it; `under` is a frame to be seen instead of it. */
+export function cover(canvas, media, faces, size, { expressions, mirrored = false, under = null }) {
   const ratio = globalThis.devicePixelRatio ?? 1;
   canvas.width = Math.round(media.clientWidth * ratio);
   canvas.height = Math.round(media.clientHeight * ratio);
   const unit = Math.max(12, Math.min(17, media.clientWidth / 36)) * ratio;
-  drawFaces(canvas.getContext("2d"), faces, { scale: canvas.width / size.width, unit, expressions, mirrored });
+  const context = canvas.getContext("2d");
+  if (under) {
+    context.save();
+    if (mirrored) context.setTransform(-1, 0, 0, 1, canvas.width, 0);
+    context.drawImage(under, 0, 0, canvas.width, canvas.height);
+    context.restore();
+  }
+  drawFaces(context, faces, { scale: canvas.width / size.width, unit, expressions, mirrored });
 }
 
 /** Give a frame the proportions of its video, so that both cover the same. */
