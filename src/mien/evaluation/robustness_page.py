@@ -114,7 +114,7 @@ def _rows(robustness: Robustness) -> list[list[str]]:
             name,
             *(_percent(item.accuracy, 1) for item in items),
             _percent(robustness.relative_loss(name), 1),
-            _percent(np.mean([item.calibration_error for item in items]), 1),
+            _percent(float(np.mean([item.calibration_error for item in items])), 1),
             _percent(robustness.corruption_error(name, reference), 0) if reference else "-",
         ]
         for name, items in robustness.corrupted.items()
