@@ -6,7 +6,8 @@ Starts `mien serve`, and measures in turns, in the same run:
 
 - photos a second of the recogniser in this process and of the service; ready faces a second of the
   bare classifier, the recogniser and the service. Clients are raw sockets with requests made
-  beforehand, on the same cores: what they take is the service's loss.
+  beforehand, on the same cores: what they take is the service's loss. And the processors' time that
+  each costs, clients included: that tells the same where other programs run beside.
 - the time of one 720p photo, alone and while others keep the service busy: p50 and p99.
 - ten times as many clients as the line takes pictures: who is accepted and how long that takes, and
   what the others are told; the process's memory.
@@ -160,14 +161,44 @@ def load(where: Service, sent: list[bytes], clients: int, seconds: float) -> Loa
     return total
 
 
-def rate(work: Callable[[], int], seconds: float) -> float:
-    """What is done a second in this process."""
-    work()
-    began = time.monotonic()
-    done = 0
-    while time.monotonic() - began < seconds:
+@dataclass
+class Turn:
+    """How many were done in a time, and what that cost all processors, clients included."""
+
+    done: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def rate(self) -> float:
+        """A second."""
+        return self.done / self.wall_s
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of processors' time for each."""
+        return 1000 * self.cpu_s / self.done
+
+
+def timed(work: Callable[[], int], where: Service | None = None) -> Turn:
+    """What some work does and costs, here and in the service."""
+
+    def spent() -> float:
+        others = where.process.cpu_times() if where else None
+        return time.process_time() + (others.user + others.system if others else 0)
+
+    cpu, began = spent(), time.monotonic()
+    done = work()
+    return Turn(done, time.monotonic() - began, spent() - cpu)
+
+
+def repeated(work: Callable[[], int], seconds: float) -> int:
+    """Do it for a time; how many were done."""
+    end = time.monotonic() + seconds
+    done = work()
+    while time.monotonic() < end:
         done += work()
-    return done / (time.monotonic() - began)
+    return done
 
 
 def ready_faces(photo: bytes) -> list[bytes]:
@@ -188,49 +219,58 @@ def throughput(where: Service, photo: bytes, seconds: float, rounds: int) -> dic
     """In turns: the recogniser here, the service there."""
     recognizer = Recognizer()
     model = FaceModel.open(default_model())
-    side_by_side = FaceModel.open(default_model(), threads=1)
+    one_thread = FaceModel.open(default_model(), threads=1)
     ready = Recognizer(model, detector="none")
     faces = ready_faces(photo)
     crops_NCHW = np.concatenate([ready.look(face).crops for face in faces * 2])
     texts = {"images": [base64.b64encode(face).decode() for face in faces]}
     as_json = request("/v1/recognise?detector=none", "application/json", json.dumps(texts).encode())
     one_photo = request("/v1/recognise", "image/jpeg", photo)
-    measured: dict[str, list[float]] = {}
+
+    def served(sent: bytes) -> int:
+        return len(load(where, [sent], CLIENTS, seconds).seconds)
+
+    turns: dict[str, Callable[[], Turn]] = {
+        "photos, recogniser": lambda: timed(
+            lambda: repeated(lambda: len(recognizer.recognize([photo] * CLIENTS)), seconds)
+        ),
+        "photos, service": lambda: timed(lambda: served(one_photo), where),
+        "faces, bare classifier": lambda: timed(
+            lambda: repeated(lambda: len(model(crops_NCHW)), seconds)
+        ),
+        "faces, bare classifier, one thread": lambda: timed(
+            lambda: repeated(lambda: len(one_thread(crops_NCHW)), seconds)
+        ),
+        "faces, recogniser": lambda: timed(
+            lambda: repeated(lambda: len(ready.recognize(faces)), seconds)
+        ),
+        "faces, service": lambda: timed(lambda: FACES * served(as_json), where),
+    }
+    measured: dict[str, list[Turn]] = {}
     for _ in range(rounds):
-        turns: dict[str, Callable[[], float]] = {
-            "photos, recogniser": lambda: rate(
-                lambda: len(recognizer.recognize([photo] * CLIENTS)), seconds
-            ),
-            "photos, service": lambda: load(where, [one_photo], CLIENTS, seconds).rate(),
-            "faces, bare classifier": lambda: rate(lambda: len(model(crops_NCHW)), seconds),
-            "faces, bare classifier on two threads of ours": lambda: together(
-                lambda: len(side_by_side(crops_NCHW)), seconds
-            ),
-            "faces, recogniser": lambda: rate(lambda: len(ready.recognize(faces)), seconds),
-            "faces, service": lambda: FACES * load(where, [as_json], CLIENTS, seconds).rate(),
-        }
         for name, turn in turns.items():
             measured.setdefault(name, []).append(turn())
-            print(f"{name}: {measured[name][-1]:.1f} a second", flush=True)
-    means = {name: float(np.mean(values)) for name, values in measured.items()}
+            last = measured[name][-1]
+            print(f"{name}: {last.rate:.1f} a second, {last.cpu_ms:.3f} ms of CPU", flush=True)
+    rates = {name: np.mean([turn.rate for turn in all_]) for name, all_ in measured.items()}
+    costs = {name: np.mean([turn.cpu_ms for turn in all_]) for name, all_ in measured.items()}
+
+    def shares(service: str, other: str) -> dict[str, float]:
+        return {
+            "by the clock": round(float(rates[service] / rates[other]), 3),
+            "by CPU time": round(float(costs[other] / costs[service]), 3),
+        }
+
     return {
         "a_second": {
-            name: [round(value, 1) for value in values] for name, values in measured.items()
+            name: [round(turn.rate, 1) for turn in all_] for name, all_ in measured.items()
         },
-        "photos_share": round(means["photos, service"] / means["photos, recogniser"], 3),
-        "faces_share": round(means["faces, service"] / means["faces, bare classifier"], 3),
+        "cpu_ms": {
+            name: [round(turn.cpu_ms, 3) for turn in all_] for name, all_ in measured.items()
+        },
+        "photos": shares("photos, service", "photos, recogniser"),
+        "faces": shares("faces, service", "faces, bare classifier"),
     }
-
-
-def together(work: Callable[[], int], seconds: float) -> float:
-    """The same by two threads at once."""
-    rates: list[float] = []
-    threads = [threading.Thread(target=lambda: rates.append(rate(work, seconds))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(rates)
 
 
 def latency(where: Service, photo: bytes, seconds: float) -> dict[str, Any]:

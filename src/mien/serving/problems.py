@@ -14,7 +14,7 @@ from fastapi.exceptions import (
 )
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import compile_path
 from starlette.websockets import WebSocketState
 
 MEDIA_TYPE = "application/problem+json"
@@ -70,7 +70,7 @@ def install(app: FastAPI) -> None:
 
     async def answer(asker: Request | WebSocket, error: Exception) -> Response | None:
         problem = _problem(error)
-        if problem.status == 405:  # of a path that several routes have, it names the first one's
+        if problem.status == 405:  # a path may have several routes
             problem.headers["Allow"] = _methods(asker)
         response = problem.response()
         if isinstance(asker, Request):
@@ -101,10 +101,10 @@ _SENTENCES = {
 
 def _methods(asker: Request | WebSocket) -> str:
     """What an address takes."""
-    path = asker.scope["path"]
-    routes = [route for route in asker.app.routes if isinstance(route, Route)]
-    takes = [route.methods or () for route in routes if route.path_regex.match(path)]
-    return ", ".join(sorted({method for methods in takes for method in methods}))
+    for path, takes in asker.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(asker.scope["path"]):
+            return ", ".join(sorted(takes)).upper()
+    return "GET"
 
 
 def _first_fault(error: ValidationException) -> str:
