@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 SHAPE = (3, 224, 224)
-BATCH = 32
+BATCH = 16
 #: Faces of the store that is kept in memory: 0.9 GB.
 SMALL = 6_000
 #: Faces of a training: enough steps to see a rate, spread over the whole store.
-TRAINED = 320
+TRAINED = 160
 
 
 def make_store(folder: Path, faces: int, written: bool) -> None:

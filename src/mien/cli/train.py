@@ -25,7 +25,10 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="See `mien recipes`; or a recipe's file (.json)."),
+    ],
     data: options.Data = "synthetic",
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
     overrides: Annotated[
