@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -22,6 +23,9 @@ from stand_in import StandIn
 from mien.serving.app import create_app
 from mien.serving.server import Server, address, listen
 from mien.serving.settings import Settings
+
+#: Its line for each request is kept by pytest: of thousands of them that would look like a leak.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Gate(StandIn):
