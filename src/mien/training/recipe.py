@@ -163,7 +163,9 @@ def read_recipe(path: Path) -> Recipe:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not readable as JSON ({error}); give a recipe.json") from error
+            raise InputError(
+                f"{path}: not readable as JSON ({error}); give a recipe.json"
+            ) from error
     missing = {"name", "model"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise InputError(f"{path}: not a recipe of mien (it lacks {', '.join(sorted(missing))})")
