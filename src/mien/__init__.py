@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mien.api import evaluate, export, load, train, train_seeds
+    from mien.api import evaluate, export, load, teach, train, train_seeds
     from mien.cropping import crop_faces
     from mien.errors import InputError, MienError
     from mien.recognise.faces import Detection
@@ -31,6 +31,7 @@ _HOME = {
     "follow": "mien.recognise.stream",
     "load": "mien.api",
     "reproduce": "mien.studies.reproduce",
+    "teach": "mien.api",
     "train": "mien.api",
     "train_seeds": "mien.api",
     "InputError": "mien.errors",
@@ -51,6 +52,7 @@ __all__ = [
     "follow",
     "load",
     "reproduce",
+    "teach",
     "train",
     "train_seeds",
 ]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, note, show
+from mien.cli.output import command_line, counting, note, show
 from mien.runs import RunFolder
 from mien.tables import facts, table
 
@@ -74,6 +74,49 @@ def train(
     note(f"next: {shlex.join(['mien', 'evaluate', str(where)])}")
 
 
+@app.command()
+def teach(
+    teachers: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of seeds.")
+    ],
+    recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="The student's recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder of the soft targets.")],
+    data: options.Data = "synthetic",
+    views: Annotated[int, typer.Option(help="Views of each face, one an epoch in turn.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the views.")] = 0,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train` of the student."),
+    ] = None,
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write down what trained networks say of views of the training faces, for a student to learn from.
+
+    Views that --out has are kept, so the same command goes on where it was stopped.
+    """
+    with counting("asking the teachers") as progress:
+        teaching = api.teach(
+            teachers,
+            recipe,
+            data,
+            out=out,
+            views=views,
+            seed=seed,
+            overrides=overrides or [],
+            labels=options.names(labels),
+            device=device,
+            progress=progress,
+            command=command_line(),
+        )
+    about = facts()
+    about.add_row("soft targets", str(teaching.path))
+    about.add_row("views of each face", str(teaching.views))
+    show({"teaching": str(teaching.path), "views": teaching.views}, about, as_json=as_json)
+    note(f"next: mien train {recipe} --data {data} --set targets.teacher={shlex.quote(str(out))}")
+
+
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
     """The best epoch of each run, a column a run, and mean ± sd of several."""
     from mien.evaluation import over_seeds, summary_text
@@ -111,24 +154,37 @@ def _best_epoch(run: RunFolder) -> dict[str, Any]:
 
 @app.command()
 def evaluate(
-    run: options.Run,
+    run: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders, folders of seeds, or model files (.onnx)."
+        ),
+    ],
     data: options.OwnData = None,
     split: Annotated[
         str, typer.Option(help="validation, test, official-validation or train.")
     ] = "validation",
     tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
+    as_ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also score the mean of all their probabilities.")
+    ] = False,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score a run on a split, with and without copies of training faces; writes its report.
+    """Score runs on a split, with and without copies of training faces; writes their reports.
 
     A model file is scored too, without torch: its figures are shown, nothing is written.
     """
-    from mien.evaluation import render_summary, render_table
+    from mien.evaluation import ensemble, render_summary, render_table
 
-    runs = [] if api.is_model_file(run) else RunFolder.expand(run)
-    paths = [folder.path for folder in runs] or [run]
+    paths = [
+        path
+        for given in run
+        for path in (
+            [given] if api.is_model_file(given) else [one.path for one in RunFolder.expand(given)]
+        )
+    ]
     evaluations = [
         api.evaluate(
             path,
@@ -141,16 +197,23 @@ def evaluate(
         )
         for path in paths
     ]
-    parts = [render_table(evaluation) for evaluation in evaluations]
+    parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
         parts.append(Group(render_summary(evaluations)))
-    content = [
-        {"run": str(path), **evaluation.to_dict()}
-        for path, evaluation in zip(paths, evaluations, strict=True)
-    ]
-    show({"evaluations": content}, Group(*parts), as_json=as_json)
-    for folder in runs:
-        note(f"report: {folder.path / 'report.html'}")
+    content: dict[str, Any] = {
+        "evaluations": [
+            {"run": str(path), **evaluation.to_dict()}
+            for path, evaluation in zip(paths, evaluations, strict=True)
+        ]
+    }
+    if as_ensemble:
+        together = ensemble(evaluations)
+        parts += [Text(f"ensemble of {len(evaluations)}", style="bold"), render_table(together)]
+        content["ensemble"] = together.to_dict()
+    show(content, Group(*parts), as_json=as_json)
+    for path in paths:
+        if not api.is_model_file(path):
+            note(f"report: {path / 'report.html'}")
 
 
 @app.command()

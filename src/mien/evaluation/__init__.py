@@ -1,6 +1,7 @@
 """Scores, reports and comparisons. Takes any predictor, so nothing here needs torch."""
 
 from mien.evaluation.compare import Comparison, compare, render_comparison, write_comparison
+from mien.evaluation.ensemble import ensemble
 from mien.evaluation.evaluate import (
     SPLIT_NAMES,
     Progress,
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "compute_scores",
     "draw_predictions",
+    "ensemble",
     "evaluate_model",
     "evaluate_run",
     "faces_to_score",

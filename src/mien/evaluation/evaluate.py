@@ -17,7 +17,6 @@ from mien.data.splits import split as split_store
 from mien.data.store import Faces, FaceStore
 from mien.errors import InputError, extra_required, near_names
 from mien.evaluation.evaluation import Evaluation, ViewScores
-from mien.evaluation.metrics import compute_scores
 from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
@@ -88,12 +87,7 @@ def score(
         training_faces=len(train_digests),
         probabilities=probabilities,
         scores={
-            view: ViewScores(
-                official=compute_scores(values, labels),
-                deduplicated=compute_scores(values[~copies], labels[~copies])
-                if len(train_digests) and not copies.all()
-                else None,
-            )
+            view: ViewScores.of(values, labels, copies, len(train_digests))
             for view, values in probabilities.items()
         },
         source=faces.store.source,

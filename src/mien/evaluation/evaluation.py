@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien import __version__
 from mien.errors import InputError
-from mien.evaluation.metrics import Scores
+from mien.evaluation.metrics import Scores, compute_scores
 from mien.expressions import Expressions
 from mien.files import atomic_file, write_json
 from mien.runs import RunFolder
@@ -32,6 +32,20 @@ class ViewScores:
 
     official: Scores
     deduplicated: Scores | None
+
+    @classmethod
+    def of(
+        cls,
+        probabilities: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        copies: NDArray[np.bool_],
+        training_faces: int,
+    ) -> ViewScores:
+        """The scores of probabilities (N, K); the rest as `Evaluation` has it."""
+        alone = None
+        if training_faces and not copies.all():
+            alone = compute_scores(probabilities[~copies], labels[~copies])
+        return cls(compute_scores(probabilities, labels), alone)
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,25 @@ with extra_required("train", "Training"):
 from mien.training.loop import train
 from mien.training.recipe import (
     Augment,
+    Mixing,
     Model,
     Objective,
     Optimizer,
     Recipe,
     Schedule,
+    Targets,
     from_dict,
     override,
     to_dict,
 )
 from mien.training.stopping import StoppedError
+from mien.training.teaching import Teaching, teach
 from mien.training.trackers import trackers_named
 from mien.training.watch import Moment, TerminalWatcher, Watcher
 
 __all__ = [
     "Augment",
+    "Mixing",
     "Model",
     "Moment",
     "Objective",
@@ -31,10 +35,13 @@ __all__ = [
     "Recipe",
     "Schedule",
     "StoppedError",
+    "Targets",
+    "Teaching",
     "TerminalWatcher",
     "Watcher",
     "from_dict",
     "override",
+    "teach",
     "to_dict",
     "trackers_named",
     "train",
