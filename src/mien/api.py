@@ -55,6 +55,7 @@ def train(
     labels: Sequence[str] | None = None,
     device: str = "auto",
     resume: bool = False,
+    checkpoint_every: str = "10m",
     track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
@@ -70,6 +71,8 @@ def train(
         labels: the label set of the data, where it is not the challenge's seven.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         resume: go on with the run in `out` where it was stopped.
+        checkpoint_every: save within an epoch too what resuming goes on from, every `200` steps or
+            `10m` minutes, or `none`.
         track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
         watchers: told of every epoch; by default one that prints to standard error. `[]` is silence.
         command: the command line, for the record.
@@ -86,9 +89,10 @@ def train(
     if any(folder.glob("seed-*/recipe.json")):
         raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
     # What can be known to fail is said before the data are read, which may take minutes.
-    if resume:
+    training.Interval.parse(checkpoint_every)
+    if resume and training.is_first():  # the others may be on machines that do not see the folder
         RunFolder.open(folder)
-    else:
+    elif not resume:
         RunFolder(folder).refuse_if_taken()
     models.pick_device(device)
     _check_network(chosen, folder)
@@ -103,6 +107,7 @@ def train(
         folder,
         device=device,
         resume=resume,
+        checkpoint_every=checkpoint_every,
         watchers=[*([training.TerminalWatcher()] if watchers is None else watchers), *tracking],
         notes={"command": command},
     )
@@ -376,7 +381,7 @@ def _check_network(recipe: Recipe, folder: Path) -> None:
 
     name, options = recipe.model.name, recipe.model.options
     models.entry(name).options(options)
-    if recipe.init is not None and not RunFolder(folder).state_path.exists():
+    if recipe.init is not None and not RunFolder(folder).has_state:
         models.check_init(recipe.init, recipe.input, name, options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,23 +14,38 @@ from typing import IO, Any
 
 from mien.errors import writing_to
 
+_PART = ".part"
+#: What a folder that cannot be synced says when it is the disk that fails, not the platform.
+_DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
 
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut, where the platform lets folders be synced.
 
     Windows cannot open them, and some network file systems refuse: the rename stands all the same.
     """
-    with suppress(OSError):
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno in _DISK_FAILS:
+            raise
 
 
 @contextmanager
-def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file that appears at `path`, complete, when the block ends, or not at all."""
+def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> Iterator[IO[Any]]:
+    """Open a file that appears at `path`, complete, when the block ends, or not at all.
+
+    It is on the disk by then, and has the mode of the file that stood there before.
+
+    Args:
+        path: where the file comes to be.
+        mode: `wb`, or `w` for UTF-8 text.
+        keep: where the file that stood at `path` is moved to, by default nowhere: it is replaced.
+    """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle: IO[Any] = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, then renamed)
@@ -38,7 +54,7 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
             newline=None if "b" in mode else "",
             dir=path.parent,
             prefix=f".{path.name}.",
-            suffix=".part",
+            suffix=_PART,
             delete=False,
         )
         try:
@@ -46,12 +62,25 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield handle
                 handle.flush()
                 os.fsync(handle.fileno())
-            _make_ordinary(Path(handle.name), 0o666)
+            if path.exists():
+                shutil.copymode(path, handle.name)
+            else:
+                _make_ordinary(Path(handle.name), 0o666)
+            if keep is not None and path.exists():
+                path.replace(keep)
             Path(handle.name).replace(path)
         except BaseException:
-            Path(handle.name).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(handle.name).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what processes that died left of an `atomic_file(path)`; nobody may be writing it now."""
+    for part in path.parent.glob(f".{path.name}.*{_PART}"):
+        with suppress(OSError):
+            part.unlink()
 
 
 @contextmanager
@@ -62,7 +91,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART))
         try:
             yield folder
             for file in filter(Path.is_file, folder.rglob("*")):

@@ -3,8 +3,9 @@
 recipe.json                 the recipe, every field resolved
 environment.json            versions, device, command, data fingerprint
 history.csv                 one row an epoch: HISTORY_COLUMNS
-last/  best/                weights.safetensors (and state.pt in last/)
+last/  best/                weights.safetensors (and in last/ state.pt to go on from, and the one before it)
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
+exclusions.csv              the training faces that were left out, where some were
 report.html, *.png          what people look at
 tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
 """
@@ -103,6 +104,20 @@ class RunFolder:
     @property
     def state_path(self) -> Path:
         return self.path / "last" / "state.pt"
+
+    @property
+    def earlier_state_path(self) -> Path:
+        """The state that was saved before the last one, for the day that one is damaged."""
+        return self.path / "last" / "state-before.pt"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether training can go on from somewhere; else it begins anew."""
+        return self.state_path.exists() or self.earlier_state_path.exists()
+
+    @property
+    def exclusions_path(self) -> Path:
+        return self.path / "exclusions.csv"
 
     def evaluation_path(self, split: str) -> Path:
         return self.path / f"evaluation-{split}.json"

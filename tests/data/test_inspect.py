@@ -12,7 +12,8 @@ from make_layouts import LAYOUTS, NAMES, MadeUp, made_up
 from PIL import Image
 
 from mien.data import load
-from mien.data.inspect import Copies, contact_sheet, inspect
+from mien.data.copies import Copies
+from mien.data.inspect import contact_sheet, inspect
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mien.data import FaceStore, load
-from mien.data.inspect import Copies, inspect
+from mien.data.copies import Copies
+from mien.data.inspect import inspect
 
 pytestmark = [
     pytest.mark.real,

@@ -147,6 +147,8 @@ def test_ten_looks_a_second_are_usual(film, tmp_path):
         assert usual_interval(movie) == 2
         movie.rate = Fraction(60)
         assert usual_interval(movie) == 6
+        movie.rate = Fraction(30_000, 1001)  # television's, 29.97
+        assert usual_interval(movie) == 3
         movie.rate = Fraction(5)
         assert usual_interval(movie) == 1
         movie.live = True

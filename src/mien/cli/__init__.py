@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mien
-from mien.cli import data, doctor, export, predict, studies, train
+from mien.cli import data, doctor, export, predict, serve, studies, train
 from mien.cli.output import note
 from mien.errors import MienError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(predict.app)
 app.add_typer(train.app)
 app.add_typer(export.app)
+app.add_typer(serve.app)
 app.add_typer(studies.app)
 app.add_typer(data.app, name="data")
 app.add_typer(doctor.app)
@@ -53,7 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="mien")
     except MienError as error:
-        note(f"error: {error}")
+        if str(error):  # else another process of the same training says it
+            note(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:  # how typer ends, a mistake in the usage (2) and Ctrl-C (130) too
         return leaving.code if isinstance(leaving.code, int) else 1

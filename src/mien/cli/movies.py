@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mien.recognise.stream import Summary
     from mien.recognise.video import VideoReader
 
-#: A track outlives so many looks that do not find its face, and half a second.
-_MISSED_LOOKS, _GAP_S = 2.5, 0.5
 #: Faces of which the table tells, those that are seen longest.
 _SHOWN = 10
 
@@ -51,21 +49,19 @@ class Movies:
             SourceError: nothing can be made of it; any other InputError is of where things go.
         """
         from mien.recognise.rows import Row
-        from mien.recognise.stream import recognise_movie, usual_interval
-        from mien.recognise.track import Tracker
+        from mien.recognise.stream import (
+            frames_of,
+            recognise_movie,
+            usual_interval,
+            usual_tracker,
+        )
         from mien.recognise.video_writer import VideoWriter
 
         with ExitStack() as stack:
             movie = _opened(item)
             stack.callback(movie.close)
             every = self.every or usual_interval(movie)
-            tracker = Tracker(
-                gap_s=max(_GAP_S, _MISSED_LOOKS * every / float(movie.rate)),
-                uncertain_below=self.recognizer.card.uncertain_below,
-            )
-            total = None
-            if movie.duration_s is not None:
-                total = round(movie.duration_s * movie.rate)
+            total = frames_of(movie)
             timeline = self._timeline()
             takers: list[Callable[[list[Row]], object]] = []
             if rows is not None:
@@ -85,7 +81,7 @@ class Movies:
                 movie,
                 self.recognizer.recognize,
                 every=every,
-                tracker=tracker,
+                tracker=usual_tracker(movie, every, self.recognizer.card.uncertain_below),
                 rows=takers,
                 video=video,
                 told=lambda frame: told(frame, total),

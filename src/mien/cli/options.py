@@ -27,6 +27,12 @@ Labels = Annotated[
     str | None,
     typer.Option("--labels", metavar="A,B,C", help="The label set, if not the usual seven."),
 ]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Leave out the faces of this list, one that `mien data audit` wrote."
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Run = Annotated[

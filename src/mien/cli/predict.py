@@ -19,6 +19,7 @@ from rich.text import Text
 from mien.cli import options
 from mien.cli.movies import Movies, render
 from mien.cli.output import messages, note, show
+from mien.cli.scale import recognise_on_cluster, refuse_others
 from mien.errors import InputError
 from mien.tables import Stack, table
 
@@ -55,8 +56,13 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write copies with the faces marked.")
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write copies with the faces marked; with --engine ray, the results.",
+        ),
     ] = None,
     rows: Annotated[
         Path | None,
@@ -92,15 +98,51 @@ def predict(
     ] = 640,
     device: options.Device = "cpu",
     threads: Annotated[int | None, typer.Option(metavar="N", help="By default one a core.")] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="ray: one folder, parquet file or bucket of pictures, on a cluster (RAY_ADDRESS) "
+            "or on this machine's cores; the same command goes on.",
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of --engine ray: so many at a time.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of --engine ray: where parquet files hold pictures."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""
+    if engine != "local":
+        others = {"--camera": camera, "--csv": rows, "--resume": resume, "--explain": explain}
+        others |= {"--every": every, "--timeline": timeline, "--threads": threads}
+        refuse_others(
+            engine, [name for name, given in others.items() if given not in (None, False)]
+        )
+        recognise_on_cluster(
+            inputs or [],
+            where,
+            model=model,
+            faces=faces,
+            size=size,
+            device=device,
+            workers=workers,
+            column=column,
+            as_json=as_json,
+        )
+        return
     from mien.recognise.faces import YuNet
     from mien.recognise.media import SourceError
     from mien.recognise.pictures import read_picture
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile, row
 
+    out = Path(where) if where is not None else None
+    if workers is not None or column is not None:
+        raise InputError("--workers and --column belong to --engine ray")
     if not inputs and camera is None:
         raise InputError("give photos, videos or folders, or a camera with --camera 0")
     for name, wanted in (("--explain", explain), ("--timeline", timeline)):

@@ -43,6 +43,13 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out where it was stopped.")
     ] = False,
+    checkpoint_every: Annotated[
+        str,
+        typer.Option(
+            metavar="200|10m|none",
+            help="Save within an epoch too, every so many steps or minutes, what --resume goes on from.",
+        ),
+    ] = "10m",
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,6 +68,7 @@ def train(
         "labels": options.names(labels),
         "device": device,
         "resume": resume,
+        "checkpoint_every": checkpoint_every,
         "track": track or [],
         "command": command_line(),
     }
@@ -68,6 +76,10 @@ def train(
         runs = [api.train(recipe, data, out, **settings)]
     else:
         runs = api.train_seeds(api.parse_seeds(seeds), recipe, data, out, **settings)
+    from mien.training import is_first
+
+    if not is_first():  # of the processes that torchrun started, one speaks
+        return
     rows = [_best_epoch(run) for run in runs]
     show({"runs": rows}, _figures(rows), as_json=as_json)
     where = runs[0].path if seeds is None else runs[0].path.parent

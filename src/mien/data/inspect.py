@@ -9,21 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.data.store import SPLITS, TRAIN, FaceStore
+from mien.data.copies import Copies, count_copies
+from mien.data.store import SPLITS, FaceStore
 from mien.expressions import Expressions
 from mien.files import atomic_file
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Faces that are identical to the pixel. A group is two or more of them."""
-
-    groups: int
-    images: int
-    groups_across_splits: int
-    groups_with_different_labels: int
-    #: Split -> its images that have a copy in train, for validation and test.
-    with_copy_in_train: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -60,35 +49,8 @@ def inspect(store: FaceStore) -> Inspection:
             split: dict(zip(store.expressions, row.tolist(), strict=True))
             for split, row in zip(SPLITS, table, strict=True)
         },
-        copies=_copies(store),
+        copies=count_copies(store),
     )
-
-
-def _copies(store: FaceStore) -> Copies:
-    _, group, sizes = np.unique(store.digests, axis=0, return_inverse=True, return_counts=True)
-    group = group.reshape(-1)
-    several = sizes > 1
-    in_split = np.zeros((len(SPLITS), len(sizes)), np.bool_)
-    in_split[store.splits, group] = True
-    return Copies(
-        groups=int(several.sum()),
-        images=int(sizes[several].sum()),
-        groups_across_splits=int((in_split.sum(axis=0) > 1).sum()),
-        groups_with_different_labels=int((_distinct(group, store.labels, len(sizes)) > 1).sum()),
-        with_copy_in_train={
-            name: int(in_split[TRAIN][group[store.splits == split]].sum())
-            for split, name in enumerate(SPLITS)
-            if split != TRAIN
-        },
-    )
-
-
-def _distinct(
-    group: NDArray[np.int64], labels: NDArray[np.int64], groups: int
-) -> NDArray[np.int64]:
-    """How many different labels each group has: int64 (groups,)."""
-    pairs = np.unique(np.column_stack((group, labels)), axis=0)
-    return np.bincount(pairs[:, 0], minlength=groups)
 
 
 _FACE, _GAP, _MARGIN, _NAMES, _HEAD = 76, 6, 28, 132, 88

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import InputError, reading_from
 from mien.expressions import Expressions
 
+#: A store of more bytes is read from its file face by face: pages of a memory map count as the
+#: process's own for as long as they are mapped.
+MAPPED_BYTES = 1_000_000_000
 #: Code of a split in `FaceStore.splits` is its position here.
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -50,6 +56,25 @@ class FaceStore:
         """A view of some of the faces, in the given order."""
         return Faces(self, np.asarray(indices, dtype=np.int64))
 
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The pixels of some faces in memory, in the given order: uint8 (n, C, H, W), a copy.
+
+        Of a store larger than memory, no more than these are in the process's own memory.
+        """
+        pixels: Any = self.pixels
+        # A part of a map does not know where in the file it begins.
+        whole_file = isinstance(pixels, np.memmap) and isinstance(pixels.base, mmap)
+        if not whole_file or pixels.nbytes <= MAPPED_BYTES:
+            return np.ascontiguousarray(pixels[indices])
+        faces = np.empty((len(indices), *pixels.shape[1:]), np.uint8)
+        path = Path(pixels.filename)
+        with reading_from(str(path)), path.open("rb", buffering=0) as file:
+            for face, index in zip(faces, indices.tolist(), strict=True):
+                file.seek(pixels.offset + index * face.nbytes)
+                if file.readinto(face.data) != face.nbytes:
+                    raise InputError(f"{path}: cut short; read the data again")
+        return faces
+
 
 @dataclass(frozen=True)
 class Faces:
@@ -82,9 +107,9 @@ class Faces:
 
     def pixels(self) -> NDArray[np.uint8]:
         """All of them in memory: uint8 (n, C, H, W), a copy."""
-        return np.ascontiguousarray(self.store.pixels[self.indices])
+        return self.store.read(self.indices)
 
     def batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """uint8 (b, C, H, W) in order, b = size but for the last one."""
         for start in range(0, len(self), size):
-            yield np.ascontiguousarray(self.store.pixels[self.indices[start : start + size]])
+            yield self.store.read(self.indices[start : start + size])

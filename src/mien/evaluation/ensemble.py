@@ -14,8 +14,8 @@ from mien.evaluation.evaluation import Evaluation, ViewScores
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
     """The evaluation of a network whose probabilities are the mean of the members'.
 
-    A face counts as a copy where it is one for any member. Views that not every member has are left
-    out.
+    A face counts as a copy, or a near one, where it is one for any member. Views that not every member
+    has are left out.
 
     Args:
         evaluations: two or more, of the same faces.
@@ -38,6 +38,8 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
                 f"split {other.split}); an ensemble needs the same for all"
             )
     copies = np.any([one.copies for one in evaluations], axis=0)
+    looked_for = [one.near_copies for one in evaluations if one.near_copies is not None]
+    near_copies = np.any(looked_for, axis=0) if len(looked_for) == len(evaluations) else None
     training_faces = max(one.training_faces for one in evaluations)
     probabilities = {
         view: np.stack([one.probabilities[view] for one in evaluations]).mean(axis=0)
@@ -47,10 +49,11 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
     return replace(
         first,
         copies=copies,
+        near_copies=near_copies,
         training_faces=training_faces,
         probabilities=probabilities,
         scores={
-            view: ViewScores.of(values, first.labels, copies, training_faces)
+            view: ViewScores.of(values, first.labels, copies, near_copies, training_faces)
             for view, values in probabilities.items()
         },
         weights=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
+from mien.data.exclusions import Exclusions, read_exclusions
+from mien.data.near import near_copies
 from mien.data.splits import SplitRule, Splits
 from mien.data.splits import split as split_store
 from mien.data.store import Faces, FaceStore
@@ -42,6 +44,7 @@ def score(
     progress: Progress | None = None,
     *,
     split: str = "faces",
+    near: NDArray[np.bool_] | None = None,
 ) -> Evaluation:
     """Score a predictor on faces, officially and without the copies of training faces.
 
@@ -53,6 +56,8 @@ def score(
         batch_size: faces at a time; the scores do not depend on it.
         progress: told after each batch.
         split: the name the evaluation goes by.
+        near: bool (N,), which faces have an exact or near copy among those that trained the
+            predictor; None where that was not looked for.
     """
     if not len(faces):
         raise InputError(
@@ -78,6 +83,7 @@ def score(
             progress(done, len(faces))
     labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
+    near = None if near is None else near | copies
     return Evaluation(
         expressions=faces.expressions,
         split=split,
@@ -87,11 +93,12 @@ def score(
         training_faces=len(train_digests),
         probabilities=probabilities,
         scores={
-            view: ViewScores.of(values, labels, copies, len(train_digests))
+            view: ViewScores.of(values, labels, copies, near, len(train_digests))
             for view, values in probabilities.items()
         },
         source=faces.store.source,
         fingerprint=faces.store.fingerprint,
+        near_copies=near,
     )
 
 
@@ -101,6 +108,84 @@ def find_copies(
     """bool (N,): True where a 128-bit digest occurs among the training ones."""
     known = set(map(tuple, train_digests_M2.tolist()))
     return np.array([tuple(digest) in known for digest in digests_N2.tolist()], dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored on what.
+
+    Attributes:
+        predict: uint8 (B, C, H, W) -> probabilities (B, K).
+        faces: of the split, labelled in the order of K.
+        trained: the faces that trained the predictor, of the same store.
+        split: its name.
+        weights: sha256 of the predictor's weights, or None.
+    """
+
+    predict: Predictor
+    faces: Faces
+    trained: Faces
+    split: str
+    weights: str | None
+
+    @classmethod
+    def of_run(cls, run: RunFolder, store: FaceStore, split: str, device: str = "auto") -> Subject:
+        """A run's best weights, and a split of a store by the run's own rule."""
+        faces, trained = faces_to_score(run, store, split)
+        with extra_required("train", "evaluating a run"):
+            from mien.models import load_classifier
+        classifier = load_classifier(run, device)
+        if tuple(map(canonical, classifier.expressions)) != faces.expressions:
+            raise InputError(
+                f"{run.path}: the weights know {', '.join(classifier.expressions)}, the recipe "
+                f"{', '.join(faces.expressions)}; the run folder was mixed up, train again"
+            )
+        return cls(classifier, faces, trained, split, weights_digest(run))
+
+    @classmethod
+    def of_model(
+        cls, card: ModelCard, predict: Predictor, store: FaceStore, split: str, where: str
+    ) -> Subject:
+        """A model file, whose card says what it was trained on; `where` is its name, for messages."""
+        recipe = card.provenance.get("recipe")
+        data = card.provenance.get("data")
+        faces, trained = _chosen_faces(
+            {**(recipe if isinstance(recipe, dict) else {}), "expressions": card.expressions},
+            store,
+            split,
+            where=where,
+            recipe_in=where,
+            trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
+        )
+        return cls(predict, faces, trained, split, card.digest)
+
+    def without(self, excluded: Exclusions | None) -> Subject:
+        """The same, scored without the faces on a list."""
+        return self if excluded is None else replace(self, faces=excluded.applied(self.faces))
+
+    def evaluated(
+        self,
+        tta: str = "none",
+        *,
+        batch_size: int = 256,
+        progress: Progress | None = None,
+        command: str | None = None,
+    ) -> Evaluation:
+        """The scores, with view "none" and the view `tta` beside it, official and without copies."""
+        # Every training face is a copy of itself: there is nothing to leave out.
+        trained = self.trained.store.faces(self.trained.indices[:0])
+        trained = trained if self.split == "train" else self.trained
+        evaluation = score(
+            self.predict,
+            self.faces,
+            trained.digests,
+            tuple(dict.fromkeys(("none", tta))),
+            batch_size,
+            progress,
+            split=self.split,
+            near=near_copies(self.faces, trained),
+        )
+        return replace(evaluation, command=command, weights=self.weights)
 
 
 def evaluate_run(
@@ -116,65 +201,15 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run's best weights on a split of a store, save the evaluation in the run, return it.
 
-    View "none" is always scored, and the view `tta` beside it. Faces count as copies when their
-    digest occurs among the faces the run's split rule trains on: all of Training under the official
-    split, what a holdout leaves of it otherwise.
+    View "none" is always scored, and the view `tta` beside it. Copies are looked for among the faces
+    the run's split rule trains on: all of Training under the official split, what a holdout leaves of
+    it otherwise; less those that the run was told to leave out.
     """
     check_request(split, tta)
-    views = tuple(dict.fromkeys(("none", tta)))
-    faces, trained = faces_to_score(run, store, split)
-    with extra_required("train", "evaluating a run"):
-        from mien.models import load_classifier
-    classifier = load_classifier(run, device)
-    if tuple(map(canonical, classifier.expressions)) != faces.expressions:
-        raise InputError(
-            f"{run.path}: the weights know {', '.join(classifier.expressions)}, the recipe "
-            f"{', '.join(faces.expressions)}; the run folder was mixed up, train again"
-        )
-    # Every training face is a copy of itself: there is nothing to leave out.
-    digests = trained.digests[:0] if split == "train" else trained.digests
-    evaluation = replace(
-        score(classifier, faces, digests, views, batch_size, progress, split=split),
-        command=command,
-        weights=weights_digest(run),
-    )
+    subject = Subject.of_run(run, store, split, device)
+    evaluation = subject.evaluated(tta, batch_size=batch_size, progress=progress, command=command)
     evaluation.save(run)
     return evaluation
-
-
-def evaluate_model(
-    card: ModelCard,
-    predict: Predictor,
-    store: FaceStore,
-    split: str = "validation",
-    tta: str = "none",
-    *,
-    where: str,
-    command: str | None = None,
-) -> Evaluation:
-    """Score a model file on a split of a store, as `evaluate_run` does a run; nothing is written.
-
-    Args:
-        card: the file's; it says which faces the model was trained on.
-        predict: the file as a predictor.
-        where: the file's name, for messages.
-    """
-    check_request(split, tta)
-    recipe = card.provenance.get("recipe")
-    data = card.provenance.get("data")
-    faces, trained = _chosen_faces(
-        {**(recipe if isinstance(recipe, dict) else {}), "expressions": card.expressions},
-        store,
-        split,
-        where=where,
-        recipe_in=where,
-        trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
-    )
-    digests = trained.digests[:0] if split == "train" else trained.digests
-    views = tuple(dict.fromkeys(("none", tta)))
-    return replace(
-        score(predict, faces, digests, views, split=split), command=command, weights=card.digest
-    )
 
 
 def check_request(split: str, tta: str) -> None:
@@ -187,14 +222,18 @@ def check_request(split: str, tta: str) -> None:
 def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces, Faces]:
     """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
     environment = run.environment() if run.environment_path.is_file() else {}
-    return _chosen_faces(
+    fingerprint = (environment.get("data") or {}).get("fingerprint")
+    faces, trained = _chosen_faces(
         run.recipe(),
         store,
         split,
         where=str(run.path),
         recipe_in=str(run.recipe_path),
-        trained_on=(environment.get("data") or {}).get("fingerprint"),
+        trained_on=fingerprint,
     )
+    if run.exclusions_path.is_file() and fingerprint == store.fingerprint:
+        trained = read_exclusions(run.exclusions_path).applied(trained)
+    return faces, trained
 
 
 def _chosen_faces(

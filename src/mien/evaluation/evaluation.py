@@ -28,10 +28,13 @@ class ViewScores:
         official: over every face of the split.
         deduplicated: without the faces that have an exact copy among the training faces; None where
             the data hold no training faces to compare with, or where every face has a copy.
+        without_near_copies: without those that have a near copy among them either; None where there
+            are none, or near copies were not looked for, or no face is left.
     """
 
     official: Scores
     deduplicated: Scores | None
+    without_near_copies: Scores | None = None
 
     @classmethod
     def of(
@@ -39,13 +42,23 @@ class ViewScores:
         probabilities: NDArray[np.float32],
         labels: NDArray[np.int64],
         copies: NDArray[np.bool_],
+        near_copies: NDArray[np.bool_] | None,
         training_faces: int,
     ) -> ViewScores:
         """The scores of probabilities (N, K); the rest as `Evaluation` has it."""
-        alone = None
-        if training_faces and not copies.all():
-            alone = compute_scores(probabilities[~copies], labels[~copies])
-        return cls(compute_scores(probabilities, labels), alone)
+
+        def without(left_out: NDArray[np.bool_] | None) -> Scores | None:
+            if left_out is None or not training_faces or left_out.all():
+                return None
+            return compute_scores(probabilities[~left_out], labels[~left_out])
+
+        # Where there are no near copies, leaving them out would repeat the deduplicated score.
+        repeats = near_copies is None or np.array_equal(near_copies, copies)
+        return cls(
+            official=compute_scores(probabilities, labels),
+            deduplicated=without(copies),
+            without_near_copies=None if repeats else without(near_copies),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,12 +71,14 @@ class Evaluation:
         rows: str (N,), the source's own name of each face.
         labels: int64 (N,).
         copies: bool (N,), True where a training face has the very same pixels.
-        training_faces: how many training faces `copies` was looked up in.
+        training_faces: how many training faces copies were looked for in.
         probabilities: view -> float32 (N, K).
         scores: view -> its scores.
         source, fingerprint: the data scored.
         command: what was typed to get this, or None.
         weights: sha256 of the weights file scored, or None.
+        near_copies: bool (N,), True where a training face is the same photograph, to the pixel or
+            not; None where that was not looked for.
     """
 
     expressions: Expressions
@@ -79,9 +94,15 @@ class Evaluation:
     command: str | None = None
     weights: str | None = None
     version: str = field(default=__version__)
+    near_copies: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def near_copies_in_training(self) -> int | None:
+        """How many faces have a near copy among the training faces and no exact one."""
+        return None if self.near_copies is None else int((self.near_copies & ~self.copies).sum())
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -100,6 +121,7 @@ class Evaluation:
             "counts": {
                 "faces": len(self),
                 "copies_in_training": int(self.copies.sum()),
+                "near_copies_in_training": self.near_copies_in_training,
                 "training_faces": self.training_faces,
                 "per_expression": {
                     name: int(n) for name, n in zip(self.expressions, support, strict=True)
@@ -109,6 +131,8 @@ class Evaluation:
                 view: {
                     "official": scores.official.to_dict(),
                     "deduplicated": scores.deduplicated and scores.deduplicated.to_dict(),
+                    "without_near_copies": scores.without_near_copies
+                    and scores.without_near_copies.to_dict(),
                 }
                 for view, scores in self.scores.items()
             },
@@ -128,11 +152,13 @@ class Evaluation:
         writer = csv.writer(text, lineterminator="\n")
         columns = [f"{view}:{name}" for view in self.probabilities for name in self.expressions]
         writer.writerow(["row", "label", "copy_in_training", *columns])
+        # "1" for an exact copy, "near" for a near one.
+        kinds = np.where(self.copies, "1", "0").astype("<U4")
+        if self.near_copies is not None:
+            kinds[self.near_copies & ~self.copies] = "near"
         digits = np.concatenate([p.astype(str) for p in self.probabilities.values()], axis=1)
-        for row, label, copy, values in zip(
-            self.rows, self.labels, self.copies, digits, strict=True
-        ):
-            writer.writerow([row, self.expressions[label], int(copy), *values])
+        for row, label, kind, values in zip(self.rows, self.labels, kinds, digits, strict=True):
+            writer.writerow([row, self.expressions[label], kind, *values])
         return text.getvalue().encode()
 
     @classmethod
@@ -164,18 +190,21 @@ class Evaluation:
         lines = list(csv.reader(io.StringIO(table.decode(), newline="")))[1:]
         values = np.array([line[3:] for line in lines]).astype(np.float32)
         per_view = np.split(values, len(content["views"]), axis=1)
+        kinds = np.array([line[2] for line in lines])
+        looked_for = content["counts"].get("near_copies_in_training") is not None
         return cls(
             expressions=expressions,
             split=content["split"],
             rows=np.array([line[0] for line in lines]),
             labels=np.array([expressions.index(line[1]) for line in lines], dtype=np.int64),
-            copies=np.array([line[2] == "1" for line in lines]),
+            copies=kinds == "1",
             training_faces=content["counts"]["training_faces"],
             probabilities=dict(zip(content["views"], per_view, strict=True)),
             scores={
                 view: ViewScores(
                     Scores.from_dict(both["official"]),
-                    both["deduplicated"] and Scores.from_dict(both["deduplicated"]),
+                    _scores(both["deduplicated"]),
+                    _scores(both.get("without_near_copies")),
                 )
                 for view, both in content["views"].items()
             },
@@ -184,7 +213,12 @@ class Evaluation:
             command=content["command"],
             weights=content["weights_sha256"],
             version=content["mien"],
+            near_copies=kinds != "0" if looked_for else None,
         )
+
+
+def _scores(content: dict[str, Any] | None) -> Scores | None:
+    return None if content is None else Scores.from_dict(content)
 
 
 def _not_whole(path: Path, what: str) -> InputError:

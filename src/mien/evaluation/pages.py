@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_page(path: Path, template: str, **context: Any) -> Path:
-    """Fill a template, everything escaped but our own drawings, and write the page atomically."""
+def filled(
+    template: str, room: str = "mien.evaluation", *, escape: bool = True, **context: Any
+) -> str:
+    """A template of a room with everything in its place; HTML is escaped but for our own drawings."""
     with extra_required("report", "writing a report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
     environment = Environment(
-        loader=PackageLoader("mien.evaluation"),
-        autoescape=True,
+        loader=PackageLoader(room),
+        autoescape=escape,  # noqa: S701 (a page of Markdown has nothing to escape)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(template).render(version=__version__, **context)
+    return environment.get_template(template).render(version=__version__, **context)
+
+
+def write_page(path: Path, template: str, **context: Any) -> Path:
+    """Fill a template and write the page atomically."""
+    page = filled(template, **context)
     with atomic_file(path, "w") as handle:
         handle.write(page)
     return path

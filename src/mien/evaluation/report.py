@@ -18,7 +18,7 @@ from mien.evaluation import plots
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import HEADLINES
+from mien.evaluation.tables import HEADLINES, NEAR
 from mien.evaluation.text import duration, figure_text, flatten, interval_text
 from mien.runs import RunFolder
 
@@ -56,7 +56,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = No
         notes=_notes(run, environment, evaluations),
         headline=_headline(evaluations),
         tiles=_tiles(history, evaluations),
-        score_head=["split", "view", "accuracy", "95 % interval", *list(HEADLINES)[1:]],
+        score_head=["split", "view", "accuracy", "95 % interval", *_headlines(evaluations)[1:]],
         score_rows=_score_rows(evaluations),
         curves=_curves(run, history),
         evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
@@ -151,11 +151,19 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
     return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
 
 
+def _headlines(evaluations: list[Evaluation]) -> list[str]:
+    """The names of the columns: a score without near copies only where some evaluation has one."""
+    near = any(item.near_copies_in_training for item in evaluations)
+    return [name for name in HEADLINES if name != NEAR or near]
+
+
 def _score_rows(evaluations: list[Evaluation]) -> list[list[str]]:
     rows = []
     for item in evaluations:
         for view, scores in item.scores.items():
-            first, *rest = (figure_text(name, value(scores)) for name, value in HEADLINES.items())
+            first, *rest = (
+                figure_text(name, HEADLINES[name](scores)) for name in _headlines(evaluations)
+            )
             interval = interval_text(scores.official.accuracy_interval)
             rows.append([item.split, view, first, interval, *rest])
     return rows
@@ -184,11 +192,12 @@ def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -
     """One evaluated split: its figures, its table of expressions, its mistakes."""
     scores, split = item.scores[VIEW].official, item.split
     title = split.replace("-", " ").capitalize()
-    copies = int(item.copies.sum())
+    copies, near = int(item.copies.sum()), item.near_copies_in_training
     return {
         "title": title,
         "counts": f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
-        + (f", {copies:,} with an exact copy in training." if item.training_faces else "."),
+        + (f", {copies:,} with an exact copy in training" if item.training_faces else "")
+        + (f", {near:,} more with a near one." if near else "."),
         "confusion": draw(
             plots.confusion(scores.confusion, item.expressions, title),
             run.path,

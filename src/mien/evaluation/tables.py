@@ -14,10 +14,14 @@ from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.text import IN_NATS, figure_text, interval_text
 from mien.tables import Stack, table
 
+#: The headline that is shown only where it says something: where there are near copies.
+NEAR = "without near copies"
+
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
     "accuracy": lambda s: s.official.accuracy,
     "deduplicated accuracy": lambda s: s.deduplicated.accuracy if s.deduplicated else None,
+    NEAR: lambda s: s.without_near_copies.accuracy if s.without_near_copies else None,
     "balanced accuracy": lambda s: s.official.balanced_accuracy,
     "macro F1": lambda s: s.official.macro_f1,
     "cross-entropy": lambda s: s.official.cross_entropy,
@@ -93,6 +97,8 @@ def render_table(evaluation: Evaluation) -> Group:
         counts = "those that the network was fitted to"
     elif evaluation.training_faces:
         counts = f"{without:,} without a copy in training"
+        if nearer := evaluation.near_copies_in_training:
+            counts += f", {without - nearer:,} without a near copy either"
     else:
         counts = "no training faces to look for copies in"
     views = table(
@@ -100,7 +106,8 @@ def render_table(evaluation: Evaluation) -> Group:
     )
     scores = evaluation.scores.values()
     for name, value in HEADLINES.items():
-        views.add_row(name, *(figure_text(name, value(of_view)) for of_view in scores))
+        if name != NEAR or evaluation.near_copies_in_training:
+            views.add_row(name, *(figure_text(name, value(of_view)) for of_view in scores))
         if name == "accuracy":
             intervals = (interval_text(of_view.official.accuracy_interval) for of_view in scores)
             views.add_row("  95% interval", *intervals)
@@ -128,5 +135,6 @@ def render_summary(evaluations: Sequence[Evaluation]) -> Table:
         title=f"{first.split}: {len(first):,} faces, mean ± sd over {len(evaluations)} seeds",
     )
     for name in HEADLINES:
-        rows.add_row(name, *(summary_text(name, of.get(name)) for of in summaries.values()))
+        if name != NEAR or any(NEAR in of for of in summaries.values()):
+            rows.add_row(name, *(summary_text(name, of.get(name)) for of in summaries.values()))
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 #: What finds and judges the faces of a picture, uint8 RGB (H, W, 3): `Recognizer.recognize`, say.
 Recognize = Callable[[NDArray[np.uint8]], Sequence[FaceLike]]
 _LOOKS_PER_S = 10
+#: A track outlives so many looks that do not find its face, and half a second.
+_MISSED_LOOKS, _GAP_S = 2.5, 0.5
 #: The time of a frame that was looked at, and its faces.
 _Look = tuple[float, list[TrackedFace]]
 
@@ -108,8 +109,22 @@ class Summary:
 
 
 def usual_interval(movie: Movie) -> int:
-    """Every so-many-th frame is enough for ten looks a second; a live source is looked at as it comes."""
-    return 1 if movie.live else max(1, math.floor(movie.rate / _LOOKS_PER_S))
+    """Every so-many-th frame is enough for ten looks a second; a live source is looked at as it comes.
+
+    The rate is rounded first: television's 29.97 frames a second are looked at like 30.
+    """
+    return 1 if movie.live else max(1, round(movie.rate) // _LOOKS_PER_S)
+
+
+def usual_tracker(movie: Movie, every: int, uncertain_below: float) -> Tracker:
+    """A tracker whose tracks outlive a few looks that miss their face."""
+    gap_s = max(_GAP_S, _MISSED_LOOKS * every / float(movie.rate))
+    return Tracker(gap_s=gap_s, uncertain_below=uncertain_below)
+
+
+def frames_of(movie: Movie) -> int | None:
+    """About how many frames there will be; None where nobody knows."""
+    return None if movie.duration_s is None else round(movie.duration_s * movie.rate)
 
 
 def recognise_movie(

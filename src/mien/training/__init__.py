@@ -6,6 +6,8 @@ with extra_required("train", "Training"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
+from mien.training.checkpoint import Interval
+from mien.training.distributed import is_first
 from mien.training.loop import train
 from mien.training.recipe import (
     Augment,
@@ -27,6 +29,7 @@ from mien.training.watch import Moment, TerminalWatcher, Watcher
 
 __all__ = [
     "Augment",
+    "Interval",
     "Mixing",
     "Model",
     "Moment",
@@ -40,6 +43,7 @@ __all__ = [
     "TerminalWatcher",
     "Watcher",
     "from_dict",
+    "is_first",
     "override",
     "teach",
     "to_dict",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
@@ -39,5 +42,21 @@ class FaceFeed:
         if self._pixels is not None:
             return self._pixels[on_device], self.labels[on_device]
         indices = self._faces.indices[positions_B.numpy()]
-        faces_BCHW = torch.from_numpy(self._faces.store.pixels[indices])
+        faces_BCHW = torch.from_numpy(self._faces.store.read(indices))
+        if self._device.type == "cuda":  # only then does the copy not wait
+            faces_BCHW = faces_BCHW.pin_memory()
         return faces_BCHW.to(self._device, non_blocking=True), self.labels[on_device]
+
+    def batches(self, positions: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """`batch` of each, in order. What is streamed is read while the batch before it is used."""
+        if self.resident:
+            yield from map(self.batch, positions)
+            return
+        ahead: Future[tuple[Tensor, Tensor]] | None = None
+        with ThreadPoolExecutor(1, "mien-feed") as reader:
+            for positions_B in positions:
+                ready, ahead = ahead, reader.submit(self.batch, positions_B)
+                if ready is not None:
+                    yield ready.result()
+            if ahead is not None:
+                yield ahead.result()

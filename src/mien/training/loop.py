@@ -3,7 +3,7 @@
 Every random number is a function of the recipe's seed and a place in time: order and augmentation by
 (seed, epoch), dropout and mixing by (seed, step). So a training that was stopped goes on exactly where it
 was without any generator's state being stored, and nothing outside Training and validation can
-touch its result.
+touch its result. Several processes train as one: see mien.training.distributed.
 
 Shapes: B faces of a batch, C channels, H height, W width, K expressions.
 """
@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -27,39 +28,27 @@ from mien.errors import InputError, MienError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.files import write_json
 from mien.models import Classifier, create, initial_weights
-from mien.models.device import on_device, pick_device
+from mien.models.device import on_device
 from mien.runs import RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
+from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
+from mien.training.progress import Progress
 from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
 from mien.training.targets import Supervision
-from mien.training.watch import Moment, Watcher
+from mien.training.watch import Watcher
 
 #: Seconds between two looks at the running figures; each look waits for the device.
 _LOOK_EVERY = 0.5
 
 _VALIDATION_BATCH = 256
-
-
-@dataclass
-class _Progress:
-    """Where a training stands. With weights and optimiser, all that the next step depends on."""
-
-    step: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    seconds: float = 0.0
-    best_epoch: int = 0
-    best_value: float = -math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(
@@ -70,6 +59,7 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    checkpoint_every: str = "10m",
     watchers: Sequence[Watcher] = (),
     notes: Mapping[str, Any] | None = None,
 ) -> RunFolder:
@@ -80,7 +70,10 @@ def train(
         train_faces: the faces to fit; validation_faces: those that select the checkpoint.
         out: the run folder; must not hold a run unless `resume`.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
-        resume: go on where the run in `out` was stopped; its recipe and data must be the same.
+        resume: go on where the run in `out` was stopped; its recipe, its data and the number of
+            processes must be the same.
+        checkpoint_every: how often to save, within an epoch too, what resuming goes on from: `200`
+            (steps), `10m` (minutes) or `none`. The end of an epoch and a signal always save it.
         watchers: told of every epoch.
         notes: more entries for environment.json (the command, for example).
 
@@ -90,15 +83,21 @@ def train(
     Raises:
         InputError: a recipe or data that cannot be trained, a folder that is taken.
         StoppedError: SIGINT or SIGTERM arrived; the run can be resumed.
-        MienError: the loss became NaN or infinite; the best weights so far are kept.
+        MienError: the loss became NaN or infinite; the best weights so far are kept. Or another
+            process of this training ended.
     """
     keep_freed_memory()
-    training = _Training(recipe, train_faces, validation_faces, RunFolder(out), device, watchers)
-    if resume:
-        training.restore()
-    else:
-        training.announce(notes or {})
-    training.run_to_end()
+    interval = checkpoint.Interval.parse(checkpoint_every)
+    team = join(device)
+    with team.bound():
+        training = _Training(
+            recipe, train_faces, validation_faces, RunFolder(out), team, interval, watchers
+        )
+        if resume:
+            training.restore()
+        else:
+            training.announce(notes or {})
+        training.run_to_end()
     return training.run
 
 
@@ -111,14 +110,16 @@ class _Training:
         train_faces: Faces,
         validation_faces: Faces,
         run: RunFolder,
-        device: str,
+        team: Team,
+        interval: checkpoint.Interval,
         watchers: Sequence[Watcher],
     ) -> None:
         recipe = record.with_all_options(recipe)  # so that a run says all that it was made with
         self.recipe = recipe
         self.run = run
-        self.watchers = watchers
-        self.device = pick_device(device)
+        self.team = team
+        self.device = team.device
+        self.watchers = watchers if team.rank == 0 else ()
         self.dtype = autocast_type(recipe.precision, self.device)
         self.data = record.data_facts(train_faces, validation_faces)
         self.validation = validation_faces
@@ -133,12 +134,13 @@ class _Training:
             recipe.model.name, recipe.input, len(recipe.expressions), recipe.model.options
         )
         self.init: dict[str, Any] | None = None
-        if recipe.init is not None and not run.state_path.exists():  # which has weights of its own
+        if recipe.init is not None and not run.has_state:  # which has weights of its own
             initial = initial_weights(
                 recipe.init, recipe.input, recipe.model.name, recipe.model.options
             )
             self.init = initial.start(network, recipe.expressions)
-        self.network = on_device(network, self.device)
+        self.network = team.synchronised(on_device(network, self.device))
+        self.spread = team.spread(self.network, partly_frozen=recipe.freeze_epochs > 0)
         self.average: AveragedModel | None = None
         if recipe.ema is not None:
             multi_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
@@ -152,8 +154,10 @@ class _Training:
         self.steps = self.steps_per_epoch * recipe.epochs
         self.optimizer = build_optimizer(recipe.optimizer, self.network)
         self.rate = LearningRate(recipe.schedule, self.optimizer, self.steps)
-        self.progress = _Progress()
+        self.progress = Progress()
+        self.timer = checkpoint.Timer(interval)
         self.asked = StopRequest()
+        self.stopping: int | None = None  # the signal, once all processes know of it
 
     @property
     def judged(self) -> nn.Module:
@@ -163,28 +167,46 @@ class _Training:
 
     def announce(self, notes: Mapping[str, Any]) -> None:
         """Write down what is about to be trained."""
-        environment = {**describe(self.device, self.dtype), **notes, "data": self.data}
-        record.announce(self.run, self.recipe, {**environment, "init": self.init})
+        environment = {**self._machine(), **notes, "data": self.data, "init": self.init}
+        self.team.lead(lambda: record.announce(self.run, self.recipe, environment))
+
+    def _machine(self) -> dict[str, Any]:
+        return {**describe(self.device, self.dtype), "processes": self.team.size}
 
     def restore(self) -> None:
         """Take over the state of an earlier training of the same recipe on the same data."""
-        run = RunFolder.open(self.run.path)
-        record.refuse_another(run, self.recipe, self.data)
-        if not run.state_path.exists():  # it ended before its first save: from the start, then
+
+        def saved() -> tuple[dict[str, Any] | None, str | None]:
+            run = RunFolder.open(self.run.path)
+            record.refuse_another(run, self.recipe, self.data, self.team.size)
+            checkpoint.sweep_run(run)
+            if run.has_state:
+                return checkpoint.load_state(run)
+            # It ended before its first save: from the start, then.
             if run.environment().get("init") != self.init:
                 raise InputError(f"{run.path}: {self.recipe.init} has changed since; train again")
-            return
-        state = checkpoint.load_state(run)
+            return None, None
+
+        state, remark = self.team.lead(saved)
+        if state is not None:
+            self._take_over(state)
+        self.timer.restart(self.progress.step)
+        if remark is not None:
+            for watcher in self.watchers:
+                watcher.noted(remark)
+        self.team.lead(lambda: record.resumed(self.run, self.progress.step, self._machine()))
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.rate.load_state_dict(state["rate"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
-            self.progress = _Progress(**state["progress"])
+            self.progress = Progress(**state["progress"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{run.state_path}: not a state of this version ({error}); train again"
+                f"{self.run.state_path}: not a state of this version ({error}); train again"
             ) from error
 
     def run_to_end(self) -> None:
@@ -192,10 +214,11 @@ class _Training:
         for watcher in self.watchers:
             watcher.started(self.run, self.recipe, self.steps, self.progress.step)
         try:
-            with signals_noted(self.asked):
+            with signals_noted(self.asked, patient=self.team.size > 1):
                 while not self._is_finished():
                     self._train_epoch()
                     self._end_epoch()
+                    self._is_time_to_save()
                     self._stop_if_asked()
         except torch.OutOfMemoryError as error:
             raise MienError(
@@ -209,25 +232,22 @@ class _Training:
             "seconds": round(sum(row["seconds"] for row in self.progress.history), 1),
             "peak_memory_bytes": peak_memory(),
         }
-        write_json(self.run.environment_path, self.run.environment() | ended)
+        self.team.lead(
+            lambda: write_json(self.run.environment_path, self.run.environment() | ended)
+        )
         if self.asked.signal is not None:  # it came too late for this run, but not for what follows
             raise StoppedError(f"stopped; {self.run.path} had just finished", self.asked.signal)
-
-    @property
-    def epoch(self) -> int:
-        """Number of the current epoch, from 1."""
-        return len(self.progress.history) + 1
 
     def _train_epoch(self) -> None:
         """Take the steps that are left of the current epoch."""
         progress, recipe = self.progress, self.recipe
         generator = torch.Generator().manual_seed(
-            stream_seed(recipe.seed, Stream.ORDER, self.epoch)
+            stream_seed(recipe.seed, Stream.ORDER, progress.epoch)
         )
         order = torch.randperm(len(self.feed), generator=generator)
         batches = torch.split(order, recipe.batch_size)
-        views_NU = self.supervision.views(self.epoch)
-        targets_N = self.supervision.targets(self.epoch)
+        views_NU = self.supervision.views(progress.epoch)
+        targets_N = self.supervision.targets(progress.epoch)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         looked = started = time.perf_counter()
@@ -242,7 +262,7 @@ class _Training:
 
         self.network.train()
         if recipe.freeze_epochs:
-            freeze_backbone(self.network, frozen=self.epoch <= recipe.freeze_epochs)
+            freeze_backbone(self.network, frozen=self.progress.epoch <= recipe.freeze_epochs)
         for positions_B in batches[progress.step % self.steps_per_epoch :]:
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
             faces_BCHW, labels_B = self.feed.batch(positions_B)
@@ -254,7 +274,7 @@ class _Training:
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
             ):
-                logits_BK = self.network(inputs_BCHW).float()
+                logits_BK = self.spread(inputs_BCHW).float()
             loss = self.objective(logits_BK, targets_B)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -273,8 +293,9 @@ class _Training:
                 looked = now
                 take_stock()
                 self._tell()
-            if self.asked.signal is not None and progress.step % self.steps_per_epoch:
+            if self._is_time_to_save() and progress.step % self.steps_per_epoch:
                 take_stock()
+                self._save_state()
                 self._stop_if_asked()
         take_stock()
         self._tell()
@@ -286,10 +307,7 @@ class _Training:
         self._refuse_divergence(train_loss)
         learning_rate = self.rate.current
         started = time.perf_counter()
-        classifier = Classifier(self.judged, self.recipe.input, self.recipe.expressions)
-        probabilities_NK = np.concatenate(
-            [classifier(faces_BCHW) for faces_BCHW in self.validation.batches(_VALIDATION_BATCH)]
-        )
+        probabilities_NK = self._validate()
         labels_N = self.validation.labels
         loss = cross_entropy(probabilities_NK, labels_N)
         # The last step alone may have ruined the weights; probabilities are then NaN.
@@ -299,7 +317,7 @@ class _Training:
         value = accuracy if self.recipe.select == "accuracy" else -loss
         is_best = value > progress.best_value
         row = {
-            "epoch": self.epoch,
+            "epoch": self.progress.epoch,
             "step": progress.step,
             "learning_rate": learning_rate,
             "train_loss": train_loss,
@@ -311,16 +329,29 @@ class _Training:
             "images_per_second": progress.seen / max(progress.seconds, 1e-9),
         }
         if is_best:
-            progress.best_epoch, progress.best_value = self.epoch, value
-            checkpoint.save_weights(self.run.best_weights, self.judged)
-        progress.history.append(row)
-        progress.loss_sum, progress.correct, progress.seen, progress.seconds = 0.0, 0, 0, 0.0
-        self._save_last()
-        checkpoint.save_history(self.run, progress.history)
+            progress.best_epoch, progress.best_value = self.progress.epoch, value
+            self._save_weights(self.run.best_weights, self.judged)
+        progress.end_epoch(row)
+        self._save_weights(self.run.last_weights, self.network)
+        self._save_state()
+        self.team.lead(lambda: checkpoint.save_history(self.run, progress.history))
         predicted_N = probabilities_NK.argmax(axis=1)
         confusion_KK = confusion_matrix(labels_N, predicted_N, len(self.recipe.expressions))
         for watcher in self.watchers:
             watcher.epoch_ended(row, confusion_KK, best=is_best)
+
+    def _validate(self) -> NDArray[np.float32]:
+        """float32 (N, K): the judged network's probabilities of the validation faces."""
+        self.team.align(self.judged)
+        classify = Classifier(self.judged, self.recipe.input, self.recipe.expressions)
+        store, indices = self.validation.store, self.validation.indices
+        batches = [
+            indices[start : start + _VALIDATION_BATCH]
+            for start in range(0, len(indices), _VALIDATION_BATCH)
+        ]
+        return np.concatenate(
+            self.team.map(lambda batch: classify(store.faces(batch).pixels()), batches)
+        )
 
     def _refuse_divergence(self, figure: float) -> None:
         if math.isfinite(figure):
@@ -328,14 +359,18 @@ class _Training:
         best = self.progress.best_epoch
         kept = f"the weights of epoch {best} are kept in {self.run.path}"
         raise MienError(
-            f"training diverged in epoch {self.epoch} (the loss is not finite); "
+            f"training diverged in epoch {self.progress.epoch} (the loss is not finite); "
             f"{kept if best else 'nothing was learnt'}; try a lower optimizer.lr"
         )
 
-    def _save_last(self) -> None:
-        checkpoint.save_weights(self.run.last_weights, self.network)
-        # The state alone is resumed from: one file, so that it can never be half of one step and
-        # half of another. The weights beside it are for whoever wants to look at them.
+    def _save_weights(self, path: Path, network: nn.Module) -> None:
+        """For whoever wants to use or to look at them; resuming does not need them."""
+        self.team.lead(lambda: checkpoint.save_weights(path, network))
+
+    def _save_state(self) -> None:
+        """All that the next step depends on, in one file: never half of one step, half of another."""
+        if self.progress.seen:
+            self._refuse_divergence(self.progress.loss_sum)
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -343,7 +378,15 @@ class _Training:
             "average": None if self.average is None else self.average.state_dict(),
             "progress": asdict(self.progress),
         }
-        checkpoint.save_state(self.run, state)
+        self.team.lead(lambda: checkpoint.save_state(self.run, state))
+        self.timer.restart(self.progress.step)
+
+    def _is_time_to_save(self) -> bool:
+        """Whether the interval is over, or a signal asks any process to stop."""
+        is_over = self.timer.is_over(self.progress.step)
+        over, signal = self.team.agree(is_over, self.asked.signal or 0)
+        self.stopping = signal or None
+        return bool(over or signal)
 
     def _is_finished(self) -> bool:
         """Whether all steps were taken, or early stopping's patience is over."""
@@ -352,27 +395,18 @@ class _Training:
         return self.progress.step == self.steps or (patience is not None and waited >= patience)
 
     def _tell(self) -> None:
-        progress = self.progress
-        moment = Moment(
-            epoch=self.epoch,
-            step=progress.step,
-            loss=progress.loss_sum / progress.seen,
-            accuracy=progress.correct / progress.seen,
-            images_per_second=progress.seen / max(progress.seconds, 1e-9),
-        )
         for watcher in self.watchers:
-            watcher.stepped(moment)
+            watcher.stepped(self.progress.moment())
 
     def _stop_if_asked(self) -> None:
-        if self.asked.signal is None or self._is_finished():
+        """Leave where a signal asked for it; the state is saved."""
+        if self.stopping is None or self._is_finished():
             return
-        if self.progress.seen:
-            self._refuse_divergence(self.progress.loss_sum)
-        self._save_last()
+        self._save_weights(self.run.last_weights, self.network)
         if not self.progress.history:  # so that what was learnt can be evaluated
-            checkpoint.save_weights(self.run.best_weights, self.judged)
+            self._save_weights(self.run.best_weights, self.judged)
         raise StoppedError(
-            f"stopped in epoch {self.epoch} after step {self.progress.step} of {self.steps}; "
+            f"stopped in epoch {self.progress.epoch} after step {self.progress.step} of {self.steps}; "
             f"all is saved: go on with the same command and --out {self.run.path} --resume",
-            self.asked.signal,
+            self.stopping,
         )

@@ -36,13 +36,21 @@ def data_facts(train: Faces, validation: Faces) -> dict[str, Any]:
 def announce(run: RunFolder, recipe: Recipe, environment: Mapping[str, Any]) -> None:
     """Write down what is about to be trained; InputError where the folder holds a run already."""
     run.refuse_if_taken()
-    started = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seconds": None}
+    started = {"started": _now(), "seconds": None}
     write_json(run.environment_path, {**environment, **started})
     write_json(run.recipe_path, to_dict(recipe))
 
 
-def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any]) -> None:
-    """InputError unless the run was begun with this recipe on these faces."""
+def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> None:
+    """Write down that a run goes on after `step`, and whatever is not as it was when it began."""
+    before = run.environment()
+    changed = {name: value for name, value in facts.items() if before.get(name) != value}
+    resume = {"step": step, "started": _now(), **changed}
+    write_json(run.environment_path, {**before, "resumed": [*before.get("resumed", []), resume]})
+
+
+def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], processes: int) -> None:
+    """InputError unless the run was begun with this recipe on these faces by so many processes."""
     before = with_all_options(from_dict(run.recipe(), str(run.recipe_path)))
     if before != recipe:
         differing = [
@@ -54,6 +62,17 @@ def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any]) -> N
             f"{run.path}: was trained by another recipe (it differs in {', '.join(differing)}); "
             "resume with the same recipe and the same --set"
         )
-    trained_on = run.environment().get("data") or {}
+    environment = run.environment()
+    began = environment.get("processes", 1)
+    if began != processes:
+        raise InputError(
+            f"{run.path}: was trained by {began} processes, not {processes}; their sums of gradients "
+            f"are rounded in another way: resume with torchrun --nproc-per-node and so many in all"
+        )
+    trained_on = environment.get("data") or {}
     if any(trained_on.get(name) != data[name] for name in ("fingerprint", "counts")):
         raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -27,15 +27,16 @@ class StopRequest:
 
 
 @contextmanager
-def signals_noted(request: StopRequest) -> Iterator[None]:
+def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[None]:
     """Write SIGINT or SIGTERM into `request` instead of letting it end the process.
 
-    A second one interrupts at once. Only the main thread may set handlers; elsewhere signals keep
+    A second one interrupts at once, unless `patient`: torchrun passes on a Ctrl-C that the terminal
+    has sent to every process already. Only the main thread may set handlers; elsewhere signals keep
     their meaning.
     """
 
     def note(number: int, _frame: FrameType | None) -> None:
-        if request.signal is not None:
+        if request.signal is not None and not patient:
             raise KeyboardInterrupt
         request.signal = number
 

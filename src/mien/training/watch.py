@@ -31,6 +31,9 @@ class Watcher:
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
         """Training begins at `first_step` of `steps` in all."""
 
+    def noted(self, sentence: str) -> None:
+        """Something happened that a person should know; training goes on."""
+
     def stepped(self, moment: Moment) -> None:
         """Some optimiser steps were taken (told now and then, not after each)."""
 
@@ -76,6 +79,9 @@ class TerminalWatcher(Watcher):
         self._console.print(f"{recipe.name} -> {run.path}", highlight=False, soft_wrap=True)
         self._bar.reset(self._task, total=steps, completed=first_step, description="training")
         self._bar.start()
+
+    def noted(self, sentence: str) -> None:
+        self._console.print(f"note: {sentence}", highlight=False, soft_wrap=True, markup=False)
 
     def stepped(self, moment: Moment) -> None:
         self._bar.update(

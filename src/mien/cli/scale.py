@@ -1,0 +1,102 @@
+"""mien predict --engine ray: more pictures than one process should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mien.cli.output import messages, note, show
+from mien.errors import InputError
+from mien.tables import facts
+
+if TYPE_CHECKING:
+    from mien.scale import Recognised
+    from mien.scale.work import Counts
+
+#: Broken pictures that are named; the file lists all.
+_NAMED = 10
+
+
+def refuse_others(engine: str, given: Sequence[str]) -> None:
+    """InputError for an engine that is none, and for options that Ray's does not have."""
+    if engine != "ray":
+        raise InputError(f"--engine {engine}: use local or ray")
+    if given:
+        raise InputError(f"--engine ray recognises pictures alone; leave out {', '.join(given)}")
+
+
+def recognise_on_cluster(
+    inputs: Sequence[str],
+    out: str | None,
+    *,
+    model: Path | None,
+    faces: str,
+    size: int,
+    device: str,
+    workers: int | None,
+    column: str | None,
+    as_json: bool,
+) -> None:
+    """Recognise a dataset, a bar meanwhile; exit status 1 where a picture or a shard failed."""
+    if len(inputs) != 1 or out is None:
+        raise InputError("--engine ray takes one folder, parquet file or address, and --out DIR")
+    from mien.scale import recognise
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=messages,
+        transient=True,
+        disable=not messages.is_terminal,
+    )
+    task = bar.add_task("starting Ray", total=None)
+
+    def told(done: int, shards: int, counts: Counts) -> None:
+        said = f"{done:,} of {shards:,} shards, {counts.pictures:,} pictures"
+        bar.update(task, completed=done, total=shards, description=said)
+
+    with bar:
+        found = recognise(
+            inputs[0],
+            out,
+            model=model,
+            faces=faces,
+            size=size,
+            device=device,
+            column=column,
+            workers=workers,
+            progress=told,
+        )
+    show(found.to_dict(), _figures(found), as_json=as_json)
+    note(f"written: {found.results}")
+    broken = found.counts.broken
+    if broken:
+        note(
+            f"could not be read, {len(broken):,} of {found.counts.pictures:,} (broken.csv lists all):"
+        )
+        for name, why in broken[:_NAMED]:
+            note(f"  {name}: {why}")
+    if found.failed:
+        note("these shards have no results; the same command tries them again:")
+        for shard, why in found.failed[:_NAMED]:
+            note(f"  {shard}: {why}")
+    if broken or found.failed:
+        raise typer.Exit(1)
+
+
+def _figures(found: Recognised) -> Table:
+    listing = facts()
+    counts = found.counts
+    done = found.shards - len(found.failed)
+    listing.add_row("pictures", f"{counts.pictures:,}")
+    listing.add_row("faces", f"{counts.faces:,}")
+    listing.add_row("without a face", f"{counts.without_a_face:,}")
+    listing.add_row("broken", f"{len(counts.broken):,}")
+    listing.add_row("shards", f"{done:,} of {found.shards:,}, {found.done_before:,} of them before")
+    return listing

@@ -1,0 +1,108 @@
+"""mien serve: a REST service and a page in the browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import options
+from mien.cli.output import note
+from mien.errors import InputError, extra_required, reading_from
+
+app = typer.Typer()
+
+_MB = 1_000_000
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; by default only this computer gets there.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 is any free one.")] = 8000,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="By default one a core.")
+    ] = None,
+    device: options.Device = "cpu",
+    max_body: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")] = 20,
+    max_pixels: Annotated[
+        int, typer.Option(metavar="MEGAPIXELS", min=1, help="Largest picture.")
+    ] = 25,
+    max_video: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")] = 200,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="For a request, and for its answer.")
+    ] = 30,
+    rate: Annotated[
+        float, typer.Option(metavar="N", min=0, help="Requests a second and client; 0 is any.")
+    ] = 0,
+    api_keys: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keys, one a line; or one in MIEN_API_KEY."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A name it may be asked by.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="https://SITE", help="Another site whose pages may ask it."),
+    ] = None,
+) -> None:
+    """Serve recognition to this computer's browsers and programs. Ctrl-C ends it.
+
+    Pictures are answered and forgotten; videos' results are gone after half an hour.
+    """
+    with extra_required("serve", "the service"):
+        from mien.serving import server
+        from mien.serving.app import create_app
+    from mien.recognise.model import FaceModel
+    from mien.recognise.recognizer import default_model
+    from mien.serving.guard import is_loopback
+    from mien.serving.settings import Settings
+
+    settings = Settings(
+        threads=threads or 0,
+        max_body=max_body * _MB,
+        max_held=max(Settings.max_held, max_body * _MB),
+        max_pixels=max_pixels * 1_000_000,
+        max_video=max_video * _MB,
+        timeout_s=timeout,
+        rate=rate,
+        api_keys=_keys(api_keys),
+        allow_hosts=tuple(allow_host or ()),
+        allow_origins=tuple(allow_origin or ()),
+    )
+    opened = FaceModel.open(model or default_model(), device=device, threads=1)
+    listening = server.listen(host, port)
+    loopback = is_loopback(listening.getsockname()[0])
+    made = create_app(opened, settings, loopback=loopback)
+    address = server.address(listening)
+
+    def started() -> None:
+        note(f"{opened.card.name} is served at {address} (its API: {address}/docs); Ctrl-C ends it")
+        if not loopback and not settings.api_keys:
+            note("anyone who reaches this computer may ask it; --api-keys FILE asks for a key")
+        if open_page:
+            typer.launch(address)
+
+    server.Server(made, settings, started).run(sockets=[listening])
+
+
+def _keys(file: Path | None) -> tuple[str, ...]:
+    if file is None:
+        key = os.environ.get("MIEN_API_KEY")
+        return (key,) if key else ()
+    with reading_from(str(file)):
+        keys = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+    if not keys:
+        raise InputError(f"{file}: no key in it; write one a line")
+    return keys

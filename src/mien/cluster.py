@@ -1,0 +1,62 @@
+"""A Ray cluster: the one that RAY_ADDRESS names, or one on this machine, heard by nobody else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mien.errors import InputError, extra_required, one_line
+
+
+@contextmanager
+def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterator[Any]:
+    """The module `ray`, connected; a cluster that was begun here ends with the block.
+
+    Args:
+        extra, purpose: what a message says where Ray is not installed.
+        workers: cores of the cluster that is begun on this machine; by default all.
+
+    Raises:
+        InputError: the cluster that RAY_ADDRESS names does not answer.
+    """
+    address = os.environ.get("RAY_ADDRESS", "local")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    if address == "local":  # Ray's own switch: without it 127.0.0.1 becomes the network's address
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    with extra_required(extra, purpose):
+        import ray
+    if ray.is_initialized():  # the caller's own, who also ends it
+        yield ray
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        if address == "local":
+            ray.init(
+                address,
+                num_cpus=workers,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"RAY_ADDRESS={address}: no Ray cluster there ({one_line(error)})"
+        ) from error
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:  # Ray's own handler would leave with the signal's bare number
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,95 @@
+"""Faces to leave out: a CSV that `mien data audit` writes, a person may shorten, `--exclude` takes.
+
+    # mien exclusions, data fingerprint d2857b914b76...
+    row,split,label,reason
+    12,train,fear,near copy of 28710
+
+Only the fingerprint and the column `row` are read. A row may come several times, with a reason each.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.reading import reading
+from mien.data.store import SPLITS, Faces, FaceStore
+from mien.errors import InputError, one_line
+from mien.files import atomic_file
+
+_HEAD = "# mien exclusions, data fingerprint "
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Rows of one store that are left out.
+
+    Attributes:
+        rows: the store's own names of the faces.
+        fingerprint: of the store.
+        source: the file, for messages.
+    """
+
+    rows: frozenset[str]
+    fingerprint: str
+    source: str
+
+    def applied(self, faces: Faces) -> Faces:
+        """The faces that are left; InputError where the list is of other data."""
+        store = faces.store
+        if store.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{self.source}: lists faces of other data (fingerprint {self.fingerprint[:12]}, "
+                f"{store.source} has {store.fingerprint[:12]}); make a list with `mien data audit`"
+            )
+        unknown = self.rows.difference(store.rows.tolist())
+        if unknown:
+            raise InputError(
+                f"{self.source}: {len(unknown):,} of its rows are none of {store.source}'s, for "
+                f"example {min(unknown)!r}; make a list of this layout with `mien data audit`"
+            )
+        kept = np.array([row not in self.rows for row in faces.rows.tolist()], np.bool_)
+        return store.faces(faces.indices[kept])
+
+
+def read_exclusions(path: str | Path) -> Exclusions:
+    """Read a list; InputError where the file is none."""
+    with reading(str(path)), Path(path).open(encoding="utf-8-sig", newline="") as file:
+        try:
+            lines = csv.reader(file)
+            head = ",".join(next(lines, [])).rstrip(",").strip('"')
+            columns = next(lines, [])
+            if not head.startswith(_HEAD) or "row" not in columns:
+                raise InputError(f"{path}: no list of exclusions; make one with `mien data audit`")
+            column = columns.index("row")
+            rows = frozenset(line[column] for line in lines if len(line) > column)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}: not a table in text ({one_line(error)}); make one with `mien data audit`"
+            ) from error
+    return Exclusions(rows, head.removeprefix(_HEAD).strip(), str(path))
+
+
+def write_exclusions(
+    path: Path, store: FaceStore, reasons: Iterable[tuple[NDArray[np.int64], Iterable[str]]]
+) -> None:
+    """Write a list.
+
+    Args:
+        path: the CSV.
+        store: whose faces are listed.
+        reasons: positions, and why each of them is to be left out.
+    """
+    with atomic_file(path, "w") as file:
+        file.write(f"{_HEAD}{store.fingerprint}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["row", "split", "label", "reason"])
+        for faces, why in reasons:
+            for face, reason in zip(faces.tolist(), why, strict=True):
+                split, label = SPLITS[store.splits[face]], store.expressions[store.labels[face]]
+                writer.writerow([store.rows[face], split, label, reason])

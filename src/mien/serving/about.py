@@ -1,0 +1,61 @@
+"""What the service says of itself: its model, its health, its figures."""
+
+import json
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from mien import __version__
+from mien.serving import schemas
+from mien.serving.engine import FORMATS, Engine
+from mien.serving.metrics import MEDIA_TYPE, Metrics
+from mien.serving.problems import busy, refusals
+from mien.serving.settings import Settings
+
+
+def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
+    """The routes, for one engine."""
+    routes = APIRouter(tags=["about"])
+    described = json.dumps(
+        {
+            **json.loads(engine.model.card.to_json()),
+            "version": __version__,
+            "detectors": ["yunet", "none"],
+            "formats": list(FORMATS),
+            "limits": {
+                "body_bytes": settings.max_body,
+                "pixels": settings.max_pixels,
+                "images": settings.max_images,
+                "video_bytes": settings.max_video,
+                "frame_bytes": settings.max_frame,
+            },
+        }
+    )
+
+    @routes.get("/v1/model", response_model=schemas.ModelShape)
+    async def model() -> Response:
+        """The model's card: what it tells apart, how good it is, what it was made from."""
+        return Response(described, media_type="application/json")
+
+    @routes.get("/healthz", response_model=schemas.StatusShape)
+    async def healthz() -> dict[str, str]:
+        """Whether the process lives."""
+        return {"status": "ok"}
+
+    @routes.get("/readyz", response_model=schemas.StatusShape, responses=refusals(503))
+    async def readyz() -> dict[str, str]:
+        """Whether there is room for one picture more."""
+        if engine.full:
+            raise busy("as many pictures as may are waiting; come again in a second")
+        return {"status": "ok"}
+
+    @routes.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    )
+    async def figures() -> Response:
+        """Counts and times, for Prometheus."""
+        return Response(metrics.text(), media_type=MEDIA_TYPE)
+
+    return routes

@@ -1,0 +1,124 @@
+"""The service as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from mien import __version__
+from mien.recognise.recognizer import Model
+from mien.serving import about, docs, guard, live, problems, recognise, schemas, video
+from mien.serving.engine import Engine
+from mien.serving.jobs import Jobs
+from mien.serving.metrics import Metrics
+from mien.serving.settings import Settings
+
+#: The page that people see.
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(model: Model, settings: Settings | None = None, *, loopback: bool = True) -> FastAPI:
+    """A service that recognises with a model.
+
+    Args:
+        model: a `FaceModel`, best opened with `threads=1`: requests are computed side by side.
+        settings: limits and keys.
+        loopback: only this computer reaches it, so only this computer's names are its own.
+    """
+    settings = settings or Settings()
+    metrics = Metrics()
+    engine = Engine(model, settings, metrics)
+    jobs = Jobs(engine, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        model(np.zeros((1, *model.card.input.shape), np.uint8))  # the first time is the slowest
+        try:
+            yield
+        finally:
+            jobs.close()
+            engine.close()
+
+    app = FastAPI(
+        title="mien",
+        version=__version__,
+        summary="Faces in pictures and what their expressions are taken for.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    app.include_router(recognise.router(engine, settings, metrics))
+    app.include_router(live.router(engine, settings, metrics))
+    app.include_router(video.router(jobs, settings))
+    app.include_router(about.router(engine, settings, metrics))
+    docs.add(app)
+    _describe(app, settings)
+    if PAGE.is_dir():
+        app.mount("/page", StaticFiles(directory=PAGE, html=True))
+        app.router.default = _Page(PAGE)
+    app.add_middleware(guard.Gate, settings=settings)
+    if settings.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Location", "Retry-After"],
+        )
+    app.add_middleware(guard.OnlyOurOwn, settings=settings, loopback=loopback)
+    app.add_middleware(guard.Outermost, metrics=metrics, stall_s=settings.timeout_s)
+    return app
+
+
+class _Page:
+    """The files of the page, for whatever is no address of the service."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = StaticFiles(directory=folder, html=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+        elif scope["method"] in ("GET", "HEAD"):
+            await self._files(scope, receive, send)
+        else:
+            raise HTTPException(404)
+
+
+def _describe(app: FastAPI, settings: Settings) -> None:
+    """Say in the OpenAPI description what holds for all routes."""
+    original = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            said = original()
+            parts = said.setdefault("components", {})
+            shape = schemas.ProblemShape.model_json_schema()
+            parts.setdefault("schemas", {})["ProblemShape"] = shape
+            everywhere = [421, 403] + [401] * bool(settings.api_keys) + [429] * bool(settings.rate)
+            for path, methods in said["paths"].items():
+                for told in methods.values():
+                    guarded = path.startswith(("/v1/", "/metrics"))
+                    for status, answer in problems.refusals(*everywhere).items():
+                        if guarded or status in (421, 403):
+                            told["responses"].setdefault(str(status), answer)
+                    told["responses"].setdefault("default", problems.refusals(500)[500])
+                    if guarded and settings.api_keys:
+                        told["security"] = [{"key": []}]
+            if settings.api_keys:
+                parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        return app.openapi_schema or {}
+
+    app.openapi = described  # type: ignore[method-assign]

@@ -1,0 +1,266 @@
+"""The recogniser, shared by all who ask: pictures side by side, their faces classified together.
+
+Pictures wait in one bounded line. A small pool of threads decodes them and finds their faces; the
+faces of all requests then go through the network in common batches. Everything but the work itself
+happens in the event loop's thread, so nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError
+from mien.recognise.explain import hidden_parts
+from mien.recognise.model import BATCH
+from mien.recognise.recognizer import Faces, Model, Recognizer, Seen
+from mien.serving.metrics import Metrics
+from mien.serving.problems import Problem, busy
+from mien.serving.settings import Settings
+
+DetectorName = Literal["yunet", "none"]
+#: Faces of a request that are explained, the surest: one takes hundreds of looks by the network.
+MOST_EXPLAINED = 8
+FORMATS = ("JPEG", "PNG", "WebP", "BMP", "GIF")
+#: How they begin. Of a BMP its reserved bytes too: other formats may begin with the same letters.
+_STARTS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|BM.{4}\x00{4}|GIF8[79]a", re.DOTALL
+)
+
+#: What the network was shown, uint8 (C, H, W), and a map, float32 (H, W), as `hidden_parts` says.
+Reason: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was recognised in a picture; reasons: of its first faces, where they were asked for."""
+
+    faces: Faces
+    reasons: list[Reason]
+
+
+@dataclass
+class _Order:
+    """What one request wants; `off` once nobody waits for it any more."""
+
+    recognizer: Recognizer
+    explain: bool
+    to_explain: int = MOST_EXPLAINED
+    off: bool = False
+
+
+class Engine:
+    """Recognises for many at once. Its methods are called in the event loop's thread."""
+
+    def __init__(self, model: Model, settings: Settings, metrics: Metrics) -> None:
+        self.model = model
+        self._settings = settings
+        self._metrics = metrics
+        self._recognizers = {
+            name: Recognizer(model, detector=name, max_pixels=settings.max_pixels)
+            for name in ("yunet", "none")
+        }
+        # One thread a picture: more of them for one would take turns with those of the others.
+        cv2.setNumThreads(1)
+        self._lookers = ThreadPoolExecutor(settings.workers, "mien-look")
+        self._batches = _Batches(self._recognizers["none"], settings, metrics)
+        self._waiting = 0
+        metrics.waiting.set_function(lambda: self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one picture more."""
+        return self._waiting >= self._settings.max_waiting
+
+    def close(self) -> None:
+        """End the threads, after the work that they are at."""
+        self._lookers.shutdown(cancel_futures=True)
+        self._batches.close()
+
+    def recognizer(self, detector: DetectorName = "yunet") -> Recognizer:
+        """For work that has a thread of its own."""
+        return self._recognizers[detector]
+
+    async def recognise(
+        self,
+        pictures: Sequence[bytes | Problem],
+        detector: DetectorName = "yunet",
+        *,
+        explain: bool = False,
+    ) -> list[Answer | Problem]:
+        """What is in each of some pictures, or what is wrong with it.
+
+        Raises:
+            Problem: 503 where the line is full, or the answer takes too long.
+        """
+        order = _Order(self._recognizers[detector], explain)
+        with self._in_line(len(pictures)):
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    return await self._all(order, pictures)
+            except TimeoutError:
+                raise busy(
+                    f"no answer within {self._settings.timeout_s:g} s; send fewer or smaller "
+                    "pictures, or come later"
+                ) from None
+            finally:
+                order.off = True
+
+    @contextmanager
+    def _in_line(self, count: int) -> Iterator[None]:
+        if self._waiting + count > self._settings.max_waiting:
+            raise busy("too many pictures are waiting already; come again in a second")
+        self._waiting += count
+        try:
+            yield
+        finally:
+            self._waiting -= count
+
+    async def _all(
+        self, order: _Order, pictures: Sequence[bytes | Problem]
+    ) -> list[Answer | Problem]:
+        """Share the pictures out to the threads; one request does not wait for its own turn."""
+        shares = min(len(pictures), self._settings.workers)
+        answered = await asyncio.gather(
+            *(self._some(order, pictures[place::shares]) for place in range(shares))
+        )
+        together: list[Answer | Problem] = [_NOTHING] * len(pictures)
+        for place, share in enumerate(answered):
+            together[place::shares] = share
+        return together
+
+    async def _some(
+        self, order: _Order, pictures: Sequence[bytes | Problem]
+    ) -> list[Answer | Problem]:
+        loop = asyncio.get_running_loop()
+        with self._batches.coming():
+            looked = await loop.run_in_executor(self._lookers, _look, order, pictures)
+        faces = await self._batches.answer([one[0] for one in looked if isinstance(one, tuple)])
+        rest = iter(faces)
+        return [Answer(next(rest), one[1]) if isinstance(one, tuple) else one for one in looked]
+
+
+_NOTHING = Problem(500, "no answer")
+
+
+def _look(
+    order: _Order, pictures: Sequence[bytes | Problem]
+) -> list[tuple[Seen, list[Reason]] | Problem]:
+    """Find the faces of some pictures; runs in a thread of the pool."""
+    looked: list[tuple[Seen, list[Reason]] | Problem] = []
+    for picture in pictures:
+        if order.off:
+            return []
+        try:
+            if isinstance(picture, Problem):
+                raise picture
+            check_format(picture)
+            seen = order.recognizer.look(picture)
+        except Problem as problem:
+            looked.append(problem)
+        except InputError as error:
+            sentence = str(error).removeprefix("the bytes given: ")
+            looked.append(Problem(422, f"the picture: {sentence}"))
+        else:
+            looked.append((seen, _reasons(order, seen)))
+    return looked
+
+
+def check_format(picture: bytes) -> None:
+    """Refuse what is no picture by its first bytes, whatever it says it is."""
+    if not picture:
+        raise Problem(422, "the picture: has no bytes; send one that has some")
+    if not _STARTS.match(picture):
+        raise Problem(415, f"the picture: is none of {', '.join(FORMATS)}; convert it to one")
+
+
+def _reasons(order: _Order, seen: Seen) -> list[Reason]:
+    if not order.explain:
+        return []
+    reasons = []
+    for crop in seen.crops:
+        if order.off or order.to_explain < 1:
+            break
+        order.to_explain -= 1
+        reasons.append((crop, hidden_parts(order.recognizer.model, crop)))
+    return reasons
+
+
+class _Batches:
+    """Gathers the faces of requests that come together, and has them classified at once."""
+
+    def __init__(self, recognizer: Recognizer, settings: Settings, metrics: Metrics) -> None:
+        self._recognizer = recognizer
+        self._window_s = settings.window_s
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(settings.workers, "mien-classify")
+        self._gathered: list[tuple[list[Seen], asyncio.Future[list[Faces]]]] = []
+        self._faces = 0
+        self._coming = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Within, more faces are on their way: those that are here wait a little for them."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+
+    async def answer(self, seen: list[Seen]) -> list[Faces]:
+        if not seen:
+            return []
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[list[Faces]] = loop.create_future()
+        self._gathered.append((seen, answered))
+        self._faces += sum(len(one.crops) for one in seen)
+        if self._faces >= BATCH or not self._coming:
+            self._send()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._window_s, self._send)
+        return await answered
+
+    def _send(self) -> None:
+        """Hand what was gathered to a thread."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered = self._gathered, []
+        if self._faces:
+            self._metrics.batch.observe(self._faces)
+        self._faces = 0
+        everything = [one for seen, _ in gathered for one in seen]
+        work = asyncio.get_running_loop().run_in_executor(
+            self._pool, self._recognizer.answer, everything
+        )
+        work.add_done_callback(lambda done: _share_out(gathered, done))
+
+
+def _share_out(
+    gathered: list[tuple[list[Seen], asyncio.Future[list[Faces]]]],
+    done: asyncio.Future[list[Faces]],
+) -> None:
+    """Give each request its part of what was answered to all."""
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    answers = iter([] if error else done.result())
+    for seen, waiting in gathered:
+        part = [] if error else [next(answers) for _ in seen]
+        if waiting.done():  # nobody waits any more
+            continue
+        if error:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(part)

@@ -1,0 +1,257 @@
+"""What stands between a stranger and the service: who may ask, how often, and what every answer carries."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+import time
+from base64 import urlsafe_b64decode
+from collections import OrderedDict
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from mien.serving.metrics import Metrics
+from mien.serving.problems import Problem
+from mien.serving.settings import Settings
+
+_log = logging.getLogger("mien.serving")
+
+#: The page needs no more than this; other sites may not frame it, nor embed what is answered.
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self' 'wasm-unsafe-eval'",
+            "style-src 'self'",
+            "img-src 'self' blob: data:",
+            "media-src 'self' blob: mediastream:",
+            "connect-src 'self'",
+            "worker-src 'self' blob:",
+            "font-src 'self'",
+            "manifest-src 'self'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+#: Clients whose rate is remembered.
+_MOST_CLIENTS = 10_000
+#: Where the key of a camera's WebSocket stands: browsers cannot send other headers with one.
+_KEY_PROTOCOL = "bearer."
+#: The subprotocol that is answered to those who send their key so.
+PROTOCOL = "mien"
+
+
+class Outermost:
+    """Counts and times requests, gives every answer its headers, and answers for what went wrong."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, stall_s: float) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._stall_s = stall_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            async with asyncio.timeout(self._stall_s):  # who does not read is hung up on
+                await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            # Where, not what: the words of an error may be of a picture.
+            _log.error("unexpected: %s", where_of(error))
+            if status:
+                raise ConnectionAbortedError from None
+            problem = Problem(500, "the service failed at this request; its log says where")
+            await problem.response()(scope, receive, sending)
+        finally:
+            route = getattr(scope.get("route"), "path", "page")
+            self._metrics.requests.labels(route, status).inc()
+            self._metrics.seconds.labels(route).observe(time.monotonic() - began)
+
+
+def where_of(error: BaseException) -> str:
+    """The kind of an error and the places it came through, without its words."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{type(error).__name__} at {' < '.join(reversed(places[-8:]))}"
+
+
+class OnlyOurOwn:
+    """Refuses requests that are meant for another host, or come from another site's page.
+
+    A page that a browser shows can make it ask a service on the same computer, and, by rebinding
+    its own name to that address, read the answers. Both tell in the headers Host and Origin.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, loopback: bool) -> None:
+        self._app = app
+        self._hosts = {host.lower() for host in settings.allow_hosts}
+        self._origins = set(settings.allow_origins)
+        self._loopback = loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault = self._fault(Headers(scope=scope)) if scope["type"] != "lifespan" else None
+        if fault is None:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(fault, scope, receive, send)
+
+    def _fault(self, headers: Headers) -> Problem | None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._is_ours(_name(hosts[0])):
+            return Problem(
+                421,
+                "the header Host: not a name of this service; start it with --allow-host NAME to be "
+                "asked by that name",
+            )
+        for origin in headers.getlist("origin"):
+            if origin not in self._origins and origin.partition("://")[2] != hosts[0]:
+                return Problem(
+                    403,
+                    "the header Origin: another site's page; start the service with --allow-origin "
+                    "to let it ask",
+                )
+        return None
+
+    def _is_ours(self, name: str) -> bool:
+        """A name that was allowed; an address, which nobody can rebind; on loopback only its own."""
+        if name in self._hosts or name == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return address.is_loopback or not self._loopback
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0].lower() + "]"
+    return host.partition(":")[0].lower()
+
+
+class Gate:
+    """Asks for the API key where there is one, and for patience where somebody asks too often."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._keys = [key.encode() for key in settings.api_keys]
+        self._rate = settings.rate
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault = None
+        if scope["type"] != "lifespan" and scope["path"].startswith(("/v1/", "/metrics")):
+            fault = self._without_key(scope) or self._too_often(HTTPConnection(scope))
+        if fault is None:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(fault, scope, receive, send)
+
+    def _without_key(self, scope: Scope) -> Problem | None:
+        if not self._keys:
+            return None
+        given = _key(scope)
+        # Every one of them is compared, and each in constant time: how long it takes tells nothing.
+        matches = [hmac.compare_digest(given, key) for key in self._keys]
+        if not any(matches):
+            return Problem(
+                401,
+                "an API key is needed; send it in the header  Authorization: Bearer KEY",
+                WWW_Authenticate="Bearer",
+            )
+        scope.setdefault("state", {})["owner"] = matches.index(True)
+        return None
+
+    def _too_often(self, connection: HTTPConnection) -> Problem | None:
+        """A bucket of tokens for each client: `rate` of them come a second, two seconds' fit in."""
+        if not self._rate:
+            return None
+        client = connection.client.host if connection.client else ""
+        now = time.monotonic()
+        most = max(1.0, 2 * self._rate)
+        left, then = self._clients.pop(client, (most, now))
+        left = min(most, left + (now - then) * self._rate)
+        self._clients[client] = (max(0.0, left - 1), now)
+        if len(self._clients) > _MOST_CLIENTS:
+            self._clients.popitem(last=False)
+        if left >= 1:
+            return None
+        wait = max(1, round((1 - left) / self._rate))
+        return Problem(
+            429,
+            f"more than {self._rate:g} requests a second; come again in {wait} s",
+            Retry_After=str(wait),
+        )
+
+
+def _key(scope: Scope) -> bytes:
+    """The key that came with a request, or none."""
+    scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return key.strip().encode()
+    for protocol in scope.get("subprotocols", ()):
+        if protocol.startswith(_KEY_PROTOCOL):
+            text = protocol.removeprefix(_KEY_PROTOCOL)
+            try:
+                return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            except ValueError:
+                break
+    return b""
+
+
+def owner(request: HTTPConnection) -> int | None:
+    """Whose request this is: the number of its API key."""
+    number: int | None = request.scope.get("state", {}).get("owner")
+    return number
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with a problem; of a WebSocket, before it is one."""
+    if scope["type"] == "http":
+        await problem.response()(scope, receive, send)
+    else:
+        await WebSocket(scope, receive, send).send_denial_response(problem.response())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

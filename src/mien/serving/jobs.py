@@ -1,0 +1,221 @@
+"""Videos in work: one at a time, in a private temporary folder that is gone when the service is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mien.errors import InputError
+from mien.recognise.media import Frame
+from mien.recognise.recognizer import Recognizer
+from mien.recognise.rows import RowFile
+from mien.recognise.stream import frames_of, recognise_movie, usual_interval, usual_tracker
+from mien.recognise.video import VideoReader
+from mien.recognise.video_writer import VideoWriter
+from mien.serving.engine import Engine
+from mien.serving.guard import where_of
+from mien.serving.metrics import Metrics
+from mien.serving.problems import Problem, busy
+from mien.serving.settings import Settings
+
+_log = logging.getLogger("mien.serving")
+
+Status = Literal["queued", "running", "done", "failed"]
+UPLOAD, ROWS, TIMELINE, COPY = "upload", "rows.csv", "timeline.png", "video.mp4"
+
+
+class _StoppedError(Exception):
+    """Nobody wants it any more."""
+
+
+@dataclass
+class Job:
+    """A video and what comes of it.
+
+    folder: its upload and results; owner: the number of the API key that it came with.
+    every: faces are looked for in every so-many-th frame, None is what is usual; annotated: make a
+    copy with the faces marked.
+    progress: 0..1; detail: why it failed, or what was left out; summary: as `Summary.to_dict`.
+    """
+
+    id: str
+    folder: Path
+    owner: int | None
+    every: int | None = None
+    annotated: bool = False
+    status: Status = "queued"
+    progress: float = 0.0
+    detail: str | None = None
+    summary: dict[str, Any] | None = None
+    stopped: bool = field(default=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        told: dict[str, Any] = {"id": self.id, "status": self.status, "progress": self.progress}
+        if self.detail is not None:
+            told["detail"] = self.detail
+        if self.status == "done":
+            files = {"csv": ROWS, "json": "rows.json", "timeline": TIMELINE, "video": COPY}
+            told["summary"] = self.summary
+            told["results"] = {
+                kind: f"/v1/jobs/{self.id}/{name}"
+                for kind, name in files.items()
+                if kind == "json" or (self.folder / name).exists()
+            }
+        return told
+
+
+class Jobs:
+    """All of them. Its methods are called in the event loop's thread."""
+
+    def __init__(self, engine: Engine, settings: Settings, metrics: Metrics) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._jobs: dict[str, Job] = {}
+        self._folder: Path | None = None
+        self._pool = ThreadPoolExecutor(1, "mien-video")
+        metrics.jobs.set_function(lambda: len(self._jobs))
+
+    def close(self) -> None:
+        """Stop what is in work and remove all files."""
+        for job in self._jobs.values():
+            job.stopped = True
+        self._pool.shutdown(cancel_futures=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def get(self, number: str, owner: int | None) -> Job:
+        """A job; Problem 404 where there is none of that owner's."""
+        job = self._jobs.get(number)
+        if job is None or job.owner != owner:
+            raise Problem(404, "there is no such job, or it is gone already; send the video again")
+        return job
+
+    @contextmanager
+    def room(self, owner: int | None) -> Iterator[Job]:
+        """A job with an empty folder; unless it is started within, it is gone after.
+
+        Raises:
+            Problem: 503 where as many as may are kept already.
+        """
+        if len(self._jobs) >= self._settings.max_jobs:
+            raise busy("as many videos as may are kept already; delete one, or come again later")
+        number = secrets.token_urlsafe(24)
+        job = self._jobs[number] = Job(number, self._place() / number, owner)
+        try:
+            job.folder.mkdir(mode=0o700)
+            yield job
+        except BaseException:
+            self.remove(job)
+            raise
+
+    def start(self, job: Job) -> None:
+        """Hand it to the thread; its results are gone some time after it is done."""
+        loop = asyncio.get_running_loop()
+        recognizer = self._engine.recognizer()
+        work = loop.run_in_executor(self._pool, _run, job, recognizer, self._settings)
+        work.add_done_callback(lambda _: loop.call_later(self._settings.keep_s, self.remove, job))
+
+    def remove(self, job: Job) -> None:
+        """Stop it, if it is in work, and forget it with all its files."""
+        job.stopped = True
+        if self._jobs.pop(job.id, None) is not None and job.status != "running":
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _place(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="mien-serve-"))
+        return self._folder
+
+
+def check_video(file: Path, settings: Settings) -> None:
+    """Problem 422 for what is no video."""
+    try:
+        _opened(file, settings).close()
+    except InputError as error:
+        raise Problem(422, _sentence(error, file)) from None
+
+
+def _opened(file: Path, settings: Settings) -> VideoReader:
+    return VideoReader(file, max_pixels=settings.max_pixels, threads=1)
+
+
+def _sentence(error: InputError, file: Path) -> str:
+    """An error's sentence, which is not to tell where files are."""
+    return str(error).replace(str(file), "the video")
+
+
+def _run(job: Job, recognizer: Recognizer, settings: Settings) -> None:
+    """Recognise a video; whatever goes wrong is told by the job. Runs in the thread."""
+    if job.stopped:
+        return
+    job.status = "running"
+    status: Status = "failed"
+    try:
+        _recognise(job, recognizer, settings)
+        status = "done"
+    except _StoppedError:
+        job.detail = "stopped"
+    except InputError as error:
+        job.detail = _sentence(error, job.folder / UPLOAD)
+    except Exception as error:
+        _log.error("unexpected: %s", where_of(error))
+        job.detail = "the service failed at this video; its log says where"
+    job.progress = 1.0
+    job.status = status
+    if job.stopped:
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
+    from mien.evaluation.plots import save_png
+    from mien.evaluation.timeline import Timeline
+
+    card, upload = recognizer.card, job.folder / UPLOAD
+    end = time.monotonic() + settings.max_job_s
+    timeline = Timeline()
+    with ExitStack() as stack:
+        movie = stack.enter_context(_opened(upload, settings))
+        movie.name = "video"
+        total = frames_of(movie)
+        every = job.every or usual_interval(movie)
+        rows = stack.enter_context(RowFile(job.folder / ROWS, card.expressions))
+        video = None
+        if job.annotated:
+            video = VideoWriter(job.folder / COPY, time_base=movie.time_base, sound_of=str(upload))
+            stack.enter_context(video)
+
+        def told(frame: Frame) -> None:
+            if job.stopped:
+                raise _StoppedError
+            if time.monotonic() > end:
+                raise InputError(
+                    f"the video: takes longer than {settings.max_job_s / 60:g} minutes; send a "
+                    "shorter one, or look at fewer of its frames with every=N"
+                )
+            if total:
+                job.progress = round(min(1.0, (frame.index + 1) / total), 3)
+
+        done = recognise_movie(
+            movie,
+            recognizer.recognize,
+            every=every,
+            tracker=usual_tracker(movie, every, card.uncertain_below),
+            rows=(rows.write, timeline.add),
+            video=video,
+            told=told,
+        )
+    upload.unlink()
+    job.summary, job.detail = done.to_dict(), done.problem
+    if done.faces:
+        save_png(timeline.figure(), job.folder / TIMELINE)

@@ -1,0 +1,178 @@
+"""WebSocket /v1/live: frames of a camera in, followed faces out; a slow server drops frames, it never lags."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, WebSocket
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.websockets import WebSocketDisconnect
+
+from mien.recognise.track import TrackedFace, Tracker
+from mien.serving.engine import DetectorName, Engine
+from mien.serving.guard import PROTOCOL
+from mien.serving.metrics import Metrics
+from mien.serving.problems import Problem, busy
+from mien.serving.recognise import likeliest
+from mien.serving.settings import Settings
+
+#: Seconds for which a face may be out of sight and still be the same; a slow server looks seldom.
+_GAP_S = 1.0
+
+
+@dataclass
+class _Newest:
+    """The newest frame, and what became of those before it."""
+
+    frame: int = 0
+    dropped: int = 0
+    came: float = 0.0
+    content: bytes | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, content: bytes | None) -> bool:
+        """A frame came (None: it is none); whether one before it is never looked at."""
+        late = self.news.is_set()
+        self.dropped += late
+        self.frame += 1
+        self.content, self.came = content, time.monotonic()
+        self.news.set()
+        return late
+
+    async def take(self) -> tuple[int, float, bytes | None]:
+        """Wait for a frame that was not looked at: its number, its time, its bytes."""
+        await self.news.wait()
+        self.news.clear()
+        content, self.content = self.content, None
+        return self.frame, self.came, content
+
+
+class _TooMuchError(Exception):
+    """The camera is hung up on; the words say why."""
+
+
+class _Camera:
+    """One connection: it reads all frames as they come, and answers for the newest."""
+
+    def __init__(
+        self, socket: WebSocket, engine: Engine, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._socket = socket
+        self._engine = engine
+        self._settings = settings
+        self._metrics = metrics
+        self._newest = _Newest()
+        self._tracker = Tracker(gap_s=_GAP_S, uncertain_below=engine.model.card.uncertain_below)
+
+    async def run(self, detector: DetectorName, top: int) -> None:
+        """Until one of both hangs up."""
+        answering = asyncio.ensure_future(self._answer(detector, top))
+        reading = asyncio.ensure_future(self._read())
+        try:
+            done, _ = await asyncio.wait((answering, reading), return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+        except _TooMuchError as why:
+            await self._socket.close(1008, str(why))
+        except (WebSocketDisconnect, TimeoutError):  # who does not read any more, has gone too
+            pass
+        finally:
+            answering.cancel()
+            reading.cancel()
+
+    async def _read(self) -> None:
+        """Take in frames; a bucket of tokens tells a flood from a fast camera."""
+        most = 2 * self._settings.max_frames_per_s
+        left, then = most, time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.idle_s):
+                    message = await self._socket.receive()
+            except TimeoutError:
+                raise _TooMuchError(f"no frame for {self._settings.idle_s:g} s") from None
+            if message["type"] == "websocket.disconnect":
+                return
+            now = time.monotonic()
+            left = min(most, left + (now - then) * self._settings.max_frames_per_s) - 1
+            then = now
+            if left < 0:
+                raise _TooMuchError(
+                    f"more than {self._settings.max_frames_per_s:g} frames a second; send fewer"
+                )
+            if self._newest.put(message.get("bytes")):
+                self._metrics.frames.labels("dropped").inc()
+
+    async def _answer(self, detector: DetectorName, top: int) -> None:
+        newest = self._newest
+        while True:
+            frame, came, content = await newest.take()
+            told = await self._look(content, came, detector, top)
+            self._metrics.frames.labels("refused" if "problem" in told else "answered").inc()
+            counts = {"frame": frame, "dropped": newest.dropped}
+            took = {"milliseconds": round(1000 * (time.monotonic() - came), 1)}
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._socket.send_text(json.dumps(counts | told | took))
+
+    async def _look(
+        self, content: bytes | None, came: float, detector: DetectorName, top: int
+    ) -> dict[str, Any]:
+        try:
+            if content is None:
+                raise Problem(422, "the frame: text; send each picture as one binary message")
+            (answer,) = await self._engine.recognise([content], detector)
+            if isinstance(answer, Problem):
+                raise answer
+        except Problem as problem:
+            return {"problem": problem.to_dict()}
+        width, height = answer.faces.size
+        followed = self._tracker.update(came, answer.faces)
+        return {
+            "width": width,
+            "height": height,
+            "faces": [_face(face, top) for face in followed],
+        }
+
+
+def _face(face: TrackedFace, top: int) -> dict[str, Any]:
+    """As `Face.to_dict`, by the smoothed probabilities; and the number of its track."""
+    return {
+        "track_id": face.track_id,
+        "box": dict(zip(("x", "y", "width", "height"), face.box, strict=True)),
+        "detection_score": face.detection_score,
+        "expression": face.expression,
+        "probability": face.probability,
+        "uncertain": face.uncertain,
+        "probabilities": likeliest(face.probabilities, top),
+        "raw": face.raw,
+    }
+
+
+def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
+    """The route, for one engine."""
+    routes = APIRouter()
+    most = len(engine.model.card.expressions)
+    connected = 0
+
+    class Asked(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        top: int = Field(most, ge=1, le=most)
+        detector: DetectorName = "yunet"
+
+    @routes.websocket("/v1/live")
+    async def live(socket: WebSocket, asked: Annotated[Asked, Query()]) -> None:
+        nonlocal connected
+        if connected >= settings.max_live:
+            raise busy("as many cameras as may are connected already; come again later")
+        connected += 1
+        metrics.live.set(connected)
+        try:
+            chosen = socket.scope.get("subprotocols", ())
+            await socket.accept(PROTOCOL if PROTOCOL in chosen else None)
+            await _Camera(socket, engine, settings, metrics).run(asked.detector, asked.top)
+        finally:
+            connected -= 1
+            metrics.live.set(connected)
+
+    return routes

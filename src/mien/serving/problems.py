@@ -1,0 +1,103 @@
+"""What went wrong, as RFC 9457 says it: problem+json with one plain sentence."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import (
+    RequestValidationError,
+    ValidationException,
+    WebSocketRequestValidationError,
+)
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketState
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818 (the RFC's own name)
+    """An answer that is not what was asked for.
+
+    status: of HTTP; detail: one sentence: what, and what to do; headers: that go with it.
+    """
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+    def response(self) -> Response:
+        """The whole answer."""
+        return Response(json.dumps(self.to_dict()), self.status, self.headers, MEDIA_TYPE)
+
+
+def busy(detail: str) -> Problem:
+    """503: full now, not for long."""
+    return Problem(503, detail, Retry_After="1")
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer instead, for the OpenAPI page."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemShape"}}}
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+    for status in (429, 503):
+        if status in told:
+            after = {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}
+            told[status]["headers"] = {"Retry-After": after}
+    return told
+
+
+def install(app: FastAPI) -> None:
+    """Answer by problems whatever a route raises."""
+
+    async def answer(asker: Request | WebSocket, error: Exception) -> Response | None:
+        response = _problem(error).response()
+        if isinstance(asker, Request):
+            return response
+        if asker.application_state == WebSocketState.CONNECTING:
+            await asker.send_denial_response(response)
+        return None
+
+    for kind in (Problem, HTTPException, RequestValidationError, WebSocketRequestValidationError):
+        app.add_exception_handler(kind, answer)  # type: ignore[arg-type]
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        problem = Problem(error.status_code, _SENTENCES.get(error.status_code, str(error.detail)))
+        problem.headers.update(error.headers or {})
+        return problem
+    return Problem(422, _first_fault(cast(ValidationException, error)))
+
+
+_SENTENCES = {
+    404: "there is nothing at this address; /docs lists what there is",
+    405: "this address does not take this method; /docs lists which it takes",
+}
+
+
+def _first_fault(error: ValidationException) -> str:
+    first = error.errors()[0]
+    where = " ".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: not known here; /docs lists what is"
+    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -1,0 +1,140 @@
+"""POST /v1/recognise: pictures in, faces and expressions out."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from mien.recognise.explain import painted
+from mien.serving import schemas, uploads
+from mien.serving.engine import Answer, DetectorName, Engine, Reason
+from mien.serving.metrics import Metrics
+from mien.serving.problems import Problem, busy, refusals
+from mien.serving.settings import Settings
+from mien.serving.uploads import PICTURE_TYPES, Holding, Upload
+
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
+    """The route, for one engine."""
+    routes = APIRouter(tags=["recognise"])
+    card = engine.model.card
+    most = len(card.expressions)
+    holding = Holding(settings.max_held)
+    named = {"name": card.name, "digest": card.digest}
+
+    class Asked(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        top: int = Field(most, ge=1, le=most, description="So many expressions, the likeliest.")
+        explain: bool = Field(False, description="Tell which pixels of the surest faces mattered.")
+        detector: DetectorName = Field(
+            "yunet", description="How faces are found; none: each picture is one, cut out already."
+        )
+
+    @routes.post(
+        "/v1/recognise",
+        response_model=schemas.RecognisedShape,
+        responses=refusals(400, 408, 413, 415, 422, 503),
+        openapi_extra=_request_body(settings.max_images),
+    )
+    async def recognise(request: Request, asked: Annotated[Asked, Query()]) -> Response:
+        """The faces of one or many pictures, with their expressions.
+
+        A picture comes as it is (`Content-Type: image/jpeg`), several as the files `images` of a
+        form, or as base64 in JSON. One that cannot be read is a problem in its place; where it is
+        the only one, it is the answer.
+        """
+        if engine.full:
+            raise busy("too many pictures are waiting already; come again in a second")
+        with holding.room(uploads.announced(request, settings.max_body)):
+            found = uploads.pictures(
+                request.headers.get("content-type"),
+                await uploads.whole_body(request, settings),
+                settings.max_images,
+            )
+            answers = await engine.recognise(
+                [one.content for one in found], asked.detector, explain=asked.explain
+            )
+        if len(answers) == 1 and isinstance(answers[0], Problem):
+            raise answers[0]
+        metrics.faces.inc(sum(len(one.faces) for one in answers if isinstance(one, Answer)))
+        images = [
+            _image(upload, answer, asked) for upload, answer in zip(found, answers, strict=True)
+        ]
+        return Response(
+            json.dumps({"model": named, "images": images}), media_type="application/json"
+        )
+
+    def _image(upload: Upload, answer: Answer | Problem, asked: Asked) -> dict[str, Any]:
+        if isinstance(answer, Problem):
+            return {"name": upload.name, "problem": answer.to_dict()}
+        told = answer.faces.to_dict()
+        for place, face in enumerate(answer.faces):
+            told["faces"][place]["probabilities"] = likeliest(face.probabilities, asked.top)
+            if asked.explain:
+                reasons = answer.reasons[place : place + 1]
+                told["faces"][place]["explanation"] = explanation(*reasons) if reasons else None
+        return {"name": upload.name, **told}
+
+    return routes
+
+
+def likeliest(probabilities: Mapping[str, float], top: int) -> dict[str, float]:
+    """All probabilities in the model's order, or the likeliest ones, the first the likeliest."""
+    if top >= len(probabilities):
+        return dict(probabilities)
+    return dict(sorted(probabilities.items(), key=lambda item: -item[1])[:top])
+
+
+def explanation(reason: Reason) -> dict[str, Any]:
+    """A map of what mattered, as numbers and as a picture."""
+    face, mattered = reason
+    height, width = mattered.shape
+    return {
+        "width": width,
+        "height": height,
+        "map": [[round(value, 4) for value in row] for row in mattered.tolist()],
+        "image": _data_address(painted(face, mattered)),
+    }
+
+
+def _data_address(pixels: NDArray[Any]) -> str:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _request_body(most: int) -> dict[str, Any]:
+    """How pictures are sent, for the OpenAPI page."""
+    several = {"type": "array", "minItems": 1, "maxItems": most}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": _only_images({**several, "items": _BINARY})},
+                "application/json": {
+                    "schema": _only_images(
+                        {**several, "items": {"type": "string", "format": "byte"}}
+                    )
+                },
+                **{kind: {"schema": _BINARY} for kind in PICTURE_TYPES},
+            },
+        }
+    }
+
+
+def _only_images(images: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"images": images},
+        "required": ["images"],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,255 @@
+"""Reading what a request brings, within limits: nothing is held that is larger than was agreed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pydantic
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import FormParser, parse_options_header
+
+from mien.serving.engine import FORMATS
+from mien.serving.problems import Problem, busy
+from mien.serving.settings import Settings
+
+PICTURE_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture as it came: its bytes, or what is wrong with it."""
+
+    name: str | None
+    content: bytes | Problem
+
+
+class Holding:
+    """How many bytes of bodies are held by all requests together, and no more than may be."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    @contextmanager
+    def room(self, count: int) -> Iterator[None]:
+        """Within, so many bytes are set aside.
+
+        Raises:
+            Problem: 503 where there is no room for them.
+        """
+        if self._held + count > self._most:
+            raise busy("too much is being sent at once; come again in a second")
+        self._held += count
+        try:
+            yield
+        finally:
+            self._held -= count
+
+
+def announced(request: Request, most: int) -> int:
+    """The bytes that a body may have: as many as it says, if it says so.
+
+    Raises:
+        Problem: 413 for more than `most`; 400 for what is no number.
+    """
+    said = request.headers.get("content-length")
+    if said is None:
+        return most
+    if not said.isdecimal():
+        raise Problem(400, "the header Content-Length: no number; leave it to your HTTP library")
+    if int(said) > most:
+        raise _too_large(most)
+    return int(said)
+
+
+async def chunks(
+    request: Request, most: int, stall_s: float, whole_s: float
+) -> AsyncIterator[bytes]:
+    """A body piece by piece; each has to come within `stall_s`, all of them within `whole_s`.
+
+    Raises:
+        Problem: 413 where it is larger than `most`, 408 where it is slower.
+        ClientDisconnect: nobody is there any more.
+    """
+    stream = request.stream()
+    end = time.monotonic() + whole_s
+    count = 0
+    while True:
+        try:
+            async with asyncio.timeout(min(stall_s, end - time.monotonic())):
+                piece = await anext(stream, None)
+        except TimeoutError:
+            raise Problem(
+                408,
+                "the body: stopped on its way, or came too slowly; send it again",
+                Connection="close",
+            ) from None
+        if piece is None:
+            return
+        count += len(piece)
+        if count > most:
+            raise _too_large(most)
+        yield piece
+
+
+async def whole_body(request: Request, settings: Settings) -> bytes:
+    """A request's body; Problem 413 or 408 where it is too large or too slow."""
+    patience_s = settings.timeout_s
+    body = bytearray()
+    async for piece in chunks(request, settings.max_body, patience_s, patience_s):
+        body += piece
+    return bytes(body)
+
+
+def pictures(content_type: str | None, body: bytes, most: int) -> list[Upload]:
+    """The pictures in a body: one raw, several of a form, several in JSON.
+
+    Raises:
+        Problem: 415 for another type of content; 400 for what is not of its type; 422 for other
+            fields, no picture or more than `most`.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind.startswith(b"image/"):
+        return [Upload(None, body)]
+    if kind == b"application/json":
+        return _from_json(body, most)
+    if kind == b"multipart/form-data":
+        return _from_form(body, options.get(b"boundary"), most)
+    shown = f"of type {kind.decode('latin-1')[:80]!r}" if kind else "without a Content-Type"
+    raise Problem(
+        415,
+        f"a body {shown}: send a picture as image/..., a form as multipart/form-data, or JSON as "
+        "application/json",
+    )
+
+
+class _Base64Pictures(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    images: Annotated[list[str], pydantic.Field(min_length=1)]
+
+
+def _from_json(body: bytes, most: int) -> list[Upload]:
+    try:
+        texts = _Base64Pictures.model_validate_json(body).images
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        status = 400 if first["type"] == "json_invalid" else 422
+        raise Problem(
+            status,
+            f"the JSON body{f', {where[:80]}' if where else ''}: {first['msg'][:200]}; it is "
+            '{"images": ["<base64>", ...]}',
+        ) from None
+    _check_count(len(texts), most)
+    return [Upload(None, _from_base64(text)) for text in texts]
+
+
+def _from_base64(text: str) -> bytes | Problem:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return Problem(400, "the picture: not base64 (RFC 4648, with padding); encode it anew")
+
+
+def _from_form(body: bytes, boundary: bytes | None, most: int) -> list[Upload]:
+    found: list[Upload] = []
+
+    def add(file: Any) -> None:
+        check_field(file, "images")
+        _check_count(len(found) + 1, most)
+        name = None if file.file_name is None else file.file_name.decode("utf-8", "replace")
+        file.file_object.seek(0)
+        found.append(Upload(name, file.file_object.read()))
+
+    form = Form(boundary, add, "images", in_memory=len(body))
+    form.write(body)
+    form.finish()
+    _check_count(len(found), most)
+    return found
+
+
+class Form:
+    """A form that is parsed as it comes; Problems where it is none, or has other fields.
+
+    boundary: of its parts; file: told of each file that is whole; field: what files are called;
+    in_memory: bytes of a file that are kept in memory; larger ones go to `folder`.
+    """
+
+    def __init__(
+        self,
+        boundary: bytes | None,
+        file: Callable[[Any], None],
+        field: str,
+        *,
+        in_memory: int,
+        folder: str | None = None,
+    ) -> None:
+        def no_field(found: Any) -> None:
+            check_field(found, field)
+            raise Problem(
+                422, f"the field {field}: without a filename; send it as a file of the form"
+            )
+
+        if not boundary:
+            raise _no_form("its Content-Type names no boundary")
+        self._whole = False
+        config = {
+            "MAX_MEMORY_FILE_SIZE": in_memory,
+            "UPLOAD_DIR": folder,
+            "UPLOAD_DELETE_TMP": folder is None,
+        }
+        try:
+            self._parser = FormParser(
+                "multipart/form-data", no_field, file, self._end, boundary, config=config
+            )
+        except FormParserError as error:
+            raise _no_form(str(error)) from None
+
+    def write(self, piece: bytes) -> None:
+        """Go on."""
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise _no_form(str(error)) from None
+
+    def finish(self) -> None:
+        """That was all; a Problem where something is missing."""
+        if not self._whole:
+            raise _no_form("it ends before its last boundary")
+
+    def _end(self) -> None:
+        self._whole = True
+
+
+def check_field(file: Any, known: str) -> None:
+    """Problem 422 for a file of a form that is not called so."""
+    if file.field_name != known.encode():
+        raise _unknown_field(file.field_name, known)
+
+
+def _check_count(count: int, most: int) -> None:
+    if count < 1:
+        raise Problem(422, "the body: has no picture; send one or more as files called images")
+    if count > most:
+        raise Problem(422, f"the body: more than {most} pictures; send them in several requests")
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"the body: more than {most / 1e6:g} MB; send less at once")
+
+
+def _no_form(why: str) -> Problem:
+    return Problem(400, f"the form: {why[:200]}; leave its encoding to your HTTP library")
+
+
+def _unknown_field(name: bytes | None, known: str) -> Problem:
+    shown = (name or b"").decode("utf-8", "replace")[:80]
+    return Problem(422, f"the field {shown!r}: not known here; files are called {known}")

@@ -1,0 +1,196 @@
+"""POST /v1/video and what becomes of it: a job with progress, and results to fetch."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from python_multipart.multipart import parse_options_header
+
+from mien.recognise.rows import read_rows
+from mien.serving import schemas, uploads
+from mien.serving.guard import owner
+from mien.serving.jobs import COPY, ROWS, TIMELINE, UPLOAD, Job, Jobs, check_video
+from mien.serving.problems import Problem, busy, refusals
+from mien.serving.settings import Settings
+
+#: What a form adds to the video in it.
+_FORM = 10_000
+#: A large video may take so many times longer to arrive than a picture, if it keeps coming.
+_PATIENCE = 20
+_RAW = ("video/mp4", "video/webm", "video/quicktime", "application/octet-stream")
+
+
+def router(jobs: Jobs, settings: Settings) -> APIRouter:
+    """The routes, for one service's jobs."""
+    routes = APIRouter(tags=["video"])
+
+    class Asked(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        every: int | None = Field(
+            None, ge=1, le=10_000, description="Look at each N-th frame; by default ten a second."
+        )
+        annotated: bool = Field(False, description="Make a copy with the faces marked, too.")
+
+    @routes.post(
+        "/v1/video",
+        status_code=202,
+        response_model=schemas.JobShape,
+        response_model_exclude_none=True,
+        responses={
+            202: {"headers": {"Location": {"schema": {"type": "string"}, "required": True}}},
+            **refusals(400, 408, 413, 415, 422, 503),
+        },
+        openapi_extra=_request_body(),
+    )
+    async def send(
+        request: Request, response: Response, asked: Annotated[Asked, Query()]
+    ) -> dict[str, Any]:
+        """Recognise a video: the answer names a job to ask for again.
+
+        The video comes as it is (`Content-Type: video/mp4`) or as the file `video` of a form.
+        """
+        most = settings.max_video + _FORM
+        uploads.announced(request, most)
+        with jobs.room(owner(request)) as job:
+            job.every, job.annotated = asked.every, asked.annotated
+            await _store(request, job.folder / UPLOAD, most, settings)
+            await asyncio.to_thread(check_video, job.folder / UPLOAD, settings)
+            jobs.start(job)
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        return job.to_dict()
+
+    @routes.get(
+        "/v1/jobs/{job}",
+        response_model=schemas.JobShape,
+        response_model_exclude_none=True,
+        responses=refusals(404, 422),
+    )
+    async def look(request: Request, job: str) -> dict[str, Any]:
+        """How far a video is, and where its results are."""
+        return jobs.get(job, owner(request)).to_dict()
+
+    @routes.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404, 422))
+    async def remove(request: Request, job: str) -> None:
+        """Stop a video, and forget all of it."""
+        jobs.remove(jobs.get(job, owner(request)))
+
+    def add_file(name: str, media_type: str, summary: str) -> None:
+        @routes.get(
+            f"/v1/jobs/{{job}}/{name}",
+            summary=summary,
+            operation_id=f"fetch_{name}",
+            response_class=FileResponse,
+            responses={
+                200: {"content": {media_type: {"schema": {"type": "string"}}}},
+                **refusals(404, 409, 422),
+            },
+        )
+        async def fetch(request: Request, job: str) -> FileResponse:
+            file = _result(jobs.get(job, owner(request)), name)
+            return FileResponse(file, media_type=media_type, filename=name)
+
+    add_file(ROWS, "text/csv", "A row for each face of each frame.")
+    add_file(TIMELINE, "image/png", "The expressions of the faces over time.")
+    add_file(COPY, "video/mp4", "A copy with the faces marked.")
+
+    @routes.get(
+        "/v1/jobs/{job}/rows.json",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "content": {
+                    "application/json": {"schema": {"type": "array", "items": {"type": "object"}}}
+                }
+            },
+            **refusals(404, 409, 422),
+        },
+    )
+    async def rows(request: Request, job: str) -> StreamingResponse:
+        """A row for each face of each frame."""
+        file = _result(jobs.get(job, owner(request)), ROWS)
+        return StreamingResponse(_as_json(file), media_type="application/json")
+
+    return routes
+
+
+def _result(job: Job, name: str) -> Path:
+    if job.status in ("queued", "running"):
+        raise Problem(409, "the video is in work; ask again when its job's status is done")
+    if job.status == "failed" or not (job.folder / name).exists():
+        raise Problem(404, f"this video has no {name}; its job says which results it has")
+    return job.folder / name
+
+
+def _as_json(rows: Path) -> Iterator[str]:
+    """A JSON list, a row at a time."""
+    before = "["
+    for row in read_rows(rows):
+        yield before + json.dumps(row)
+        before = ",\n"
+    yield "[]" if before == "[" else "]"
+
+
+async def _store(request: Request, target: Path, most: int, settings: Settings) -> None:
+    """Write the video that a request brings to a file, as it comes."""
+    stall_s = settings.timeout_s
+    pieces = uploads.chunks(request, most, stall_s, _PATIENCE * stall_s)
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    try:
+        if kind == b"multipart/form-data":
+            await _store_form(pieces, options.get(b"boundary"), target)
+        elif kind.startswith(b"video/") or kind == b"application/octet-stream":
+            with target.open("wb") as file:
+                async for piece in pieces:
+                    file.write(piece)
+        else:
+            shown = f"of type {kind.decode('latin-1')[:80]!r}" if kind else "without a Content-Type"
+            raise Problem(
+                415, f"a body {shown}: send a video as video/..., or a form as multipart/form-data"
+            )
+    except OSError:
+        raise busy("there is no room for the video; come again later") from None
+    if not target.stat().st_size:
+        raise Problem(422, "the video: has no bytes; send one that has some")
+
+
+async def _store_form(pieces: Any, boundary: bytes | None, target: Path) -> None:
+    found: list[Path] = []
+
+    def add(file: Any) -> None:
+        uploads.check_field(file, "video")
+        if found:
+            raise Problem(422, "the form: has several videos; send them one by one")
+        file.flush_to_disk() if file.in_memory else None
+        file.close()
+        found.append(target.parent / file.actual_file_name.decode())
+
+    form = uploads.Form(boundary, add, "video", in_memory=0, folder=str(target.parent))
+    async for piece in pieces:
+        form.write(piece)
+    form.finish()
+    if not found:
+        raise Problem(422, "the form: has no video; send one as a file called video")
+    found[0].rename(target)
+
+
+def _request_body() -> dict[str, Any]:
+    """How a video is sent, for the OpenAPI page."""
+    binary = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "properties": {"video": binary},
+        "required": ["video"],
+        "additionalProperties": False,
+    }
+    content = {"multipart/form-data": {"schema": form}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": content | {kind: {"schema": binary} for kind in _RAW},
+        }
+    }
