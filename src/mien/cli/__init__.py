@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mien
-from mien.cli import data, doctor, export, predict, serve, studies, train
+from mien.cli import card, data, doctor, export, predict, serve, studies, train
 from mien.cli.output import note
 from mien.errors import MienError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(predict.app)
 app.add_typer(train.app)
 app.add_typer(export.app)
+app.add_typer(card.app)
 app.add_typer(serve.app)
 app.add_typer(studies.app)
 app.add_typer(data.app, name="data")

@@ -14,6 +14,7 @@ from mien.evaluation.evaluate import (
 )
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
+from mien.evaluation.model_card import CardFiles, write_card
 from mien.evaluation.predictions import draw_predictions
 from mien.evaluation.report import write_report
 from mien.evaluation.tables import (
@@ -28,6 +29,7 @@ from mien.evaluation.views import VIEWS, Predictor
 __all__ = [
     "SPLIT_NAMES",
     "VIEWS",
+    "CardFiles",
     "Comparison",
     "Evaluation",
     "Predictor",
@@ -50,6 +52,7 @@ __all__ = [
     "score",
     "summarise",
     "summary_text",
+    "write_card",
     "write_comparison",
     "write_report",
 ]

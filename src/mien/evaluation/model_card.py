@@ -6,6 +6,7 @@ evaluate` saved in the run; what was not measured is said to be so.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from mien.errors import InputError, extra_required
 from mien.evaluation.calibration import fit_temperature, softmax
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
-from mien.evaluation.metrics import SMALLEST_PROBABILITY, Scores, accuracy_interval, compute_scores
+from mien.evaluation.metrics import SMALLEST_PROBABILITY, Scores, compute_scores
 from mien.evaluation.pages import filled, write_page
 from mien.evaluation.text import figure_text, interval_text
 from mien.files import atomic_file
@@ -115,8 +116,8 @@ def _content(
             "epochs": len(run.history()),
             "seed": recipe["seed"],
             "init": _init(recipe, environment),
-            "votes": _name((recipe.get("targets") or {}).get("votes")),
-            "teacher": _name((recipe.get("targets") or {}).get("teacher")),
+            "votes": _named((recipe.get("targets") or {}).get("votes")),
+            "teacher": _named((recipe.get("targets") or {}).get("teacher")),
             "version": environment.get("mien"),
         },
         "split": headline.split,
@@ -143,7 +144,7 @@ def _content(
         "calibration": _calibration(evaluations),
         "commands": list(
             dict.fromkeys(
-                str(command)
+                _without_folders(command)
                 for command in (
                     environment.get("command"),
                     *(evaluation.command for evaluation in evaluations.values()),
@@ -170,22 +171,38 @@ def _cost(recipe: Mapping[str, Any]) -> dict[str, str] | None:
 
 def _init(recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
     source = (environment.get("init") or {}).get("source") or recipe.get("init")
-    return _name(source)
+    return _named(source)
 
 
-def _name(path: str | None) -> str | None:
+def _name(path: str) -> str:
     """The last part of a path: a card says nothing of the machine it was written on."""
-    return None if path is None else Path(path).name
+    return Path(path).name
+
+
+def _named(path: str | None) -> str | None:
+    return None if path is None else _name(path)
+
+
+def _without_folders(command: str) -> str:
+    return shlex.join(_name(part) if "/" in part else part for part in shlex.split(command))
 
 
 def _per_class(scores: Scores, expressions: tuple[str, ...]) -> list[list[str]]:
-    """Recall with its interval (of so many faces, so many found), precision and F1."""
+    """Recall with its interval, precision and F1.
+
+    Wilson's interval, for of few faces all or none may be found, and resampling them gives no spread then.
+    """
+    with extra_required("report", "writing a model card"):
+        from scipy.stats import binomtest
     rows = []
     for place, (name, own) in enumerate(zip(expressions, scores.per_class, strict=True)):
         recall = "-"
         if own.recall is not None:
-            interval = accuracy_interval(scores.confusion[place][place], own.support)
-            recall = f"{figure_text('', own.recall)} ({interval_text(interval)})"
+            found = binomtest(scores.confusion[place][place], own.support)
+            interval = found.proportion_ci(method="wilson")
+            recall = (
+                f"{figure_text('', own.recall)} ({interval_text((interval.low, interval.high))})"
+            )
         rows.append(
             [
                 name,
