@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien import data as faces_of
+from mien.data.exclusions import read_exclusions
 from mien.data.splits import needed
-from mien.data.store import FaceStore
+from mien.data.store import Faces, FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions
+from mien.files import atomic_file
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
     from mien.card import ModelCard
-    from mien.evaluation.evaluation import Evaluation
+    from mien.evaluation import Evaluation, Progress, Robustness, Subject
     from mien.exporting import Exported
     from mien.training import Recipe, Watcher
-    from mien.training.teaching import Progress, Teaching
+    from mien.training.teaching import Teaching
 
 #: Where runs go when nobody says.
 RUNS = Path("runs")
@@ -56,6 +59,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     checkpoint_every: str = "10m",
+    exclude: str | Path | None = None,
     track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
@@ -63,7 +67,8 @@ def train(
     """Train a recipe on Training, select on validation; the test split is never handed on.
 
     Args:
-        recipe: a name (`mien recipes` lists them) or a Recipe.
+        recipe: a name (`mien recipes` lists them), a file (a run's recipe.json, a sweep's best.json) or
+            a Recipe.
         data: a path, `synthetic`, `synthetic:N`, or a store.
         out: the run folder; by default a new one below `runs/`, named after the recipe.
         overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
@@ -73,6 +78,9 @@ def train(
         resume: go on with the run in `out` where it was stopped.
         checkpoint_every: save within an epoch too what resuming goes on from, every `200` steps or
             `10m` minutes, or `none`.
+        exclude: a list that `mien data audit` wrote: its faces are left out of Training, and of nothing
+            else, so that what selects and what tests stays what it is for every run. It is kept in the
+            run; resuming takes it from there.
         track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
         watchers: told of every epoch; by default one that prints to standard error. `[]` is silence.
         command: the command line, for the record.
@@ -100,17 +108,37 @@ def train(
     store = load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)
     splits = faces_of.split(store, chosen.split)
+    fitted, notes = _training_faces(splits.train, RunFolder(folder), exclude, resume)
     return training.train(
         chosen,
-        needed(splits.train, "train"),
+        needed(fitted, "train"),
         needed(splits.validation, "validation"),
         folder,
         device=device,
         resume=resume,
         checkpoint_every=checkpoint_every,
         watchers=[*([training.TerminalWatcher()] if watchers is None else watchers), *tracking],
-        notes={"command": command},
+        notes={"command": command, **notes},
     )
+
+
+def _training_faces(
+    faces: Faces, run: RunFolder, exclude: str | Path | None, resume: bool
+) -> tuple[Faces, dict[str, Any]]:
+    """What of Training is fitted, and what the run notes of it; a list of exclusions is kept in the run."""
+    if exclude is None and resume and run.exclusions_path.is_file():
+        exclude = run.exclusions_path
+    if exclude is None:
+        return faces, {}
+    excluded = read_exclusions(exclude)
+    fitted = excluded.applied(faces)
+    content = Path(exclude).read_bytes()
+    if not resume:
+        with atomic_file(run.exclusions_path) as file:
+            file.write(content)
+    digest = hashlib.sha256(content).hexdigest()
+    left_out = len(faces) - len(fitted)
+    return fitted, {"exclude": {"file": str(exclude), "sha256": digest, "faces": left_out}}
 
 
 def train_seeds(
@@ -219,6 +247,7 @@ def evaluate(
     split: str = "validation",
     *,
     tta: str = "flip",
+    exclude: str | Path | None = None,
     labels: Sequence[str] | None = None,
     device: str = "auto",
     command: str | None = None,
@@ -226,7 +255,8 @@ def evaluate(
     """Score a run, or a model file, on a split.
 
     Of a run, scores, probabilities and report are written into its folder. Of a model file, which needs
-    no torch for it, nothing is written.
+    no torch for it, nothing is written; nor where faces are excluded, for what stands in a run is of
+    whole splits.
 
     Args:
         run: a run folder, or a file that `export` wrote.
@@ -236,12 +266,14 @@ def evaluate(
             whatever split the run was trained with) or `train` (what it was fitted to, seen
             without augmentation and dropout).
         tta: `none`, `flip` or `ten`: a view scored beside the single one.
+        exclude: a list that `mien data audit` wrote: its faces are not scored.
         labels: the label set of the data, by default the run's.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         command: the command line, for the record.
     """
     from mien.evaluation import (
         SPLIT_NAMES,
+        Subject,
         check_request,
         evaluate_run,
         faces_to_score,
@@ -249,9 +281,14 @@ def evaluate(
     )
 
     check_request(split, tta)
+    excluded = read_exclusions(exclude) if exclude is not None else None
     if not isinstance(run, RunFolder) and is_model_file(run):
-        return _evaluate_file(Path(run), data, split, tta, labels, device, command)
+        subject = _model_subject(Path(run), data, split, labels, device)
+        return subject.without(excluded).evaluated(tta, command=command)
     folder, store = _run_and_data(run, data, labels, device)
+    if excluded is not None:
+        subject = Subject.of_run(folder, store, split, device)
+        return subject.without(excluded).evaluated(tta, command=command)
     evaluation = evaluate_run(folder, store, split, tta, device, command=command)
     pictured = {
         name: faces_to_score(folder, store, name)[0]
@@ -261,6 +298,41 @@ def evaluate(
     }
     write_report(folder, pictured)
     return evaluation
+
+
+def evaluate_corrupted(
+    run: str | Path | RunFolder,
+    data: str | Path | FaceStore | None = None,
+    split: str = "validation",
+    *,
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Robustness:
+    """Score a run, or a model file, on a split whose faces are made worse in 15 ways, in the single view.
+
+    Of a run, figures and a page are written into its folder; of a model file nothing is.
+
+    Args:
+        run, data, split, labels, device, command: as for `evaluate`.
+        progress: told after each corruption: (done, in all).
+    """
+    from mien import evaluation
+
+    evaluation.check_request(split, "none")
+    if not isinstance(run, RunFolder) and is_model_file(run):
+        subject = _model_subject(Path(run), data, split, labels, device)
+        return evaluation.evaluate_corrupted(
+            subject, Path(run).stem, progress=progress, command=command
+        )
+    folder, store = _run_and_data(run, data, labels, device)
+    subject = evaluation.Subject.of_run(folder, store, split, device)
+    name = str(folder.recipe()["name"])
+    found = evaluation.evaluate_corrupted(subject, name, progress=progress, command=command)
+    found.save(folder)
+    evaluation.write_robustness_page(found, folder.path)
+    return found
 
 
 def export(
@@ -322,16 +394,15 @@ def _run_and_data(
     return folder, load_for(recipe, data, labels)
 
 
-def _evaluate_file(
+def _model_subject(
     path: Path,
     data: str | Path | FaceStore | None,
     split: str,
-    tta: str,
     labels: Sequence[str] | None,
     device: str,
-    command: str | None,
-) -> Evaluation:
-    from mien.evaluation import evaluate_model
+) -> Subject:
+    """A model file, and the split of some data that it is to be scored on."""
+    from mien.evaluation import Subject
     from mien.recognise.model import FaceModel
     from mien.recognise.resize import fitted
 
@@ -341,24 +412,30 @@ def _evaluate_file(
         raise InputError(f"{path}: a model file does not know where its data lie; give --data")
     if labels is None and card.expressions != SEVEN:
         labels = card.expressions
-    return evaluate_model(
+    return Subject.of_model(
         card,
         lambda faces: model(fitted(faces, card.input)),
         load_for(card, data, labels),
         split,
-        tta,
         where=str(path),
-        command=command,
     )
 
 
 def chosen_recipe(
     recipe: str | Recipe, overrides: Sequence[str], init: str | Path | None = None
 ) -> Recipe:
-    """The recipe of a name or a Recipe, changed and checked; where it starts from does not move with us."""
+    """The recipe of a name, a file (`.json`) or a Recipe, changed and checked.
+
+    Where it starts from does not move with us.
+    """
     from mien import models, recipes, training
 
-    chosen = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(recipe, str):
+        chosen = recipe
+    elif recipe.endswith(".json"):
+        chosen = training.read_recipe(Path(recipe))
+    else:
+        chosen = recipes.find(recipe)
     chosen = training.override(chosen, [*overrides, *([] if init is None else [f"init={init}"])])
     init = chosen.init
     if init not in (None, models.HUB, models.PACKAGE):

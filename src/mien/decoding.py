@@ -21,6 +21,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 #: The usual formats by their first bytes: Pillow would try them one by one, which takes longer
 #: than decoding a face does.
 _BY_FIRST_BYTES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
+#: The head of a HEIF file and its brands of HEVC pictures (ISO/IEC 23008-12, annex B), as telephones
+#: write them: Pillow has no decoder for these.
+_HEIC = re.compile(rb".{4}ftyp.{0,40}?(hei[cmsx]|hev[cmsx])", re.DOTALL)
 #: A progressive JPEG has some ten scans, each as costly as a whole picture; a hostile one thousands.
 _MAX_SCANS = 100
 #: A marker of JPEG; 0xFF before these others is a byte of the coded picture, or fills.
@@ -45,8 +48,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> NDArray[np.uint8]:
     """Decode the picture in a seekable stream: see `pixels_of`. InputError naming `where`."""
-    start = stream.read(4)
+    start = stream.read(64)
     stream.seek(0)
+    if _HEIC.match(start):
+        raise InputError(f"{where}: a HEIC photo, which is not read here; convert it to JPEG")
     formats = [name for magic, name in _BY_FIRST_BYTES.items() if start.startswith(magic)]
     with decoding(where):
         with _quietly():

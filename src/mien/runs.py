@@ -5,6 +5,7 @@ environment.json            versions, device, command, data fingerprint
 history.csv                 one row an epoch: HISTORY_COLUMNS
 last/  best/                weights.safetensors (and in last/ state.pt to go on from, and the one before it)
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
+corruptions-<split>.json    accuracy and calibration on faces made worse; .html and .png beside it
 exclusions.csv              the training faces that were left out, where some were
 report.html, *.png          what people look at
 tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
@@ -114,6 +115,9 @@ class RunFolder:
     def has_state(self) -> bool:
         """Whether training can go on from somewhere; else it begins anew."""
         return self.state_path.exists() or self.earlier_state_path.exists()
+
+    def corruptions_path(self, split: str) -> Path:
+        return self.path / f"corruptions-{split}.json"
 
     @property
     def exclusions_path(self) -> Path:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from mien.data import FaceStore, load
-from mien.data.copies import Copies
+from mien.data.copies import Copies, count_copies
 from mien.data.inspect import inspect
+from mien.data.near import near_pairs
 
 pytestmark = [
     pytest.mark.real,
@@ -93,6 +94,10 @@ def test_every_layout_holds_the_same_faces(layout: str, limit: int, tmp_path: Pa
         assert (store.splits == whole.splits[chosen]).all()
 
 
+#: What docs/data-audit.md says of near copies.
+NEAR = {"groups": 3204, "images": 8563, "with_copy_in_train": {"validation": 769, "test": 779}}
+
+
 def test_counts_and_copies_are_those_that_are_known() -> None:
     said = inspect(load(DATA))
 
@@ -105,3 +110,13 @@ def test_counts_and_copies_are_those_that_are_known() -> None:
         groups_with_different_labels=60,
         with_copy_in_train={"validation": 280, "test": 288},
     )
+
+
+@pytest.mark.slow
+def test_near_copies_are_as_many_as_the_documents_say() -> None:
+    store = load(DATA)
+    said = count_copies(store, near_pairs(store))
+
+    assert said.with_copy_in_train == pytest.approx(NEAR["with_copy_in_train"], rel=0.02)
+    assert said.groups == pytest.approx(NEAR["groups"], rel=0.02)
+    assert said.images == pytest.approx(NEAR["images"], rel=0.02)

@@ -38,7 +38,7 @@ def test_only_line_and_label_are_touched(side):
     box = (0.4 * side, 0.45 * side, 0.3 * side, 0.25 * side)
     drawn, touched = changed(noise(side, round(side * 1.5)), [Found(box, HAPPY)])
     x, y, width, height = (round(part) for part in box)
-    near = max(5, round(side / 200) + 3)
+    near = max(5, round(side / 130) + 3)
     assert not touched[y + 1 : y + height - 1, x + 1 : x + width - 1].any(), "inside the box"
     allowed = np.zeros_like(touched)
     allowed[y - near : y + height + near, x - near : x + width + near] = True

@@ -270,6 +270,8 @@ REFUSED = {
     "nothing": (b"", "there are none"),
     "text": (b"hello, I am a picture", "of no known format"),
     "postscript": (POSTSCRIPT, "of no known format"),
+    "a telephone's HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "convert it to JPEG"),
+    "HEIC by its second brand": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix", "convert it to JPEG"),
     "cut short": (IMAGES["jpeg"][:-200], "cannot be decoded"),
     "cut in the header": (IMAGES["png"][:20], "cannot be decoded"),
     "no pixels": (np.zeros((0, 9, 3), np.uint8), "shows nothing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -22,6 +23,9 @@ from stand_in import StandIn
 from mien.serving.app import create_app
 from mien.serving.server import Server, address, listen
 from mien.serving.settings import Settings
+
+#: Its line for each request is kept by pytest: of thousands of them that would look like a leak.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Gate(StandIn):
@@ -66,11 +70,18 @@ class Running:
 
 
 @contextmanager
-def running(model: Any = None, *, loopback: bool = True, **settings: Any) -> Iterator[Running]:
-    """Start a service on a free port, and end it as a signal would."""
+def running(
+    model: Any = None, *, loopback: bool = True, buffer: int | None = None, **settings: Any
+) -> Iterator[Running]:
+    """Start a service on a free port, and end it as a signal would.
+
+    buffer: bytes of answers that the system keeps for who does not read them.
+    """
     model = model or StandIn()
     chosen = Settings(**{"threads": 2, **settings})
     listening = listen("127.0.0.1", 0)
+    if buffer is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     url = address(listening)
     started = threading.Event()
     server = Server(create_app(model, chosen, loopback=loopback), chosen, started.set)

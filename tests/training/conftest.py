@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ from mien.data.store import FaceStore
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
 from mien.training import Model, Recipe
+
+RELIABILITY = Path(__file__).parents[2] / "benchmarks" / "reliability.py"
 
 
 def store_of(pixels, labels, splits, expressions=SEVEN):
@@ -46,3 +52,12 @@ def recipe():
     return Recipe(
         name="tiny", model=Model("basic-cnn"), epochs=2, batch_size=32, precision="float32"
     )
+
+
+def reliability(*arguments):
+    """What benchmarks/reliability.py finds: its last line."""
+    done = subprocess.run(
+        [sys.executable, RELIABILITY, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout.splitlines()[-1])

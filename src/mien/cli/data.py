@@ -1,4 +1,4 @@
-"""mien data: look at faces, read them ahead of time, fetch FER-2013."""
+"""mien data: look at faces, audit them, read them ahead of time, fetch FER-2013."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mien import api
 from mien.cli import options
+from mien.cli.audit import audit
 from mien.cli.output import counting, note, show
 from mien.data.ferplus import CHOICES, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
@@ -23,8 +24,9 @@ from mien.expressions import parse_expressions
 from mien.tables import facts, table
 
 app = typer.Typer(
-    help="Look at data, read it ahead of time, download FER-2013.", no_args_is_help=True
+    help="Look at data, audit it, read it ahead of time, download FER-2013.", no_args_is_help=True
 )
+app.command()(audit)
 
 Source = Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")]
 
@@ -39,12 +41,7 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw a picture of samples.")
     ] = None,
-    votes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="FER+'s fer2013new.csv: what annotators say of the labels."
-        ),
-    ] = None,
+    votes: options.Votes = None,
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:

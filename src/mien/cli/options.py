@@ -33,6 +33,10 @@ Exclude = Annotated[
         metavar="FILE", help="Leave out the faces of this list, one that `mien data audit` wrote."
     ),
 ]
+Votes = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="FER+'s fer2013new.csv: what annotators say of the labels."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Run = Annotated[

@@ -26,7 +26,7 @@ def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
 
 def note(text: str) -> None:
     """A line for people on standard error."""
-    messages.print(text, highlight=False, soft_wrap=True, markup=False)
+    messages.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager

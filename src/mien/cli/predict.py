@@ -119,9 +119,8 @@ def predict(
     if engine != "local":
         others = {"--camera": camera, "--csv": rows, "--resume": resume, "--explain": explain}
         others |= {"--every": every, "--timeline": timeline, "--threads": threads}
-        refuse_others(
-            engine, [name for name, given in others.items() if given not in (None, False)]
-        )
+        given = [name for name, value in others.items() if value is not None and value is not False]
+        refuse_others(engine, given)
         recognise_on_cluster(
             inputs or [],
             where,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +23,10 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="See `mien recipes`; or a recipe's file (.json)."),
+    ],
     data: options.Data = "synthetic",
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
     overrides: Annotated[
@@ -50,6 +53,7 @@ def train(
             help="Save within an epoch too, every so many steps or minutes, what --resume goes on from.",
         ),
     ] = "10m",
+    exclude: options.Exclude = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,6 +73,7 @@ def train(
         "device": device,
         "resume": resume,
         "checkpoint_every": checkpoint_every,
+        "exclude": exclude,
         "track": track or [],
         "command": command_line(),
     }
@@ -162,89 +167,6 @@ def _best_epoch(run: RunFolder) -> dict[str, Any]:
         **{name: best[name] for name in figures},
         "seconds": sum(row["seconds"] for row in history),
     }
-
-
-@app.command()
-def evaluate(
-    run: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run folders, folders of seeds, or model files (.onnx)."
-        ),
-    ],
-    data: options.OwnData = None,
-    split: Annotated[
-        str, typer.Option(help="validation, test, official-validation or train.")
-    ] = "validation",
-    tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
-    as_ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Also score the mean of all their probabilities.")
-    ] = False,
-    device: options.Device = "auto",
-    labels: options.Labels = None,
-    as_json: options.Json = False,
-) -> None:
-    """Score runs on a split, with and without copies of training faces; writes their reports.
-
-    A model file is scored too, without torch: its figures are shown, nothing is written.
-    """
-    from mien.evaluation import ensemble, render_summary, render_table
-
-    paths = [
-        path
-        for given in run
-        for path in (
-            [given] if api.is_model_file(given) else [one.path for one in RunFolder.expand(given)]
-        )
-    ]
-    evaluations = [
-        api.evaluate(
-            path,
-            data,
-            split,
-            tta=tta,
-            labels=options.names(labels),
-            device=device,
-            command=command_line(),
-        )
-        for path in paths
-    ]
-    parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
-    if len(evaluations) > 1:
-        parts.append(Group(render_summary(evaluations)))
-    content: dict[str, Any] = {
-        "evaluations": [
-            {"run": str(path), **evaluation.to_dict()}
-            for path, evaluation in zip(paths, evaluations, strict=True)
-        ]
-    }
-    if as_ensemble:
-        together = ensemble(evaluations)
-        parts += [Text(f"ensemble of {len(evaluations)}", style="bold"), render_table(together)]
-        content["ensemble"] = together.to_dict()
-    show(content, Group(*parts), as_json=as_json)
-    for path in paths:
-        if not api.is_model_file(path):
-            note(f"report: {path / 'report.html'}")
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    split: Annotated[
-        str, typer.Option(help="validation, test or official-validation.")
-    ] = "validation",
-    out: Annotated[Path, typer.Option(help="Folder of compare.html.")] = Path("comparison"),
-    as_json: options.Json = False,
-) -> None:
-    """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
-    from mien.evaluation import compare as compare_runs
-    from mien.evaluation import render_comparison, write_comparison
-
-    comparison = compare_runs(runs, split)
-    page = write_comparison(comparison, out)
-    show(comparison.to_dict(), render_comparison(comparison), as_json=as_json)
-    note(f"page: {page}")
 
 
 @app.command()

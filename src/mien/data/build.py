@@ -75,9 +75,9 @@ def write_store(source: Source, folder: Path, *, origin: str, size: Size, progre
     labels = np.frombuffer(writer.labels, np.int64)
     splits = np.frombuffer(writer.splits, np.uint8)
     digests = np.frombuffer(writer.digests, np.uint64).reshape(-1, 2)
-    np.save(folder / "labels.npy", labels)
-    np.save(folder / "splits.npy", splits)
-    np.save(folder / "digests.npy", digests)
+    _write_array(folder / "labels.npy", labels)
+    _write_array(folder / "splits.npy", splits)
+    _write_array(folder / "digests.npy", digests)
     _write_names(folder / "rows.npy", writer.rows)
     about = {
         "expressions": list(source.expressions),
@@ -224,6 +224,14 @@ def _resized(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
         return image
     height, width = size
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    """An .npy. numpy's own `save` does not notice a disk that is full when its last bytes go out."""
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.tobytes())
 
 
 def _write_names(path: Path, names: list[str]) -> None:

@@ -17,6 +17,8 @@ from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.model_card import CardFiles, write_card
 from mien.evaluation.predictions import draw_predictions
 from mien.evaluation.report import write_report
+from mien.evaluation.robustness import Robustness, evaluate_corrupted
+from mien.evaluation.robustness_page import render_robustness, write_robustness_page
 from mien.evaluation.tables import (
     over_seeds,
     render_summary,
@@ -34,6 +36,7 @@ __all__ = [
     "Evaluation",
     "Predictor",
     "Progress",
+    "Robustness",
     "Scores",
     "Subject",
     "ViewScores",
@@ -42,11 +45,13 @@ __all__ = [
     "compute_scores",
     "draw_predictions",
     "ensemble",
+    "evaluate_corrupted",
     "evaluate_run",
     "faces_to_score",
     "find_copies",
     "over_seeds",
     "render_comparison",
+    "render_robustness",
     "render_summary",
     "render_table",
     "score",
@@ -55,4 +60,5 @@ __all__ = [
     "write_card",
     "write_comparison",
     "write_report",
+    "write_robustness_page",
 ]

@@ -30,7 +30,7 @@ _LEADING = 1.35
 #: Where black and white letters stand out alike from their ground (WCAG 2.2: both contrasts are 4.6).
 _MIDDLE = 0.179
 #: Width of a line as a share of the picture's shorter side.
-_LINE = 1 / 200
+_LINE = 1 / 130
 
 
 def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[np.uint8]:

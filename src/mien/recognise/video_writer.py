@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -160,12 +159,7 @@ class VideoWriter:
                     raise
                 self.problem = f"{self._sound_of}: its sound is damaged and was copied in part"
 
-    def _end(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _end(self, _kind: object, error: object, _trace: object) -> None:
         """Write what is left in encoder and sound, and the file's index; or just let go."""
         if self._size is None:
             if error is None:

@@ -78,7 +78,7 @@ def create_app(model: Model, settings: Settings | None = None, *, loopback: bool
             expose_headers=["Location", "Retry-After"],
         )
     app.add_middleware(guard.OnlyOurOwn, settings=settings, loopback=loopback)
-    app.add_middleware(guard.Outermost, metrics=metrics, stall_s=settings.timeout_s)
+    app.add_middleware(guard.Outermost, metrics=metrics)
     return app
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import logging
@@ -57,10 +56,9 @@ PROTOCOL = "mien"
 class Outermost:
     """Counts and times requests, gives every answer its headers, and answers for what went wrong."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, stall_s: float) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._stall_s = stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,8 +75,7 @@ class Outermost:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
-            async with asyncio.timeout(self._stall_s):  # who does not read is hung up on
-                await send(message)
+            await send(message)
 
         try:
             await self._app(scope, receive, sending)

@@ -14,6 +14,7 @@ from fastapi.exceptions import (
 )
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.websockets import WebSocketState
 
 MEDIA_TYPE = "application/problem+json"
@@ -68,7 +69,10 @@ def install(app: FastAPI) -> None:
     """Answer by problems whatever a route raises."""
 
     async def answer(asker: Request | WebSocket, error: Exception) -> Response | None:
-        response = _problem(error).response()
+        problem = _problem(error)
+        if problem.status == 405:  # a path may have several routes
+            problem.headers["Allow"] = _methods(asker)
+        response = problem.response()
         if isinstance(asker, Request):
             return response
         if asker.application_state == WebSocketState.CONNECTING:
@@ -93,6 +97,14 @@ _SENTENCES = {
     404: "there is nothing at this address; /docs lists what there is",
     405: "this address does not take this method; /docs lists which it takes",
 }
+
+
+def _methods(asker: Request | WebSocket) -> str:
+    """What an address takes."""
+    for path, takes in asker.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(asker.scope["path"]):
+            return ", ".join(sorted(takes)).upper()
+    return "GET"
 
 
 def _first_fault(error: ValidationException) -> str:

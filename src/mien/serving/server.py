@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from mien.errors import InputError, one_line
 from mien.serving.settings import Settings
@@ -46,10 +47,12 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
         for name in ("uvicorn", "python_multipart"):  # their words may be of what was sent
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        http, websocket = _protocols(settings.timeout_s)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_protocol(settings.timeout_s),
+                http=http,
+                ws=websocket,
                 ws_max_size=settings.max_frame,
                 ws_per_message_deflate=False,  # pictures are compressed already; bombs are not wanted
                 lifespan="on",
@@ -69,13 +72,32 @@ class Server(uvicorn.Server):
             self._told()
 
 
-def _protocol(patience_s: float) -> type[asyncio.Protocol]:
-    """HTTP as uvicorn speaks it, but who does not finish a request's head in time is hung up on.
+def _protocols(patience_s: float) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
+    """HTTP and WebSocket as uvicorn speaks them, but no peer is waited for without end.
 
-    uvicorn's own limit is for connections between requests, and ends with the first byte.
+    uvicorn's own limit is for the time between requests: it ends with the first byte of a head. And
+    a connection that it closes stays while there is something in it that nobody reads.
     """
 
-    class Patient(H11Protocol):
+    class Read:
+        """Who does not read what was sent is hung up on."""
+
+        transport: asyncio.Transport
+        _unread: asyncio.TimerHandle | None = None
+
+        def pause_writing(self) -> None:
+            super().pause_writing()  # type: ignore[misc]
+            loop = asyncio.get_running_loop()
+            self._unread = loop.call_later(patience_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()  # type: ignore[misc]
+            if self._unread is not None:
+                self._unread.cancel()
+
+    class Http(Read, H11Protocol):
+        """And who does not finish the head of a request."""
+
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
@@ -90,14 +112,21 @@ def _protocol(patience_s: float) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
             self._watch()
 
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self.loop.call_later(patience_s, self.transport.abort)
+
         def _watch(self) -> None:
             """Time runs while a head is awaited on what is still our connection."""
             ours = not self.transport.is_closing() and self.transport.get_protocol() is self
             if ours and (self.cycle is None or self.cycle.response_complete):
                 if self._late is None:
-                    self._late = self.loop.call_later(patience_s, self.transport.close)
+                    self._late = self.loop.call_later(patience_s, self.transport.abort)
             elif self._late is not None:
                 self._late.cancel()
                 self._late = None
 
-    return Patient
+    class WebSocket(Read, WebSocketsSansIOProtocol):
+        pass
+
+    return Http, WebSocket

@@ -39,7 +39,7 @@ class Settings:
     max_body: int = 20_000_000
     max_pixels: int = 25_000_000
     max_images: int = BATCH
-    max_waiting: int = 4 * BATCH
+    max_waiting: int = 2 * BATCH
     max_held: int = 200_000_000
     timeout_s: float = 30.0
 
@@ -62,7 +62,7 @@ class Settings:
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not 0 <= value < float("inf"):
                 raise InputError(f"{name}={value}: give a number from 0 up")
-            if name.startswith("max_") and value < 1:
+            if name.startswith("max_") and isinstance(value, int) and value < 1:
                 raise InputError(f"{name}={value}: give 1 or more")
         if self.max_images > self.max_waiting:
             raise InputError(

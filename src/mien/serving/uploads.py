@@ -9,16 +9,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import pydantic
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import FormParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from mien.serving.engine import FORMATS
 from mien.serving.problems import Problem, busy
 from mien.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 PICTURE_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 
@@ -160,56 +163,54 @@ def _from_base64(text: str) -> bytes | Problem:
 
 
 def _from_form(body: bytes, boundary: bytes | None, most: int) -> list[Upload]:
-    found: list[Upload] = []
+    found: list[tuple[str, bytearray]] = []
 
-    def add(file: Any) -> None:
-        check_field(file, "images")
+    def begin(name: str) -> Callable[[bytes], object]:
         _check_count(len(found) + 1, most)
-        name = None if file.file_name is None else file.file_name.decode("utf-8", "replace")
-        file.file_object.seek(0)
-        found.append(Upload(name, file.file_object.read()))
+        found.append((name, bytearray()))
+        return found[-1][1].extend
 
-    form = Form(boundary, add, "images", in_memory=len(body))
+    form = Form(boundary, "images", begin)
     form.write(body)
     form.finish()
     _check_count(len(found), most)
-    return found
+    return [Upload(name, bytes(content)) for name, content in found]
 
 
 class Form:
-    """A form that is parsed as it comes; Problems where it is none, or has other fields.
+    """A form that is parsed as it comes; Problem 400 where it is none, 422 for other fields.
 
-    boundary: of its parts; file: told of each file that is whole; field: what files are called;
-    in_memory: bytes of a file that are kept in memory; larger ones go to `folder`.
+    Args:
+        boundary: of its parts.
+        field: what all of its files are called.
+        begin: is given a file's name, and gives what to call with its bytes.
     """
 
     def __init__(
         self,
         boundary: bytes | None,
-        file: Callable[[Any], None],
         field: str,
-        *,
-        in_memory: int,
-        folder: str | None = None,
+        begin: Callable[[str], Callable[[bytes], object]],
     ) -> None:
-        def no_field(found: Any) -> None:
-            check_field(found, field)
-            raise Problem(
-                422, f"the field {field}: without a filename; send it as a file of the form"
-            )
-
         if not boundary:
             raise _no_form("its Content-Type names no boundary")
+        self._field = field
+        self._begin = begin
+        self._name = self._value = b""
+        self._disposition = b""
+        self._take: Callable[[bytes], object] = bytes
         self._whole = False
-        config = {
-            "MAX_MEMORY_FILE_SIZE": in_memory,
-            "UPLOAD_DIR": folder,
-            "UPLOAD_DELETE_TMP": folder is None,
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._part_begins,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_ends,
+            "on_headers_finished": self._file_begins,
+            "on_part_data": self._part_data,
+            "on_end": self._end,
         }
         try:
-            self._parser = FormParser(
-                "multipart/form-data", no_field, file, self._end, boundary, config=config
-            )
+            self._parser = MultipartParser(boundary, callbacks)
         except FormParserError as error:
             raise _no_form(str(error)) from None
 
@@ -225,14 +226,39 @@ class Form:
         if not self._whole:
             raise _no_form("it ends before its last boundary")
 
+    def _part_begins(self) -> None:
+        self._disposition = b""
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_ends(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name = self._value = b""
+
+    def _file_begins(self) -> None:
+        _, options = parse_options_header(self._disposition.decode("latin-1"))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        file = options.get(b"filename")
+        if name != self._field:
+            raise Problem(
+                422, f"the field {name[:80]!r}: not known here; files are called {self._field}"
+            )
+        if file is None:
+            raise Problem(
+                422, f"the field {name}: without a filename; send it as a file of the form"
+            )
+        self._take = self._begin(file.decode("utf-8", "replace"))
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._take(data[start:end])
+
     def _end(self) -> None:
         self._whole = True
-
-
-def check_field(file: Any, known: str) -> None:
-    """Problem 422 for a file of a form that is not called so."""
-    if file.field_name != known.encode():
-        raise _unknown_field(file.field_name, known)
 
 
 def _check_count(count: int, most: int) -> None:
@@ -248,8 +274,3 @@ def _too_large(most: int) -> Problem:
 
 def _no_form(why: str) -> Problem:
     return Problem(400, f"the form: {why[:200]}; leave its encoding to your HTTP library")
-
-
-def _unknown_field(name: bytes | None, known: str) -> Problem:
-    shown = (name or b"").decode("utf-8", "replace")[:80]
-    return Problem(422, f"the field {shown!r}: not known here; files are called {known}")

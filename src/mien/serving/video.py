@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,24 +159,21 @@ async def _store(request: Request, target: Path, most: int, settings: Settings) 
         raise Problem(422, "the video: has no bytes; send one that has some")
 
 
-async def _store_form(pieces: Any, boundary: bytes | None, target: Path) -> None:
-    found: list[Path] = []
+async def _store_form(pieces: AsyncIterator[bytes], boundary: bytes | None, target: Path) -> None:
+    with ExitStack() as opened:
 
-    def add(file: Any) -> None:
-        uploads.check_field(file, "video")
-        if found:
-            raise Problem(422, "the form: has several videos; send them one by one")
-        file.flush_to_disk() if file.in_memory else None
-        file.close()
-        found.append(target.parent / file.actual_file_name.decode())
+        def begin(_: str) -> Callable[[bytes], object]:
+            try:
+                return opened.enter_context(target.open("xb")).write
+            except FileExistsError:
+                raise Problem(422, "the form: has several videos; send them one by one") from None
 
-    form = uploads.Form(boundary, add, "video", in_memory=0, folder=str(target.parent))
-    async for piece in pieces:
-        form.write(piece)
-    form.finish()
-    if not found:
+        form = uploads.Form(boundary, "video", begin)
+        async for piece in pieces:
+            form.write(piece)
+        form.finish()
+    if not target.exists():
         raise Problem(422, "the form: has no video; send one as a file called video")
-    found[0].rename(target)
 
 
 def _request_body() -> dict[str, Any]:

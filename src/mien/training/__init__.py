@@ -20,6 +20,7 @@ from mien.training.recipe import (
     Targets,
     from_dict,
     override,
+    read_recipe,
     to_dict,
 )
 from mien.training.stopping import StoppedError
@@ -45,6 +46,7 @@ __all__ = [
     "from_dict",
     "is_first",
     "override",
+    "read_recipe",
     "teach",
     "to_dict",
     "trackers_named",

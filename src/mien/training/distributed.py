@@ -79,6 +79,10 @@ class Team:
         """What `act` returns in the first process, the only one that does it; it must be picklable."""
         return act()
 
+    def alike(self, error: MienError) -> MienError:
+        """An error that every process meets at the same place; the first one says it."""
+        return error
+
     def agree(self, *numbers: int) -> tuple[int, ...]:
         """The largest of each that any process has."""
         return numbers
@@ -87,14 +91,10 @@ class Team:
         """The network with BatchNorm that normalises by the whole batch, where the device can do that."""
         return network
 
-    def spread(self, network: nn.Module, *, partly_frozen: bool = False) -> nn.Module:
+    def spread(self, network: nn.Module) -> nn.Module:
         """A module that computes what the network does of a batch, each process a share of it.
 
         Its backward pass leaves the gradients of the whole batch in the network of every process.
-
-        Args:
-            network: on `device`, the same in every process.
-            partly_frozen: whether some of its parameters may be without a gradient at times.
         """
         return network
 
@@ -129,6 +129,9 @@ class _Group(Team):
             raise FollowedError(exit_code)
         return result  # type: ignore[no-any-return]
 
+    def alike(self, error: MienError) -> MienError:
+        return error if self.rank == 0 else FollowedError(error.exit_code)
+
     def agree(self, *numbers: int) -> tuple[int, ...]:
         largest = torch.tensor(numbers)
         distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
@@ -142,8 +145,8 @@ class _Group(Team):
         converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
 
-    def spread(self, network: nn.Module, *, partly_frozen: bool = False) -> nn.Module:
-        return _Spread(network, self, partly_frozen)
+    def spread(self, network: nn.Module) -> nn.Module:
+        return _Spread(network, self)
 
     def align(self, network: nn.Module) -> None:
         for buffer in network.buffers():
@@ -170,13 +173,29 @@ class _Group(Team):
             ) from error
 
 
+class _WithUnused(nn.Module):
+    """A network and one parameter that it does not use: where there is none, torch complains."""
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.network = network
+        self.unused = nn.Parameter(torch.zeros((), device=device))
+
+    def forward(self, inputs_BCHW: Tensor) -> Any:
+        return self.network(inputs_BCHW)
+
+
 class _Spread(nn.Module):
     """Computes a share of each batch by DistributedDataParallel, and gathers all answers."""
 
-    def __init__(self, network: nn.Module, team: Team, partly_frozen: bool) -> None:
+    def __init__(self, network: nn.Module, team: Team) -> None:
         super().__init__()
         self._team = team
-        self._parallel = DistributedDataParallel(network, find_unused_parameters=partly_frozen)
+        # Looking for unused parameters lets a recipe freeze some at times; and only then do gradients
+        # keep their places in what is summed, so that a resumed training sums them in the same order.
+        self._parallel = DistributedDataParallel(
+            _WithUnused(network, team.device), find_unused_parameters=True
+        )
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         """(B, ...) -> float32 (B, K), the same in every process."""

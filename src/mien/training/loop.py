@@ -140,7 +140,7 @@ class _Training:
             )
             self.init = initial.start(network, recipe.expressions)
         self.network = team.synchronised(on_device(network, self.device))
-        self.spread = team.spread(self.network, partly_frozen=recipe.freeze_epochs > 0)
+        self.spread = team.spread(self.network)
         self.average: AveragedModel | None = None
         if recipe.ema is not None:
             multi_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
@@ -263,9 +263,9 @@ class _Training:
         self.network.train()
         if recipe.freeze_epochs:
             freeze_backbone(self.network, frozen=self.progress.epoch <= recipe.freeze_epochs)
-        for positions_B in batches[progress.step % self.steps_per_epoch :]:
+        left = batches[progress.step % self.steps_per_epoch :]
+        for positions_B, (faces_BCHW, labels_B) in zip(left, self.feed.batches(left), strict=True):
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
-            faces_BCHW, labels_B = self.feed.batch(positions_B)
             inputs_BCHW = augmented(faces_BCHW, views_NU[positions_B], recipe.input, recipe.augment)
             targets_B = targets_N[positions_B.to(self.device)]
             inputs_BCHW, targets_B = mixed(
@@ -333,8 +333,8 @@ class _Training:
             self._save_weights(self.run.best_weights, self.judged)
         progress.end_epoch(row)
         self._save_weights(self.run.last_weights, self.network)
-        self._save_state()
         self.team.lead(lambda: checkpoint.save_history(self.run, progress.history))
+        self._save_state()  # the last of all: whatever is resumed from, the rest is written before
         predicted_N = probabilities_NK.argmax(axis=1)
         confusion_KK = confusion_matrix(labels_N, predicted_N, len(self.recipe.expressions))
         for watcher in self.watchers:
@@ -358,9 +358,11 @@ class _Training:
             return
         best = self.progress.best_epoch
         kept = f"the weights of epoch {best} are kept in {self.run.path}"
-        raise MienError(
-            f"training diverged in epoch {self.progress.epoch} (the loss is not finite); "
-            f"{kept if best else 'nothing was learnt'}; try a lower optimizer.lr"
+        raise self.team.alike(
+            MienError(
+                f"training diverged in epoch {self.progress.epoch} (the loss is not finite); "
+                f"{kept if best else 'nothing was learnt'}; try a lower optimizer.lr"
+            )
         )
 
     def _save_weights(self, path: Path, network: nn.Module) -> None:
@@ -405,8 +407,11 @@ class _Training:
         self._save_weights(self.run.last_weights, self.network)
         if not self.progress.history:  # so that what was learnt can be evaluated
             self._save_weights(self.run.best_weights, self.judged)
-        raise StoppedError(
-            f"stopped in epoch {self.progress.epoch} after step {self.progress.step} of {self.steps}; "
-            f"all is saved: go on with the same command and --out {self.run.path} --resume",
-            self.stopping,
+        progress = self.progress
+        raise self.team.alike(
+            StoppedError(
+                f"stopped in epoch {progress.epoch} after step {progress.step} of {self.steps}; "
+                f"all is saved: go on with the same command and --out {self.run.path} --resume",
+                self.stopping,
+            )
         )

@@ -7,15 +7,17 @@ here by name, type and range.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
 
 from mien.data.splits import SplitRule
-from mien.errors import InputError, near_names
+from mien.errors import InputError, near_names, reading_from
 from mien.expressions import SEVEN, Expressions
 from mien.faces import InputSpec
 
@@ -189,6 +191,21 @@ def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
         raise InputError(
             f"{where}: {place}={first['input']!r} is not allowed: {first['msg']}"
         ) from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a file: a run's recipe.json, a sweep's best.json."""
+    with reading_from(str(path)):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{path}: not readable as JSON ({error}); give a recipe.json"
+            ) from error
+    missing = {"name", "model"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise InputError(f"{path}: not a recipe of mien (it lacks {', '.join(sorted(missing))})")
+    return from_dict(content, str(path))
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:

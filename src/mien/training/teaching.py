@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mien.data.store import Faces
 from mien.errors import InputError
-from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.evaluate import Progress, weights_digest
 from mien.files import atomic_file, write_json
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize
@@ -33,9 +33,6 @@ from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
 
 _BATCH = 256
-
-#: Told after each batch: (faces done, faces in all), over all views.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def teach(
         views: how many of each face.
         seed: decides the views.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
-        progress: told after each batch.
+        progress: told after each batch; the faces in all are those of all views.
         notes: more entries for teaching.json (the command, for example).
 
     Raises:

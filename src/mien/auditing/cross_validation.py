@@ -1,0 +1,146 @@
+"""What networks say of faces that they were not trained on: the labels that cross-validated training rejects."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.auditing.confident import rejected_labels
+from mien.auditing.findings import Finding
+from mien.data.copies import grouped
+from mien.data.near import near_pairs
+from mien.data.splits import needed, split
+from mien.data.store import TRAIN, Faces, FaceStore
+from mien.errors import InputError, extra_required
+
+if TYPE_CHECKING:
+    from mien.training import Recipe
+
+#: Parts that the training faces are dealt into; each is judged by a network that was trained on the others.
+FOLDS = 4
+#: What is trained: the quickest recipe, at its best after few epochs.
+RECIPE = "basic-cnn"
+#: Faces that the pace is measured on.
+_PROBE = 2_048
+#: Networks that are right so many times as often as naming the most frequent expression have learnt something.
+_ABOVE_GUESSING = 1.5
+#: Fewer training faces than this a fold teach nothing.
+_LEAST = 50
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """A look of `mien data audit`: training in folds, as many epochs as a budget allows.
+
+    Attributes:
+        budget: minutes in all, above 0.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+    """
+
+    budget: float
+    device: str = "auto"
+
+    def __call__(self, store: FaceStore, watch: Callable[[str, int, int], None]) -> list[Finding]:
+        """The labels that are rejected, in all splits."""
+        probabilities, epochs = self.probabilities(store, watch)
+        right = probabilities.argmax(axis=1) == store.labels
+        most = np.bincount(store.labels).max() / len(store)
+        if right.mean() < _ABOVE_GUESSING * most:
+            raise InputError(
+                f"--budget {self.budget:g}: after {epochs} epochs networks are right about "
+                f"{right.mean():.0%} of faces, and naming the most frequent expression would be about "
+                f"{most:.0%}: what they reject says nothing; give more minutes"
+            )
+        faces, taken = rejected_labels(probabilities, store.labels)
+        notes = tuple(
+            f"{probabilities[face, expression]:.0%} {store.expressions[expression]}, "
+            f"{probabilities[face, store.labels[face]]:.0%} the label"
+            for face, expression in zip(faces.tolist(), taken.tolist(), strict=True)
+        )
+        explanation = (
+            f"Networks ({RECIPE}, {epochs} epochs, {FOLDS} folds, right about {right.mean():.0%} of faces) "
+            "that were not trained on these faces take them confidently for something else. Such a network "
+            "is wrong itself about many: look before you leave them out. The list of exclusions has those "
+            "of Training."
+        )
+        return [
+            Finding(
+                "label rejected by networks",
+                "Labels that networks reject",
+                explanation,
+                faces,
+                notes,
+                store.splits[faces] == TRAIN,
+            )
+        ]
+
+    def probabilities(
+        self, store: FaceStore, watch: Callable[[str, int, int], None]
+    ) -> tuple[NDArray[np.float32], int]:
+        """float32 (N, K) of every face, by networks that were not trained on it or a copy of it; epochs.
+
+        A training face is judged by the network of its fold, the others by the mean of all networks.
+        """
+        if not self.budget > 0:
+            raise InputError(f"--budget {self.budget:g}: give minutes, above 0")
+        with extra_required("train", "cross-validation"):
+            from mien import recipes, training
+            from mien.models import load_classifier
+        splits = split(store)
+        train = needed(splits.train, "train")
+        validation = needed(splits.validation, "validation")
+        if len(train) < FOLDS * _LEAST:
+            raise InputError(
+                f"{store.source}: {len(train)} training faces are too few to cross-validate; "
+                f"{FOLDS * _LEAST} are needed"
+            )
+        fold = folds(store, train)
+        recipe = replace(recipes.find(RECIPE), expressions=store.expressions)
+        others = np.setdiff1d(np.arange(len(store)), train.indices)
+        probabilities = np.zeros((len(store), len(store.expressions)), np.float32)
+        with tempfile.TemporaryDirectory(prefix="mien-audit-") as folder:
+            epochs = self._epochs(recipe, train, validation, Path(folder) / "probe")
+            for number in range(FOLDS):
+                watch("labels", number, FOLDS)
+                run = training.train(
+                    replace(recipe, epochs=epochs, seed=number),
+                    store.faces(train.indices[fold != number]),
+                    validation,
+                    Path(folder) / f"fold-{number}",
+                    device=self.device,
+                )
+                classifier = load_classifier(run, self.device)
+                for chosen, share in ((train.indices[fold == number], 1.0), (others, 1 / FOLDS)):
+                    for start in range(0, len(chosen), 512):
+                        part = chosen[start : start + 512]
+                        probabilities[part] += share * classifier(store.pixels[part])
+            watch("labels", FOLDS, FOLDS)
+        return probabilities, epochs
+
+    def _epochs(self, recipe: Recipe, train: Faces, validation: Faces, folder: Path) -> int:
+        """As many epochs as fit the budget, by the pace of one epoch on some of the faces."""
+        from mien import training
+
+        some = train.store.faces(train.indices[:_PROBE])
+        few = validation.store.faces(validation.indices[:_PROBE])
+        started = time.monotonic()
+        training.train(replace(recipe, epochs=1), some, few, folder, device=self.device)
+        pace = (time.monotonic() - started) / len(some)
+        # Validation is forward only: a third of the work.
+        faces = FOLDS * (len(train) * (1 - 1 / FOLDS) + len(validation) / 3)
+        return int(np.clip(60 * self.budget / (pace * faces), 1, recipe.epochs))
+
+
+def folds(store: FaceStore, train: Faces) -> NDArray[np.int64]:
+    """int64 (n,): the fold of each training face. Copies share one, or a network would know its own."""
+    group = grouped(store, near_pairs(store))[train.indices]
+    _, place = np.unique(group, return_inverse=True)
+    dealt = np.random.default_rng(0).permutation(place.max() + 1) % FOLDS
+    return dealt[place]

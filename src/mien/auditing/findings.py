@@ -1,0 +1,209 @@
+"""What an audit finds: faces, each with a note, and whether they belong on the list of exclusions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.auditing import pictures
+from mien.auditing.pictures import Tones
+from mien.data.copies import Pairs, grouped, identities
+from mien.data.ferplus import CHOICES, NO_FACE, UNKNOWN, LabelledVotes
+from mien.data.store import SPLITS, FaceStore
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Faces of a store that have one fault.
+
+    Attributes:
+        name: short, for JSON and lists.
+        title, explanation: for people.
+        faces: int64 (n,), positions in the store; the worst first, copies group by group.
+        notes: n of them, what is to be said of each.
+        excludes: which of them go on the list of exclusions, bool (n,).
+    """
+
+    name: str
+    title: str
+    explanation: str
+    faces: NDArray[np.int64]
+    notes: tuple[str, ...]
+    excludes: NDArray[np.bool_] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
+    """Blank, drawn, dark, bright, gray and faceless pictures. The first two are to be left out."""
+    blank = tones.spread < pictures.BLANK
+    flat = (tones.flat > pictures.FLAT) & ~blank
+    return [
+        _by_figure(
+            "blank",
+            "Blank pictures",
+            "All of one tone.",
+            blank,
+            tones.mean,
+            "gray level {:.0f}",
+            excluded=True,
+        ),
+        _by_figure(
+            "not a photograph",
+            "Pictures that are no photographs",
+            f"Writing, icons, drawings: more than {pictures.FLAT:.0%} of their pixels equal the next one.",
+            flat,
+            -tones.flat,
+            "{:.0%} flat",
+            excluded=True,
+        ),
+        _by_figure(
+            "no face found",
+            "Pictures in which no face is found",
+            "A detector looked twice. It misses faces that fill the picture, look away or are covered, so "
+            "about half of these have a face: look at them; they are not on the list of exclusions.",
+            faceless & ~blank & ~flat,
+            tones.mean,
+            "",
+        ),
+        _by_figure(
+            "dark",
+            "Very dark pictures",
+            f"A mean gray level below {pictures.DARK:.0f} of 255.",
+            (tones.mean < pictures.DARK) & ~blank,
+            tones.mean,
+            "gray level {:.0f}",
+        ),
+        _by_figure(
+            "bright",
+            "Very bright pictures",
+            f"A mean gray level above {pictures.BRIGHT:.0f} of 255.",
+            (tones.mean > pictures.BRIGHT) & ~blank,
+            -tones.mean,
+            "gray level {:.0f}",
+        ),
+        _by_figure(
+            "little contrast",
+            "Pictures with little contrast",
+            f"Gray levels with a standard deviation below {pictures.LITTLE_CONTRAST:.0f}.",
+            (tones.spread < pictures.LITTLE_CONTRAST) & ~blank,
+            tones.spread,
+            "spread {:.0f}",
+        ),
+    ]
+
+
+def of_copies(store: FaceStore, pairs: Pairs) -> list[Finding]:
+    """Exact and near copies, and labels that differ within a group of them.
+
+    Of each group one face stays: of those with the label that most copies have a test face before a
+    validation face before a training face, then the first. Where no label is the most frequent none
+    stays, for then nobody knows.
+    """
+    group, identity = grouped(store, pairs), identities(store)
+    several = np.flatnonzero(np.bincount(group)[group] > 1)
+    several = several[np.argsort(group[several], kind="stable")]
+    members = np.split(several, np.flatnonzero(np.diff(group[several])) + 1) if len(several) else []
+    copies: list[tuple[int, str, bool]] = []
+    doubted: list[tuple[int, str, bool]] = []
+    for faces in members:
+        labels = Counter(store.labels[faces].tolist())
+        (label, most), *others = labels.most_common()
+        agreed = not others or most > others[0][1]
+        keeper = None
+        if agreed:
+            own = faces[store.labels[faces] == label]
+            keeper = int(own[np.argmax(store.splits[own])])
+        said = ", ".join(f"{store.expressions[one]} {n}" for one, n in labels.most_common())
+        for face in faces.tolist():
+            if keeper is not None and face != keeper:
+                kind = "exact" if identity[face] == identity[keeper] else "near"
+                copies.append((face, f"{kind} copy of {store.rows[keeper]}", True))
+            elif keeper is not None:
+                copies.append((face, "has copies, stays", False))
+            if others:
+                doubted.append((face, f"its copies are labelled {said}", not agreed))
+    return [
+        _listed(
+            "copies",
+            "Copies",
+            "The same photograph more than once: to the pixel (exact), or cut, sized, lit, saved or mirrored "
+            "differently (near). One of each group stays: a test face before a validation face before a "
+            "training face.",
+            copies,
+        ),
+        _listed(
+            "conflicting labels",
+            "Copies with conflicting labels",
+            "One photograph, different labels. Where one label is more frequent than the others, a face that "
+            "has it stays; else none does.",
+            doubted,
+        ),
+    ]
+
+
+def of_votes(votes: LabelledVotes) -> list[Finding]:
+    """Labels that FER+'s annotators reject, those that most of them reject first."""
+    majority, support = votes.majority(), votes.label_votes()
+    rejected = np.flatnonzero(votes.rejected())
+    order = rejected[np.argsort(support[rejected], kind="stable")]
+    without: list[tuple[int, str, bool]] = []
+    others: list[tuple[int, str, bool]] = []
+    for face in order.tolist():
+        if majority[face] == NO_FACE:
+            without.append((face, "no face, say annotators", True))
+        else:
+            named = "nothing" if majority[face] == UNKNOWN else CHOICES[majority[face]]
+            others.append((face, f"most name {named}, {support[face]:.0%} the label", True))
+    return [
+        _listed(
+            "no face by votes",
+            "Pictures without a face, say annotators",
+            "Most of FER+'s ten annotators saw none, or FER+ leaves the picture out.",
+            without,
+        ),
+        _listed(
+            "label rejected by votes",
+            "Labels that annotators reject",
+            "Most of FER+'s ten annotators name another expression, or at most one chose the label.",
+            others,
+        ),
+    ]
+
+
+def count_by_split(store: FaceStore, finding: Finding) -> dict[str, int]:
+    """Split -> faces."""
+    counts = np.bincount(store.splits[finding.faces], minlength=len(SPLITS))
+    return dict(zip(SPLITS, counts.tolist(), strict=True))
+
+
+def _by_figure(
+    name: str,
+    title: str,
+    explanation: str,
+    where: NDArray[np.bool_],
+    figure: NDArray[np.float32],
+    note: str,
+    *,
+    excluded: bool = False,
+) -> Finding:
+    """The faces for which something holds, those with the smallest figure first."""
+    faces = np.flatnonzero(where)
+    faces = faces[np.argsort(figure[faces], kind="stable")]
+    notes = tuple(note.format(abs(value)) for value in figure[faces].tolist())
+    return Finding(name, title, explanation, faces, notes, np.full(len(faces), excluded))
+
+
+def _listed(name: str, title: str, explanation: str, faces: list[tuple[int, str, bool]]) -> Finding:
+    return Finding(
+        name,
+        title,
+        explanation,
+        np.array([face for face, _, _ in faces], np.int64),
+        tuple(note for _, note, _ in faces),
+        np.array([excluded for _, _, excluded in faces], np.bool_),
+    )

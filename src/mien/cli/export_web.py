@@ -1,0 +1,42 @@
+"""mien export-web: the page as a static site that needs no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import options
+from mien.cli.output import note, show
+from mien.tables import facts
+
+app = typer.Typer()
+
+
+@app.command("export-web")
+def export_web(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the site.")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="MODEL.onnx", help="By default the model inside the package."),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="npm's onnxruntime-web, packed or unpacked; by default it is fetched, once.",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write the page as a static site: recognition runs in the browser, pictures never leave it."""
+    from mien.serving import web_export
+
+    made = web_export.export_web(out, model, runtime=runtime, say=note)
+    rows = facts()
+    rows.add_row("site", f"{made.path} ({made.size / 1e6:.1f} MB)")
+    rows.add_row("model", f"{made.card.name} ({made.card.digest[:12]})")
+    rows.add_row("runtime", f"onnxruntime-web {web_export.RUNTIME}")
+    show(made.to_dict(), rows, as_json=as_json)
+    note(f"next: python -m http.server --bind 127.0.0.1 -d {out}, or put it on any static host")

@@ -1,0 +1,56 @@
+// What the model's card says, in words.
+
+import { element } from "./elements.js";
+import { percent } from "./marks.js";
+
+// Agreement: 65 ± 5 % (Goodfellow et al. 2013).
+const FER_2013 = ": small gray pictures from the web, on whose labels people do not agree well either";
+
+/** Fill the places of the page that speak of the model. */
+export function describe(root, { card, version, place }) {
+  const put = (name, text) => {
+    for (const one of root.querySelectorAll(`[data-card=${name}]`)) one.textContent = text;
+  };
+  const { validation, test_of_the_run: test } = card.scores ?? {};
+  put("version", version ?? "");
+  put("count", ["two", "three", "four", "five", "six", "seven", "eight"][card.expressions.length - 2] ?? String(card.expressions.length));
+  const right = test?.official_accuracy ?? validation?.accuracy;
+  if (right !== undefined) {
+    const on = test ? "test faces that it never saw" : "faces that it was not trained on";
+    const which = card.provenance?.data?.source === "fer2013" ? FER_2013 : "";
+    put("accuracy", `It is right about ${percent(right)} of ${on}${which}. On faces of other ages, origins, angles and lights it may do worse.`);
+  }
+  const doubted = validation?.uncertain;
+  if (doubted?.accuracy !== undefined && doubted.accuracy !== null) {
+    put("doubt", `A “?” marks answers under ${percent(card.uncertain_below)}: it is right about ${percent(doubted.accuracy)} of those, and ${percent(doubted.accuracy_of_others)} of the others.`);
+  }
+  const facts = {
+    Model: card.name,
+    Expressions: card.expressions.join(", "),
+    "Trained on": card.provenance?.data?.source,
+    "Accuracy on validation": validation && `${share(validation.accuracy)} of ${validation.faces.toLocaleString("en")} faces`,
+    "Accuracy on test": test && `${share(test.official_accuracy)}; ${share(test.deduplicated_accuracy)} without copies of training faces`,
+    "Calibration error": validation && share(validation.calibration_error),
+    Input: `${card.input.width} x ${card.input.height} pixels, ${card.input.channels === 1 ? "gray" : "colour"}`,
+    "Uncertain below": share(card.uncertain_below),
+    Licence: card.licence,
+    Digest: card.digest,
+  };
+  const rows = Object.entries(facts).filter(([, value]) => value);
+  root.querySelector(".facts").replaceChildren(
+    ...rows.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
+  const where = privacy(place);
+  for (const one of root.querySelectorAll("[data-privacy]")) one.textContent = where;
+  root.querySelector("#place").textContent = where;
+}
+
+function privacy(place) {
+  if (place === "browser") return "Runs in this browser: pictures never leave your device.";
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  return here ? "Runs on this computer: pictures never leave it." : `Pictures are sent to ${location.hostname}, looked at and forgotten.`;
+}
+
+function share(value) {
+  return `${(100 * value).toFixed(1)} %`;
+}

@@ -1,0 +1,29 @@
+// Where recognition happens: config.json says `server` or `browser`. Either gives the page the same object:
+//
+//   card, version, place ("server" or "browser")
+//   recognise(file, {detector})          resolves with {width, height, faces}; faces as mien's Face.to_dict
+//   explain?(file, {detector})           the same, faces with `explanation.image`; only where it can
+//   live(onAnswer)                       {send(canvas), close()}: send resolves when this frame was answered;
+//                                        answers are {width, height, faces}, faces followed and smoothed
+//   video(file, {onProgress, signal})    resolves with {rows, duration}: see rows.js
+//
+// All of them reject with a Problem, whose message is a sentence for people.
+
+import { Problem } from "./problem.js";
+
+/** The backend that config.json names; `askForKey` resolves with a key for a service that wants one. */
+export async function openBackend({ askForKey }) {
+  const config = await loadConfig();
+  if (config.backend === "browser") return (await import("./browser.js")).openBrowser(config);
+  return (await import("./server.js")).openServer({ askForKey });
+}
+
+async function loadConfig() {
+  try {
+    const answer = await fetch("config.json", { cache: "no-cache" });
+    if (answer.ok) return await answer.json();
+  } catch {
+    // Told below.
+  }
+  throw new Problem("This page is not whole: config.json is missing. Load it again, or export it again.");
+}

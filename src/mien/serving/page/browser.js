@@ -1,0 +1,73 @@
+// The backend that computes here: pictures never leave this browser. See backend.js for what it promises.
+
+import { Problem } from "./problem.js";
+import { Tracker } from "./track.js";
+import { recogniseVideo } from "./video-frames.js";
+
+/** A slow device looks seldom. */
+const LIVE_GAP_S = 1;
+
+/** Load runtime and models; resolves when it can recognise. */
+export async function openBrowser(config) {
+  if (!("OffscreenCanvas" in globalThis && "WebAssembly" in globalThis)) {
+    throw new Problem("This browser is too old to recognise by itself; use a current Chrome, Edge, Firefox or Safari.");
+  }
+  const ask = taskForce(new Worker(new URL("worker.js", import.meta.url), { type: "module" }));
+  const here = (name) => new URL(name, document.baseURI).href;
+  await ask({
+    task: "open",
+    runtime: here(config.runtime),
+    detectorFile: here(config.detector),
+    modelFile: here(config.model),
+    cardContent: config.card,
+  });
+  const { card } = config;
+  const look = (picture, detector) => {
+    const moved = picture instanceof ImageBitmap ? [picture] : [];
+    return ask({ task: "recognise", picture, detector }, moved);
+  };
+  return {
+    card,
+    version: config.version,
+    place: "browser",
+    recognise: (file, { detector }) => look(file, detector),
+    live(onAnswer) {
+      const tracker = new Tracker(card.uncertain_below, LIVE_GAP_S);
+      return {
+        async send(canvas) {
+          const time = performance.now() / 1000;
+          const answer = await look(await createImageBitmap(canvas), "yunet");
+          onAnswer({ ...answer, faces: tracker.update(time, answer.faces) });
+        },
+        close() {},
+      };
+    },
+    video: (file, { onProgress, signal }) =>
+      recogniseVideo(file, (frame) => look(frame, "yunet"), card, { onProgress, signal }),
+  };
+}
+
+/** A function that hands a worker a message and resolves with its answer. */
+function taskForce(worker) {
+  const waiting = new Map();
+  let last = 0;
+  worker.onmessage = ({ data: { id, answer, problem } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (problem === undefined) resolve(answer);
+    else reject(new Problem(problem));
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    for (const { reject } of waiting.values()) {
+      reject(new Problem("The part that recognises could not be loaded; look at the connection and load the page again."));
+    }
+    waiting.clear();
+  };
+  return (message, moved = []) =>
+    new Promise((resolve, reject) => {
+      const id = ++last;
+      waiting.set(id, { resolve, reject });
+      worker.postMessage({ id, ...message }, moved);
+    });
+}

@@ -1,0 +1,127 @@
+// The page: what is dropped, pasted or chosen goes to the tab that it belongs to.
+
+import { describe } from "./about.js";
+import { openBackend } from "./backend.js";
+import { Camera } from "./camera.js";
+import { show } from "./elements.js";
+import { FacesPanel } from "./faces-panel.js";
+import { Photos } from "./photos.js";
+import { Timeline } from "./timeline.js";
+import { Video } from "./video.js";
+
+const byId = (id) => document.getElementById(id);
+const tabs = [...document.querySelectorAll("[role=tab]")];
+
+/** What the tabs share. */
+const desk = {
+  problem(text) {
+    byId("problem").textContent = text ?? "";
+    show(Boolean(text), byId("problem"));
+  },
+  /** For who hears the page. */
+  tell(text) {
+    byId("told").textContent = text;
+  },
+};
+let modes = {};
+let current = "photos";
+
+function select(name, focus = false) {
+  if (name !== current) modes[current]?.close();
+  current = name;
+  for (const tab of tabs) {
+    const chosen = tab.id === `tab-${name}`;
+    tab.setAttribute("aria-selected", String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+    if (chosen && focus) tab.focus();
+    show(chosen, byId(tab.getAttribute("aria-controls")));
+  }
+  show(false, byId("timeline"), byId("appearances"));
+  modes[name]?.open();
+}
+
+function take(files) {
+  if (files.length === 0 || !modes.photos) return;
+  const film = files.find(({ type }) => type.startsWith("video/"));
+  const photos = files.filter((file) => file !== film);
+  if (film) {
+    select("video");
+    modes.video.take(film);
+  } else {
+    select("photos");
+    modes.photos.add(photos);
+  }
+}
+
+function listen() {
+  for (const [place, tab] of tabs.entries()) {
+    tab.addEventListener("click", () => select(tab.id.slice(4)));
+    tab.addEventListener("keydown", ({ key }) => {
+      const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[key];
+      if (to !== undefined) select(tabs.at(to % tabs.length).id.slice(4), true);
+    });
+  }
+  for (const input of document.querySelectorAll("input[type=file]")) {
+    input.addEventListener("change", () => {
+      take([...input.files]);
+      input.value = "";
+    });
+  }
+  document.addEventListener("paste", ({ clipboardData }) => take([...clipboardData.files]));
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? document.body.classList.remove("dropping"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    take([...event.dataTransfer.files]);
+  });
+}
+
+/** A key for a service that asks for one. */
+function askForKey() {
+  const dialog = byId("key");
+  const input = dialog.querySelector("input");
+  input.value = "";
+  dialog.showModal();
+  return new Promise((resolve, reject) => {
+    dialog.addEventListener(
+      "close",
+      () => {
+        if (dialog.returnValue === "ok" && input.value) resolve(input.value);
+        else reject(new Error("This service needs a key; load the page again to give one."));
+      },
+      { once: true },
+    );
+  });
+}
+
+async function start() {
+  listen();
+  try {
+    const backend = await openBackend({ askForKey });
+    const { card } = backend;
+    Object.assign(desk, {
+      backend,
+      card,
+      panel: new FacesPanel(document.querySelector(".faces"), card),
+      timeline: new Timeline(byId("timeline"), card.expressions),
+    });
+    modes = {
+      photos: new Photos(byId("photos"), desk),
+      camera: new Camera(byId("camera"), desk, (photo) => take([photo])),
+      video: new Video(byId("video"), desk, byId("appearances")),
+    };
+    describe(document, backend);
+    select(current);
+    document.body.dataset.ready = "";
+  } catch (error) {
+    console.error(error);
+    byId("place").textContent = "";
+    desk.problem(error.message);
+  }
+}
+
+start();

@@ -1,0 +1,129 @@
+// Pixels to other sizes, as mien does it in Python with OpenCV and numpy: same answers, same picture.
+
+/** The shares of `old` pixels in each of `size` new ones that cover them: [first, weights] a pixel. */
+function coverage(old, size) {
+  const step = old / size;
+  return Array.from({ length: size }, (_, index) => {
+    const start = index * step;
+    const end = Math.min(start + step, old);
+    const first = Math.min(Math.floor(start), old - 1);
+    const weights = [];
+    for (let pixel = first; pixel < end - 1e-9; pixel++) {
+      weights.push(Math.min(end, pixel + 1) - Math.max(start, pixel));
+    }
+    return [first, normalised(weights)];
+  });
+}
+
+/** The same for a triangle around each new pixel's centre: bilinear, averaging where it shrinks. */
+function triangles(old, size) {
+  const step = old / size;
+  const reach = Math.max(step, 1);
+  return Array.from({ length: size }, (_, index) => {
+    const centre = (index + 0.5) * step;
+    const first = Math.max(0, Math.floor(centre - reach - 0.5));
+    const last = Math.min(old - 1, Math.ceil(centre + reach - 0.5));
+    const weights = [];
+    for (let pixel = first; pixel <= last; pixel++) {
+      weights.push(Math.max(0, 1 - Math.abs(pixel + 0.5 - centre) / reach));
+    }
+    return [first, normalised(weights)];
+  });
+}
+
+function normalised(weights) {
+  const sum = weights.reduce((total, weight) => total + weight, 0);
+  return weights.map((weight) => weight / sum);
+}
+
+/** An image of interleaved channels, resized by two tables of weights, not rounded. */
+function weighted({ data, width, height, channels }, columns, rows) {
+  const across = new Float32Array(columns.length * height * channels);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (const [first, weights] of columns) {
+      const from = (y * width + first) * channels;
+      for (let channel = 0; channel < channels; channel++, at++) {
+        let sum = 0;
+        for (let i = 0; i < weights.length; i++) sum += weights[i] * data[from + i * channels + channel];
+        across[at] = sum;
+      }
+    }
+  }
+  const line = columns.length * channels;
+  const down = new Float32Array(rows.length * line);
+  rows.forEach(([first, weights], y) => {
+    for (let i = 0; i < weights.length; i++) {
+      const from = (first + i) * line;
+      for (let x = 0; x < line; x++) down[y * line + x] += weights[i] * across[from + x];
+    }
+  });
+  return { data: down, width: columns.length, height: rows.length, channels };
+}
+
+/** Averages over the area of each new pixel, as OpenCV's INTER_AREA when it shrinks. */
+export function byArea(image, width, height) {
+  return weighted(image, coverage(image.width, width), coverage(image.height, height));
+}
+
+/** Bilinear with antialiasing, as `mien.recognise.resize`. */
+export function byTriangles(image, width, height) {
+  if (image.width === width && image.height === height) return image;
+  return weighted(image, triangles(image.width, width), triangles(image.height, height));
+}
+
+/** A copy with whole values of 0 to 255, rounded half to even, as Python does. */
+export function rounded(image) {
+  return { ...image, data: Uint8ClampedArray.from(image.data) };
+}
+
+/** Luma (Rec. 601) of an RGBA image, in whole gray levels, in the fixed point of OpenCV. */
+export function luma({ data, width, height }) {
+  const gray = new Uint8Array(width * height);
+  for (let pixel = 0; pixel < gray.length; pixel++) {
+    const [red, green, blue] = [data[4 * pixel], data[4 * pixel + 1], data[4 * pixel + 2]];
+    gray[pixel] = (9798 * red + 19235 * green + 3735 * blue + 16384) >> 15;
+  }
+  return { data: gray, width, height, channels: 1 };
+}
+
+/** The part of an image from (left, top) up to (right, bottom), these not included. */
+export function part({ data, width, channels }, left, top, right, bottom) {
+  const line = (right - left) * channels;
+  const piece = new data.constructor(line * (bottom - top));
+  for (let y = top; y < bottom; y++) {
+    const from = (y * width + left) * channels;
+    piece.set(data.subarray(from, from + line), (y - top) * line);
+  }
+  return { data: piece, width: right - left, height: bottom - top, channels };
+}
+
+/**
+ * What lies at matrix @ (x, y, 1) of an image for each (x, y) of another, bilinear; its border goes on.
+ *
+ * Places are rounded to 1/32 of a pixel by way of 1/1024, as OpenCV's warpAffine does.
+ */
+export function warped(image, [[xx, xy, x0], [yx, yy, y0]], width, height) {
+  const { data, channels } = image;
+  const looked = new Float32Array(width * height * channels);
+  const fixed = (value) => Math.round(value * 1024);
+  for (let y = 0, at = 0; y < height; y++) {
+    const [startX, startY] = [fixed(xy * y + x0) + 16, fixed(yy * y + y0) + 16];
+    for (let x = 0; x < width; x++) {
+      const [placeX, placeY] = [(startX + fixed(xx * x)) >> 5, (startY + fixed(yx * x)) >> 5];
+      const [shareX, shareY] = [(placeX & 31) / 32, (placeY & 31) / 32];
+      const [left, right] = [placeX >> 5, (placeX >> 5) + 1].map((column) => clamp(column, image.width));
+      const [above, below] = [placeY >> 5, (placeY >> 5) + 1].map((row) => clamp(row, image.height) * image.width);
+      for (let channel = 0; channel < channels; channel++, at++) {
+        const pixel = (place) => data[place * channels + channel];
+        const upper = pixel(above + left) * (1 - shareX) + pixel(above + right) * shareX;
+        const lower = pixel(below + left) * (1 - shareX) + pixel(below + right) * shareX;
+        looked[at] = upper * (1 - shareY) + lower * shareY;
+      }
+    }
+  }
+  return { data: looked, width, height, channels };
+}
+
+function clamp(index, count) {
+  return Math.min(Math.max(index, 0), count - 1);
+}

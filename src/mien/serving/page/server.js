@@ -1,0 +1,128 @@
+// The backend that asks the service `mien serve`. See backend.js for what it promises.
+
+import { Problem } from "./problem.js";
+import { fromCsv } from "./rows.js";
+
+const TRIES = 4;
+const POLL_MS = 400;
+const LIVE_ENDED = { 1006: "The service does not answer any more; is it still running?", 1012: "The service stops." };
+
+/** Ask a service for its model; resolves when it can recognise. */
+export async function openServer({ askForKey }) {
+  let key = "";
+
+  /** An answer of the service that is as it should be. */
+  async function request(path, { tries = TRIES, ...options } = {}) {
+    const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+    let answer;
+    try {
+      answer = await fetch(new URL(path, document.baseURI), { ...options, headers });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem("The service does not answer; is it still running?");
+    }
+    if (answer.ok) return answer;
+    if (answer.status === 401) {
+      key = await askForKey();
+      return request(path, { tries, ...options });
+    }
+    const wait = Number(answer.headers.get("Retry-After"));
+    if ([429, 503].includes(answer.status) && tries > 1 && wait > 0 && wait <= 30) {
+      await pause(1000 * wait);
+      return request(path, { tries: tries - 1, ...options });
+    }
+    throw new Problem(await sentence(answer));
+  }
+
+  async function recognise(file, { detector, explain = false }) {
+    const path = `v1/recognise?detector=${detector}${explain ? "&explain=true" : ""}`;
+    const headers = { "Content-Type": file.type || "application/octet-stream" };
+    const { images } = await (await request(path, { method: "POST", headers, body: file })).json();
+    if (images[0].problem) throw new Problem(images[0].problem.detail);
+    return images[0];
+  }
+
+  const { version, ...card } = await (await request("v1/model")).json();
+  return {
+    card,
+    version,
+    place: "server",
+    recognise,
+    explain: (file, options) => recognise(file, { ...options, explain: true }),
+    live: (onAnswer) => openLive(key, onAnswer),
+    video: (file, options) => recogniseVideo(request, file, options),
+  };
+}
+
+function openLive(key, onAnswer) {
+  const address = new URL("v1/live", document.baseURI);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address, key ? ["mien", `bearer.${base64url(key)}`] : ["mien"]);
+  let waiting = null;
+  const opened = new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onclose = ({ code, reason }) => {
+      const problem = new Problem(reason || LIVE_ENDED[code] || "The service ended the connection.");
+      reject(problem);
+      waiting?.reject(problem);
+    };
+  });
+  opened.catch(() => {}); // who sends is told
+  socket.onmessage = ({ data }) => {
+    const answer = JSON.parse(data);
+    if (!answer.problem) onAnswer(answer);
+    waiting?.resolve();
+  };
+  return {
+    async send(canvas) {
+      await opened;
+      const content = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
+      await new Promise((resolve, reject) => {
+        waiting = { resolve, reject };
+        if (socket.readyState === WebSocket.OPEN) socket.send(content);
+        else reject(new Problem(LIVE_ENDED[1006]));
+      });
+    },
+    close: () => socket.close(),
+  };
+}
+
+async function recogniseVideo(request, file, { onProgress, signal }) {
+  const headers = { "Content-Type": file.type || "video/mp4" };
+  const begun = await request("v1/video", { method: "POST", headers, body: file, signal });
+  const address = new URL(begun.headers.get("Location") ?? `v1/jobs/${(await begun.json()).id}`, document.baseURI);
+  const remove = () => request(address, { method: "DELETE" }).catch(() => {});
+  let job;
+  do {
+    if (signal.aborted) {
+      remove();
+      signal.throwIfAborted();
+    }
+    await pause(POLL_MS);
+    job = await (await request(address)).json();
+    onProgress(job.progress);
+  } while (job.status === "queued" || job.status === "running");
+  if (job.status !== "done") throw new Problem(job.detail ?? "The service could not read the video.");
+  const rows = fromCsv(await (await request(job.results.csv)).text());
+  remove();
+  for (const row of rows) row.source = file.name; // the service knows no name
+  return { rows, duration: job.summary?.duration_s ?? 0 };
+}
+
+async function sentence(answer) {
+  try {
+    const { detail, title } = await answer.json();
+    return detail ?? title;
+  } catch {
+    return `The service answers with an error (${answer.status}).`;
+  }
+}
+
+function base64url(text) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

