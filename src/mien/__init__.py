@@ -5,7 +5,12 @@ The verbs are loaded when they are first used, so that `import mien` is quick an
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Official builds of ONNX Runtime report to their makers from 1.29 on, unless this is set before they are
+# imported (https://github.com/microsoft/onnxruntime/pull/27379). Nothing leaves the machine from here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
