@@ -2,7 +2,7 @@
 
     python benchmarks/streaming.py [--gigabytes 20] [--folder DIR] [--written] [--json FILE]
 
-Makes a store of 3x224x224 faces of that size and one that fits into memory, and measures of each,
+Makes a store of 3x224x224 faces of that size, and one that fits into memory, and measures of each,
 in a process of its own: batches a second through `FaceFeed` in a shuffled order, as the loop asks
 for them, and the most memory the process had; then whole steps of a training, with which the feed
 has to keep up. The large store is a sparse file, which takes no room on the disk and is read as
@@ -31,7 +31,7 @@ BATCH = 16
 #: Faces of the store that is kept in memory: 0.9 GB.
 SMALL = 6_000
 #: Faces of a training: enough steps to see a rate, spread over the whole store.
-TRAINED = 160
+TRAINED = 640
 
 
 def make_store(folder: Path, faces: int, written: bool) -> None:
@@ -150,7 +150,7 @@ def measure_training(folder: Path) -> dict[str, Any]:
     spread = np.linspace(0, len(store) - 1, TRAINED + BATCH).astype(np.int64)
     recipe = Recipe(
         name="streaming",
-        model=Model("basic-cnn"),
+        model=Model("basic-cnn", {"width": 0.25}),
         input=InputSpec(channels=3, height=SHAPE[1], width=SHAPE[2]),
         epochs=2,
         batch_size=BATCH,

@@ -64,10 +64,9 @@ def test_labels_made_wrong_are_found(monkeypatch):
     (found,) = CrossValidation(budget=1, device="cpu")(store, silent)
 
     rejected = found.faces[np.isin(found.faces, np.flatnonzero(store.splits == 0))]
-    assert np.isin(train, rejected).mean() > 0.5
-    by_chance = len(rejected) * len(train) / 1400
-    assert np.isin(rejected, train).sum() > 3 * by_chance
-    assert set(np.flatnonzero(store.splits == 0)) >= set(found.faces[found.excludes].tolist())
+    assert np.isin(train, rejected).mean() > 0.6
+    assert np.isin(rejected[:100], train).sum() > 15  # by chance five: the worst come first
+    assert set(found.faces[found.excludes].tolist()) == set(rejected.tolist())
 
 
 @pytest.mark.slow
