@@ -5,12 +5,17 @@ The verbs are loaded when they are first used, so that `import mien` is quick an
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Official builds of ONNX Runtime report to their makers from 1.29 on, unless this is set before they are
+# imported (https://github.com/microsoft/onnxruntime/pull/27379). Nothing leaves the machine from here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mien.api import evaluate, export, load, train, train_seeds
+    from mien.api import evaluate, export, load, teach, train, train_seeds
     from mien.cropping import crop_faces
     from mien.errors import InputError, MienError
     from mien.recognise.faces import Detection
@@ -31,6 +36,7 @@ _HOME = {
     "follow": "mien.recognise.stream",
     "load": "mien.api",
     "reproduce": "mien.studies.reproduce",
+    "teach": "mien.api",
     "train": "mien.api",
     "train_seeds": "mien.api",
     "InputError": "mien.errors",
@@ -51,6 +57,7 @@ __all__ = [
     "follow",
     "load",
     "reproduce",
+    "teach",
     "train",
     "train_seeds",
 ]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mien.evaluation import Evaluation, Progress, Robustness, Subject
     from mien.exporting import Exported
     from mien.training import Recipe, Watcher
+    from mien.training.teaching import Teaching
 
 #: Where runs go when nobody says.
 RUNS = Path("runs")
@@ -186,6 +187,58 @@ def train_seeds(
         )
         for seed in seeds
     ]
+
+
+def teach(
+    teachers: Sequence[str | Path | RunFolder],
+    recipe: str | Recipe,
+    data: str | Path | FaceStore = "synthetic",
+    *,
+    out: str | Path,
+    views: int = 20,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Teaching:
+    """Write down what trained networks say of views of the training faces, for a student to learn from.
+
+    Train the student with `targets.teacher=OUT` and the same recipe. Views that `out` has are kept.
+
+    Args:
+        teachers: run folders, or folders of seeds; their probabilities are averaged.
+        recipe: the student's, a name or a Recipe: its augmentation and input make the views.
+        data: the faces the student will be trained on: a path, `synthetic`, `synthetic:N`, or a store.
+        out: the folder of the soft targets.
+        views: how many of each face; a student that is trained for more epochs sees them again.
+        seed: decides the views.
+        overrides, labels, device, command: as for `train`.
+        progress: told (faces done, faces in all) after each batch.
+    """
+    from mien import training
+
+    runs = [
+        run
+        for path in teachers
+        for run in RunFolder.expand(path.path if isinstance(path, RunFolder) else Path(path))
+    ]
+    chosen = chosen_recipe(recipe, overrides)
+    store = load_for(chosen, data, labels)
+    chosen = replace(chosen, expressions=store.expressions)
+    train_faces = needed(faces_of.split(store, chosen.split).train, "train")
+    return training.teach(
+        runs,
+        chosen,
+        train_faces,
+        Path(out),
+        views=views,
+        seed=seed,
+        device=device,
+        progress=progress,
+        notes={"command": command},
+    )
 
 
 def evaluate(
@@ -384,9 +437,19 @@ def chosen_recipe(
     else:
         chosen = recipes.find(recipe)
     chosen = training.override(chosen, [*overrides, *([] if init is None else [f"init={init}"])])
-    if chosen.init in (None, models.HUB, models.PACKAGE):
-        return chosen
-    return replace(chosen, init=str(Path(chosen.init).expanduser().absolute()))
+    init = chosen.init
+    if init not in (None, models.HUB, models.PACKAGE):
+        init = _anchored(str(init))
+    targets = replace(
+        chosen.targets,
+        teacher=_anchored(chosen.targets.teacher),
+        votes=_anchored(chosen.targets.votes),
+    )
+    return replace(chosen, init=init, targets=targets)
+
+
+def _anchored(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:

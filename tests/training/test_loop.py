@@ -17,7 +17,7 @@ from mien.training import Augment, Model, Optimizer, Schedule, StoppedError, Wat
 from mien.training.augment import augmented
 from mien.training.checkpoint import save_state
 from mien.training.feed import FaceFeed
-from mien.training.loop import _seed
+from mien.training.seeds import Stream, stream_seed
 
 from .conftest import store_of
 
@@ -135,7 +135,7 @@ def test_another_seed_gives_another_network(recipe, splits, tmp_path):
 
 
 def test_streams_of_seeds_do_not_meet():
-    seeds = [_seed(seed, stream, n) for seed in range(3) for stream in range(3) for n in range(99)]
+    seeds = [stream_seed(seed, kind, n) for seed in range(3) for kind in Stream for n in range(99)]
     assert len(set(seeds)) == len(seeds)
 
 
@@ -228,9 +228,9 @@ def test_early_stopping_ends_after_its_patience(recipe, splits, tmp_path):
 def test_a_diverging_training_stops_and_keeps_what_was_good(recipe, splits, tmp_path, monkeypatch):
     steps = []
 
-    def poisoned(faces, spec, augment):
+    def poisoned(*seen):
         steps.append(1)
-        return augmented(faces, spec, augment) * (float("nan") if len(steps) > 7 else 1)
+        return augmented(*seen) * (float("nan") if len(steps) > 7 else 1)
 
     monkeypatch.setattr("mien.training.loop.augmented", poisoned)
     out = tmp_path / "run"

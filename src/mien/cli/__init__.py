@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 import mien
-from mien.cli import data, doctor, export, export_web, predict, serve, studies, sweep, train
+from mien.cli import (
+    card,
+    data,
+    doctor,
+    evaluate,
+    export,
+    export_web,
+    predict,
+    serve,
+    studies,
+    sweep,
+    train,
+)
 from mien.cli.output import note
 from mien.errors import MienError
 
@@ -22,6 +34,8 @@ app = typer.Typer(
 )
 app.add_typer(predict.app)
 app.add_typer(train.app)
+app.add_typer(evaluate.app)
+app.add_typer(card.app)
 app.add_typer(export.app)
 app.add_typer(export_web.app)
 app.add_typer(serve.app)

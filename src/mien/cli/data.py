@@ -9,13 +9,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Group
-from rich.progress import Progress
 from rich.table import Table
 
 from mien import api
 from mien.cli import options
 from mien.cli.audit import audit
-from mien.cli.output import messages, note, show
+from mien.cli.output import counting, note, show
 from mien.data.ferplus import CHOICES, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
@@ -142,15 +141,14 @@ def _crop(
     if several not in ("skip", "largest"):
         raise InputError(f"--several {several!r} is not known: skip or largest")
     names = options.names(labels)
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
-        task = bar.add_task("cropping")
+    with counting("cropping") as watch:
         cropped = crop_faces(
             Path(photos),
             out,
             size=size,
             several="largest" if several == "largest" else "skip",
             labels=None if names is None else parse_expressions(names),
-            watch=lambda done, total: bar.update(task, completed=done, total=total),
+            watch=watch,
         )
     counts = table("photos", "number")
     counts.add_row("with a face", f"{cropped.faces:,}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.progress import Progress
 
 #: For people: progress, notes, errors.
 messages = Console(stderr=True)
@@ -24,6 +27,14 @@ def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
 def note(text: str) -> None:
     """A line for people on standard error."""
     messages.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal while something is done; yields what is told (done, in all)."""
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def command_line() -> str:

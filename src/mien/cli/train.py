@@ -9,14 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, messages, note, show
-from mien.errors import InputError
+from mien.cli.output import command_line, counting, note, show
 from mien.runs import RunFolder
 from mien.tables import facts, table
 
@@ -93,6 +91,49 @@ def train(
     note(f"next: {shlex.join(['mien', 'evaluate', str(where)])}")
 
 
+@app.command()
+def teach(
+    teachers: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of seeds.")
+    ],
+    recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="The student's recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder of the soft targets.")],
+    data: options.Data = "synthetic",
+    views: Annotated[int, typer.Option(help="Views of each face, one an epoch in turn.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the views.")] = 0,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train` of the student."),
+    ] = None,
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write down what trained networks say of views of the training faces, for a student to learn from.
+
+    Views that --out has are kept, so the same command goes on where it was stopped.
+    """
+    with counting("asking the teachers") as progress:
+        teaching = api.teach(
+            teachers,
+            recipe,
+            data,
+            out=out,
+            views=views,
+            seed=seed,
+            overrides=overrides or [],
+            labels=options.names(labels),
+            device=device,
+            progress=progress,
+            command=command_line(),
+        )
+    about = facts()
+    about.add_row("soft targets", str(teaching.path))
+    about.add_row("views of each face", str(teaching.views))
+    show({"teaching": str(teaching.path), "views": teaching.views}, about, as_json=as_json)
+    note(f"next: mien train {recipe} --data {data} --set targets.teacher={shlex.quote(str(out))}")
+
+
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
     """The best epoch of each run, a column a run, and mean ± sd of several."""
     from mien.evaluation import over_seeds, summary_text
@@ -126,118 +167,6 @@ def _best_epoch(run: RunFolder) -> dict[str, Any]:
         **{name: best[name] for name in figures},
         "seconds": sum(row["seconds"] for row in history),
     }
-
-
-@app.command()
-def evaluate(
-    run: options.Run,
-    data: options.OwnData = None,
-    split: Annotated[
-        str, typer.Option(help="validation, test, official-validation or train.")
-    ] = "validation",
-    tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
-    exclude: options.Exclude = None,
-    corruptions: Annotated[
-        bool,
-        typer.Option(
-            "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
-        ),
-    ] = False,
-    device: options.Device = "auto",
-    labels: options.Labels = None,
-    as_json: options.Json = False,
-) -> None:
-    """Score a run on a split, with and without copies of training faces; writes its report.
-
-    A model file is scored too, without torch: its figures are shown, nothing is written. So it is with
-    --exclude: what is written into a run is of whole splits.
-    """
-    from mien.evaluation import render_summary, render_table
-
-    runs = [] if api.is_model_file(run) else RunFolder.expand(run)
-    paths = [folder.path for folder in runs] or [run]
-    if corruptions:
-        if exclude is not None:
-            raise InputError("--corruptions scores whole splits: leave --exclude away")
-        _corrupt(paths, data, split, device, labels, as_json=as_json)
-        return
-    evaluations = [
-        api.evaluate(
-            path,
-            data,
-            split,
-            tta=tta,
-            exclude=exclude,
-            labels=options.names(labels),
-            device=device,
-            command=command_line(),
-        )
-        for path in paths
-    ]
-    parts = [render_table(evaluation) for evaluation in evaluations]
-    if len(evaluations) > 1:
-        parts.append(Group(render_summary(evaluations)))
-    content = [
-        {"run": str(path), **evaluation.to_dict()}
-        for path, evaluation in zip(paths, evaluations, strict=True)
-    ]
-    show({"evaluations": content}, Group(*parts), as_json=as_json)
-    for folder in runs if exclude is None else []:
-        note(f"report: {folder.path / 'report.html'}")
-
-
-def _corrupt(
-    paths: Sequence[Path],
-    data: str | None,
-    split: str,
-    device: str,
-    labels: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Score runs on corrupted faces."""
-    from mien.evaluation import render_robustness
-
-    found = []
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
-        for path in paths:
-            task = bar.add_task(f"corrupting for {path.name}")
-            found.append(
-                api.evaluate_corrupted(
-                    path,
-                    data,
-                    split,
-                    labels=options.names(labels),
-                    device=device,
-                    progress=lambda done, of, task=task: bar.update(task, completed=done, total=of),  # type: ignore[misc]
-                    command=command_line(),
-                )
-            )
-    content = [{"run": str(path), **one.to_dict()} for path, one in zip(paths, found, strict=True)]
-    tables = Group(*(render_robustness(one) for one in found))
-    show({"corruptions": content}, tables, as_json=as_json)
-    for path in paths:
-        if not api.is_model_file(path):
-            note(f"page: {path / f'corruptions-{split}.html'}")
-
-
-@app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    split: Annotated[
-        str, typer.Option(help="validation, test or official-validation.")
-    ] = "validation",
-    out: Annotated[Path, typer.Option(help="Folder of compare.html.")] = Path("comparison"),
-    as_json: options.Json = False,
-) -> None:
-    """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
-    from mien.evaluation import compare as compare_runs
-    from mien.evaluation import render_comparison, write_comparison
-
-    comparison = compare_runs(runs, split)
-    page = write_comparison(comparison, out)
-    show(comparison.to_dict(), render_comparison(comparison), as_json=as_json)
-    note(f"page: {page}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Scores, reports and comparisons. Takes any predictor, so nothing here needs torch."""
 
 from mien.evaluation.compare import Comparison, compare, render_comparison, write_comparison
+from mien.evaluation.ensemble import ensemble
 from mien.evaluation.evaluate import (
     SPLIT_NAMES,
     Progress,
@@ -13,6 +14,7 @@ from mien.evaluation.evaluate import (
 )
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
+from mien.evaluation.model_card import CardFiles, write_card
 from mien.evaluation.predictions import draw_predictions
 from mien.evaluation.report import write_report
 from mien.evaluation.robustness import Robustness, evaluate_corrupted
@@ -29,6 +31,7 @@ from mien.evaluation.views import VIEWS, Predictor
 __all__ = [
     "SPLIT_NAMES",
     "VIEWS",
+    "CardFiles",
     "Comparison",
     "Evaluation",
     "Predictor",
@@ -41,6 +44,7 @@ __all__ = [
     "compare",
     "compute_scores",
     "draw_predictions",
+    "ensemble",
     "evaluate_corrupted",
     "evaluate_run",
     "faces_to_score",
@@ -53,6 +57,7 @@ __all__ = [
     "score",
     "summarise",
     "summary_text",
+    "write_card",
     "write_comparison",
     "write_report",
     "write_robustness_page",

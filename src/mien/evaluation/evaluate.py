@@ -19,7 +19,6 @@ from mien.data.splits import split as split_store
 from mien.data.store import Faces, FaceStore
 from mien.errors import InputError, extra_required, near_names
 from mien.evaluation.evaluation import Evaluation, ViewScores
-from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
@@ -85,16 +84,6 @@ def score(
     labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
     near = None if near is None else near | copies
-
-    def scores_without(
-        values: NDArray[np.float32], left_out: NDArray[np.bool_] | None
-    ) -> Scores | None:
-        if left_out is None or not len(train_digests) or left_out.all():
-            return None
-        return compute_scores(values[~left_out], labels[~left_out])
-
-    # Where there are no near copies, leaving them out would repeat the deduplicated score.
-    nearer = near if near is not None and (near != copies).any() else None
     return Evaluation(
         expressions=faces.expressions,
         split=split,
@@ -104,11 +93,7 @@ def score(
         training_faces=len(train_digests),
         probabilities=probabilities,
         scores={
-            view: ViewScores(
-                official=compute_scores(values, labels),
-                deduplicated=scores_without(values, copies),
-                without_near_copies=scores_without(values, nearer),
-            )
+            view: ViewScores.of(values, labels, copies, near, len(train_digests))
             for view, values in probabilities.items()
         },
         source=faces.store.source,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien import __version__
 from mien.errors import InputError
-from mien.evaluation.metrics import Scores
+from mien.evaluation.metrics import Scores, compute_scores
 from mien.expressions import Expressions
 from mien.files import atomic_file, write_json
 from mien.runs import RunFolder
@@ -35,6 +35,30 @@ class ViewScores:
     official: Scores
     deduplicated: Scores | None
     without_near_copies: Scores | None = None
+
+    @classmethod
+    def of(
+        cls,
+        probabilities: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        copies: NDArray[np.bool_],
+        near_copies: NDArray[np.bool_] | None,
+        training_faces: int,
+    ) -> ViewScores:
+        """The scores of probabilities (N, K); the rest as `Evaluation` has it."""
+
+        def without(left_out: NDArray[np.bool_] | None) -> Scores | None:
+            if left_out is None or not training_faces or left_out.all():
+                return None
+            return compute_scores(probabilities[~left_out], labels[~left_out])
+
+        # Where there are no near copies, leaving them out would repeat the deduplicated score.
+        repeats = near_copies is None or np.array_equal(near_copies, copies)
+        return cls(
+            official=compute_scores(probabilities, labels),
+            deduplicated=without(copies),
+            without_near_copies=None if repeats else without(near_copies),
+        )
 
 
 @dataclass(frozen=True)

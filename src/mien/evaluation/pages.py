@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def filled(template: str, room: str = "mien.evaluation", **context: Any) -> str:
-    """A template of a room with everything in its place, and escaped but for our own drawings."""
+def filled(
+    template: str, room: str = "mien.evaluation", *, escape: bool = True, **context: Any
+) -> str:
+    """A template of a room with everything in its place; HTML is escaped but for our own drawings."""
     with extra_required("report", "writing a report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
     environment = Environment(
         loader=PackageLoader(room),
-        autoescape=True,
+        autoescape=escape,  # noqa: S701 (a page of Markdown has nothing to escape)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

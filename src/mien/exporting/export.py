@@ -287,8 +287,11 @@ def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:
     """Where the weights come from: no path of this machine, only the last part of each."""
     recipe, environment = run.recipe(), run.environment()
     init = environment.get("init")
-    if recipe.get("init") is not None:
-        recipe["init"] = Path(recipe["init"]).name
+    targets = recipe.get("targets") or {}
+    for place, names in ((recipe, ["init"]), (targets, ["teacher", "votes"])):
+        for name in names:
+            if place.get(name) is not None:
+                place[name] = Path(place[name]).name
     return {
         "mien": mien.__version__,
         "recipe": recipe,

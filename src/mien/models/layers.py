@@ -18,9 +18,9 @@ def widened(features: int, width: float) -> int:
     return max(1, round(features * width))
 
 
-def conv3x3(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
-    """A 3x3 convolution that keeps height and width (padding 1)."""
-    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=bias)
+def conv3x3(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A 3x3 convolution with padding 1: it keeps height and width, or divides them by the stride."""
+    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
 def pooled_relu() -> list[nn.Module]:

@@ -11,23 +11,27 @@ from mien.training.distributed import is_first
 from mien.training.loop import train
 from mien.training.recipe import (
     Augment,
+    Mixing,
     Model,
     Objective,
     Optimizer,
     Recipe,
     Schedule,
+    Targets,
     from_dict,
     override,
     read_recipe,
     to_dict,
 )
 from mien.training.stopping import StoppedError
+from mien.training.teaching import Teaching, teach
 from mien.training.trackers import trackers_named
 from mien.training.watch import Moment, TerminalWatcher, Watcher
 
 __all__ = [
     "Augment",
     "Interval",
+    "Mixing",
     "Model",
     "Moment",
     "Objective",
@@ -35,12 +39,15 @@ __all__ = [
     "Recipe",
     "Schedule",
     "StoppedError",
+    "Targets",
+    "Teaching",
     "TerminalWatcher",
     "Watcher",
     "from_dict",
     "is_first",
     "override",
     "read_recipe",
+    "teach",
     "to_dict",
     "trackers_named",
     "train",

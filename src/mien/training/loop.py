@@ -1,7 +1,7 @@
 """The training loop: one readable way from faces to a run folder.
 
-Every random number is a function of the recipe's seed and the step: order by (seed, epoch),
-augmentation and dropout by (seed, step). So a training that was stopped goes on exactly where it
+Every random number is a function of the recipe's seed and a place in time: order and augmentation by
+(seed, epoch), dropout and mixing by (seed, step). So a training that was stopped goes on exactly where it
 was without any generator's state being stored, and nothing outside Training and validation can
 touch its result. Several processes train as one: see mien.training.distributed.
 
@@ -35,20 +35,20 @@ from mien.training.augment import augmented
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
+from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.progress import Progress
 from mien.training.recipe import Recipe
+from mien.training.seeds import Stream, stream_seed
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
+from mien.training.targets import Supervision
 from mien.training.watch import Watcher
 
 #: Seconds between two looks at the running figures; each look waits for the device.
 _LOOK_EVERY = 0.5
 
 _VALIDATION_BATCH = 256
-
-# Names of the random streams that a seed gives.
-_WEIGHTS, _ORDER, _STEP = range(3)
 
 
 def train(
@@ -129,7 +129,7 @@ class _Training:
                 f"recipe's are {', '.join(recipe.expressions)}; give the data's set with --labels"
             )
 
-        torch.manual_seed(_seed(recipe.seed, _WEIGHTS, 0))
+        torch.manual_seed(stream_seed(recipe.seed, Stream.WEIGHTS))
         network = create(
             recipe.model.name, recipe.input, len(recipe.expressions), recipe.model.options
         )
@@ -146,6 +146,7 @@ class _Training:
             multi_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.network, multi_avg_fn=multi_average, use_buffers=True)
         self.feed = FaceFeed(train_faces, self.device)
+        self.supervision = Supervision(recipe, train_faces, self.feed.labels)
         self.objective = build_objective(
             recipe.objective, self.feed.labels, len(recipe.expressions)
         )
@@ -240,9 +241,13 @@ class _Training:
     def _train_epoch(self) -> None:
         """Take the steps that are left of the current epoch."""
         progress, recipe = self.progress, self.recipe
-        generator = torch.Generator().manual_seed(_seed(recipe.seed, _ORDER, self.progress.epoch))
+        generator = torch.Generator().manual_seed(
+            stream_seed(recipe.seed, Stream.ORDER, progress.epoch)
+        )
         order = torch.randperm(len(self.feed), generator=generator)
         batches = torch.split(order, recipe.batch_size)
+        views_NU = self.supervision.views(progress.epoch)
+        targets_N = self.supervision.targets(progress.epoch)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         looked = started = time.perf_counter()
@@ -259,14 +264,18 @@ class _Training:
         if recipe.freeze_epochs:
             freeze_backbone(self.network, frozen=self.progress.epoch <= recipe.freeze_epochs)
         left = batches[progress.step % self.steps_per_epoch :]
-        for faces_BCHW, labels_B in self.feed.batches(left):
-            torch.manual_seed(_seed(recipe.seed, _STEP, progress.step))
-            inputs_BCHW = augmented(faces_BCHW, recipe.input, recipe.augment)
+        for positions_B, (faces_BCHW, labels_B) in zip(left, self.feed.batches(left), strict=True):
+            torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
+            inputs_BCHW = augmented(faces_BCHW, views_NU[positions_B], recipe.input, recipe.augment)
+            targets_B = targets_N[positions_B.to(self.device)]
+            inputs_BCHW, targets_B = mixed(
+                inputs_BCHW, targets_B, recipe.mixing, len(recipe.expressions)
+            )
             with torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
             ):
                 logits_BK = self.spread(inputs_BCHW).float()
-            loss = self.objective(logits_BK, labels_B)
+            loss = self.objective(logits_BK, targets_B)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if recipe.clip_norm is not None:
@@ -406,9 +415,3 @@ class _Training:
                 self.stopping,
             )
         )
-
-
-def _seed(seed: int, stream: int, number: int) -> int:
-    """A well-mixed 63-bit seed for the `number`-th use of a stream."""
-    mixed = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0]
-    return int(mixed >> np.uint64(1))

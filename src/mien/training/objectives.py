@@ -1,4 +1,7 @@
-"""Training losses by name. An objective is called with float logits (B, K) and int64 labels (B,)."""
+"""Training losses by name.
+
+An objective is called with float logits (B, K) and targets: int64 labels (B,) or float distributions (B, K).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from torch import Tensor, nn
 from mien.registry import Registry
 from mien.training.recipe import Objective
 
-#: (logits_BK, labels_B) -> scalar loss
+#: (logits_BK, targets_B) -> scalar loss
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -37,21 +37,55 @@ class Model:
 
 @dataclass(frozen=True)
 class Augment:
-    """Random changes of training faces, each face its own, drawn anew in every step.
+    """Random changes of training faces, each face its own, drawn anew in every epoch.
 
     flip: probability of a mirror image.
     rotation: degrees, uniform in ±rotation, about the centre, black beyond the border.
     scale: zoom factor, uniform between the two.
     shift: share of the side, uniform in ±shift, each axis.
-    erase: probability that a rectangle of 2 to 20 % of the face is replaced by noise
-        (Zhong et al. 2017, Random Erasing).
+    light: contrast and brightness, each by a factor uniform in 1 ± light.
+    erase: probability that a rectangle of 2 to 20 % of the face is replaced by one random gray
+        (Zhong et al. 2017, Random Erasing, who fill it with noise).
     """
 
     flip: Share = 0.0
     rotation: Annotated[float, Ge(0), Le(180)] = 0.0
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     shift: Annotated[float, Ge(0), Lt(1)] = 0.0
+    light: Annotated[float, Ge(0), Lt(1)] = 0.0
     erase: Share = 0.0
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Faces blended in pairs within a batch, and their targets with them.
+
+    name: `mixup`, pixel by pixel (Zhang et al. 2018), or `cutmix`, a rectangle of the other
+        (Yun et al. 2019).
+    probability: of a batch to be mixed.
+    alpha: the share of the first face follows Beta(alpha, alpha).
+    """
+
+    name: Literal["mixup", "cutmix"] = "mixup"
+    probability: Share = 0.0
+    alpha: Positive = 1.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the network should say of a training face: its label, blended with what others say.
+
+    teacher: a folder that `mien teach` wrote: what an ensemble says of the very views that the
+        student sees (Beyer et al. 2022, "consistent" teaching); or None.
+    teacher_share: its share of the target, the rest is the label's.
+    votes: FER+'s fer2013new.csv, more annotation of the training faces; or None.
+    votes_share: their share of what is left to the label, for faces on which the votes are clear.
+    """
+
+    teacher: str | None = None
+    teacher_share: Share = 0.8
+    votes: str | None = None
+    votes_share: Share = 0.5
 
 
 @dataclass(frozen=True)
@@ -123,6 +157,8 @@ class Recipe:
     expressions: Expressions = SEVEN
     split: SplitRule = SplitRule()
     augment: Augment = Augment()
+    mixing: Mixing = Mixing()
+    targets: Targets = Targets()
     objective: Objective = Objective()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()

@@ -1,0 +1,151 @@
+"""mien evaluate, compare: scores, and runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mien import api
+from mien.cli import options
+from mien.cli.output import command_line, counting, note, show
+from mien.errors import InputError
+from mien.runs import RunFolder
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders, folders of seeds, or model files (.onnx)."
+        ),
+    ],
+    data: options.OwnData = None,
+    split: Annotated[
+        str, typer.Option(help="validation, test, official-validation or train.")
+    ] = "validation",
+    tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
+    as_ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also score the mean of all their probabilities.")
+    ] = False,
+    exclude: options.Exclude = None,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
+        ),
+    ] = False,
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Score runs on a split, with and without copies of training faces; writes their reports.
+
+    A model file is scored too, without torch: its figures are shown, nothing is written. So it is with
+    --exclude: what is written into a run is of whole splits.
+    """
+    from mien.evaluation import ensemble, render_summary, render_table
+
+    paths = [path for given in runs for path in _each(given)]
+    if corruptions:
+        if exclude is not None or as_ensemble:
+            raise InputError(
+                "--corruptions scores single runs on whole splits: leave --exclude and --ensemble away"
+            )
+        _corrupt(paths, data, split, device, labels, as_json=as_json)
+        return
+    evaluations = [
+        api.evaluate(
+            path,
+            data,
+            split,
+            tta=tta,
+            exclude=exclude,
+            labels=options.names(labels),
+            device=device,
+            command=command_line(),
+        )
+        for path in paths
+    ]
+    parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
+    if len(evaluations) > 1:
+        parts.append(Group(render_summary(evaluations)))
+    content: dict[str, Any] = {
+        "evaluations": [
+            {"run": str(path), **evaluation.to_dict()}
+            for path, evaluation in zip(paths, evaluations, strict=True)
+        ]
+    }
+    if as_ensemble:
+        together = ensemble(evaluations)
+        parts += [Text(f"ensemble of {len(evaluations)}", style="bold"), render_table(together)]
+        content["ensemble"] = together.to_dict()
+    show(content, Group(*parts), as_json=as_json)
+    for path in paths:
+        if exclude is None and not api.is_model_file(path):
+            note(f"report: {path / 'report.html'}")
+
+
+def _each(given: Path) -> list[Path]:
+    """A model file, a run, or the runs of a folder of seeds."""
+    return [given] if api.is_model_file(given) else [run.path for run in RunFolder.expand(given)]
+
+
+def _corrupt(
+    paths: Sequence[Path],
+    data: str | None,
+    split: str,
+    device: str,
+    labels: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Score runs on corrupted faces."""
+    from mien.evaluation import render_robustness
+
+    found = []
+    for path in paths:
+        with counting(f"corrupting for {path.name}") as progress:
+            found.append(
+                api.evaluate_corrupted(
+                    path,
+                    data,
+                    split,
+                    labels=options.names(labels),
+                    device=device,
+                    progress=progress,
+                    command=command_line(),
+                )
+            )
+    content = [{"run": str(path), **one.to_dict()} for path, one in zip(paths, found, strict=True)]
+    tables = Group(*(render_robustness(one) for one in found))
+    show({"corruptions": content}, tables, as_json=as_json)
+    for path in paths:
+        if not api.is_model_file(path):
+            note(f"page: {path / f'corruptions-{split}.html'}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    split: Annotated[
+        str, typer.Option(help="validation, test or official-validation.")
+    ] = "validation",
+    out: Annotated[Path, typer.Option(help="Folder of compare.html.")] = Path("comparison"),
+    as_json: options.Json = False,
+) -> None:
+    """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
+    from mien.evaluation import compare as compare_runs
+    from mien.evaluation import render_comparison, write_comparison
+
+    comparison = compare_runs(runs, split)
+    page = write_comparison(comparison, out)
+    show(comparison.to_dict(), render_comparison(comparison), as_json=as_json)
+    note(f"page: {page}")

@@ -1,0 +1,258 @@
+"""A model card: what a run's network is for and not for, what it was trained on, and what it gets wrong.
+
+After Mitchell et al. 2019, "Model Cards for Model Reporting". Every figure comes from what `mien
+evaluate` saved in the run; what was not measured is said to be so.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError, extra_required
+from mien.evaluation.calibration import fit_temperature, softmax
+from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.metrics import SMALLEST_PROBABILITY, Scores, compute_scores
+from mien.evaluation.pages import filled, write_page
+from mien.evaluation.text import figure_text, interval_text
+from mien.files import atomic_file
+from mien.runs import RunFolder
+
+#: Confusions that are named: the most frequent ones, by share of the true expression's faces.
+_CONFUSIONS = 5
+#: The splits a card is about, the first being the evidence.
+_SPLITS = ("test", "validation")
+_VIEW = "none"
+
+
+@dataclass(frozen=True)
+class CardFiles:
+    """Where a card was written: the same content twice."""
+
+    markdown: Path
+    html: Path
+
+
+def write_card(run: RunFolder, out: Path, *, licence: str | None = None) -> CardFiles:
+    """Write a run's model card as model-card.md and model-card.html into a folder.
+
+    Args:
+        run: a trained run that was evaluated on the test or the validation split.
+        out: the folder; made where there is none.
+        licence: of the weights.
+
+    Raises:
+        InputError: the run was not evaluated, or has other weights by now.
+    """
+    with extra_required("report", "writing a model card"):
+        from markdown_it import MarkdownIt
+        from markupsafe import Markup
+    evaluations = _evaluations(run)
+    text = filled("model-card.md.j2", escape=False, **_content(run, evaluations, licence))
+    files = CardFiles(out / "model-card.md", out / "model-card.html")
+    with atomic_file(files.markdown, "w") as handle:
+        handle.write(text)
+    # Raw HTML is escaped by this reader, so a name out of a recipe stays text.
+    page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    name = run.recipe().get("name", run.path.name)
+    write_page(
+        files.html,
+        "model-card.html.j2",
+        title=f"Model card: {name}",
+        content=Markup(page),  # noqa: S704 (see above)
+    )
+    return files
+
+
+def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
+    """The evaluations of the weights that the run has now, by split."""
+    current = weights_digest(run)
+    found = {}
+    for split in _SPLITS:
+        if run.evaluation(split) is not None:
+            evaluation = Evaluation.load(run, split)
+            if evaluation.weights == current:
+                found[split] = evaluation
+    if not found:
+        raise InputError(
+            f"{run.path}: a card needs scores of the weights it has now; run  mien evaluate {run.path} "
+            "--split test  first"
+        )
+    return found
+
+
+def _content(
+    run: RunFolder, evaluations: Mapping[str, Evaluation], licence: str | None
+) -> dict[str, Any]:
+    """What the template fills in."""
+    recipe, environment = run.recipe(), run.environment()
+    headline = next(iter(evaluations.values()))
+    scores = headline.scores[_VIEW].official
+    spec = recipe["input"]
+    data = environment.get("data") or {}
+    kept = run.kept_epoch()
+    return {
+        "name": recipe["name"],
+        "network": recipe["model"]["name"],
+        "cost": _cost(recipe),
+        "expressions": recipe["expressions"],
+        "input": f"{spec['channels']} x {spec['height']} x {spec['width']}",
+        "licence": licence or "not stated",
+        "trained": {
+            "source": Path(data.get("source", "unknown")).name,
+            "fingerprint": str(data.get("fingerprint", ""))[:12],
+            "faces": (data.get("counts") or {}).get("train"),
+            "validation": (data.get("counts") or {}).get("validation"),
+            "when": environment.get("started"),
+            "device": environment.get("device"),
+            "minutes": round((environment.get("seconds") or 0) / 60),
+            "epoch": int(kept["epoch"]),
+            "epochs": len(run.history()),
+            "seed": recipe["seed"],
+            "init": _init(recipe, environment),
+            "votes": _named((recipe.get("targets") or {}).get("votes")),
+            "teacher": _named((recipe.get("targets") or {}).get("teacher")),
+            "version": environment.get("mien"),
+        },
+        "split": headline.split,
+        "faces": len(headline),
+        "scores": [
+            [
+                evaluation.split,
+                view,
+                f"{figure_text('accuracy', one.official.accuracy)} "
+                f"({interval_text(one.official.accuracy_interval)})",
+                figure_text("", one.deduplicated.accuracy if one.deduplicated else None),
+                figure_text("", one.official.balanced_accuracy),
+                figure_text("", one.official.macro_f1),
+                figure_text("cross-entropy", one.official.cross_entropy),
+                figure_text("", one.official.calibration_error),
+            ]
+            for evaluation in evaluations.values()
+            for view, one in evaluation.scores.items()
+        ],
+        "per_class": _per_class(scores, headline.expressions),
+        "weakest": _weakest(scores, headline.expressions),
+        "confusions": _confusions(scores, headline.expressions),
+        "copies": int(headline.copies.sum()),
+        "calibration": _calibration(evaluations),
+        "commands": list(
+            dict.fromkeys(
+                _without_folders(command)
+                for command in (
+                    environment.get("command"),
+                    *(evaluation.command for evaluation in evaluations.values()),
+                )
+                if command
+            )
+        ),
+    }
+
+
+def _cost(recipe: Mapping[str, Any]) -> dict[str, str] | None:
+    """Parameters and multiply-adds, where the extra is there that builds networks."""
+    from mien.faces import InputSpec
+
+    with extra_required("train", "Counting a network's cost"):
+        from mien.models import cost
+    model, spec = recipe["model"], InputSpec.from_dict(recipe["input"])
+    found = cost(model["name"], spec, len(recipe["expressions"]), model["options"])
+    return {
+        "parameters": f"{found.parameters:,}",
+        "multiply_adds": f"{found.multiply_adds / 1e6:,.1f} million",
+    }
+
+
+def _init(recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
+    source = (environment.get("init") or {}).get("source") or recipe.get("init")
+    return _named(source)
+
+
+def _name(path: str) -> str:
+    """The last part of a path: a card says nothing of the machine it was written on."""
+    return Path(path).name
+
+
+def _named(path: str | None) -> str | None:
+    return None if path is None else _name(path)
+
+
+def _without_folders(command: str) -> str:
+    return shlex.join(_name(part) if "/" in part else part for part in shlex.split(command))
+
+
+def _per_class(scores: Scores, expressions: tuple[str, ...]) -> list[list[str]]:
+    """Recall with its interval, precision and F1.
+
+    Wilson's interval, for of few faces all or none may be found, and resampling them gives no spread then.
+    """
+    with extra_required("report", "writing a model card"):
+        from scipy.stats import binomtest
+    rows = []
+    for place, (name, own) in enumerate(zip(expressions, scores.per_class, strict=True)):
+        recall = "-"
+        if own.recall is not None:
+            found = binomtest(scores.confusion[place][place], own.support)
+            interval = found.proportion_ci(method="wilson")
+            recall = (
+                f"{figure_text('', own.recall)} ({interval_text((interval.low, interval.high))})"
+            )
+        rows.append(
+            [
+                name,
+                f"{own.support:,}",
+                recall,
+                figure_text("", own.precision),
+                figure_text("", own.f1),
+            ]
+        )
+    return rows
+
+
+def _weakest(scores: Scores, expressions: tuple[str, ...]) -> tuple[str, str]:
+    """The expression that is found least often, and how often."""
+    recalls = [(own.recall, name) for own, name in zip(scores.per_class, expressions, strict=True)]
+    recall, name = min((recall, name) for recall, name in recalls if recall is not None)
+    return name, figure_text("", recall)
+
+
+def _confusions(scores: Scores, expressions: tuple[str, ...]) -> list[str]:
+    matrix = np.array(scores.confusion, dtype=np.float64)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    order = np.argsort(-shares, axis=None, kind="stable")[:_CONFUSIONS]
+    pairs = [np.unravel_index(place, shares.shape) for place in order]
+    return [
+        f"`{expressions[true]}` taken for `{expressions[said]}`: {100 * shares[true, said]:.0f} % of "
+        f"its faces"
+        for true, said in pairs
+        if shares[true, said] > 0
+    ]
+
+
+def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, str] | None:
+    """The test figures before and after the temperature that validation faces ask for."""
+    if set(evaluations) != set(_SPLITS):
+        return None
+    test, validation = (evaluations[split] for split in _SPLITS)
+
+    def logits(evaluation: Evaluation) -> Any:
+        # A softmax of the logarithm gives the probabilities back: as good as the network's logits.
+        return np.log(np.maximum(evaluation.probabilities[_VIEW], SMALLEST_PROBABILITY))
+
+    temperature = fit_temperature(logits(validation), validation.labels)
+    after = compute_scores(softmax(logits(test), temperature), test.labels)
+    before = test.scores[_VIEW].official
+    return {
+        "temperature": f"{temperature:.3f}",
+        "ece_before": figure_text("", before.calibration_error),
+        "ece_after": figure_text("", after.calibration_error),
+        "nll_before": figure_text("cross-entropy", before.cross_entropy),
+        "nll_after": figure_text("cross-entropy", after.cross_entropy),
+    }

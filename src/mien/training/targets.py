@@ -1,0 +1,77 @@
+"""What a network should say of the training faces, epoch by epoch, and the views it sees them in.
+
+Shapes: N training faces, K expressions, U uniform numbers of a view.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mien.data.ferplus import EIGHT, read_votes
+from mien.data.store import Faces
+from mien.training.augment import draw_views
+from mien.training.recipe import Recipe
+from mien.training.seeds import Stream, stream_seed
+from mien.training.teaching import Teaching
+
+
+class Supervision:
+    """Labels, blended as a recipe's `targets` say with annotators' votes and a teacher's word."""
+
+    def __init__(self, recipe: Recipe, train: Faces, labels_N: Tensor) -> None:
+        """`labels_N`: int64, the labels of `train` on the device of the training.
+
+        InputError for votes or soft targets that are missing or belong to other faces.
+        """
+        self._recipe = recipe
+        spec = recipe.targets
+        self._targets = labels_N
+        if spec.votes is not None:
+            votes_NK = torch.from_numpy(_vote_shares(spec.votes, train)).to(labels_N.device)
+            clear_N1 = votes_NK.sum(dim=1, keepdim=True) > 0
+            own_NK = functional.one_hot(labels_N, len(train.expressions)).float()
+            self._targets = torch.where(
+                clear_N1, torch.lerp(own_NK, votes_NK, spec.votes_share), own_NK
+            )
+        self._teaching: Teaching | None = None
+        if spec.teacher is not None:
+            self._teaching = Teaching.open(spec.teacher, recipe, train)
+
+    def views(self, epoch: int) -> Tensor:
+        """How each face is seen in an epoch, counted from 1: float32 (N, U) on the CPU."""
+        if self._teaching is not None:
+            generator = self._teaching.generator(self._teaching.view_of(epoch))
+        else:
+            seed = stream_seed(self._recipe.seed, Stream.VIEWS, epoch)
+            generator = torch.Generator().manual_seed(seed)
+        return draw_views(len(self._targets), generator)
+
+    def targets(self, epoch: int) -> Tensor:
+        """What is right in an epoch: labels, int64 (N,), or distributions, float32 (N, K)."""
+        if self._teaching is None:
+            return self._targets
+        said = self._teaching.probabilities(self._teaching.view_of(epoch))
+        said_NK = torch.from_numpy(said).to(self._targets.device, torch.float32)
+        own_NK = self._targets
+        if not own_NK.is_floating_point():
+            own_NK = functional.one_hot(own_NK, said_NK.shape[1]).float()
+        return torch.lerp(own_NK, said_NK, self._recipe.targets.teacher_share)
+
+
+def _vote_shares(path: str, train: Faces) -> NDArray[np.float32]:
+    """FER+'s distributions over the faces' own expressions: float32 (N, K); zeros where it has none.
+
+    Only the rows of training faces are used. A face on which contempt leads has none of the labels.
+    """
+    joined = read_votes(path).join(train.store)
+    columns = [EIGHT.index(name) for name in train.expressions]
+    shares_NK = joined.distributions()[train.indices][:, columns]
+    total_N1 = shares_NK.sum(axis=1, keepdims=True)
+    clear_NK: NDArray[np.float32] = np.where(
+        total_N1 > 0.5, shares_NK / np.maximum(total_N1, 0.5), 0
+    )
+    return clear_NK

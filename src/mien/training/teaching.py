@@ -1,0 +1,227 @@
+"""Teaching: what an ensemble of trained networks says of views of the training faces, kept in a folder.
+
+A student that is trained with it sees those very views, so teacher and student always look at the
+same picture (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent").
+
+Shapes: N training faces, B of a batch, K expressions, U uniform numbers of a view.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.data.store import Faces
+from mien.errors import InputError
+from mien.evaluation.evaluate import Progress, weights_digest
+from mien.files import atomic_file, write_json
+from mien.models import Classifier, load_classifier, pick_device
+from mien.models.preparing import normalise, resize
+from mien.runs import RunFolder
+from mien.training.augment import changed, draw_views
+from mien.training.feed import FaceFeed
+from mien.training.machine import autocast_type
+from mien.training.recipe import Recipe
+from mien.training.seeds import Stream, stream_seed
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A folder of soft targets, one file a view.
+
+    path: the folder.
+    views: how many views there are of each face.
+    seed: decides the views, together with their number.
+    """
+
+    path: Path
+    views: int
+    seed: int
+
+    @classmethod
+    def open(cls, path: Path | str, recipe: Recipe, train: Faces) -> Teaching:
+        """The finished teaching in a folder, for a student trained by `recipe` on `train`.
+
+        InputError where there is none, it is not finished, or it was made for other faces, labels,
+        augmentation or input.
+        """
+        folder = Path(path)
+        about = _read(folder)
+        if about is None:
+            raise InputError(f"{folder}: holds no soft targets; make them with `mien teach`")
+        _refuse_another(folder, about, _made_for(recipe, train))
+        missing = sum(not _file(folder, view).is_file() for view in range(about["views"]))
+        if missing:
+            raise InputError(
+                f"{folder}: {missing} of its {about['views']} views are missing; "
+                "run the same `mien teach` again, it goes on"
+            )
+        return cls(folder, about["views"], about["seed"])
+
+    def view_of(self, epoch: int) -> int:
+        """Which view an epoch, counted from 1, shows: all in turn, then again."""
+        return (epoch - 1) % self.views
+
+    def generator(self, view: int) -> torch.Generator:
+        """What draws a view, the same for teacher and student."""
+        return torch.Generator().manual_seed(stream_seed(self.seed, Stream.VIEWS, view))
+
+    def probabilities(self, view: int) -> NDArray[np.float16]:
+        """What the teachers say of a view: float16 (N, K), in the order of the training faces."""
+        path = _file(self.path, view)
+        try:
+            values: NDArray[np.float16] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: damaged ({error}); delete it and run the same `mien teach` again"
+            ) from None
+        return values
+
+
+def teach(
+    teachers: Sequence[RunFolder],
+    recipe: Recipe,
+    train: Faces,
+    out: Path,
+    *,
+    views: int,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+    notes: dict[str, Any] | None = None,
+) -> Teaching:
+    """Write what trained networks say, on the average, of views of the training faces.
+
+    Views that the folder has already are kept, so a call that was interrupted goes on.
+
+    Args:
+        teachers: finished runs that know the same expressions, in whatever order.
+        recipe: the student's; its augmentation and input make the views.
+        train: the faces it will be trained on.
+        out: the folder.
+        views: how many of each face.
+        seed: decides the views.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        progress: told after each batch; the faces in all are those of all views.
+        notes: more entries for teaching.json (the command, for example).
+
+    Raises:
+        InputError: teachers that know other expressions, a folder that holds something else.
+    """
+    if views < 1:
+        raise InputError(f"--views {views}: one or more")
+    networks = [load_classifier(run, device) for run in teachers]
+    orders = [_order(run, net, train) for run, net in zip(teachers, networks, strict=True)]
+    about = _made_for(recipe, train) | {
+        "views": views,
+        "seed": seed,
+        "teachers": [
+            {"run": str(run.path), "weights_sha256": weights_digest(run)} for run in teachers
+        ],
+    }
+    before = _read(out)
+    if before is None:
+        if out.exists() and any(out.iterdir()):
+            raise InputError(f"{out}: holds something else; choose another --out")
+        write_json(out / _ABOUT, (notes or {}) | about)
+    else:
+        _refuse_another(out, before, about)
+    teaching = Teaching(out, views, seed)
+    picked = pick_device(device)
+    feed = FaceFeed(train, picked)
+    done, total = 0, views * len(train)
+    for view in range(views):
+        if not _file(out, view).is_file():
+            views_NU = draw_views(len(train), teaching.generator(view))
+            said_NK = np.empty((len(train), len(train.expressions)), np.float16)
+            for positions_B in torch.split(torch.arange(len(train)), _BATCH):
+                faces_BCHW, _ = feed.batch(positions_B)
+                unit_BCHW = changed(faces_BCHW, views_NU[positions_B], recipe.input, recipe.augment)
+                said_NK[positions_B.numpy()] = np.mean(
+                    [
+                        _said(network, unit_BCHW, picked)[:, order]
+                        for network, order in zip(networks, orders, strict=True)
+                    ],
+                    axis=0,
+                )
+                if progress is not None:
+                    progress(done + int(positions_B[-1]) + 1, total)
+            with atomic_file(_file(out, view)) as handle:
+                np.save(handle, said_NK)
+        done += len(train)
+    return teaching
+
+
+@torch.inference_mode()
+def _said(
+    teacher: Classifier, unit_BCHW: torch.Tensor, device: torch.device
+) -> NDArray[np.float32]:
+    """What one teacher says of faces in 0..1: probabilities (B, K), in its own order."""
+    spec = teacher.spec
+    inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
+    dtype = autocast_type("auto", device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits_BK = teacher.network(inputs_BCHW)
+    said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
+    return said_BK
+
+
+def _order(run: RunFolder, teacher: Classifier, train: Faces) -> list[int]:
+    """Where a teacher has each of the faces' expressions."""
+    if sorted(teacher.expressions) != sorted(train.expressions):
+        raise InputError(
+            f"{run.path}: this teacher knows {', '.join(teacher.expressions)}, the faces are labelled "
+            f"{', '.join(train.expressions)}; give teachers of the same expressions"
+        )
+    return [teacher.expressions.index(name) for name in train.expressions]
+
+
+_ABOUT = "teaching.json"
+
+
+def _file(folder: Path, view: int) -> Path:
+    return folder / f"view-{view:03d}.npy"
+
+
+def _made_for(recipe: Recipe, train: Faces) -> dict[str, Any]:
+    """What has to be equal for a student to see what the teachers saw."""
+    wanted = {
+        "augment": dataclasses.asdict(recipe.augment),
+        "input": dataclasses.asdict(recipe.input),
+        "split": dataclasses.asdict(recipe.split),
+        "data": {"fingerprint": train.store.fingerprint, "train": len(train)},
+        "expressions": list(train.expressions),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(wanted))  # tuples are lists once they were saved
+    return plain
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / _ABOUT
+    if not path.is_file():
+        return None
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        int(about["views"]), int(about["seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error!r}); choose another folder") from None
+    return about
+
+
+def _refuse_another(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differing = [name for name in now if before.get(name) != now[name]]
+    if differing:
+        raise InputError(
+            f"{folder}: its soft targets were made with other {', '.join(differing)}; "
+            "make new ones with `mien teach`, in another folder"
+        )

@@ -1,0 +1,121 @@
+"""The model card: its figures are those of the evaluations, it says nothing of the machine, it is honest."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.errors import InputError
+from mien.evaluation import score, write_card
+from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.metrics import cross_entropy
+from mien.evaluation.text import figure_text
+
+
+@pytest.fixture
+def run(make_run, make_store):
+    """A run evaluated on both splits, whose commands and data have paths; too sure of what it half knows."""
+    run = make_run("carded")
+    store = make_store([0] * 30 + [1] * 40 + [2] * 40)
+    labels = {face.tobytes(): label for face, label in zip(store.pixels, store.labels, strict=True)}
+
+    def predict(faces):
+        noise = faces.reshape(len(faces), -1)[:, :7].astype(np.float64) / 32
+        known = [labels.get(face.tobytes(), 0) for face in faces]
+        exponents = np.exp(noise + 5 * np.eye(7)[known])
+        return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    environment = run.environment()
+    environment["data"]["source"] = "/home/jdoe/secret/faces.csv"
+    environment["command"] = "mien train carded --data /home/jdoe/secret/faces.csv"
+    run.environment_path.write_text(json.dumps(environment))
+    for split, rows in (("validation", np.arange(30, 70)), ("test", np.arange(70, 110))):
+        evaluation = score(predict, store.faces(rows), store.digests[:30], split=split)
+        command = f"mien evaluate /home/jdoe/carded --split {split}"
+        replace(evaluation, command=command, weights=weights_digest(run)).save(run)
+    return run
+
+
+def test_its_figures_are_those_of_the_evaluation(run, tmp_path):
+    files = write_card(run, tmp_path / "out", licence="CC0-1.0")
+    text = files.markdown.read_text()
+    saved = run.evaluation("test")["views"]["none"]["official"]
+    assert figure_text("accuracy", saved["accuracy"]) in text
+    assert figure_text("cross-entropy", saved["cross_entropy"]) in text
+    for name, own in zip(run.evaluation("test")["expressions"], saved["per_class"], strict=True):
+        line = next(row for row in text.splitlines() if row.startswith(f"| {name} |"))
+        assert figure_text("", own["recall"]) in line
+        assert figure_text("", own["precision"]) in line
+    assert "CC0-1.0" in text
+    assert "mien evaluate carded --split test" in text
+
+
+def test_the_page_shows_what_the_text_says_and_loads_nothing(run, tmp_path):
+    files = write_card(run, tmp_path)
+    page = files.html.read_text()
+    assert "<h1>Model card: carded</h1>" in page
+    rules = [line for line in files.markdown.read_text().splitlines() if line.startswith("|---")]
+    assert page.count("<table>") == len(rules) == 3
+    assert "src=" not in page
+    assert "href=" not in page
+
+
+def test_it_says_nothing_of_the_machine(run, tmp_path):
+    files = write_card(run, tmp_path)
+    for file in (files.markdown, files.html):
+        assert "jdoe" not in file.read_text()
+        assert "faces.csv" in file.read_text()
+
+
+def test_the_temperature_is_fitted_on_validation_alone(run, tmp_path):
+    """Found again by trying many on the validation probabilities."""
+    with run.probabilities_path("validation").open() as handle:
+        lines = [line.strip().split(",") for line in handle][1:]
+    names = run.evaluation("validation")["expressions"]
+    labels = np.array([names.index(line[1]) for line in lines])
+    logits = np.log(np.array([line[3:10] for line in lines], dtype=np.float64))
+
+    def loss(temperature):
+        scaled = np.exp(logits / temperature)
+        return cross_entropy(scaled / scaled.sum(axis=1, keepdims=True), labels)
+
+    tried = np.geomspace(0.05, 50, 20_001)
+    best = min(tried, key=loss)
+    text = write_card(run, tmp_path).markdown.read_text()
+    said = float(text.split("the temperature\n")[1].split()[0])
+    assert said == pytest.approx(best, rel=2e-3)
+
+
+def test_a_name_with_html_in_it_stays_text(run, tmp_path):
+    recipe = run.recipe()
+    recipe["name"] = "<script>alert(1)</script>"
+    run.recipe_path.write_text(json.dumps(recipe))
+    page = write_card(run, tmp_path).html.read_text()
+    assert "<script>" not in page
+
+
+def test_votes_and_teachers_are_named(run, tmp_path):
+    recipe = run.recipe()
+    recipe["targets"] = {"votes": "/data/fer2013new.csv", "teacher": "/runs/soft-targets"}
+    run.recipe_path.write_text(json.dumps(recipe))
+    text = write_card(run, tmp_path).markdown.read_text()
+    assert "fer2013new.csv" in text
+    assert "soft-targets" in text
+    assert "/data/" not in text
+
+
+def test_a_run_without_scores_of_its_weights_gets_no_card(run, make_run, tmp_path):
+    with pytest.raises(InputError, match="mien evaluate"):
+        write_card(make_run("bare"), tmp_path / "card")
+    run.best_weights.parent.mkdir(parents=True)
+    run.best_weights.write_bytes(b"other weights than were scored")
+    with pytest.raises(InputError, match="scores of the weights it has now"):
+        write_card(run, tmp_path / "card")
+    assert not (tmp_path / "card").exists()
+
+
+def test_without_validation_scores_calibration_is_said_not_to_be_measured(run, tmp_path):
+    run.evaluation_path("validation").unlink()
+    text = write_card(run, tmp_path).markdown.read_text()
+    assert "Not measured: it takes scores of both" in text
