@@ -168,8 +168,8 @@ class _Group(Team):
             if self.rank != 0:
                 raise FollowedError(1) from error
             raise MienError(
-                "another process of this training ended, and it cannot go on without it; torchrun "
-                "says below which; start all again with --resume, from the last state that was saved"
+                "another process of this training ended, and it cannot go on without it; its torchrun "
+                "says why; start all again with --resume, from the last state that was saved"
             ) from error
 
 
