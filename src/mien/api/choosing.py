@@ -1,0 +1,81 @@
+"""What a user names, as the parts that the verbs work with: faces, recipes, model files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien import data as faces_of
+from mien.data.store import FaceStore
+from mien.expressions import parse_expressions
+
+if TYPE_CHECKING:
+    from mien.card import ModelCard
+    from mien.training import Recipe
+
+
+def load(
+    data: str | Path = "synthetic",
+    *,
+    labels: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
+) -> FaceStore:
+    """Read faces from any supported source, with a bar on a terminal when it is the first time.
+
+    Args:
+        data: a CSV, parquet, archive or folder (recognised by content), `synthetic`, `synthetic:N`.
+        labels: the label set of the data, where it is not the challenge's seven.
+        size: (height, width) for images of mixed sizes; a uniform source keeps its own.
+    """
+    return faces_of.load(
+        data,
+        labels=parse_expressions(labels) if labels is not None else None,
+        size=size,
+    )
+
+
+def load_for(
+    network: Recipe | ModelCard, data: str | Path | FaceStore, labels: Sequence[str] | None
+) -> FaceStore:
+    """The store of some data; images of mixed sizes are brought to the network's input."""
+    if isinstance(data, FaceStore):
+        return data
+    return load(data, labels=labels, size=(network.input.height, network.input.width))
+
+
+def chosen_recipe(
+    recipe: str | Recipe, overrides: Sequence[str], init: str | Path | None = None
+) -> Recipe:
+    """The recipe of a name, a file (`.json`) or a Recipe, changed and checked.
+
+    Where it starts from does not move with us.
+    """
+    from mien import models, recipes, training
+
+    if not isinstance(recipe, str):
+        chosen = recipe
+    elif recipe.endswith(".json"):
+        chosen = training.read_recipe(Path(recipe))
+    else:
+        chosen = recipes.find(recipe)
+    chosen = training.override(chosen, [*overrides, *([] if init is None else [f"init={init}"])])
+    init = chosen.init
+    if init not in (None, models.HUB, models.PACKAGE):
+        init = _anchored(str(init))
+    targets = replace(
+        chosen.targets,
+        teacher=_anchored(chosen.targets.teacher),
+        votes=_anchored(chosen.targets.votes),
+    )
+    return replace(chosen, init=init, targets=targets)
+
+
+def _anchored(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().absolute())
+
+
+def is_model_file(path: str | Path) -> bool:
+    """Whether a path names a model file rather than a run folder."""
+    return Path(path).suffix == ".onnx"

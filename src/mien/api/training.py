@@ -1,0 +1,255 @@
+"""From a recipe and faces to runs, and from runs to what a student learns from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien import data as faces_of
+from mien.api.choosing import chosen_recipe, load_for
+from mien.data.exclusions import read_exclusions
+from mien.data.splits import needed
+from mien.data.store import Faces, FaceStore
+from mien.errors import InputError
+from mien.files import atomic_file
+from mien.runs import RunFolder
+
+if TYPE_CHECKING:
+    from mien.evaluation import Progress
+    from mien.training import Recipe, Watcher
+    from mien.training.teaching import Teaching
+
+#: Where runs go when nobody says.
+RUNS = Path("runs")
+
+
+def train(
+    recipe: str | Recipe,
+    data: str | Path | FaceStore = "synthetic",
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    init: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    checkpoint_every: str = "10m",
+    exclude: str | Path | None = None,
+    track: Sequence[str] = (),
+    watchers: Sequence[Watcher] | None = None,
+    command: str | None = None,
+) -> RunFolder:
+    """Train a recipe on Training, select on validation; the test split is never handed on.
+
+    Args:
+        recipe: a name (`mien recipes` lists them), a file (a run's recipe.json, a sweep's best.json) or
+            a Recipe.
+        data: a path, `synthetic`, `synthetic:N`, or a store.
+        out: the run folder; by default a new one below `runs/`, named after the recipe.
+        overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
+        init: initial weights in place of the recipe's: a run, a weights file, `hub`, `package` or `none`.
+        labels: the label set of the data, where it is not the challenge's seven.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        resume: go on with the run in `out` where it was stopped.
+        checkpoint_every: save within an epoch too what resuming goes on from, every `200` steps or
+            `10m` minutes, or `none`.
+        exclude: a list that `mien data audit` wrote: its faces are left out of Training, and of nothing
+            else, so that what selects and what tests stays what it is for every run. It is kept in the
+            run; resuming takes it from there.
+        track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
+        watchers: told of every epoch; by default one that prints to standard error. `[]` is silence.
+        command: the command line, for the record.
+
+    Raises:
+        MienError: with one sentence that says what is wrong and what to do.
+    """
+    from mien import models, training
+
+    chosen = chosen_recipe(recipe, overrides, init)
+    if resume and out is None:
+        raise InputError("--resume needs --out: the folder of the run to go on with")
+    folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
+    if any(folder.glob("seed-*/recipe.json")):
+        raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
+    # What can be known to fail is said before the data are read, which may take minutes.
+    training.Interval.parse(checkpoint_every)
+    if resume and training.is_first():  # the others may be on machines that do not see the folder
+        RunFolder.open(folder)
+    elif not resume:
+        RunFolder(folder).refuse_if_taken()
+    models.pick_device(device)
+    _check_network(chosen, folder)
+    tracking = training.trackers_named(track)
+    store = load_for(chosen, data, labels)
+    chosen = replace(chosen, expressions=store.expressions)
+    splits = faces_of.split(store, chosen.split)
+    fitted, notes = _training_faces(splits.train, RunFolder(folder), exclude, resume)
+    return training.train(
+        chosen,
+        needed(fitted, "train"),
+        needed(splits.validation, "validation"),
+        folder,
+        device=device,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        watchers=[*([training.TerminalWatcher()] if watchers is None else watchers), *tracking],
+        notes={"command": command, **notes},
+    )
+
+
+def train_seeds(
+    seeds: Sequence[int],
+    recipe: str | Recipe,
+    data: str | Path | FaceStore = "synthetic",
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    init: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    resume: bool = False,
+    track: Sequence[str] = (),
+    **options: Any,
+) -> list[RunFolder]:
+    """Train a recipe once for each seed, into `out/seed-N`; the rest as `train`.
+
+    `resume` goes on with the seeds that were begun and begins the others.
+    """
+    from mien import training
+
+    chosen = chosen_recipe(recipe, overrides, init)
+    if resume and out is None:
+        raise InputError("--resume needs --out: the folder of the runs to go on with")
+    folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
+    if (folder / "recipe.json").exists():
+        raise InputError(f"{folder}: holds a single run; choose another --out")
+    begun = {seed for seed in seeds if (folder / f"seed-{seed}" / "recipe.json").exists()}
+    if begun and not resume:
+        RunFolder(folder / f"seed-{min(begun)}").refuse_if_taken()
+    if resume and not begun:
+        raise InputError(f"{folder}: there is no run of these seeds to go on with")
+    # What can be known to fail is said before the data are read.
+    if begun < set(seeds):
+        _check_network(chosen, folder)
+    training.trackers_named(track)
+    store = load_for(chosen, data, labels)
+    return [
+        train(
+            replace(chosen, seed=seed),
+            store,
+            folder / f"seed-{seed}",
+            resume=seed in begun,
+            track=track,
+            **options,
+        )
+        for seed in seeds
+    ]
+
+
+def teach(
+    teachers: Sequence[str | Path | RunFolder],
+    recipe: str | Recipe,
+    data: str | Path | FaceStore = "synthetic",
+    *,
+    out: str | Path,
+    views: int = 20,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Teaching:
+    """Write down what trained networks say of views of the training faces, for a student to learn from.
+
+    Train the student with `targets.teacher=OUT` and the same recipe. Views that `out` has are kept.
+
+    Args:
+        teachers: run folders, or folders of seeds; their probabilities are averaged.
+        recipe: the student's, a name or a Recipe: its augmentation and input make the views.
+        data: the faces the student will be trained on: a path, `synthetic`, `synthetic:N`, or a store.
+        out: the folder of the soft targets.
+        views: how many of each face; a student that is trained for more epochs sees them again.
+        seed: decides the views.
+        overrides, labels, device, command: as for `train`.
+        progress: told (faces done, faces in all) after each batch.
+    """
+    from mien import training
+
+    runs = [
+        run
+        for path in teachers
+        for run in RunFolder.expand(path.path if isinstance(path, RunFolder) else Path(path))
+    ]
+    chosen = chosen_recipe(recipe, overrides)
+    store = load_for(chosen, data, labels)
+    chosen = replace(chosen, expressions=store.expressions)
+    train_faces = needed(faces_of.split(store, chosen.split).train, "train")
+    return training.teach(
+        runs,
+        chosen,
+        train_faces,
+        Path(out),
+        views=views,
+        seed=seed,
+        device=device,
+        progress=progress,
+        notes={"command": command},
+    )
+
+
+def _training_faces(
+    faces: Faces, run: RunFolder, exclude: str | Path | None, resume: bool
+) -> tuple[Faces, dict[str, Any]]:
+    """What of Training is fitted, and what the run notes of it; a list of exclusions is kept in the run."""
+    if exclude is None and resume and run.exclusions_path.is_file():
+        exclude = run.exclusions_path
+    if exclude is None:
+        return faces, {}
+    excluded = read_exclusions(exclude)
+    fitted = excluded.applied(faces)
+    content = Path(exclude).read_bytes()
+    if not resume:
+        with atomic_file(run.exclusions_path) as file:
+            file.write(content)
+    digest = hashlib.sha256(content).hexdigest()
+    left_out = len(faces) - len(fitted)
+    return fitted, {"exclude": {"file": str(exclude), "sha256": digest, "faces": left_out}}
+
+
+def _check_network(recipe: Recipe, folder: Path) -> None:
+    """Refuse options that the network lacks, and weights that a run in `folder` could not start from."""
+    from mien import models
+
+    name, options = recipe.model.name, recipe.model.options
+    models.entry(name).options(options)
+    if recipe.init is not None and not RunFolder(folder).has_state:
+        models.check_init(recipe.init, recipe.input, name, options)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0-4` or `0,2,7` as numbers.
+
+    >>> parse_seeds("0-2,7")
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
+            raise InputError(f"--seeds {text}: write it as 0-4 or 0,2,7")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"--seeds {text}: write it as 0-4 or 0,2,7, each seed once")
+    return seeds
+
+
+def _free_folder(wanted: Path) -> Path:
+    """`wanted`, or `wanted-2`, `wanted-3` ... where it is taken."""
+    folder, number = wanted, 1
+    while folder.exists():
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder
