@@ -362,7 +362,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(np, "save", refuse)
+    monkeypatch.setattr("mien.data.build._write_array", refuse)
     with pytest.raises(MienError, match=words) as caught:
         load(a_csv(TEXT)(root))
 

@@ -177,7 +177,7 @@ def test_an_interruption_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "save", interrupt)
+    monkeypatch.setattr("mien.data.build._write_array", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load(LAYOUTS["csv"](root, FACES))
 

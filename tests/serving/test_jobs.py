@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from make_videos import write_video
 from PIL import Image
+from services import running
 from stand_in import StandIn, photo
 from talk import files, problem
 
@@ -160,8 +161,6 @@ def test_results_are_gone_after_a_while_and_when_the_service_ends(serve, film, p
 
 
 def test_what_is_in_work_at_the_end_is_stopped_and_removed(film, gate, place):
-    from conftest import running
-
     with running(gate) as service:
         gate.open.clear()
         send(service, film)
@@ -267,8 +266,6 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def shared():
-    from conftest import running
-
     with running(max_video=1_000_000, max_jobs=4) as one:
         yield one
 
