@@ -152,6 +152,12 @@ class TestLabelNoise:
         assert noise.validation == pytest.approx((0.3, 0.6))
         gap = 0.82 - 0.54
         assert noise.part == pytest.approx(0.2 * (0.9 - 0.3) / gap)
+        assert noise.stands_out
+
+    def test_labels_that_are_learnt_by_heart_as_any_other_do_not_stand_out(self):
+        """A third of the labels is rejected, and makes up a third of the gap."""
+        noise = findings_of.LabelNoise(0.33, (0.286, 0.730), (0.189, 0.635), part=0.33)
+        assert not noise.stands_out
 
 
 @pytest.fixture(scope="module")

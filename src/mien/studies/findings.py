@@ -16,6 +16,9 @@ from mien.studies.trials import Outcome
 _WORTH_A_DOUBLING = 0.01
 #: Share of the gap from which a factor is said to have a part in it.
 _A_PART = 0.15
+#: From this many times their share of the labels, rejected labels have more than their part in the gap: learnt
+#: by heart as any other label is, they would make up of the gap what they make up of the labels.
+_MORE_THAN_ITS_SHARE = 1.25
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class LabelNoise:
     train: tuple[float, float]
     validation: tuple[float, float]
     part: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether rejected labels make up clearly more of the gap than of the labels."""
+        return self.part >= _A_PART and self.part > _MORE_THAN_ITS_SHARE * self.share
 
 
 @dataclass(frozen=True)
@@ -259,12 +267,13 @@ def _labels(diagnosis: Diagnosis) -> Finding:
     culprit: bool | None = None
     noise = label_noise(diagnosis)
     if noise is not None:
-        culprit = noise.part >= _A_PART
+        culprit = noise.stands_out
         sentences.append(
             f"FER+ annotators reject {percent(noise.share)} of the training labels. The network gives the "
             f"rejected label to {percent(noise.train[0])} of those faces and to {percent(noise.validation[0])} "
             f"of such validation faces: the difference is learnt by heart, and makes up "
-            f"{percent(noise.part, 0)} of the gap. Among accepted labels it is right on {percent(noise.train[1])} "
+            f"{percent(noise.part, 0)} of the gap, {'more than' if culprit else 'no more than'} their number alone "
+            f"would make up. Among accepted labels it is right on {percent(noise.train[1])} "
             f"and {percent(noise.validation[1])}."
         )
     else:
