@@ -217,7 +217,7 @@ def test_the_camera_is_watched(visit: Any, camera: Any, address: str) -> None:
         "document.querySelector('[data-speed]').textContent.includes('frames/s')"
     )
     assert _is_marked(page, "camera")
-    assert "face 1" in page.inner_text("#told")
+    page.wait_for_function("document.querySelector('#told').textContent.includes('face 1')")
     page.click("#camera [data-keep]")  # leaves the camera for its photo
     page.wait_for_selector("#photos .frame img")
     page.wait_for_selector("#photos .busy", state="hidden")
@@ -259,7 +259,7 @@ def test_a_video_becomes_a_plot_and_a_table(visit: Any, address: str, tmp_path: 
     assert number.inner_text() == "1"
     assert since.inner_text() == "0:01.0"
     assert 1.7 <= float(until.inner_text().removeprefix("0:")) <= 2.0
-    assert "mostly" in page.get_attribute("#timeline canvas", "aria-label")
+    page.wait_for_selector("#timeline canvas[aria-label*='mostly']", state="attached")
     seek = "(time) => { document.querySelector('#video video').currentTime = time; }"
     page.evaluate(seek, 1.5)
     page.wait_for_selector(".face strong")

@@ -28,7 +28,7 @@ export class Camera {
   #history = new History(WINDOW_S);
   #frames = 0;
   #began = 0;
-  #told = { text: "", at: 0 };
+  #told = { text: "", at: -Infinity };
   #onPhoto;
 
   constructor(root, desk, onPhoto) {

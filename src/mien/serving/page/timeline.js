@@ -49,7 +49,8 @@ export class Timeline {
   #canvas;
   #expressions;
   #last = null;
-  #described = 0;
+  #described = -Infinity;
+  #later;
 
   constructor(root, expressions) {
     this.#root = root;
@@ -138,7 +139,12 @@ export class Timeline {
 
   /** For who does not see it; not with every frame. */
   #describe(faces) {
-    if (performance.now() - this.#described < 2000) return;
+    clearTimeout(this.#later);
+    const wait = this.#described + 2000 - performance.now();
+    if (wait > 0) {
+      this.#later = setTimeout(() => this.#describe(faces), wait);
+      return;
+    }
     this.#described = performance.now();
     const told = faces.map(({ number, expression, share }) => `face ${number} mostly ${expression}, ${percent(share)} of its time`);
     this.#canvas.setAttribute("aria-label", `Expressions over time: ${told.join("; ")}`);
