@@ -53,9 +53,11 @@ from mien.training import (
     Moment,
     Recipe,
     StoppedError,
+    Targets,
     Watcher,
     checkpoint,
     loop,
+    teach,
     train,
 )
 
@@ -73,8 +75,12 @@ def stops() -> list[tuple[int, ...]]:
 
 def resume(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     fitted, selecting = faces()
+    teacher = train(WHOLE, fitted, selecting, scratch / "teacher", device="cpu")
     cases, differing = 0, 0
     for recipe, precision in itertools.product(RECIPES, ("float32", "bfloat16")):
+        lessons = scratch / f"lessons-{recipe.name}"
+        teach([teacher], recipe, fitted, lessons, views=EPOCHS, device="cpu")
+        recipe = replace(recipe, targets=Targets(teacher=str(lessons)))
         chosen = replace(recipe, precision=precision)
 
         def go(out: Path, chosen: Recipe = chosen, **options: Any) -> RunFolder:

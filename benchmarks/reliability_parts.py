@@ -17,6 +17,7 @@ from mien.errors import MienError
 from mien.runs import RunFolder
 from mien.training import (
     Augment,
+    Mixing,
     Model,
     Moment,
     Objective,
@@ -31,7 +32,8 @@ STEPS_AN_EPOCH = -(-FACES // BATCH)  # the last of each is a short one
 WHOLE = Recipe(
     name="all on, by step",
     model=Model("four-block-cnn", {"width": 0.25, "conv_dropout": 0.1}),
-    augment=Augment(flip=0.5, rotation=15, scale=(0.9, 1.1), shift=0.1, erase=0.3),
+    augment=Augment(flip=0.5, rotation=15, scale=(0.9, 1.1), shift=0.1, light=0.2, erase=0.3),
+    mixing=Mixing(name="mixup", probability=0.5),
     objective=Objective(label_smoothing=0.1),
     optimizer=Optimizer(name="adamw", weight_decay=0.01),
     schedule=Schedule(name="one-cycle"),
@@ -46,6 +48,7 @@ RECIPES = [
     replace(
         WHOLE,
         name="all on, by epoch",
+        mixing=Mixing(name="cutmix", probability=0.5),
         objective=Objective(class_weights="balanced"),
         optimizer=Optimizer(name="sgd", lr=0.05, momentum=0.9, nesterov=True),
         schedule=Schedule(name="plateau", patience=0),
@@ -54,12 +57,17 @@ RECIPES = [
         ema=None,
     ),
 ]
-#: Without BatchNorm and dropout, which differ between one process and several.
+#: Without BatchNorm and dropout, which differ between one process and several; it learns fast.
 PLAIN = replace(
     WHOLE,
     name="no batch statistics",
-    model=Model("dropout-cnn", {"width": 0.25, "dropout": 0.0, "conv_dropout": 0.0}),
-    epochs=3,
+    model=Model("basic-cnn", {"width": 0.25, "dropout": 0.0}),
+    augment=Augment(flip=0.5, rotation=5),
+    mixing=Mixing(name="mixup", probability=0.25),
+    objective=Objective(),
+    optimizer=Optimizer(name="adamw", lr=4e-3),
+    schedule=Schedule(),
+    epochs=8,
 )
 
 

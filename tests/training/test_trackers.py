@@ -238,7 +238,7 @@ def test_wandb_offline_goes_on_in_the_same_run_after_a_stop(recipe, splits, tmp_
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         pieces = [str(piece) for piece in (out / "wandb").glob(f"offline-run-*-{identity}")]
         command = [sys.executable, "-m", "wandb", "sync", *pieces]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     assert [row["step"] for row in server.history] == list(range(1, 15))
 
 

@@ -236,7 +236,8 @@ class _Training:
             lambda: write_json(self.run.environment_path, self.run.environment() | ended)
         )
         if self.asked.signal is not None:  # it came too late for this run, but not for what follows
-            raise StoppedError(f"stopped; {self.run.path} had just finished", self.asked.signal)
+            message = f"stopped; {self.run.path} had just finished"
+            raise self.team.alike(StoppedError(message, self.asked.signal))
 
     def _train_epoch(self) -> None:
         """Take the steps that are left of the current epoch."""
