@@ -4,7 +4,7 @@
     python benchmarks/reliability.py kills --count 200    SIGKILL at random moments, go on, compare
     python benchmarks/reliability.py writes               every call that writes fails in turn (needs strace)
     python benchmarks/reliability.py processes            2 and 3 processes against one
-    python benchmarks/reliability.py overhead             what saving the state costs
+    python benchmarks/reliability.py overhead             what saving costs, and making a batch
 
 The trainings are of a small network on a few drawn faces, with everything on that has a state or draws
 random numbers. Each prints one JSON object as its last line; the exit status is 1 where something was lost.
@@ -46,6 +46,7 @@ from reliability_processes import processes
 from reliability_writes import writes
 
 from mien.data import load, split
+from mien.data.store import Faces
 from mien.errors import MienError
 from mien.recipes import find
 from mien.runs import RunFolder
@@ -60,6 +61,8 @@ from mien.training import (
     teach,
     train,
 )
+from mien.training.augment import augmented, draw_views
+from mien.training.feed import FaceFeed
 
 # Stop at every step
 
@@ -205,6 +208,16 @@ def kills(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 # What saving costs
 
 
+class Clock(Watcher):
+    """The computing time between a training's first step and its end."""
+
+    def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
+        self.began = time.process_time()
+
+    def ended(self) -> None:
+        self.seconds = time.process_time() - self.began
+
+
 def overhead(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """A save is its computing time and its waiting for the disk, a step its computing time: what others on
     the machine do lengthens neither, but for the disk."""
@@ -233,12 +246,20 @@ def overhead(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         waited.clear()
         computed.clear()
         recipe = replace(find(name), epochs=2)
-        began = time.process_time()
-        run = train(recipe, parts.train, few, scratch / name, device="cpu", checkpoint_every="2")
-        steps = run.history()[-1]["step"]
-        step = (time.process_time() - began - sum(computed)) / steps
+        clock = Clock()
+        run = train(
+            recipe,
+            parts.train,
+            few,
+            scratch / name,
+            device="cpu",
+            checkpoint_every="2",
+            watchers=[clock],
+        )
+        step = (clock.seconds - sum(computed)) / run.history()[-1]["step"]
         saves = len(computed)
         mean = (sum(computed) + sum(waited)) / saves
+        batch = seconds_to_make_a_batch(recipe, parts.train)
         figures[name] = {
             "megabytes": round(run.state_path.stat().st_size / 1e6, 1),
             "saves": saves,
@@ -247,9 +268,22 @@ def overhead(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             "milliseconds_a_step": round(1000 * step, 1),
             "percent_at_every_200_steps": round(100 * mean / (200 * step), 2),
             "percent_at_every_10_minutes": round(100 * mean / 600, 4),
+            "percent_of_a_step_to_make_its_batch": round(100 * batch / step, 1),
         }
     lost = sum(row["percent_at_every_200_steps"] >= 2 for row in figures.values())
     return {"threads": torch.get_num_threads(), "recipes": figures, "lost": lost}
+
+
+def seconds_to_make_a_batch(recipe: Recipe, fitted: Faces) -> float:
+    """Computing time; every process of a team makes the whole of it."""
+    feed = FaceFeed(fitted, torch.device("cpu"))
+    positions = torch.arange(recipe.batch_size)
+    views = draw_views(recipe.batch_size, torch.Generator().manual_seed(0))
+    repeats = 20
+    began = time.process_time()
+    for _ in range(repeats):
+        augmented(feed.batch(positions)[0], views, recipe.input, recipe.augment)
+    return (time.process_time() - began) / repeats
 
 
 def main() -> None:
@@ -272,7 +306,7 @@ def main() -> None:
     options["kills"].add_argument("--seed", type=int, default=0, help="of the moments")
     options["processes"].add_argument("--sizes", type=int, nargs="+", default=[2, 3])
     options["overhead"].add_argument(
-        "--recipes", nargs="+", default=["four-block-cnn", "basic-cnn"]
+        "--recipes", nargs="+", default=["four-block-cnn", "basic-cnn", "mien-s"]
     )
     arguments = parser.parse_args()
     if arguments.kind != "overhead":
