@@ -75,13 +75,13 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
         image = image.transpose(turn)
     # Strip by strip: Pillow's pixels, a converted copy and the array at once would take thrice the memory.
     height = max(1, _STRIP // image.width)
+    if image.height <= height:
+        return _plain(image)
     strips = (
         _plain(image.crop((0, top, image.width, min(top + height, image.height))))
         for top in range(0, image.height, height)
     )
     first = next(strips)
-    if image.height <= height:
-        return first
     pixels = np.empty((image.height, *first.shape[1:]), np.uint8)
     pixels[:height] = first
     for number, strip in enumerate(strips, 1):
@@ -95,7 +95,8 @@ def _plain(image: Image.Image) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 @contextmanager

@@ -192,11 +192,15 @@ def whole_picture(picture: NDArray[np.uint8]) -> list[Detection]:
 
 
 def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """A picture that is a face, as training is shown it: RGB (H, W, 3) -> uint8 (1, *spec.shape)."""
+    """A picture that is a face, as training is shown it.
+
+    uint8 gray (H, W) or RGB (H, W, 3) -> uint8 (1, *spec.shape).
+    """
     small = [min(side, _LARGEST_READY) for side in picture.shape[1::-1]]
     if small != [*picture.shape[1::-1]]:
         picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)
-    return fitted(picture.transpose(2, 0, 1)[None], spec)
+    channels_first = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+    return fitted(channels_first[None], spec)
 
 
 def crop(

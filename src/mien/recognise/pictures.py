@@ -43,18 +43,26 @@ def read_picture(
     Raises:
         InputError: for what is not a picture, is cut short, has no pixels or too many.
     """
+    pixels = read_pixels(source, bgr=bgr, max_pixels=max_pixels)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def read_pixels(
+    source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """`read_picture`, but a gray picture stays gray: contiguous uint8 (H, W) or RGB (H, W, 3)."""
     if isinstance(source, np.ndarray):
         return _from_array(source, bgr, max_pixels)
     if isinstance(source, Image.Image):
         where = str(getattr(source, "filename", "") or "the Pillow image")
         check_size(source.size, where, max_pixels)
         with decoding(where), _ONE_AT_A_TIME:
-            return _rgb(pixels_of(source))
+            return np.ascontiguousarray(pixels_of(source))
     if isinstance(source, bytes):
         where = "the bytes given"
         if not source:
             raise InputError(f"{where}: there are none; a picture has some")
-        return _rgb(decode(io.BytesIO(source), where, max_pixels=max_pixels))
+        return np.ascontiguousarray(decode(io.BytesIO(source), where, max_pixels=max_pixels))
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
     raise InputError(
@@ -73,7 +81,7 @@ def _from_file(path: Path, max_pixels: int) -> NDArray[np.uint8]:
         if about.st_size == 0:
             raise InputError(f"{where}: the file is empty; copy it again or remove it")
         with path.open("rb") as stream:
-            return _rgb(decode(stream, where, max_pixels=max_pixels))
+            return np.ascontiguousarray(decode(stream, where, max_pixels=max_pixels))
 
 
 def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArray[np.uint8]:
@@ -98,11 +106,4 @@ def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArr
         pixels = pixels[..., 0]
     if channels == (4,):
         pixels = pixels_of(Image.fromarray(pixels))
-    return _rgb(pixels)
-
-
-def _rgb(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """(H, W) or (H, W, 3) -> contiguous (H, W, 3)."""
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return np.ascontiguousarray(pixels)
