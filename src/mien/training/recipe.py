@@ -145,7 +145,8 @@ class Recipe:
     ema: decay of the moving average of weights, which is then what is validated and kept; or None.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
     select: the validation figure that picks the best checkpoint.
-    precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32.
+    precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32; on
+        a CPU float32 too for networks of depthwise convolutions.
     seed: decides initial weights, order, augmentation and dropout. The split has a seed of its own.
     """
 

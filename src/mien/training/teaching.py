@@ -169,7 +169,7 @@ def _said(
     """What one teacher says of faces in 0..1: probabilities (B, K), in its own order."""
     spec = teacher.spec
     inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
-    dtype = autocast_type("auto", device)
+    dtype = autocast_type("auto", device, teacher.network)
     with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
         logits_BK = teacher.network(inputs_BCHW)
     said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()

@@ -1,0 +1,34 @@
+"""The precision that a training picks for itself."""
+
+import pytest
+import torch
+from torch import nn
+
+from mien.training.machine import autocast_type
+
+CPU = torch.device("cpu")
+PLAIN = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=2))
+DEPTHWISE = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Sequential(nn.Conv2d(8, 8, 3, groups=8)))
+
+
+@pytest.fixture
+def able(monkeypatch):
+    monkeypatch.setattr("mien.training.machine.has_bfloat16", lambda _: True)
+
+
+@pytest.mark.usefixtures("able")
+def test_auto_is_bfloat16_where_the_hardware_has_it():
+    assert autocast_type("auto", CPU, PLAIN) == torch.bfloat16
+    assert autocast_type("float32", CPU, PLAIN) == torch.float32
+
+
+@pytest.mark.usefixtures("able")
+def test_auto_spares_a_cpu_depthwise_convolutions_in_bfloat16():
+    assert autocast_type("auto", CPU, DEPTHWISE) == torch.float32
+    assert autocast_type("auto", torch.device("cuda"), DEPTHWISE) == torch.bfloat16
+    assert autocast_type("bfloat16", CPU, DEPTHWISE) == torch.bfloat16
+
+
+def test_auto_is_float32_where_it_has_not(monkeypatch):
+    monkeypatch.setattr("mien.training.machine.has_bfloat16", lambda _: False)
+    assert autocast_type("auto", CPU, PLAIN) == torch.float32
