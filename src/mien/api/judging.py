@@ -6,73 +6,75 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien import data as faces_of
 from mien.api.choosing import is_model_file, load_for
+from mien.data.class_folders import FOUND, UnknownClassesError
 from mien.data.exclusions import read_exclusions
-from mien.data.store import FaceStore
+from mien.data.ferplus import read_votes
+from mien.data.mapping import ClassMap, parse_map, unmapped
+from mien.data.store import Faces, FaceStore
 from mien.errors import InputError
-from mien.expressions import SEVEN
+from mien.expressions import SEVEN, canonical
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
+    from mien.card import ModelCard
     from mien.evaluation import Evaluation, Progress, Robustness, Subject
-    from mien.exporting import Exported
+    from mien.exporting import Exported, Weights
+    from mien.training import Recipe
 
 
 def evaluate(
     run: str | Path | RunFolder,
     data: str | Path | FaceStore | None = None,
-    split: str = "validation",
+    split: str | None = None,
     *,
     tta: str = "flip",
     exclude: str | Path | None = None,
+    mapping: ClassMap | str | None = None,
+    votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
     device: str = "auto",
     command: str | None = None,
 ) -> Evaluation:
-    """Score a run, or a model file, on a split.
+    """Score a run, or a model file, on a split or on other data.
 
     Of a run, scores, probabilities and report are written into its folder. Of a model file, which needs
     no torch for it, nothing is written; nor where faces are excluded, for what stands in a run is of
-    whole splits.
+    whole splits. Data that are not those of the training, with other classes or names, are scored over the
+    expressions they share: see `mien.evaluation.across`.
 
     Args:
         run: a run folder, or a file that `export` wrote.
         data: a path, `synthetic`, `synthetic:N`, or a store; by default what the run was trained on.
             A model file does not know where that lies.
         split: `validation`, `test`, `official-validation` (the source's own validation faces,
-            whatever split the run was trained with) or `train` (what it was fitted to, seen
-            without augmentation and dropout).
+            whatever split the run was trained with), `train` (what it was fitted to, seen
+            without augmentation and dropout) or `all` (every face, of other data). By default
+            `validation`, but `all` of other data that tell no splits.
         tta: `none`, `flip` or `ten`: a view scored beside the single one.
         exclude: a list that `mien data audit` wrote: its faces are not scored.
-        labels: the label set of the data, by default the run's.
+        mapping: what classes of other data are to the network, `"joy=happy,contempt="` or
+            `{"joy": "happy", "contempt": None}`; faces of None are left out and counted. Classes that the
+            network knows by name need not be in it.
+        votes: FER+'s fer2013new.csv: the single view is compared with its annotators too.
+        labels: the label set of the data, by default the run's; with `mapping`, by default the names
+            of the class folders.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         command: the command line, for the record.
     """
-    from mien.evaluation import (
-        SPLIT_NAMES,
-        Subject,
-        check_request,
-        evaluate_run,
-        faces_to_score,
-        write_report,
-    )
+    from mien.evaluation import check_request, write_report
 
     check_request(split, tta)
     excluded = read_exclusions(exclude) if exclude is not None else None
-    if not isinstance(run, RunFolder) and is_model_file(run):
-        subject = _model_subject(Path(run), data, split, labels, device)
-        return subject.without(excluded).evaluated(tta, command=command)
-    folder, store = _run_and_data(run, data, labels, device)
-    if excluded is not None:
-        subject = Subject.of_run(folder, store, split, device)
-        return subject.without(excluded).evaluated(tta, command=command)
-    evaluation = evaluate_run(folder, store, split, tta, device, command=command)
-    pictured = {
-        name: faces_to_score(folder, store, name)[0]
-        for name in SPLIT_NAMES
-        if ((folder.evaluation(name) or {}).get("data") or {}).get("fingerprint")
-        == store.fingerprint
-    }
+    said = read_votes(votes) if votes is not None else None
+    subject, folder = _subject(run, data, split, _class_map(mapping), labels, device)
+    subject = subject.without(excluded)
+    evaluation = subject.evaluated(tta, command=command, votes=said)
+    if folder is None or excluded is not None:
+        return evaluation
+    evaluation.save(folder)
+    pictured = _pictured(folder, subject) | {evaluation.split: subject.faces}
     write_report(folder, pictured)
     return evaluation
 
@@ -80,7 +82,7 @@ def evaluate(
 def evaluate_corrupted(
     run: str | Path | RunFolder,
     data: str | Path | FaceStore | None = None,
-    split: str = "validation",
+    split: str | None = None,
     *,
     labels: Sequence[str] | None = None,
     device: str = "auto",
@@ -98,13 +100,15 @@ def evaluate_corrupted(
     from mien import evaluation
 
     evaluation.check_request(split, "none")
-    if not isinstance(run, RunFolder) and is_model_file(run):
-        subject = _model_subject(Path(run), data, split, labels, device)
-        return evaluation.evaluate_corrupted(
-            subject, Path(run).stem, progress=progress, command=command
+    subject, folder = _subject(run, data, split, None, labels, device)
+    if subject.across is not None:
+        raise InputError(
+            f"{subject.faces.store.source}: its classes are not those of the network, and --corruptions "
+            "scores all of these; give data that have them, as those of the training"
         )
-    folder, store = _run_and_data(run, data, labels, device)
-    subject = evaluation.Subject.of_run(folder, store, split, device)
+    if folder is None:
+        name = Path(str(run)).stem
+        return evaluation.evaluate_corrupted(subject, name, progress=progress, command=command)
     name = str(folder.recipe()["name"])
     found = evaluation.evaluate_corrupted(subject, name, progress=progress, command=command)
     found.save(folder)
@@ -117,7 +121,7 @@ def export(
     out: str | Path,
     *,
     data: str | Path | FaceStore | None = None,
-    int8: bool = False,
+    weights: Weights = "float32",
     max_drop: float = 0.5,
     licence: str | None = None,
     labels: Sequence[str] | None = None,
@@ -130,8 +134,8 @@ def export(
         out: the file, `.onnx`.
         data: what the run was trained on, by default where it lay then: its validation faces
             calibrate and check the file, its training faces scale int8.
-        int8: quantise; faster and a quarter of the size, at some loss.
-        max_drop: refuse int8 where it loses more validation accuracy than this, in points.
+        weights: `float32`; `float16`, half the size; or `int8`, a quarter and faster, at some loss.
+        max_drop: refuse a smaller file that loses more validation accuracy than this, in points.
         licence: of the weights, for the card.
         labels: the label set of the data, by default the run's.
         device: where torch computes what the file is compared with.
@@ -140,7 +144,7 @@ def export(
 
     folder, store = _run_and_data(run, data, labels, device)
     return export_run(
-        folder, store, Path(out), int8=int8, max_drop=max_drop, licence=licence, device=device
+        folder, store, Path(out), weights=weights, max_drop=max_drop, licence=licence, device=device
     )
 
 
@@ -149,6 +153,7 @@ def _run_and_data(
     data: str | Path | FaceStore | None,
     labels: Sequence[str] | None,
     device: str,
+    mapping: ClassMap | None = None,
 ) -> tuple[RunFolder, FaceStore]:
     """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
     from mien.models import pick_device
@@ -161,33 +166,80 @@ def _run_and_data(
         data = (folder.environment().get("data") or {}).get("source")
         if data is None:
             raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
-    if labels is None and recipe.expressions != SEVEN:
-        labels = recipe.expressions
-    return folder, load_for(recipe, data, labels)
+    return folder, _read(recipe, data, labels, mapping)
 
 
-def _model_subject(
-    path: Path,
+def _subject(
+    run: str | Path | RunFolder,
     data: str | Path | FaceStore | None,
-    split: str,
+    split: str | None,
+    mapping: ClassMap | None,
     labels: Sequence[str] | None,
     device: str,
-) -> Subject:
-    """A model file, and the split of some data that it is to be scored on."""
+) -> tuple[Subject, RunFolder | None]:
+    """A run or a model file, and what it is to be scored on; the run's folder."""
     from mien.evaluation import Subject
     from mien.recognise.model import FaceModel
     from mien.recognise.resize import fitted
 
-    model = FaceModel.open(path, device)
+    if isinstance(run, RunFolder) or not is_model_file(run):
+        folder, store = _run_and_data(run, data, labels, device, mapping)
+        return Subject.of_run(folder, store, split, device, mapping), folder
+    model = FaceModel.open(run, device)
     card = model.card
     if data is None:
-        raise InputError(f"{path}: a model file does not know where its data lie; give --data")
-    if labels is None and card.expressions != SEVEN:
-        labels = card.expressions
-    return Subject.of_model(
-        card,
-        lambda faces: model(fitted(faces, card.input)),
-        load_for(card, data, labels),
-        split,
-        where=str(path),
+        raise InputError(f"{run}: a model file does not know where its data lie; give --data")
+    store = _read(card, data, labels, mapping)
+    subject = Subject.of_model(
+        card, lambda faces: model(fitted(faces, card.input)), store, split, str(run), mapping
     )
+    return subject, None
+
+
+def _pictured(folder: RunFolder, subject: Subject) -> dict[str, Faces]:
+    """The faces of the splits whose scores stand in a run, as far as they are at hand."""
+    from mien.evaluation import SPLIT_NAMES, faces_to_score
+
+    store = subject.faces.store
+    if subject.across is not None:
+        try:
+            _, store = _run_and_data(folder, None, None, "cpu")
+        except InputError:  # what it was trained on lies there no more
+            return {}
+    return {
+        name: faces_to_score(folder, store, name)[0]
+        for name in SPLIT_NAMES
+        if ((folder.evaluation(name) or {}).get("data") or {}).get("fingerprint")
+        == store.fingerprint
+    }
+
+
+def _read(
+    network: Recipe | ModelCard,
+    data: str | Path | FaceStore,
+    labels: Sequence[str] | None,
+    mapping: ClassMap | None,
+) -> FaceStore:
+    """The data, with the network's label set; with their own where a mapping says what that means."""
+    if labels is None and mapping is not None and not isinstance(data, FaceStore):
+        size = network.input.height, network.input.width
+        return faces_of.load(data, labels=FOUND, size=size)
+    if labels is None and network.expressions != SEVEN:
+        labels = network.expressions
+    try:
+        return load_for(network, data, labels)
+    except UnknownClassesError as error:
+        if labels is not None and tuple(labels) != network.expressions:
+            raise  # the person's own set lacks a class
+        raise unmapped(error.unknown, network.expressions, str(data)) from None
+
+
+def _class_map(mapping: ClassMap | str | None) -> ClassMap | None:
+    """A mapping in this project's names."""
+    if isinstance(mapping, str):
+        return parse_map(mapping)
+    if mapping is None:
+        return None
+    return {
+        canonical(name): None if own is None else canonical(own) for name, own in mapping.items()
+    }

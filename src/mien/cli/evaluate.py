@@ -29,9 +29,28 @@ def evaluate(
     ],
     data: options.OwnData = None,
     split: Annotated[
-        str, typer.Option(help="validation, test, official-validation or train.")
-    ] = "validation",
+        str | None,
+        typer.Option(
+            help="validation, test, official-validation, train; or all, of other data than it was "
+            "trained on. By default validation, but all where other data tell no splits."
+        ),
+    ] = None,
     tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="A=B,C=",
+            help="Classes of other data = expressions of the network; nothing on the right leaves a "
+            "class out. Classes of the same name need not be given.",
+        ),
+    ] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="FER+'s fer2013new.csv: compare with its annotators too."
+        ),
+    ] = None,
     as_ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Also score the mean of all their probabilities.")
     ] = False,
@@ -50,14 +69,19 @@ def evaluate(
 
     A model file is scored too, without torch: its figures are shown, nothing is written. So it is with
     --exclude: what is written into a run is of whole splits.
+
+    Other data than it was trained on are scored over the expressions they share with the network: your
+    own pictures in class folders, say, as `mien data prepare --crop faces` cuts them out. Nothing else need
+    lie there.
     """
     from mien.evaluation import ensemble, render_summary, render_table
 
     paths = [path for given in runs for path in _each(given)]
     if corruptions:
-        if exclude is not None or as_ensemble:
+        if exclude is not None or as_ensemble or mapping is not None or votes is not None:
             raise InputError(
-                "--corruptions scores single runs on whole splits: leave --exclude and --ensemble away"
+                "--corruptions scores single runs on whole splits: leave --exclude, --ensemble, --map and "
+                "--votes away"
             )
         _corrupt(paths, data, split, device, labels, as_json=as_json)
         return
@@ -68,6 +92,8 @@ def evaluate(
             split,
             tta=tta,
             exclude=exclude,
+            mapping=mapping,
+            votes=votes,
             labels=options.names(labels),
             device=device,
             command=command_line(),
@@ -101,7 +127,7 @@ def _each(given: Path) -> list[Path]:
 def _corrupt(
     paths: Sequence[Path],
     data: str | None,
-    split: str,
+    split: str | None,
     device: str,
     labels: str | None,
     *,
@@ -127,9 +153,9 @@ def _corrupt(
     content = [{"run": str(path), **one.to_dict()} for path, one in zip(paths, found, strict=True)]
     tables = Group(*(render_robustness(one) for one in found))
     show({"corruptions": content}, tables, as_json=as_json)
-    for path in paths:
+    for path, one in zip(paths, found, strict=True):
         if not api.is_model_file(path):
-            note(f"page: {path / f'corruptions-{split}.html'}")
+            note(f"page: {path / f'corruptions-{one.split}.html'}")
 
 
 @app.command()

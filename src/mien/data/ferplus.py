@@ -125,14 +125,35 @@ class Votes:
         Over all annotators of all faces who name one of `EIGHT`, as do others of the same face;
         where the others are tied, each of theirs counts in part. None without such a face.
         """
+        agreeing, annotators = self.with_the_others()
+        return float(agreeing.sum() / annotators.sum()) if annotators.any() else None
+
+    def with_the_others(
+        self, answers: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """How often each annotator, or somebody else, names what most of the others name, by face.
+
+        Each annotator who names one of `EIGHT` is taken away in turn, and the leader of the others
+        compared with what the annotator says; where they are tied, each leader counts in part.
+
+        Args:
+            answers: int64 (N,), index into `EIGHT`, of somebody who then speaks in the annotator's
+                place; None for the annotators themselves.
+
+        Returns:
+            (agreements float64 (N,), annotators int64 (N,)); both 0 where fewer than two name one
+            of `EIGHT`.
+        """
         named = self.votes[:, : len(EIGHT)].astype(np.int64)
-        first, *others = -np.sort(-named, axis=1).T
-        # Who takes one vote from the leader still sees it lead, or tied with those one vote behind;
-        # who takes one from anything else, or from a tied leader, sees another lead.
-        tied = 1 + np.sum([other == first - 1 for other in others], axis=0)
-        agreeing = np.where(first > others[0], first / tied, 0.0)
+        agreeing = np.zeros(len(self))
+        for choice in range(len(EIGHT)):
+            others = named.copy()
+            others[:, choice] -= 1
+            leads = others == others.max(axis=1, keepdims=True)
+            says = np.full(len(self), choice) if answers is None else answers
+            agreeing += named[:, choice] * leads[np.arange(len(self)), says] / leads.sum(axis=1)
         several = named.sum(axis=1) > 1
-        return float(agreeing[several].sum() / named[several].sum()) if several.any() else None
+        return np.where(several, agreeing, 0), np.where(several, named.sum(axis=1), 0)
 
     def join(self, store: FaceStore) -> LabelledVotes:
         """The votes on a store's faces, in the store's order, found by row number alone.

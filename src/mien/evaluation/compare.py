@@ -18,7 +18,15 @@ from mien.evaluation import plots
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import RESAMPLES
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import HEADLINES, NEAR, Summary, over_seeds, summarise, summary_text
+from mien.evaluation.tables import (
+    HEADLINES,
+    NEAR,
+    OF_CALIBRATION,
+    Summary,
+    over_seeds,
+    summarise,
+    summary_text,
+)
 from mien.evaluation.text import duration
 from mien.files import write_json
 from mien.runs import RunFolder
@@ -228,7 +236,9 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
 
 
 #: Headlines with room in a table that is mean ± sd wide; compare.json has them all.
-_COMPARED = tuple(name for name in HEADLINES if name not in ("balanced accuracy", NEAR))
+_COMPARED = tuple(
+    name for name in HEADLINES if name not in ("balanced accuracy", NEAR, *OF_CALIBRATION)
+)
 _HEAD = ["run", "seeds", "epochs", *_COMPARED, "training"]
 _PAIR_HEAD = ["first", "second", "difference", "95 % interval", "only first", "only second", "p"]
 

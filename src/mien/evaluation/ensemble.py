@@ -21,11 +21,16 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
         evaluations: two or more, of the same faces.
 
     Raises:
-        InputError: fewer than two, or other faces, labels or expressions.
+        InputError: fewer than two, or other faces, labels or expressions, or scores across data.
     """
     if len(evaluations) < 2:
         raise InputError("an ensemble needs two or more runs; give more of them")
     first, *others = evaluations
+    if any(one.across is not None for one in evaluations):
+        raise InputError(
+            f"{first.source}: an ensemble is of all that its networks know, not of the expressions shared "
+            "with other data; leave --ensemble away"
+        )
     for other in others:
         same = (
             other.expressions == first.expressions
@@ -57,4 +62,5 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
             for view, values in probabilities.items()
         },
         weights=None,
+        people=None,
     )

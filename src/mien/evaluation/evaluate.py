@@ -6,30 +6,24 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
-from mien.data.exclusions import Exclusions, read_exclusions
+from mien.data.exclusions import Exclusions
+from mien.data.ferplus import Votes
+from mien.data.mapping import ClassMap
 from mien.data.near import near_copies
-from mien.data.splits import SplitRule, Splits
-from mien.data.splits import split as split_store
 from mien.data.store import Faces, FaceStore
-from mien.errors import InputError, extra_required, near_names
+from mien.errors import InputError, extra_required
+from mien.evaluation.across import Across, restricted
+from mien.evaluation.choosing import check_request, choose, choose_for_run
 from mien.evaluation.evaluation import Evaluation, ViewScores
+from mien.evaluation.people import beside_people
 from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
-
-#: What `--split` takes: the name on the command line -> the field of `Splits`.
-SPLIT_NAMES = {
-    "validation": "validation",
-    "test": "test",
-    "official-validation": "official_validation",
-    "train": "train",
-}
 
 #: Told after each batch: (faces done, faces in all).
 Progress = Callable[[int, int], None]
@@ -120,6 +114,8 @@ class Subject:
         trained: the faces that trained the predictor, of the same store.
         split: its name.
         weights: sha256 of the predictor's weights, or None.
+        across: how the classes were read, of data that the predictor was not trained on and whose
+            classes are others than its own.
     """
 
     predict: Predictor
@@ -127,37 +123,53 @@ class Subject:
     trained: Faces
     split: str
     weights: str | None
+    across: Across | None = None
 
     @classmethod
-    def of_run(cls, run: RunFolder, store: FaceStore, split: str, device: str = "auto") -> Subject:
-        """A run's best weights, and a split of a store by the run's own rule."""
-        faces, trained = faces_to_score(run, store, split)
+    def of_run(
+        cls,
+        run: RunFolder,
+        store: FaceStore,
+        split: str | None,
+        device: str = "auto",
+        mapping: ClassMap | None = None,
+    ) -> Subject:
+        """A run's best weights, and a split of a store by the run's own rule; see `choose`."""
+        chosen = choose_for_run(run, store, split, mapping)
         with extra_required("train", "evaluating a run"):
             from mien.models import load_classifier
         classifier = load_classifier(run, device)
-        if tuple(map(canonical, classifier.expressions)) != faces.expressions:
+        if tuple(map(canonical, classifier.expressions)) != chosen.faces.expressions:
             raise InputError(
                 f"{run.path}: the weights know {', '.join(classifier.expressions)}, the recipe "
-                f"{', '.join(faces.expressions)}; the run folder was mixed up, train again"
+                f"{', '.join(chosen.faces.expressions)}; the run folder was mixed up, train again"
             )
-        return cls(classifier, faces, trained, split, weights_digest(run))
+        digest = weights_digest(run)
+        return cls(classifier, chosen.faces, chosen.trained, chosen.split, digest, chosen.across)
 
     @classmethod
     def of_model(
-        cls, card: ModelCard, predict: Predictor, store: FaceStore, split: str, where: str
+        cls,
+        card: ModelCard,
+        predict: Predictor,
+        store: FaceStore,
+        split: str | None,
+        where: str,
+        mapping: ClassMap | None = None,
     ) -> Subject:
         """A model file, whose card says what it was trained on; `where` is its name, for messages."""
         recipe = card.provenance.get("recipe")
         data = card.provenance.get("data")
-        faces, trained = _chosen_faces(
+        chosen = choose(
             {**(recipe if isinstance(recipe, dict) else {}), "expressions": card.expressions},
             store,
             split,
             where=where,
             recipe_in=where,
             trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
+            mapping=mapping,
         )
-        return cls(predict, faces, trained, split, card.digest)
+        return cls(predict, chosen.faces, chosen.trained, chosen.split, card.digest, chosen.across)
 
     def without(self, excluded: Exclusions | None) -> Subject:
         """The same, scored without the faces on a list."""
@@ -170,8 +182,17 @@ class Subject:
         batch_size: int = 256,
         progress: Progress | None = None,
         command: str | None = None,
+        votes: Votes | None = None,
     ) -> Evaluation:
-        """The scores, with view "none" and the view `tta` beside it, official and without copies."""
+        """The scores, with view "none" and the view `tta` beside it, official and without copies.
+
+        With `votes`, also how the single view agrees with FER+'s annotators.
+        """
+        if votes is not None and self.across is not None:
+            raise InputError(
+                f"{votes.source}: votes are of FER-2013's faces, not of {self.faces.store.source}; "
+                "leave --votes away"
+            )
         # Every training face is a copy of itself: there is nothing to leave out.
         trained = self.trained.store.faces(self.trained.indices[:0])
         trained = trained if self.split == "train" else self.trained
@@ -185,7 +206,13 @@ class Subject:
             split=self.split,
             near=near_copies(self.faces, trained),
         )
-        return replace(evaluation, command=command, weights=self.weights)
+        evaluation = replace(evaluation, command=command, weights=self.weights)
+        if self.across is not None:
+            return restricted(evaluation, self.across)
+        if votes is None:
+            return evaluation
+        people = beside_people(evaluation.probabilities["none"], self.faces, votes)
+        return replace(evaluation, people=people)
 
 
 def evaluate_run(
@@ -212,52 +239,6 @@ def evaluate_run(
     return evaluation
 
 
-def check_request(split: str, tta: str) -> None:
-    """InputError for a split or a view that there is not."""
-    if split not in SPLIT_NAMES:
-        raise InputError(f"unknown split {split!r}: {near_names(split, SPLIT_NAMES)}")
-    find_view(tta)
-
-
-def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces, Faces]:
-    """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
-    environment = run.environment() if run.environment_path.is_file() else {}
-    fingerprint = (environment.get("data") or {}).get("fingerprint")
-    faces, trained = _chosen_faces(
-        run.recipe(),
-        store,
-        split,
-        where=str(run.path),
-        recipe_in=str(run.recipe_path),
-        trained_on=fingerprint,
-    )
-    if run.exclusions_path.is_file() and fingerprint == store.fingerprint:
-        trained = read_exclusions(run.exclusions_path).applied(trained)
-    return faces, trained
-
-
-def _chosen_faces(
-    recipe: dict[str, Any],
-    store: FaceStore,
-    split: str,
-    *,
-    where: str,
-    recipe_in: str,
-    trained_on: str | None,
-) -> tuple[Faces, Faces]:
-    """As `faces_to_score`, of whatever was trained by a recipe on data of a fingerprint."""
-    splits = split_store(_relabelled(store, recipe, where), _split_rule(recipe, recipe_in))
-    faces: Faces = getattr(splits, SPLIT_NAMES[split])
-    if not len(faces):
-        raise InputError(
-            f"{store.source}: the {split} split is empty, there is nothing to score; "
-            "choose another with --split"
-        )
-    if split in ("train", "validation") and _is_carved(splits):
-        _refuse_other_data(where, trained_on, store)
-    return faces, splits.train
-
-
 def weights_digest(run: RunFolder) -> str | None:
     """sha256 of the run's best weights, or None where there are none."""
     return _sha256(run.best_weights) if run.best_weights.is_file() else None
@@ -266,47 +247,3 @@ def weights_digest(run: RunFolder) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _split_rule(recipe: dict[str, Any], where: str) -> SplitRule:
-    try:
-        rule = recipe["split"]
-        holdout = rule["holdout"]
-        return SplitRule(None if holdout is None else float(holdout), int(rule["seed"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{where}: no split rule that can be read ({error!r}); train again"
-        ) from error
-
-
-def _relabelled(store: FaceStore, recipe: dict[str, Any], where: str) -> FaceStore:
-    """The store with labels in the recipe's order: another order is mapped by name."""
-    expressions = tuple(canonical(name) for name in recipe.get("expressions") or ())
-    if store.expressions == expressions:
-        return store
-    if sorted(store.expressions) != sorted(expressions):
-        raise InputError(
-            f"{store.source}: its expressions are {', '.join(store.expressions)}, but {where} "
-            f"was trained on {', '.join(expressions) or 'none that its recipe names'}; "
-            "give data with the same set"
-        )
-    position = np.array([expressions.index(name) for name in store.expressions], dtype=np.int64)
-    return replace(store, labels=position[store.labels], expressions=expressions)
-
-
-def _is_carved(splits: Splits) -> bool:
-    """Whether the validation faces were drawn from Training instead of being the source's own."""
-    return not np.array_equal(splits.validation.indices, splits.official_validation.indices)
-
-
-def _refuse_other_data(where: str, trained_on: str | None, store: FaceStore) -> None:
-    """A drawn validation split means something only for the data it was drawn from.
-
-    Drawn again from other data, or from part of the same, it would hold faces the run trained on.
-    """
-    if trained_on is not None and trained_on != store.fingerprint:
-        raise InputError(
-            f"{store.source}: {where} drew its validation faces from other data "
-            f"(fingerprint {trained_on[:12]}, not {store.fingerprint[:12]}); "
-            "give the data it was trained on, or another --split"
-        )

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from mien import __version__
 from mien.errors import InputError
+from mien.evaluation.across import Across
 from mien.evaluation.metrics import Scores, compute_scores
+from mien.evaluation.people import People
 from mien.expressions import Expressions
 from mien.files import atomic_file, write_json
 from mien.runs import RunFolder
@@ -67,7 +69,8 @@ class Evaluation:
 
     Attributes:
         expressions: the K names that labels and columns mean.
-        split: "validation", "test", "official-validation" or "train".
+        split: "validation", "test", "official-validation" or "train"; "across-" and a name where the
+            data are others than the training's and their classes other ones.
         rows: str (N,), the source's own name of each face.
         labels: int64 (N,).
         copies: bool (N,), True where a training face has the very same pixels.
@@ -79,6 +82,8 @@ class Evaluation:
         weights: sha256 of the weights file scored, or None.
         near_copies: bool (N,), True where a training face is the same photograph, to the pixel or
             not; None where that was not looked for.
+        across: how classes of other data were read; everything here is then of the shared expressions.
+        people: how the single view agrees with FER+'s annotators, where their votes were given.
     """
 
     expressions: Expressions
@@ -95,6 +100,8 @@ class Evaluation:
     weights: str | None = None
     version: str = field(default=__version__)
     near_copies: NDArray[np.bool_] | None = None
+    across: Across | None = None
+    people: People | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -118,6 +125,8 @@ class Evaluation:
             "data": {"source": self.source, "fingerprint": self.fingerprint},
             "command": self.command,
             "weights_sha256": self.weights,
+            "across": self.across and self.across.to_dict(),
+            "people": self.people and self.people.to_dict(),
             "counts": {
                 "faces": len(self),
                 "copies_in_training": int(self.copies.sum()),
@@ -214,6 +223,8 @@ class Evaluation:
             weights=content["weights_sha256"],
             version=content["mien"],
             near_copies=kinds != "0" if looked_for else None,
+            across=None if not content.get("across") else Across.from_dict(content["across"]),
+            people=None if not content.get("people") else People.from_dict(content["people"]),
         )
 
 

@@ -61,6 +61,10 @@ class Scores:
         macro_f1: mean F1, 0..1, over the expressions that have faces.
         cross_entropy: mean of -ln p(true expression), in nats, 0 and up.
         calibration_error: expected calibration error, 0..1.
+        brier_score: mean squared distance of probabilities from the truth, 0..2. This and the next
+            two are None in what earlier versions wrote.
+        adaptive_calibration_error: as `calibration_error`, of bins that hold equally many faces.
+        classwise_calibration_error: of every expression's own probability, their mean, 0..1.
         per_class: one ClassScores an expression, in label order.
         confusion: confusion[t][p] faces of expression t were called p.
         bins: the reliability diagram behind `calibration_error`.
@@ -76,6 +80,9 @@ class Scores:
     per_class: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, ...], ...]
     bins: tuple[CalibrationBin, ...]
+    brier_score: float | None = None
+    adaptive_calibration_error: float | None = None
+    classwise_calibration_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: no NaN, None where a figure is undefined."""
@@ -108,7 +115,8 @@ def compute_scores(
     right = predicted == labels
     matrix = confusion_matrix(labels, predicted, probabilities.shape[1])
     per_class = class_scores(labels, predicted, probabilities.shape[1])
-    bins = calibration_bins(probabilities.max(axis=1), right)
+    confidence = probabilities.max(axis=1)
+    bins = calibration_bins(confidence, right)
     return Scores(
         count=len(labels),
         accuracy=float(right.mean()),
@@ -120,6 +128,9 @@ def compute_scores(
         per_class=per_class,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
         bins=bins,
+        brier_score=brier_score(probabilities, labels),
+        adaptive_calibration_error=adaptive_calibration_error(confidence, right),
+        classwise_calibration_error=classwise_calibration_error(probabilities, labels),
     )
 
 
@@ -198,6 +209,93 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float:
         for item in bins
         if item.accuracy is not None and item.confidence is not None
     )
+
+
+def brier_score(probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]) -> float:
+    """Mean over faces of sum over classes of (p - truth)^2, 0..2.
+
+    Brier 1950, Verification of Forecasts Expressed in Terms of Probability, equation 2.
+
+    >>> round(brier_score(np.array([[0.8, 0.2]]), np.array([0])), 4)
+    0.08
+    """
+    distances = np.asarray(probabilities_NK, dtype=np.float64).copy()
+    distances[np.arange(len(labels_N)), labels_N] -= 1
+    return float((distances**2).sum(axis=1).mean())
+
+
+def adaptive_calibration_error(
+    confidence_N: NDArray[np.floating[Any]],
+    right_N: NDArray[np.bool_],
+    count: int = CALIBRATION_BINS,
+) -> float:
+    """`calibration_error` of `count` bins of (nearly) equally many faces each, 0..1.
+
+    Nguyen & O'Connor 2015, Posterior calibration and exploratory analysis for natural language
+    processing models, section 3. Of fewer faces than bins each is its own. Faces of equal confidence may
+    lie in two bins.
+    """
+    order = np.argsort(confidence_N, kind="stable")
+    excess = np.asarray(confidence_N, dtype=np.float64)[order] - np.asarray(right_N)[order]
+    parts = np.array_split(excess, min(count, len(excess)))
+    return float(sum(abs(part.sum()) for part in parts) / len(excess))
+
+
+def classwise_calibration_error(
+    probabilities_NK: NDArray[np.floating[Any]],
+    labels_N: NDArray[np.int64],
+    count: int = CALIBRATION_BINS,
+) -> float:
+    """Mean over classes of the calibration error of p(class) against "it is that class", 0..1.
+
+    Kull et al. 2019, Beyond temperature scaling, section 2; equal-width bins.
+    """
+    errors = [
+        calibration_error(calibration_bins(probabilities_NK[:, k], labels_N == k, count))
+        for k in range(probabilities_NK.shape[1])
+    ]
+    return float(np.mean(errors))
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """What is wrong among the answers given, when only the most confident ones are given.
+
+    Geifman & El-Yaniv 2017, Selective Classification for Deep Neural Networks.
+
+    Attributes:
+        coverage: float64 (M,), shares of faces answered, rising to 1.
+        risk: float64 (M,), the share of these that is wrong.
+        threshold: float64 (M,), the lowest confidence among them.
+    """
+
+    coverage: NDArray[np.float64]
+    risk: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+
+    @property
+    def area(self) -> float:
+        """AURC, the mean risk over all numbers of answers, 0..1; less is better."""
+        return float((self.risk * np.diff(self.coverage, prepend=0.0)).sum())
+
+    def at(self, threshold: float) -> tuple[float, float | None]:
+        """(coverage, risk) where answers below a confidence are withheld; no risk without answers."""
+        kept = np.flatnonzero(self.threshold >= threshold)
+        if not len(kept):
+            return 0.0, None
+        return float(self.coverage[kept[-1]]), float(self.risk[kept[-1]])
+
+
+def risk_coverage(
+    confidence_N: NDArray[np.floating[Any]], right_N: NDArray[np.bool_]
+) -> RiskCoverage:
+    """The curve of N faces; faces of equal confidence are answered or withheld together."""
+    order = np.argsort(-np.asarray(confidence_N), kind="stable")
+    confidence = np.asarray(confidence_N, dtype=np.float64)[order]
+    wrong = np.cumsum(~np.asarray(right_N, dtype=np.bool_)[order])
+    last = np.flatnonzero(np.diff(confidence, append=-np.inf))
+    answered = last + 1
+    return RiskCoverage(answered / len(confidence), wrong[last] / answered, confidence[last])
 
 
 def accuracy_interval(

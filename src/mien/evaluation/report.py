@@ -14,16 +14,17 @@ from PIL import Image
 
 from mien.data.store import Faces
 from mien.errors import InputError
-from mien.evaluation import plots
+from mien.evaluation import across, plots
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import HEADLINES, NEAR
+from mien.evaluation.people import People
+from mien.evaluation.tables import HEADLINES, NEAR, OF_CALIBRATION, people_left_out, people_rows
 from mien.evaluation.text import duration, figure_text, flatten, interval_text
 from mien.runs import RunFolder
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
-SPLIT_ORDER = ("test", "validation", "official-validation", "train")
+SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # and other data behind them
 #: Mistakes shown for each split.
 MISTAKES = 24
 #: The view that headline, matrices and mistakes are about.
@@ -40,7 +41,9 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = No
     recipe = run.recipe()
     environment = run.environment() if run.environment_path.is_file() else {}
     history = run.history()
-    evaluations = [Evaluation.load(run, s) for s in SPLIT_ORDER if run.evaluation(s) is not None]
+    others = sorted(path.stem for path in run.path.glob(f"evaluation-{across.PREFIX}*.json"))
+    names = [*SPLIT_ORDER, *(name.removeprefix("evaluation-") for name in others)]
+    evaluations = [Evaluation.load(run, s) for s in names if run.evaluation(s) is not None]
     mistakes = {  # before anything is written, for handed-in faces may not be the evaluated ones
         item.split: find_mistakes(item, faces_by_split[item.split])
         for item in evaluations
@@ -97,6 +100,8 @@ def _notes(
                 f"The {item.split} scores belong to other weights than the run has now: "
                 "evaluate again."
             )
+        if item.across is not None:
+            continue  # its section says what it is
         if trained_on and item.fingerprint and item.fingerprint != trained_on:
             notes.append(
                 f"The {item.split} scores were made on other data ({item.source}) than the run was "
@@ -154,7 +159,8 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
 def _headlines(evaluations: list[Evaluation]) -> list[str]:
     """The names of the columns: a score without near copies only where some evaluation has one."""
     near = any(item.near_copies_in_training for item in evaluations)
-    return [name for name in HEADLINES if name != NEAR or near]
+    left_out = OF_CALIBRATION if near else (NEAR, *OF_CALIBRATION)
+    return [name for name in HEADLINES if name not in left_out]
 
 
 def _score_rows(evaluations: list[Evaluation]) -> list[list[str]]:
@@ -191,7 +197,7 @@ def _curves(run: RunFolder, history: list[dict[str, float]]) -> list[Any]:
 def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -> dict[str, Any]:
     """One evaluated split: its figures, its table of expressions, its mistakes."""
     scores, split = item.scores[VIEW].official, item.split
-    title = split.replace("-", " ").capitalize()
+    title = _title(item)
     copies, near = int(item.copies.sum()), item.near_copies_in_training
     return {
         "title": title,
@@ -225,7 +231,32 @@ def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -
             for expression, own in zip(item.expressions, scores.per_class, strict=True)
         ],
         "mistakes": mistakes,
+        "sentences": [] if item.across is None else _across_sentences(item),
+        "people": [] if item.people is None else _people_rows(item.people),
+        "people_left_out": "" if item.people is None else people_left_out(item.people),
     }
+
+
+def _title(item: Evaluation) -> str:
+    if item.across is None:
+        return item.split.replace("-", " ").capitalize()
+    return f"Other data: {Path(item.source).name}"
+
+
+def _across_sentences(item: Evaluation) -> list[str]:
+    """How classes of other data were read, and what somebody sees who uses the network."""
+    assert item.across is not None  # noqa: S101 (the caller looked)
+    own = item.across.own_answers[VIEW]
+    return [
+        *item.across.sentences(item.expressions),
+        f"Out of all {len(item.across.known)} expressions that it knows, its answer is right on "
+        f"{figure_text('accuracy', own.accuracy)} ({interval_text(own.accuracy_interval)}); "
+        f"{figure_text('', own.elsewhere)} of its answers name none of the shared ones.",
+    ]
+
+
+def _people_rows(people: People) -> list[list[str]]:
+    return [[name.strip(), *share, f"{faces:,}"] for name, share, faces in people_rows(people)]
 
 
 def find_mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:

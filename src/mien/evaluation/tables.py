@@ -6,16 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from mien.errors import InputError
+from mien.evaluation.across import Across
 from mien.evaluation.evaluation import Evaluation, ViewScores
-from mien.evaluation.text import IN_NATS, figure_text, interval_text
+from mien.evaluation.people import People, Share
+from mien.evaluation.text import BRIER, IN_NATS, figure_text, interval_text
 from mien.tables import Stack, table
 
 #: The headline that is shown only where it says something: where there are near copies.
 NEAR = "without near copies"
+
+#: Those that evaluations of earlier versions lack; pages show them with the reliability diagram.
+ADAPTIVE = "adaptive calibration error"
+OF_CALIBRATION = (ADAPTIVE, BRIER)
 
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
@@ -26,6 +33,8 @@ HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
     "macro F1": lambda s: s.official.macro_f1,
     "cross-entropy": lambda s: s.official.cross_entropy,
     "calibration error": lambda s: s.official.calibration_error,
+    ADAPTIVE: lambda s: s.official.adaptive_calibration_error,
+    BRIER: lambda s: s.official.brier_score,
 }
 
 
@@ -85,7 +94,7 @@ def summary_text(name: str, summary: Summary | None) -> str:
         return "-"
     if summary.sd is None:
         return figure_text(name, summary.mean)
-    if name == IN_NATS:
+    if name in (IN_NATS, BRIER):
         return f"{summary.mean:.4f} ± {summary.sd:.4f}"
     return f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %"
 
@@ -101,9 +110,9 @@ def render_table(evaluation: Evaluation) -> Group:
             counts += f", {without - nearer:,} without a near copy either"
     else:
         counts = "no training faces to look for copies in"
-    views = table(
-        "", *evaluation.views, title=f"{evaluation.split}: {len(evaluation):,} faces, {counts}"
-    )
+    across = evaluation.across
+    name = evaluation.split if across is None else f"{evaluation.source} ({across.split})"
+    views = table("", *evaluation.views, title=f"{name}: {len(evaluation):,} faces, {counts}")
     scores = evaluation.scores.values()
     for name, value in HEADLINES.items():
         if name != NEAR or evaluation.near_copies_in_training:
@@ -111,7 +120,73 @@ def render_table(evaluation: Evaluation) -> Group:
         if name == "accuracy":
             intervals = (interval_text(of_view.official.accuracy_interval) for of_view in scores)
             views.add_row("  95% interval", *intervals)
-    return Stack(views, _per_class(evaluation, evaluation.views[0]))
+    parts: list[RenderableType] = [views, _per_class(evaluation, evaluation.views[0])]
+    if across is not None:
+        _add_own_answers(views, across, evaluation.views)
+        parts += [Text(sentence) for sentence in across.sentences(evaluation.expressions)]
+    if evaluation.people is not None:
+        parts.append(_people(evaluation.people))
+    return Stack(*parts)
+
+
+def _add_own_answers(views: Table, across: Across, names: Sequence[str]) -> None:
+    """What somebody sees who uses the network, out of everything it knows."""
+    own = [across.own_answers[name] for name in names]
+    views.add_section()
+    views.add_row(
+        f"its own answers, of all {len(across.known)}",
+        *(figure_text("accuracy", one.accuracy) for one in own),
+    )
+    views.add_row("  95% interval", *(interval_text(one.accuracy_interval) for one in own))
+    views.add_row("  not a shared expression", *(figure_text("", one.elsewhere) for one in own))
+
+
+def _people(people: People) -> Table:
+    """Beside FER+'s annotators."""
+    rows = table("", "figure", "95% interval", title=f"beside people ({people.source}), view none")
+    for name, share, of in people_rows(people):
+        rows.add_row(f"{name} ({of:,} faces)", share[0], share[1])
+    rows.caption_justify = "left"
+    rows.caption = people_left_out(people)
+    return rows
+
+
+def people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
+    """(what, (figure, interval), faces) for every table that sets a network beside people."""
+
+    def text(share: Share) -> tuple[str, str]:
+        return figure_text("", share.value), interval_text(share.interval)
+
+    low, high = people.divergence.interval
+    lead = people.lead
+    return [
+        ("names what FER+'s majority names", text(people.majority), people.decided),
+        ("  the challenge's label does", (figure_text("", people.labels), ""), people.decided),
+        ("names what most annotators but one name", text(people.network), people.annotated),
+        ("  that one annotator does", text(people.annotator), people.annotated),
+        (
+            "  the network's lead, points",
+            (f"{100 * lead.value:+.2f}", interval_text(lead.interval)),
+            people.annotated,
+        ),
+        (
+            "KL divergence from the votes, nats",
+            (f"{people.divergence.value:.4f}", f"{low:.4f} to {high:.4f}"),
+            people.compared,
+        ),
+        ("correlation with the votes", (f"{people.correlation:.3f}", ""), people.compared),
+    ]
+
+
+def people_left_out(people: People) -> str:
+    """What a reader has to know of the faces that were compared."""
+    told = (
+        f"Majority and votes as FER+'s authors define them, over {', '.join(people.expressions)}. Without a "
+        f"majority: {people.unknown:,} faces; called no face: {people.no_face:,}"
+    )
+    if people.elsewhere:
+        told += f"; a majority for what the network does not know: {people.elsewhere:,}"
+    return told + "."
 
 
 def _per_class(evaluation: Evaluation, view: str) -> Table:

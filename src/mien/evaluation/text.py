@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: The one headline that is not a share of 1.
-IN_NATS = "cross-entropy"
+#: The headlines that are no share of 1: nats, and a squared distance.
+IN_NATS, BRIER = "cross-entropy", "Brier score"
 
 
 def figure_text(name: str, value: float | None) -> str:
-    """A headline figure for people: shares in percent, cross-entropy in nats, a dash for undefined.
+    """A headline figure for people: shares in percent, others as they are, a dash for undefined.
 
     >>> figure_text("accuracy", 0.63333)
     '63.33 %'
     """
     if value is None:
         return "-"
-    return f"{value:.4f}" if name == IN_NATS else f"{100 * value:.2f} %"
+    return f"{value:.4f}" if name in (IN_NATS, BRIER) else f"{100 * value:.2f} %"
 
 
 def interval_text(interval: tuple[float, float]) -> str:

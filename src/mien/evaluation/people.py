@@ -1,0 +1,175 @@
+"""A network beside people: FER+'s ten annotators of each face.
+
+Over the expressions that both know. Where the network does not know contempt, annotators' contempt takes no
+part in distributions (what is left of them is made to sum to 1), and faces that most of them call
+contempt are counted but have no answer it could give. What counts as majority and as distribution: see
+`mien.data.ferplus`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.ferplus import EIGHT, NO_FACE, UNKNOWN, LabelledVotes, Votes
+from mien.data.store import Faces
+from mien.errors import InputError
+from mien.evaluation.metrics import RESAMPLES, SMALLEST_PROBABILITY
+from mien.expressions import Expressions
+
+
+@dataclass(frozen=True)
+class Share:
+    """A figure of faces drawn at random, with its 95 % percentile bootstrap interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class People:
+    """How a network and FER+'s annotators agree on the faces of a split, single view.
+
+    Attributes:
+        source: the file of votes.
+        expressions: those that both know.
+        compared: faces with a distribution of votes over them.
+        divergence: mean Kullback-Leibler divergence of the network's probabilities from the
+            distributions, sum of p ln(p / q), in nats, 0 and up.
+        spread: mean entropy of the distributions, nats: how much annotators differ among themselves.
+        correlation: Pearson's, of probabilities and shares of votes over all faces and expressions.
+        correlations: the same of each expression; None where one does not vary.
+        decided: faces whose majority names one of the expressions.
+        majority: how often the network names that expression.
+        labels: how often the challenge's label does, on the same faces.
+        no_face, unknown, elsewhere: faces whose majority is no face, none at all, or an expression that
+            the network does not know.
+        annotated: faces of which two annotators or more name an expression; the next three are of these,
+            an annotator a time.
+        annotator: how often one annotator names what most of the others name.
+        network: how often the network does, in that annotator's place.
+        lead: the network less the annotator, with its paired interval.
+    """
+
+    source: str
+    expressions: Expressions
+    compared: int
+    divergence: Share
+    spread: float
+    correlation: float
+    correlations: dict[str, float | None]
+    decided: int
+    majority: Share
+    labels: float
+    no_face: int
+    unknown: int
+    elsewhere: int
+    annotated: int
+    annotator: Share
+    network: Share
+    lead: Share
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> People:
+        """The inverse of `to_dict`, also after a way through JSON."""
+        plain = dict(content)
+        for name in ("divergence", "majority", "annotator", "network", "lead"):
+            low, high = plain[name]["interval"]
+            plain[name] = Share(plain[name]["value"], (low, high))
+        return cls(**{**plain, "expressions": tuple(plain["expressions"])})
+
+
+def beside_people(
+    probabilities_NK: NDArray[np.floating[Any]], faces: Faces, votes: Votes, *, seed: int = 0
+) -> People:
+    """Compare probabilities (N, K) of the faces of a split with what annotators say of them.
+
+    Raises:
+        InputError: the votes are of other data (see `Votes.join`), or say nothing of these faces.
+    """
+    said = votes.join(faces.store)[faces.indices]
+    probabilities = np.asarray(probabilities_NK, dtype=np.float64)
+    columns = np.array([EIGHT.index(name) for name in faces.expressions])
+    shares, q = _distributions(said, columns, probabilities)
+    decided, right, right_labels = _by_majority(said, columns, probabilities)
+    agreeing, annotators = said.with_the_others()
+    in_place, _ = said.with_the_others(columns[probabilities.argmax(axis=1)])
+    if not len(shares) or not decided.any() or not annotators.any():
+        raise InputError(
+            f"{votes.source}: its annotators name none of {', '.join(faces.expressions)} on these faces "
+            f"of {faces.store.source}; give a split with more faces"
+        )
+    majority = said.majority()
+    rng = np.random.default_rng(seed)
+    return People(
+        source=Path(votes.source).name,
+        expressions=faces.expressions,
+        compared=len(shares),
+        divergence=_share(_divergence(shares, q), np.ones(len(shares)), rng),
+        spread=float(_divergence(shares, np.ones_like(shares)).mean() * -1),
+        correlation=_pearson(shares.ravel(), q.ravel()) or 0.0,
+        correlations={
+            name: _pearson(shares[:, k], q[:, k]) for k, name in enumerate(faces.expressions)
+        },
+        decided=int(decided.sum()),
+        majority=_share(right[decided].astype(float), np.ones(int(decided.sum())), rng),
+        labels=float(right_labels[decided].mean()),
+        no_face=int((majority == NO_FACE).sum()),
+        unknown=int((majority == UNKNOWN).sum()),
+        elsewhere=int(((majority >= 0) & ~decided).sum()),
+        annotated=int((annotators > 0).sum()),
+        annotator=_share(agreeing, annotators, rng),
+        network=_share(in_place, annotators, rng),
+        lead=_share(in_place - agreeing, annotators, rng),
+    )
+
+
+def _distributions(
+    said: LabelledVotes, columns: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(shares of votes, probabilities), float64 (n, K), of the faces that have a distribution."""
+    shares = said.distributions()[:, columns].astype(np.float64)
+    named = shares.sum(axis=1) > 0
+    shares = shares[named] / shares[named].sum(axis=1, keepdims=True)
+    return shares, probabilities[named]
+
+
+def _by_majority(
+    said: LabelledVotes, columns: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """bool (N,) each: a majority for what the network knows; the network names it; the label does."""
+    majority = said.majority()
+    answers = columns[probabilities.argmax(axis=1)]
+    return np.isin(majority, columns), answers == majority, said.labels == majority
+
+
+def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of p ln(p / q) by row, 0 ln 0 being 0."""
+    logs = np.log(np.maximum(p, SMALLEST_PROBABILITY)) - np.log(np.maximum(q, SMALLEST_PROBABILITY))
+    divergence: NDArray[np.float64] = (p * logs).sum(axis=1)
+    return divergence
+
+
+def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _share(sums: NDArray[np.float64], counts: NDArray[Any], rng: np.random.Generator) -> Share:
+    """Sum of sums over sum of counts, each face one draw; the interval over faces."""
+    drawn = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        chosen = rng.integers(len(sums), size=len(sums))
+        drawn[i] = sums[chosen].sum() / max(counts[chosen].sum(), 1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Share(float(sums.sum() / counts.sum()), (float(low), float(high)))
