@@ -11,6 +11,7 @@ from rich.table import Table
 from mien import api
 from mien.cli import options
 from mien.cli.output import note, show
+from mien.errors import InputError
 from mien.tables import facts
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The model file.")],
     data: options.OwnData = None,
+    float16: Annotated[
+        bool, typer.Option("--float16", help="Keep the weights in 16 bits: half the size.")
+    ] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise: a quarter of the size, and faster.")
     ] = False,
     max_drop: Annotated[
         float,
         typer.Option(
-            metavar="POINTS", help="Refuse --int8 where it loses more accuracy than this."
+            metavar="POINTS", help="Refuse a smaller file that loses more accuracy than this."
         ),
     ] = 0.5,
     licence: Annotated[
@@ -44,11 +48,13 @@ def export(
 
     Temperature and the threshold of `uncertain` are fitted on the run's validation faces.
     """
+    if float16 and int8:
+        raise InputError("--float16 and --int8 are two ways to make the file smaller: give one")
     made = api.export(
         run,
         out,
         data=data,
-        int8=int8,
+        weights="float16" if float16 else "int8" if int8 else "float32",
         max_drop=max_drop,
         licence=licence,
         labels=options.names(labels),
@@ -85,12 +91,12 @@ def _figures(made: Exported) -> Table:
         f"logits within {parity['logits']:.1e}, probabilities within {parity['probabilities']:.1e} "
         f"on {parity['faces']} faces",
     )
-    if "int8" in card.parity:
-        small = card.parity["int8"]
+    for kind in made.speeds.keys() - {"float32"}:
+        small = card.parity[kind]
         rows.add_row(
-            "int8",
+            kind,
             f"{small['drop_in_points']:+.2f} points lost, the same answer on {small['same_answer']:.1%}; "
-            f"{made.speeds['int8']:,.0f} faces/s on one thread, float32 {made.speeds['float32']:,.0f}",
+            f"{made.speeds[kind]:,.0f} faces/s on one thread, float32 {made.speeds['float32']:,.0f}",
         )
     return rows
 

@@ -1,4 +1,4 @@
-"""From a run to one ONNX file that needs no torch: graph, card, parity, int8. Needs the 'train' extra."""
+"""From a run to one ONNX file that needs no torch: graph, card, parity, smaller weights. Needs the 'train' extra."""
 
 from mien.errors import extra_required
 
@@ -7,6 +7,6 @@ with extra_required("train", "Exporting a model"):
     import onnxscript  # noqa: F401
     import torch  # noqa: F401
 
-from mien.exporting.export import MAX_DIFFERENCE, Exported, export_run
+from mien.exporting.export import MAX_DIFFERENCE, Exported, Weights, export_run
 
-__all__ = ["MAX_DIFFERENCE", "Exported", "export_run"]
+__all__ = ["MAX_DIFFERENCE", "Exported", "Weights", "export_run"]

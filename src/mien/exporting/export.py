@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ from mien.evaluation import compute_scores, faces_to_score
 from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import Scores
+from mien.exporting.float16 import halved
 from mien.exporting.graph import traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
 from mien.files import atomic_file
@@ -27,6 +28,9 @@ from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import OPSET, digest_of, sealed
 from mien.recognise.resize import fitted
 from mien.runs import RunFolder
+
+#: What a file keeps its weights in.
+Weights: TypeAlias = Literal["float32", "float16", "int8"]
 
 #: How far a logit or a probability of the float32 file may be from torch's.
 MAX_DIFFERENCE = 1e-4
@@ -44,7 +48,7 @@ class Exported:
         path: the model file.
         size: its bytes.
         card: what it says of itself.
-        speeds: faces a second on one thread, by `float32` and `int8`; empty without int8.
+        speeds: faces a second on one thread, in float32 and of the smaller file; empty without one.
     """
 
     path: Path
@@ -72,7 +76,7 @@ def export_run(
     store: FaceStore,
     out: Path,
     *,
-    int8: bool = False,
+    weights: Weights = "float32",
     max_drop: float = 0.5,
     licence: str | None = None,
     device: str = "auto",
@@ -86,13 +90,14 @@ def export_run(
         run: a run folder.
         store: the data it was trained on.
         out: the file, `.onnx`; one that is there is replaced.
-        int8: quantise, by what training faces show.
-        max_drop: refuse int8 where it loses more validation accuracy than this, in points (of 100).
+        weights: what they are kept in. `float16` halves the file. `int8` quantises, activations too, by
+            what training faces show: a quarter of the size, and faster.
+        max_drop: refuse a smaller file that loses more validation accuracy than this, in points (of 100).
         licence: of the weights.
         device: where torch computes what the file is compared with.
 
     Raises:
-        InputError: where the data are not the run's, or int8 loses too much.
+        InputError: where the data are not the run's, or a smaller file loses too much.
         MienError: where torch cannot write the network, or the file answers otherwise than torch.
     """
     if out.suffix != ".onnx":
@@ -124,30 +129,34 @@ def export_run(
     sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
     test = _test_scores(run)
-    if not int8:
+    if weights == "float32":
         return _written(out, plain, parity, test, {})
 
-    calibrating = training.store.faces(training.indices[spread(len(training), FACES)])
-    small_graph = quantised(graph, fitted(calibrating.pixels(), spec))
+    cost: dict[str, Any] = {}
+    if weights == "int8":
+        calibrating = training.store.faces(training.indices[spread(len(training), FACES)])
+        small_graph = quantised(graph, fitted(calibrating.pixels(), spec))
+        cost["calibrated_on"] = {"split": "train", "faces": len(calibrating)}
+    else:
+        small_graph = halved(graph)
     small = _calibrated(small_graph, card, faces_NCHW, validation.labels)
     drop = 100 * (plain.scores["accuracy"] - small.scores["accuracy"])
     if drop > max_drop:
         raise InputError(
-            f"{run.path}: in int8 it loses {drop:.2f} points of validation accuracy, more than "
-            f"--max-drop {max_drop:g}; export it without --int8, or allow more"
+            f"{run.path}: in {weights} it loses {drop:.2f} points of validation accuracy, more than "
+            f"--max-drop {max_drop:g}; export it without --{weights}, or allow more"
         )
-    one_thread = {
-        "float32": FaceModel.open(plain.content, threads=1),
-        "int8": FaceModel.open(small.content, threads=1),
-    }
-    speeds = faces_per_second(one_thread, np.resize(faces_NCHW, (_SPEED_FACES, *spec.shape)))
-    quantisation = {
-        "calibrated_on": {"split": "train", "faces": len(calibrating)},
+    cost |= {
         "drop_in_points": drop,
         "same_answer": float((small.answers == plain.answers).mean()),
         "float32_accuracy": plain.scores["accuracy"],
     }
-    return _written(out, small, parity | {"int8": quantisation}, test, speeds)
+    one_thread = {
+        name: FaceModel.open(candidate.content, threads=1)
+        for name, candidate in (("float32", plain), (weights, small))
+    }
+    speeds = faces_per_second(one_thread, np.resize(faces_NCHW, (_SPEED_FACES, *spec.shape)))
+    return _written(out, small, parity | {weights: cost}, test, speeds)
 
 
 @dataclass(frozen=True)

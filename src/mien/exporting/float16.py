@@ -1,0 +1,34 @@
+"""Weights kept in 16 bits: half the size. What is computed is computed in float32 as ever."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of `graph.traced` with its matrices and filters in float16.
+
+    Each is brought back to float32 before it is used, which a runtime does once, as it opens the file.
+    So only the weights are rounded, to 11 significant bits; vectors, which are small, stay as they are.
+    """
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    casts = []
+    for weights in small.graph.initializer:
+        if weights.data_type != TensorProto.FLOAT or len(weights.dims) < 2:
+            continue
+        name, rounded = weights.name, numpy_helper.to_array(weights).astype(np.float16)
+        weights.CopyFrom(numpy_helper.from_array(rounded, f"{name}.float16"))
+        casts.append(helper.make_node("Cast", [weights.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *map(_copy, small.graph.node)]
+    del small.graph.node[:]
+    small.graph.node.extend(nodes)
+    return small
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy
