@@ -12,9 +12,13 @@ from mien.errors import InputError
 from mien.evaluation.metrics import (
     Scores,
     accuracy_interval,
+    adaptive_calibration_error,
+    brier_score,
     calibration_bins,
     calibration_error,
+    classwise_calibration_error,
     compute_scores,
+    risk_coverage,
 )
 
 
@@ -67,6 +71,89 @@ def test_agrees_with_torchmetrics(bins):
         average = "micro" if name == "multiclass_accuracy" else "macro"
         theirs = getattr(functional, name)(*tensors, num_classes=7, average=average)
         assert ours == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_the_brier_score_is_scikit_learn_s():
+    probabilities, labels = made_up(seed=5)
+    doubles = probabilities.astype(np.float64)
+    doubles /= doubles.sum(axis=1, keepdims=True)
+    theirs = sk.brier_score_loss(labels, doubles, labels=np.arange(7), scale_by_half=False)
+    assert brier_score(doubles, labels) == pytest.approx(theirs)
+    assert compute_scores(probabilities, labels).brier_score == pytest.approx(theirs, rel=1e-5)
+
+
+def test_classwise_is_the_mean_of_torchmetrics_binary_errors():
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchmetrics.functional.classification")
+    probabilities, labels = made_up(seed=6)
+
+    def error(k):
+        """Theirs takes a probability below one half for its complement's confidence: as two classes."""
+        chosen = torch.tensor(probabilities[:, k])
+        return float(
+            functional.multiclass_calibration_error(
+                # The larger of the two is p itself, and right where it is that class.
+                torch.stack([torch.zeros_like(chosen), chosen], dim=1),
+                torch.tensor((labels == k).astype(int)),
+                num_classes=2,
+                n_bins=15,
+            )
+        )
+
+    theirs = np.mean([error(k) for k in range(7)])
+    assert classwise_calibration_error(probabilities, labels) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_adaptive_bins_hold_equally_many():
+    # Six faces in three bins of two: |0.15 - 0|, |0.35 - 0.5|, |0.75 - 1|.
+    confidence = np.array([0.9, 0.1, 0.6, 0.3, 0.4, 0.2])
+    right = np.array([True, False, True, True, False, False])
+    found = adaptive_calibration_error(confidence, right, 3)
+    assert found == pytest.approx((0.15 + 0.15 + 0.25) / 3)
+    # Fewer faces than bins: a bin each.
+    alone = adaptive_calibration_error(confidence, right, 15)
+    assert alone == pytest.approx(np.abs(confidence - right).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_adaptive_agrees_with_scikit_learn_s_quantile_curve(seed):
+    from sklearn.calibration import calibration_curve
+
+    generator = np.random.default_rng(seed)
+    confidence = generator.permutation(np.linspace(0.01, 0.99, 1500))
+    right = generator.random(1500) < confidence**1.5
+    theirs = np.abs(
+        np.subtract(*calibration_curve(right, confidence, n_bins=15, strategy="quantile"))
+    )
+    assert adaptive_calibration_error(confidence, right) == pytest.approx(theirs.mean(), abs=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_risk_and_coverage_are_those_of_every_threshold(seed):
+    generator = np.random.default_rng(seed)
+    confidence = generator.integers(1, 15, 80) / 15  # with many that are equal
+    right = generator.random(80) < confidence
+    curve = risk_coverage(confidence, right)
+    for threshold in (*np.unique(confidence), 0.0, 0.5):
+        kept = confidence >= threshold
+        assert curve.at(threshold) == pytest.approx((kept.mean(), (~right[kept]).mean()))
+    assert curve.at(2.0) == (0.0, None)
+    assert curve.coverage[-1] == 1
+    assert curve.risk[-1] == pytest.approx(1 - right.mean())
+
+
+def test_the_area_is_the_mean_risk_over_all_numbers_of_answers():
+    confidence, right = np.linspace(1, 0, 50), np.arange(50) % 3 > 0
+    risks = [(~right[: n + 1]).mean() for n in range(50)]
+    assert risk_coverage(confidence, right).area == pytest.approx(np.mean(risks))
+
+
+def test_scores_of_earlier_versions_are_read():
+    probabilities, labels = made_up(50)
+    content = compute_scores(probabilities, labels).to_dict()
+    for name in ("brier_score", "adaptive_calibration_error", "classwise_calibration_error"):
+        del content[name]
+    assert Scores.from_dict(json.loads(json.dumps(content))).brier_score is None
 
 
 def test_by_hand():

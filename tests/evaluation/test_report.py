@@ -135,6 +135,8 @@ def test_pngs_lie_beside_the_report(reported):
     assert names == {
         "curves-accuracy",
         "curves-loss",
+        "calibration",
+        "risk-coverage",
         *(f"{kind}-{s}" for kind in ("confusion", "per-class", "reliability") for s in BOTH),
     }
     for path in reported[0].path.glob("*.png"):

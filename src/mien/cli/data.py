@@ -15,9 +15,10 @@ from mien import api
 from mien.cli import options
 from mien.cli.audit import audit
 from mien.cli.output import counting, note, show
-from mien.data.ferplus import CHOICES, VoteCounts, count_votes, read_votes
+from mien.data.ferplus import CHOICES, EIGHT, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
+from mien.data.majority import write_majority
 from mien.data.store import FaceStore
 from mien.errors import InputError, near_names
 from mien.expressions import parse_expressions
@@ -71,7 +72,10 @@ def prepare(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The new folder of --crop, for --data.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="The new folder of --crop, the new file of --votes; for --data."
+        ),
     ] = None,
     size: Annotated[
         int | None,
@@ -87,16 +91,35 @@ def prepare(
             metavar="skip|largest", help="Of --crop, photos with several faces; by default skip."
         ),
     ] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="FER+'s fer2013new.csv, PATH being FER-2013: write its faces under the labels that most "
+            "annotators give them, contempt among them, into --out FILE.parquet.",
+        ),
+    ] = None,
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read a source into the cache now, so that later commands open it at once; or --crop photos."""
+    """Read a source into the cache now; or cut faces out of photos; or relabel FER-2013 by FER+."""
+    if crop is not None and votes is not None:
+        raise InputError(
+            "--crop makes faces of photos, --votes labels of FER-2013: give one of them"
+        )
     if crop is not None:
         _crop(crop, path, out, size, several or "skip", labels, as_json=as_json)
         return
-    for name, given in (("--out", out), ("--size", size), ("--several", several)):
+    for name, given in (("--size", size), ("--several", several)):
         if given is not None:
             raise InputError(f"{name} says how to crop: add --crop faces")
+    if votes is not None:
+        _relabel(path, votes, out, labels, as_json=as_json)
+        return
+    if out is not None:
+        raise InputError(
+            "--out is where cropped or relabelled faces go: add --crop faces or --votes"
+        )
     found = count(_load(path, labels))
     show(asdict(found), _counts(found), as_json=as_json)
     if found.cache is not None:
@@ -163,6 +186,24 @@ def _crop(
     note(f"next: mien train RECIPE --data {out}")
     if cropped.count("unreadable"):
         raise typer.Exit(1)
+
+
+def _relabel(
+    path: str, votes: Path, out: Path | None, labels: str | None, *, as_json: bool
+) -> None:
+    """FER-2013 under FER+'s majority labels."""
+    if out is None:
+        raise InputError("--votes needs --out: the file to write, such as ferplus.parquet")
+    said = read_votes(votes)
+    written = write_majority(_load(path, labels), said, out)
+    sums = {split: sum(by.values()) for split, by in written.counts.items()}
+    counts = table("majority", *sums, title=f"{sum(sums.values()):,} faces")
+    for name in EIGHT:
+        counts.add_row(name, *(f"{by[name]:,}" for by in written.counts.values()))
+    counts.add_row("all", *(f"{number:,}" for number in sums.values()))
+    show({"out": str(out), **asdict(written)}, counts, as_json=as_json)
+    note(f"left out: {written.unknown:,} without a majority, {written.no_face:,} that are no face")
+    note(f"next: mien train RECIPE --data {out} --labels {','.join(EIGHT)}")
 
 
 def _counts(found: Inspection) -> Table:

@@ -180,7 +180,9 @@ def _over(probabilities_NK: NDArray[np.float32], shared: NDArray[np.int64]) -> N
     chosen = probabilities_NK[:, shared].astype(np.float64)
     sums = chosen.sum(axis=1, keepdims=True)
     equal = np.full(chosen.shape, 1 / len(shared))
-    over: NDArray[np.float32] = np.divide(chosen, sums, out=equal, where=sums > 0).astype(np.float32)
+    over: NDArray[np.float32] = np.divide(chosen, sums, out=equal, where=sums > 0).astype(
+        np.float32
+    )
     return over
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError, extra_required
-from mien.evaluation.calibration import fit_temperature, softmax
+from mien.evaluation.confidence import confidence
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
-from mien.evaluation.metrics import SMALLEST_PROBABILITY, Scores, compute_scores
+from mien.evaluation.metrics import Scores
 from mien.evaluation.pages import filled, write_page
+from mien.evaluation.tables import calibration_rows, people_left_out, people_rows
 from mien.evaluation.text import figure_text, interval_text
 from mien.files import atomic_file
 from mien.runs import RunFolder
@@ -142,6 +143,12 @@ def _content(
         "confusions": _confusions(scores, headline.expressions),
         "copies": int(headline.copies.sum()),
         "calibration": _calibration(evaluations),
+        "people": headline.people
+        and [
+            [name.strip(), *share, f"{faces:,}"]
+            for name, share, faces in people_rows(headline.people)
+        ],
+        "people_left_out": headline.people and people_left_out(headline.people),
         "commands": list(
             dict.fromkeys(
                 _without_folders(command)
@@ -236,23 +243,17 @@ def _confusions(scores: Scores, expressions: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, str] | None:
+def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, Any] | None:
     """The test figures before and after the temperature that validation faces ask for."""
-    if set(evaluations) != set(_SPLITS):
+    found = confidence(evaluations) if set(evaluations) == set(_SPLITS) else None
+    if found is None:
         return None
-    test, validation = (evaluations[split] for split in _SPLITS)
-
-    def logits(evaluation: Evaluation) -> Any:
-        # A softmax of the logarithm gives the probabilities back: as good as the network's logits.
-        return np.log(np.maximum(evaluation.probabilities[_VIEW], SMALLEST_PROBABILITY))
-
-    temperature = fit_temperature(logits(validation), validation.labels)
-    after = compute_scores(softmax(logits(test), temperature), test.labels)
-    before = test.scores[_VIEW].official
+    coverage, risk = found.answered
     return {
-        "temperature": f"{temperature:.3f}",
-        "ece_before": figure_text("", before.calibration_error),
-        "ece_after": figure_text("", after.calibration_error),
-        "nll_before": figure_text("cross-entropy", before.cross_entropy),
-        "nll_after": figure_text("cross-entropy", after.cross_entropy),
+        "temperature": f"{found.temperature:.3f}",
+        "rows": calibration_rows(found.before, found.after),
+        "area": f"{found.curve.area:.3f}",
+        "uncertain_below": f"{found.uncertain_below:.2f}",
+        "answered": f"{100 * coverage:.0f} %",
+        "wrong": figure_text("", risk),
     }

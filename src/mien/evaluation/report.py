@@ -14,12 +14,20 @@ from PIL import Image
 
 from mien.data.store import Faces
 from mien.errors import InputError
-from mien.evaluation import across, plots
+from mien.evaluation import across, plots, plots_of_confidence
+from mien.evaluation.confidence import confidence
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.people import People
-from mien.evaluation.tables import HEADLINES, NEAR, OF_CALIBRATION, people_left_out, people_rows
+from mien.evaluation.tables import (
+    HEADLINES,
+    NEAR,
+    OF_CALIBRATION,
+    calibration_rows,
+    people_left_out,
+    people_rows,
+)
 from mien.evaluation.text import duration, figure_text, flatten, interval_text
 from mien.runs import RunFolder
 
@@ -63,6 +71,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = No
         score_rows=_score_rows(evaluations),
         curves=_curves(run, history),
         evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
+        confidence=_confidence(run, evaluations),
         recipe=flatten(recipe),
         data=flatten(environment.get("data") or {}),
         environment=flatten({k: v for k, v in environment.items() if k not in ("data", "command")}),
@@ -257,6 +266,36 @@ def _across_sentences(item: Evaluation) -> list[str]:
 
 def _people_rows(people: People) -> list[list[str]]:
     return [[name.strip(), *share, f"{faces:,}"] for name, share, faces in people_rows(people)]
+
+
+def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
+    """What a temperature does to the probabilities, and where doubt begins."""
+    current = weights_digest(run)
+    found = confidence({item.split: item for item in evaluations if item.weights == current})
+    if found is None:
+        return None
+    coverage, risk = found.answered
+    same = " It was fitted to these very faces." if found.shown == "validation" else ""
+    return {
+        "explanation": f"{found.shown.capitalize()} faces, as the network was trained and with the "
+        f"temperature {found.temperature:.3f} that validation faces ask for; mien export puts it into the "
+        f"model file.{same} Below a probability of {found.uncertain_below:.3f} an answer is called "
+        f"uncertain: {figure_text('', coverage)} of the faces are then answered, and "
+        f"{figure_text('', risk)} of these answers are wrong.",
+        "rows": calibration_rows(found.before, found.after),
+        "before_and_after": draw(
+            plots_of_confidence.before_and_after(found),
+            run.path,
+            "calibration",
+            "Reliability diagrams before and after the temperature",
+        ),
+        "risk": draw(
+            plots_of_confidence.risk_coverage(found),
+            run.path,
+            "risk-coverage",
+            "Share of wrong answers by the share of faces answered",
+        ),
+    }
 
 
 def find_mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from mien.errors import InputError
 from mien.evaluation.across import Across
 from mien.evaluation.evaluation import Evaluation, ViewScores
+from mien.evaluation.metrics import Scores
 from mien.evaluation.people import People, Share
 from mien.evaluation.text import BRIER, IN_NATS, figure_text, interval_text
 from mien.tables import Stack, table
@@ -143,9 +144,10 @@ def _add_own_answers(views: Table, across: Across, names: Sequence[str]) -> None
 
 def _people(people: People) -> Table:
     """Beside FER+'s annotators."""
-    rows = table("", "figure", "95% interval", title=f"beside people ({people.source}), view none")
+    title = f"beside people ({people.source}), view none"
+    rows = table("", "figure", "95% interval", "faces", title=title)
     for name, share, of in people_rows(people):
-        rows.add_row(f"{name} ({of:,} faces)", share[0], share[1])
+        rows.add_row(name, *share, f"{of:,}")
     rows.caption_justify = "left"
     rows.caption = people_left_out(people)
     return rows
@@ -160,21 +162,36 @@ def people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
     low, high = people.divergence.interval
     lead = people.lead
     return [
-        ("names what FER+'s majority names", text(people.majority), people.decided),
+        ("names what the majority names", text(people.majority), people.decided),
         ("  the challenge's label does", (figure_text("", people.labels), ""), people.decided),
-        ("names what most annotators but one name", text(people.network), people.annotated),
-        ("  that one annotator does", text(people.annotator), people.annotated),
+        ("names what most others name", text(people.network), people.annotated),
+        ("  one annotator does", text(people.annotator), people.annotated),
         (
             "  the network's lead, points",
             (f"{100 * lead.value:+.2f}", interval_text(lead.interval)),
             people.annotated,
         ),
         (
-            "KL divergence from the votes, nats",
+            "KL divergence from votes, nats",
             (f"{people.divergence.value:.4f}", f"{low:.4f} to {high:.4f}"),
             people.compared,
         ),
-        ("correlation with the votes", (f"{people.correlation:.3f}", ""), people.compared),
+        ("correlation with votes", (f"{people.correlation:.3f}", ""), people.compared),
+    ]
+
+
+def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
+    """[what, before, after] for every page that shows what a temperature does."""
+    names = {
+        "expected calibration error": "calibration_error",
+        "of equally full bins": "adaptive_calibration_error",
+        "of each expression": "classwise_calibration_error",
+        IN_NATS: "cross_entropy",
+        BRIER: "brier_score",
+    }
+    return [
+        [name, *(figure_text(name, getattr(scores, field)) for scores in (before, after))]
+        for name, field in names.items()
     ]
 
 

@@ -1,0 +1,77 @@
+"""How far a run's probabilities can be trusted, as `mien export` would calibrate them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
+from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.metrics import (
+    SMALLEST_PROBABILITY,
+    RiskCoverage,
+    Scores,
+    compute_scores,
+    risk_coverage,
+)
+
+_VIEW = "none"
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Single view, before and after the temperature that validation faces ask for.
+
+    Attributes:
+        shown: the split that the rest is of: test, else validation.
+        temperature, uncertain_below: as `mien.evaluation.calibration` fits them, to validation faces.
+        before, after: the scores.
+        curve: what is wrong among the most confident answers, after.
+    """
+
+    shown: str
+    temperature: float
+    uncertain_below: float
+    before: Scores
+    after: Scores
+    curve: RiskCoverage
+
+    @property
+    def answered(self) -> tuple[float, float | None]:
+        """(share of faces that are not uncertain, share of these that is named wrongly)."""
+        return self.curve.at(self.uncertain_below)
+
+
+def confidence(evaluations: Mapping[str, Evaluation]) -> Confidence | None:
+    """Of evaluations of the same weights, by split; None without the validation split."""
+    validation = evaluations.get("validation")
+    if validation is None:
+        return None
+    shown = evaluations.get("test", validation)
+    temperature = fit_temperature(_logits(validation), validation.labels)
+    fitted, right = _answers(validation, temperature)
+    after = softmax(_logits(shown), temperature)
+    return Confidence(
+        shown=shown.split,
+        temperature=temperature,
+        uncertain_below=fit_uncertain_below(fitted, right),
+        before=shown.scores[_VIEW].official,
+        after=compute_scores(after, shown.labels),
+        curve=risk_coverage(*_answers(shown, temperature)),
+    )
+
+
+def _logits(evaluation: Evaluation) -> NDArray[np.floating]:
+    """A softmax of the logarithm gives the probabilities back: as good as the network's logits."""
+    return np.log(np.maximum(evaluation.probabilities[_VIEW], SMALLEST_PROBABILITY))
+
+
+def _answers(
+    evaluation: Evaluation, temperature: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(confidence, whether it is right) of each face."""
+    probabilities = softmax(_logits(evaluation), temperature)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == evaluation.labels

@@ -1,0 +1,88 @@
+"""Calibration before and after, and what doubting the least confident answers is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.colours import BLUE, ORANGE
+from mien.evaluation import plots
+from mien.evaluation.confidence import Confidence
+from mien.evaluation.metrics import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def before_and_after(found: Confidence) -> Figure:
+    """Two reliability diagrams side by side: as it was trained, and with the temperature."""
+    figure = plots.blank(9.6, 4.4)
+    left, right = figure.subplots(1, 2, sharey=True)
+    _reliability(left, found.before, "As it was trained")
+    _reliability(right, found.after, f"With temperature {found.temperature:.2f}")
+    left.set_ylabel("accuracy")
+    plots.legend(left)
+    return figure
+
+
+def risk_coverage(found: Confidence) -> Figure:
+    """The share of wrong answers among the most confident ones, and where `uncertain` begins."""
+    figure = plots.blank(6.8, 4.4)
+    axes = figure.add_subplot()
+    plots.style(axes)
+    curve = found.curve
+    few = 20 / found.after.count  # of fewer answers the share jumps about
+    from_here = np.searchsorted(curve.coverage, few)
+    axes.plot(
+        curve.coverage[from_here:],
+        curve.risk[from_here:],
+        color=BLUE,
+        linewidth=2.2,
+        label="wrong among the answers given",
+    )
+    coverage, risk = found.answered
+    if risk is not None:
+        axes.plot(coverage, risk, "o", color=ORANGE, markersize=8, label="the rest is uncertain")
+        axes.annotate(
+            f"{100 * coverage:.0f} % answered, {100 * risk:.1f} % of these wrong",
+            (coverage, risk),
+            xytext=(-10, 10),
+            textcoords="offset points",
+            ha="right",
+            color=plots.INK,
+            fontsize=10,
+        )
+    plots.title(
+        axes, f"{found.shown.capitalize()}: the surer, the fewer errors (AURC {curve.area:.3f})"
+    )
+    axes.set(xlim=(0, 1.01), ylim=(0, None))
+    axes.set_xlabel("faces answered, the most confident first")
+    axes.set_ylabel("wrong answers")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    plots.legend(axes, loc="upper left")
+    return figure
+
+
+def _reliability(axes: Axes, scores: Scores, what: str) -> None:
+    plots.style(axes)
+    filled = [item for item in scores.bins if item.count]
+    centres = [(item.low + item.high) / 2 for item in filled]
+    accuracies = np.array([item.accuracy for item in filled], dtype=float)
+    confidences = np.array([item.confidence for item in filled], dtype=float)
+    width = 0.9 / len(scores.bins)
+    axes.bar(centres, accuracies, width, color=BLUE, label="accuracy")
+    axes.bar(
+        centres,
+        confidences - accuracies,
+        width,
+        bottom=accuracies,
+        color=ORANGE,
+        alpha=0.3,
+        label="distance to confidence",
+    )
+    axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence (largest probability)")
+    plots.title(axes, f"{what}: ECE {100 * scores.calibration_error:.1f} %")
