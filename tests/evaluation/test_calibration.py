@@ -8,8 +8,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.isotonic import IsotonicRegression
 
+from mien.errors import InputError
 from mien.evaluation.calibration import (
+    LEAST_FACES,
     TEMPERATURES,
+    enough_to_calibrate,
     fit_temperature,
     fit_uncertain_below,
     softmax,
@@ -97,3 +100,11 @@ def test_the_threshold_lies_between_what_is_doubted_and_what_is_not():
     confidence = np.array([0.2, 0.4, 0.6, 0.8])
     right = np.array([False, False, True, True])
     assert fit_uncertain_below(confidence, right) == pytest.approx(0.5)
+
+
+def test_too_few_faces_to_calibrate_by_are_refused():
+    enough_to_calibrate(LEAST_FACES, "data")
+    with pytest.raises(
+        InputError, match=rf"12 validation faces are too few .* takes {LEAST_FACES}"
+    ):
+        enough_to_calibrate(12, "data")

@@ -16,7 +16,12 @@ from mien.card import CropRule, ModelCard
 from mien.data.store import FaceStore
 from mien.errors import InputError, MienError
 from mien.evaluation import compute_scores, faces_to_score
-from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
+from mien.evaluation.calibration import (
+    enough_to_calibrate,
+    fit_temperature,
+    fit_uncertain_below,
+    softmax,
+)
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import Scores
 from mien.exporting.float16 import halved
@@ -97,7 +102,8 @@ def export_run(
         device: where torch computes what the file is compared with.
 
     Raises:
-        InputError: where the data are not the run's, or a smaller file loses too much.
+        InputError: where the data are not the run's, hold too few validation faces to calibrate by, or a
+            smaller file loses too much.
         MienError: where torch cannot write the network, or the file answers otherwise than torch.
     """
     if out.suffix != ".onnx":
@@ -112,6 +118,7 @@ def export_run(
             f"{store.source}: {run.path} was trained on other data; give those with --data"
         )
     validation, training = faces_to_score(run, store, "validation")
+    enough_to_calibrate(len(validation), store.source)
     reference = load_classifier(run, device)
     spec = reference.spec
     card = ModelCard(

@@ -1,6 +1,6 @@
-// Seven colours that colour-blind people can tell apart (Okabe and Ito 2008), as in `mien.colours`.
+// Eight colours that colour-blind people can tell apart (Okabe and Ito 2008), as in `mien.colours`.
 
-const CYCLE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1"];
+const CYCLE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#808080"];
 
 /** The colour of an expression by its place in the model's order. */
 export function colourOf(place) {
