@@ -19,7 +19,7 @@ DEMO_EPOCHS ?= 8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check format dist lock clean help
+.PHONY: demo test check format docs dist lock clean help
 
 demo: $(STAMP) ## train on drawn faces, evaluate, write demo/report.html
 	rm -rf demo
@@ -44,6 +44,10 @@ format: $(STAMP) ## put the code into its one format, mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP) ## build the documentation into site/, every warning an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Done. Open site/index.html in a browser."
+
 dist: $(STAMP) ## build sdist and wheel, try the wheel in a clean environment without extras
 	rm -rf dist
 	$(BIN)/python -m build
@@ -56,7 +60,7 @@ lock: $(STAMP) ## pin in constraints.txt what .venv holds (constraints.txt says 
 	touch $(STAMP)
 
 clean: ## remove what these targets made, .venv too
-	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list

@@ -1,0 +1,52 @@
+"""What MkDocs asks while it builds the site: commands and names are written by the source itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.cli import get_docs_for_click
+
+import mien.cli
+
+_SOURCE = Path(mien.cli.__file__).parents[2]
+#: In docs/cli.md, where the commands go.
+_COMMANDS = "<!-- every command -->"
+#: In docs/api.md, where all that a module makes public goes.
+_NAMES = re.compile(r"<!-- every name of (\S+) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """The text of a page; called by MkDocs for each."""
+    if _COMMANDS in markdown:
+        markdown = markdown.replace(_COMMANDS, commands())
+    return _NAMES.sub(lambda found: directives(found[1]), markdown)
+
+
+def commands() -> str:
+    """Markdown: a heading, what it does, arguments and options of every command."""
+    root = typer.main.get_command(mien.cli.app)
+    context = typer.Context(root, info_name="mien")
+    return "\n".join(
+        get_docs_for_click(obj=command, ctx=context, indent=1, name=name, call_prefix="mien")
+        for name, command in root.commands.items()
+    )
+
+
+def directives(module: str) -> str:
+    """mkdocstrings' line for each function and class that a module makes public."""
+    return "\n".join(f"::: {module}.{name}" for name in public(module))
+
+
+def public(module: str) -> list[str]:
+    """The functions and classes in a module's `__all__`, read without importing it: that may need torch."""
+    path = _SOURCE.joinpath(*module.split("."), "__init__.py")
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="__all__")]):
+                names = ast.literal_eval(statement.value)
+                return [name for name in names if not name.isupper() and name != "__version__"]
+    raise ValueError(f"{module}: has no __all__")

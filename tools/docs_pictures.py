@@ -1,0 +1,107 @@
+"""The pictures of the documentation, made anew from drawn faces and a photo in the public domain:
+
+    python tools/docs_pictures.py            # into docs/pictures/, and docs/grace_hopper_marked.jpg
+
+Needs the dev extra and a Chromium (`--chromium`, by default the one on the PATH) for the picture of a page.
+FER-2013 is not read: its images are shown nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+import mien
+import mien.cli
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+#: What a picture may weigh, in bytes: they are in the repository.
+LARGEST = 200_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chromium", default=shutil.which("chromium"))
+    chromium = parser.parse_args().chromium
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        samples(work)
+        portrait(work)
+        timeline(work)
+        report(work, chromium)
+
+
+def samples(work: Path) -> None:
+    """Drawn faces of each expression."""
+    run("data", "inspect", "synthetic:700", "--out", work / "samples.png")
+    keep(Image.open(work / "samples.png"), "samples.png", width=640)
+
+
+def portrait(work: Path) -> None:
+    """Grace Hopper, marked by `mien predict` with the model inside the package."""
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    run("predict", photo, "--out", work / "marked")
+    marked = Image.open(work / "marked" / photo.name)
+    marked.save(ROOT / "docs" / "grace_hopper_marked.jpg", quality=85, optimize=True)
+
+
+def timeline(work: Path) -> None:
+    """The expressions of a film of that photo, over time."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    from pan_and_zoom import pan_and_zoom
+
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    from mien.recognise.pictures import read_picture
+
+    pan_and_zoom(read_picture(photo), work / "portrait.mp4")
+    run("predict", work / "portrait.mp4", "--out", work / "film", "--timeline")
+    (drawn,) = (work / "film").rglob("*.png")
+    keep(Image.open(drawn), "timeline.png", width=1000)
+
+
+def report(work: Path, chromium: str | None) -> None:
+    """The report of a short run on drawn faces, as a browser shows it."""
+    folder = mien.train("four-block-cnn", "synthetic:2500", work / "run", overrides=["epochs=8"])
+    mien.evaluate(folder)
+    mien.evaluate(folder, split="test")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium)
+        page = browser.new_page(viewport={"width": 1000, "height": 1400})
+        page.goto((folder.path / "report.html").as_uri())
+        page.screenshot(path=work / "report.png")
+        browser.close()
+    keep(Image.open(work / "report.png"), "report.png", width=1000)
+
+
+def run(*arguments: object) -> None:
+    """A command of mien, which has to succeed."""
+    if mien.cli.run([str(argument) for argument in arguments]):
+        raise SystemExit(f"mien {' '.join(map(str, arguments))} failed")
+
+
+def keep(picture: Image.Image, name: str, *, width: int) -> None:
+    """Write a picture of few colours, as small as it has to be."""
+    picture = picture.convert("RGB")
+    if picture.width > width:
+        height = round(picture.height * width / picture.width)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    out = PICTURES / name
+    picture.quantize(128, dither=Image.Dither.NONE).save(out, optimize=True)
+    if out.stat().st_size > LARGEST:
+        raise SystemExit(f"{out}: {out.stat().st_size:,} bytes, more than {LARGEST:,}")
+    print(
+        f"{out.relative_to(ROOT)}: {picture.width} x {picture.height}, {out.stat().st_size:,} bytes"
+    )
+
+
+if __name__ == "__main__":
+    main()
