@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -22,8 +23,9 @@ from mien.data.splits import split
 from mien.errors import InputError, MienError
 from mien.evaluation.calibration import fit_temperature
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
-from mien.exporting.int8 import spread
+from mien.exporting.int8 import quantised, spread
 from mien.expressions import SEVEN
+from mien.faces import InputSpec
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import FaceModel
 from mien.recognise.resize import fitted
@@ -201,6 +203,24 @@ def test_int8_is_small_and_says_what_it_costs(exported, run, store, tmp_path):
     assert min(small.speeds.values()) > 0
     kinds = [n.op_type for n in onnx.load(small.path).graph.node]
     assert kinds.count("DequantizeLinear") > kinds.count("Conv")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["four-block-cnn", "mien-s"])
+def test_every_convolution_of_an_int8_file_is_computed_in_8_bits(name, tmp_path):
+    """Also beside a shortcut, which reads what the convolution is given."""
+    plain = graph.traced(random_network(name, InputSpec(), width=0.5))
+    faces = np.random.default_rng(0).integers(0, 256, (32, 1, 48, 48), dtype=np.uint8)
+    wanted = sum(node.op_type == "Conv" for node in plain.graph.node)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "as-computed.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(
+        quantised(plain, faces).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    kinds = [node.op_type for node in onnx.load(tmp_path / "as-computed.onnx").graph.node]
+    assert (kinds.count("QLinearConv"), kinds.count("Conv")) == (wanted, 0)
 
 
 @pytest.mark.slow

@@ -60,11 +60,32 @@ def quantised(model: onnx.ModelProto, faces_NCHW: NDArray[np.uint8]) -> onnx.Mod
             extra_options={"CalibMovingAverage": True},
         )
         quantised_model = onnx.load(small)
+    _read_before_rounding(quantised_model)
     del quantised_model.metadata_props[:]
     del quantised_model.graph.value_info[:]
     quantised_model.producer_name = model.producer_name
     quantised_model.producer_version = model.producer_version
     return quantised_model
+
+
+def _read_before_rounding(model: onnx.ModelProto) -> None:
+    """Let operators that stay in float32 read what a convolution is given before it is rounded to 8 bits.
+
+    A shortcut then stays as it is. And what was rounded has the convolution as its one reader, without
+    which ONNX Runtime computes that convolution in float32: `mien-s` is 2.5 times as fast for it.
+    """
+    maker = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type in (*_OPERATORS, "QuantizeLinear", "DequantizeLinear"):
+            continue
+        for place, name in enumerate(node.input):
+            widened = maker.get(name)
+            if widened is None or widened.op_type != "DequantizeLinear":
+                continue
+            rounded = maker.get(widened.input[0])  # none: a constant
+            # What a convolution itself gives has to be rounded, or it would not be computed in 8 bits.
+            if rounded is not None and maker[rounded.input[0]].op_type not in _OPERATORS:
+                node.input[place] = rounded.input[0]
 
 
 def spread(count: int, wanted: int) -> NDArray[np.int64]:
