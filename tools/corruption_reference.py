@@ -1,9 +1,9 @@
-"""Make src/mien/evaluation/four_block_corruptions.json: what the bundled four-block-cnn scores on corrupted faces.
+"""Make src/mien/evaluation/four_block_corruptions.json: what a four-block-cnn scores on corrupted faces.
 
-    python tools/corruption_reference.py PATH_OF_FER_2013
+    python tools/corruption_reference.py RUN_OR_MODEL_FILE PATH_OF_FER_2013
 
 Others are measured by these figures (`mien evaluate RUN --corruptions`). To be made again whenever a corruption
-changes; not when a better network is bundled, for then nothing could be compared with what was before.
+changes. The first figures are of the model file that mien bundled until 2026-11-21 (commit d0dc515).
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ from mien.files import write_json
 
 if __name__ == "__main__":
     package = Path(str(resources.files("mien")))
-    found = api.evaluate_corrupted(package / "recognise" / "default.onnx", sys.argv[1])
+    found = api.evaluate_corrupted(Path(sys.argv[1]), sys.argv[2])
     named = replace(found, name=REFERENCE, source="FER-2013")
     write_json(package / "evaluation" / REFERENCE_FILE, named.to_dict())
