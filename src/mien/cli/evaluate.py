@@ -70,9 +70,9 @@ def evaluate(
     A model file is scored too, without torch: its figures are shown, nothing is written. So it is with
     --exclude: what is written into a run is of whole splits.
 
-    Other data than it was trained on are scored over the expressions they share with the network: your
-    own pictures in class folders, say, as `mien data prepare --crop faces` cuts them out. Nothing else need
-    lie there.
+    Other data than it was trained on are scored over the expressions that they
+    share with the network: your own faces in class folders, say, as
+    `mien data prepare PHOTOS --crop faces` cuts them out. No other split is needed.
     """
     from mien.evaluation import ensemble, render_summary, render_table
 

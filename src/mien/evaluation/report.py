@@ -207,6 +207,8 @@ def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -
     """One evaluated split: its figures, its table of expressions, its mistakes."""
     scores, split = item.scores[VIEW].official, item.split
     title = _title(item)
+    # In figures there is room for a short name.
+    what = title if item.across is None else plots.short(Path(item.source).name, 12)
     copies, near = int(item.copies.sum()), item.near_copies_in_training
     return {
         "title": title,
@@ -214,19 +216,19 @@ def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -
         + (f", {copies:,} with an exact copy in training" if item.training_faces else "")
         + (f", {near:,} more with a near one." if near else "."),
         "confusion": draw(
-            plots.confusion(scores.confusion, item.expressions, title),
+            plots.confusion(scores.confusion, item.expressions, what),
             run.path,
             f"confusion-{split}",
             f"Confusion matrix of the {split} split: counts and shares",
         ),
         "bars": draw(
-            plots.class_bars(scores, item.expressions, title),
+            plots.class_bars(scores, item.expressions, what),
             run.path,
             f"per-class-{split}",
             f"Precision, recall and F1 of each expression on the {split} split",
         ),
         "reliability": draw(
-            plots.reliability(scores, title),
+            plots.reliability(scores, what),
             run.path,
             f"reliability-{split}",
             f"Reliability diagram of the {split} split",
