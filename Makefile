@@ -45,7 +45,7 @@ format: $(STAMP) ## put the code into its one format, mend what the linter can
 	$(BIN)/ruff format .
 
 docs: $(STAMP) ## build the documentation into site/, every warning an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Done. Open site/index.html in a browser."
 
 dist: $(STAMP) ## build sdist and wheel, try the wheel in a clean environment without extras

@@ -1,4 +1,4 @@
-"""What mkdocstrings asks of a docstring: examples (`>>>`) become blocks of code."""
+"""What mkdocstrings asks of a docstring, which is written to be read as it is, not as Markdown."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import griffe
 _EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\s*$).*)*", re.MULTILINE)
 
 
-class Examples(griffe.Extension):
-    """Puts fences around the examples of every docstring; what only doctest needs to know is left out."""
+class PlainText(griffe.Extension):
+    """Fences around examples, without what only doctest needs to know; no links made of indices."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = _EXAMPLE.sub(_fenced, obj.docstring.value)
+            text = obj.docstring.value.replace("][", "]\\[")  # confusion[t][p]
+            obj.docstring.value = _EXAMPLE.sub(_fenced, text)
 
 
 def _fenced(example: re.Match[str]) -> str:

@@ -63,6 +63,7 @@ def test_a_page_can_be_followed(page, given, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(here)
     for name in RUNS.get(page, ()):
         mien.train("basic-cnn", "PATH", here / "runs" / name, overrides=["epochs=1"], device="cpu")
+        mien.evaluate(here / "runs" / name, split="test", device="cpu")
     namespace: dict[str, object] = {"__name__": "page"}
     for block in blocks_of(page):
         if block.title is not None:

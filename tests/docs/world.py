@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from mien.data.ferplus import ROWS
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
 
 ROOT = Path(__file__).parents[2]
 MOODS = ("calm", "tense", "laughing")
 #: Training, PublicTest and PrivateTest faces of the drawn fer2013.csv.
-COUNTS = {"Training": 140, "PublicTest": 42, "PrivateTest": 42}
+COUNTS = {"Training": 140, "PublicTest": 56, "PrivateTest": 42}
 #: Columns of fer2013new.csv, by the names here.
 _VOTED = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear")
 
@@ -50,13 +51,13 @@ def _film(portrait: Path, out: Path) -> None:
 def _photos(photo: Image.Image, folder: Path) -> None:
     """One portrait in many lights, for whoever needs whole photos in class folders."""
     number = 0
-    for split, count in (("train", 10), ("test", 3)):
+    for split, count in (("train", 60), ("test", 4)):
         for mood in MOODS:
             place = folder / split / mood
             place.mkdir(parents=True)
             for _ in range(count):
                 number += 1
-                lit = ImageEnhance.Brightness(photo).enhance(0.6 + 0.02 * number)
+                lit = ImageEnhance.Brightness(photo).enhance(0.6 + 0.02 * (number % 40))
                 lit.resize((256 + number, 300 + number)).save(place / f"{number}.jpg")
 
 
@@ -71,13 +72,17 @@ def _csv(folder: Path) -> None:
             said = ",".join("10" if SEVEN[label] == name else "0" for name in _VOTED)
             votes.append(f"{usage},fer{len(rows) - 1:07}.png,{said},0,0,0")
             rows.append(f"{label},{' '.join(map(str, face.ravel()))},{usage}")
+    # FER+ speaks of all of FER-2013's rows, by their number; of what is not here it says nothing.
+    votes += ["Training,,0,0,0,0,0,0,0,0,0,10"] * (ROWS + 1 - len(votes))
     (folder / "fer2013.csv").write_text("\n".join(rows) + "\n")
     shutil.copy(folder / "fer2013.csv", folder / "PATH")
     (folder / "fer2013new.csv").write_text("\n".join(votes) + "\n")
 
 
 def _folders(folder: Path) -> None:
-    for seed, (split, count) in enumerate((("train", 140), ("validation", 42), ("test", 42))):
+    for seed, (split, count) in enumerate(
+        zip(("train", "validation", "test"), COUNTS.values(), strict=True)
+    ):
         for number, (label, face) in enumerate(synthetic_faces(count, 10 + seed)):
             place = folder / split / SEVEN[label]
             place.mkdir(parents=True, exist_ok=True)
