@@ -10,7 +10,9 @@ from mien.errors import InputError
 from mien.evaluation import score, write_card
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import cross_entropy
+from mien.evaluation.people import People, Share
 from mien.evaluation.text import figure_text
+from mien.expressions import SEVEN
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_the_page_shows_what_the_text_says_and_loads_nothing(run, tmp_path):
     page = files.html.read_text()
     assert "<h1>Model card: carded</h1>" in page
     rules = [line for line in files.markdown.read_text().splitlines() if line.startswith("|---")]
-    assert page.count("<table>") == len(rules) == 3
+    assert page.count("<table>") == len(rules) == 4
     assert "src=" not in page
     assert "href=" not in page
 
@@ -83,7 +85,7 @@ def test_the_temperature_is_fitted_on_validation_alone(run, tmp_path):
     tried = np.geomspace(0.05, 50, 20_001)
     best = min(tried, key=loss)
     text = write_card(run, tmp_path).markdown.read_text()
-    said = float(text.split("the temperature\n")[1].split()[0])
+    said = float(text.split("with the temperature ")[1].split()[0])
     assert said == pytest.approx(best, rel=2e-3)
 
 
@@ -119,3 +121,22 @@ def test_without_validation_scores_calibration_is_said_not_to_be_measured(run, t
     run.evaluation_path("validation").unlink()
     text = write_card(run, tmp_path).markdown.read_text()
     assert "Not measured: it takes scores of both" in text
+
+
+def test_doubt_and_people_are_told_where_they_were_measured(run, tmp_path):
+    plain = write_card(run, tmp_path).markdown.read_text()
+    assert "Beside people" not in plain
+    assert "(AURC)" in plain
+    path = run.evaluation_path("test")
+    content = json.loads(path.read_text())
+    content["people"] = People(
+        source="votes.csv", expressions=SEVEN, compared=9, divergence=Share(0.8, (0.7, 0.9)),
+        spread=0.5, correlation=0.6, correlations={}, decided=8, majority=Share(0.625, (0.5, 0.7)),
+        labels=0.75, no_face=1, unknown=2, elsewhere=3, annotated=7, annotator=Share(0.8, (0.7, 0.9)),
+        network=Share(0.6, (0.5, 0.7)), lead=Share(-0.2, (-0.3, -0.1)),
+    ).to_dict()  # fmt: skip
+    path.write_text(json.dumps(content))
+    text = write_card(run, tmp_path).markdown.read_text()
+    assert "| names what the majority names | 62.50 % | 50.00 to 70.00 | 8 |" in text
+    assert "| the network's lead, points | -20.00 | -30.00 to -10.00 | 7 |" in text
+    assert "the network does not know: 3." in text

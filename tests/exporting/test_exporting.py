@@ -318,7 +318,7 @@ def test_a_model_file_needs_data_to_be_scored_on(tmp_path):
     with pytest.raises(InputError, match="give --data"):
         mien.evaluate(bundled)
     with pytest.raises(InputError, match="unknown split"):
-        mien.evaluate(bundled, DATA, split="all")
+        mien.evaluate(bundled, DATA, split="tset")
 
 
 def test_faces_are_spread_over_all_there_are():
