@@ -16,6 +16,7 @@ import httpx
 import pytest
 from talk import PHOTO, picture
 
+import mien
 from mien import cli
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals are Unix's")
@@ -116,7 +117,7 @@ def test_the_shipped_model_and_nothing_on_standard_output():
     with started() as (process, url):
         assert url.startswith("http://127.0.0.1:")
         with httpx.Client(base_url=url, trust_env=False) as client:
-            assert client.get("/v1/model").json()["name"] == "four-block-cnn"
+            assert client.get("/v1/model").json()["digest"] == mien.Recognizer().card.digest
             answer = client.post(
                 "/v1/recognise?detector=none",
                 content=picture(),
