@@ -75,7 +75,7 @@ def report(work: Path, chromium: str | None) -> None:
     mien.evaluate(folder, split="test")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
-        page = browser.new_page(viewport={"width": 1000, "height": 1400})
+        page = browser.new_page(viewport={"width": 1000, "height": 1310})
         page.goto((folder.path / "report.html").as_uri())
         page.screenshot(path=work / "report.png")
         browser.close()

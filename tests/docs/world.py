@@ -17,7 +17,7 @@ from mien.expressions import SEVEN
 ROOT = Path(__file__).parents[2]
 MOODS = ("calm", "tense", "laughing")
 #: Training, PublicTest and PrivateTest faces of the drawn fer2013.csv.
-COUNTS = {"Training": 140, "PublicTest": 56, "PrivateTest": 42}
+COUNTS = {"Training": 84, "PublicTest": 56, "PrivateTest": 42}
 #: Columns of fer2013new.csv, by the names here.
 _VOTED = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear")
 
