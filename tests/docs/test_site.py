@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -85,6 +89,42 @@ def test_no_page_asks_another_host(site):
     for style in styles:
         for address in re.findall(r"url\(([^)]*)\)|@import\s+(\S+)", style.read_text("utf-8")):
             assert not re.match(r"""["']?(https?:)?//""", "".join(address)), (style.name, address)
+
+
+@pytest.mark.slow
+def test_a_browser_asks_no_other_host_and_finds(site):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium here; install Debian's chromium")
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        playwright.sync_playwright() as started,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{server.server_port}/"
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page, asked, errors = browser.new_page(), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        for name in ("index.html", "api.html", "architecture.html"):
+            page.goto(home + name, wait_until="networkidle")
+        page.click("input.md-search__input")
+        page.keyboard.type("tracker")
+        page.wait_for_selector(".md-search-result__item", timeout=60_000)
+        assert "Add a tracker" in page.inner_text(".md-search-result__list")
+        browser.close()
+        server.shutdown()
+    assert [url for url in asked if not url.startswith(home)] == []
+    assert not errors
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Says nothing of what it was asked for."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.mark.slow
