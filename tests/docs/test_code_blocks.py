@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -25,7 +26,7 @@ RECORDS = {
     "docs/serving.md": "clients of a service that runs; tests/serving asks it the same",
     "docs/why-it-overfits.md": "a record: FER-2013 and five hours",
 }
-#: Pages that train, which takes longer than a few seconds.
+#: Pages that train, look through films or build every network, which takes longer than a few seconds.
 SLOW = {
     "README.md",
     "docs/data-audit.md",
@@ -33,6 +34,8 @@ SLOW = {
     "docs/how-to/add-a-reader.md",
     "docs/how-to/add-a-recipe.md",
     "docs/how-to/add-a-tracker.md",
+    "docs/index.md",
+    "docs/reference-systems.md",
     "docs/tutorials/first-network.md",
     "docs/tutorials/to-a-phone-or-a-browser.md",
     "docs/tutorials/your-own-data.md",
@@ -139,18 +142,23 @@ def test_every_block_is_of_a_known_kind(page):
             assert page in RECORDS, f"{block}: say what it is: sh, python, text ..."
 
 
+@pytest.fixture(scope="module")
+def root() -> Any:
+    """The command line, as Typer makes it: made once, it takes a while."""
+    return typer.main.get_command(mien.cli.app)
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_exist_with_their_options(page):
+def test_commands_exist_with_their_options(page, root):
     """Also those that are not run: parsed by the command line itself, and no further."""
     for block in blocks_of(page):
         if block.language in {"", "sh"}:
             for command in block.commands:
                 if command.split()[0] == "mien" and "..." not in command:
-                    _parse(words(command)[1:], f"{block}: {command}")
+                    _parse(root, words(command)[1:], f"{block}: {command}")
 
 
-def _parse(arguments: list[str], where: str) -> None:
-    command = typer.main.get_command(mien.cli.app)
+def _parse(command: Any, arguments: list[str], where: str) -> None:
     try:
         while hasattr(command, "commands"):
             assert arguments, where
