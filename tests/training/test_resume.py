@@ -49,6 +49,7 @@ def small(recipe):
         augment=Augment(flip=0.5, rotation=10, erase=0.2),
         schedule=Schedule(name="one-cycle"),
         ema=0.9,
+        precise_norm=60,
         batch_size=40,
     )
 

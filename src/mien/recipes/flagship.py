@@ -16,6 +16,9 @@ def mien_s() -> Recipe:
     """The flagship: a residual network of 2.8 M parameters and 78 M multiply-adds, from scratch.
 
     Published: no figure; clean single networks trained from scratch reach 71 to 72.7 % of PrivateTest.
+    Ours, seed 0, 115 minutes on one core of a CPU: PublicTest 68.7 %, PrivateTest 70.4 % and 71.0 with flip. From
+    epoch 67 on PublicTest stood still while the training faces were still being learnt: it wants more
+    regularisation, not more epochs.
     """
     return Recipe(
         name="mien-s",
@@ -24,9 +27,10 @@ def mien_s() -> Recipe:
         objective=Objective(label_smoothing=0.1),
         optimizer=Optimizer(name="sgd", lr=0.2, weight_decay=5e-4, momentum=0.9, nesterov=True),
         schedule=Schedule(name="one-cycle", warmup=0.15),
-        epochs=100,
+        epochs=80,
         batch_size=256,
         ema=0.998,
+        precise_norm=4096,
     )
 
 

@@ -29,6 +29,7 @@ from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.files import write_json
 from mien.models import Classifier, create, initial_weights
 from mien.models.device import on_device
+from mien.models.preparing import prepare
 from mien.runs import RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
@@ -38,6 +39,7 @@ from mien.training.machine import autocast_type, describe, keep_freed_memory, pe
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
+from mien.training.precise_norm import with_precise_norm
 from mien.training.progress import Progress
 from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
@@ -159,11 +161,23 @@ class _Training:
         self.asked = StopRequest()
         self.stopping: int | None = None  # the signal, once all processes know of it
 
-    @property
-    def judged(self) -> nn.Module:
-        """The network that is validated and kept: the moving average where there is one."""
+    def _judged(self) -> nn.Module:
+        """The network that is validated and kept: the moving average where there is one.
+
+        Whatever is done to it is done to a copy: training goes on from `network` and `average`.
+        """
         module: nn.Module = self.network if self.average is None else self.average.module
-        return module
+        self.team.align(module)
+        if self.recipe.precise_norm is None:
+            return module
+        generator = torch.Generator().manual_seed(stream_seed(self.recipe.seed, Stream.NORM))
+        chosen = torch.randperm(len(self.feed), generator=generator)[: self.recipe.precise_norm]
+        # Of one size, or nearly: a batch of a single face has no variance.
+        parts = torch.tensor_split(chosen, math.ceil(len(chosen) / _VALIDATION_BATCH))
+        batches = self.feed.batches(parts)
+        return with_precise_norm(
+            module, (prepare(faces, self.recipe.input) for faces, _ in batches)
+        )
 
     def announce(self, notes: Mapping[str, Any]) -> None:
         """Write down what is about to be trained."""
@@ -308,7 +322,8 @@ class _Training:
         self._refuse_divergence(train_loss)
         learning_rate = self.rate.current
         started = time.perf_counter()
-        probabilities_NK = self._validate()
+        judged = self._judged()
+        probabilities_NK = self._validate(judged)
         labels_N = self.validation.labels
         loss = cross_entropy(probabilities_NK, labels_N)
         # The last step alone may have ruined the weights; probabilities are then NaN.
@@ -331,7 +346,7 @@ class _Training:
         }
         if is_best:
             progress.best_epoch, progress.best_value = self.progress.epoch, value
-            self._save_weights(self.run.best_weights, self.judged)
+            self._save_weights(self.run.best_weights, judged)
         progress.end_epoch(row)
         self._save_weights(self.run.last_weights, self.network)
         self.team.lead(lambda: checkpoint.save_history(self.run, progress.history))
@@ -341,10 +356,9 @@ class _Training:
         for watcher in self.watchers:
             watcher.epoch_ended(row, confusion_KK, best=is_best)
 
-    def _validate(self) -> NDArray[np.float32]:
-        """float32 (N, K): the judged network's probabilities of the validation faces."""
-        self.team.align(self.judged)
-        classify = Classifier(self.judged, self.recipe.input, self.recipe.expressions)
+    def _validate(self, judged: nn.Module) -> NDArray[np.float32]:
+        """float32 (N, K): a network's probabilities of the validation faces."""
+        classify = Classifier(judged, self.recipe.input, self.recipe.expressions)
         store, indices = self.validation.store, self.validation.indices
         batches = [
             indices[start : start + _VALIDATION_BATCH]
@@ -407,7 +421,7 @@ class _Training:
             return
         self._save_weights(self.run.last_weights, self.network)
         if not self.progress.history:  # so that what was learnt can be evaluated
-            self._save_weights(self.run.best_weights, self.judged)
+            self._save_weights(self.run.best_weights, self._judged())
         progress = self.progress
         raise self.team.alike(
             StoppedError(

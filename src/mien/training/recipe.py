@@ -143,6 +143,8 @@ class Recipe:
         keeps its statistics.
     clip_norm: the largest gradient norm, or None.
     ema: decay of the moving average of weights, which is then what is validated and kept; or None.
+    precise_norm: of so many training faces, not augmented, the BatchNorm statistics of what is validated
+        and kept are computed (Wu & Johnson 2021); None keeps the moving ones. Training itself is the same.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
     select: the validation figure that picks the best checkpoint.
     precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32; on
@@ -167,6 +169,7 @@ class Recipe:
     batch_size: Count = 64
     clip_norm: Positive | None = None
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    precise_norm: Annotated[int, Ge(2)] | None = None
     early_stopping: Count | None = None
     select: Literal["accuracy", "loss"] = "accuracy"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -17,6 +17,8 @@ class Stream(IntEnum):
     STEP = 2
     #: What augmentation does to each face, by epoch.
     VIEWS = 3
+    #: The faces that BatchNorm statistics are computed from.
+    NORM = 4
 
 
 def stream_seed(seed: int, stream: Stream, number: int = 0) -> int:
