@@ -186,7 +186,7 @@ def test_a_photo_taken_sideways_is_cut_upright(tmp_path):
     [
         (["--crop", "faces"], "--crop needs --out"),
         (["--crop", "hats", "--out", "faces"], "--crop 'hats' is not known"),
-        (["--out", "faces"], "--out says how to crop"),
+        (["--out", "faces"], "add --crop faces or --votes"),
         (["--size", "48"], "--size says how to crop"),
         (["--crop", "faces", "--out", "faces", "--size", "0"], "size 0"),
         (["--crop", "faces", "--out", "faces", "--several", "all"], "--several 'all'"),
