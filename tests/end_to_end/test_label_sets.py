@@ -24,6 +24,7 @@ from mien.data.ferplus import EIGHT, ROWS
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
 from mien.training import Model, Recipe, to_dict
+from mien.training.recipe import Optimizer, Schedule
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,8 @@ def small(tmp_path) -> Path:
     recipe = Recipe(
         name="small",
         model=Model("four-block-cnn", {"width": 0.25}),
+        optimizer=Optimizer(lr=3e-3),
+        schedule=Schedule(name="one-cycle"),
         epochs=20,
         batch_size=16,
         precision="float32",
@@ -77,17 +80,23 @@ def served(model: Path) -> Iterator[str]:
         process.stderr.close()
 
 
-def check_use(model: Path, labels: tuple[str, ...], faces: dict[str, bytes]) -> None:
-    """Recogniser, service and page know these labels, and agree on faces that are cut out already."""
+def check_use(
+    model: Path, labels: tuple[str, ...], faces: dict[str, list[bytes]], accuracy: float
+) -> None:
+    """Recogniser, service and page know these labels, and agree on faces that are cut out already.
+
+    `accuracy` is what `mien evaluate` says of those faces: the recogniser is right as often.
+    """
     recognizer = Recognizer(model, detector="none")
-    told = {name: recognizer.recognize(picture)[0] for name, picture in faces.items()}
+    answers = {name: recognizer.recognize(pictures) for name, pictures in faces.items()}
+    told = {name: answered[0][0] for name, answered in answers.items()}
     assert all(tuple(face.probabilities) == labels for face in told.values())
-    right = sum(face.expression == name for name, face in told.items())
-    assert right > len(faces) / 2, {name: face.expression for name, face in told.items()}
+    right = [face.expression == name for name in faces for (face,) in answers[name]]
+    assert abs(np.mean(right) - accuracy) <= 1.5 / len(right)  # arithmetic may turn one face
     with served(model) as url:
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
             assert tuple(client.get("/v1/model").json()["expressions"]) == labels
-            for name, picture in faces.items():
+            for name, (picture, *_) in faces.items():
                 answer = client.post(
                     "/v1/recognise?detector=none",
                     content=picture,
@@ -96,7 +105,8 @@ def check_use(model: Path, labels: tuple[str, ...], faces: dict[str, bytes]) -> 
                 (face,) = answer["images"][0]["faces"]
                 assert set(face["probabilities"]) == set(labels)
                 assert face["expression"] == told[name].expression
-        check_page(url, labels, *next(iter(faces.items())), told)
+        name = labels[0]
+        check_page(url, labels, name, faces[name][0], told)
 
 
 def check_page(url, labels, name, picture, told) -> None:
@@ -168,8 +178,9 @@ def test_a_user_s_own_three_classes(capsys, tmp_path, small):
     accuracy = scores["views"]["none"]["official"]["accuracy"]
     assert accuracy > 0.6
     mien(capsys, "export", run, "--out", model, "--device", "cpu")
-    test = {name: next(iter((data / "test" / name).iterdir())).read_bytes() for name in THREE}
-    check_use(model, THREE, test)
+    faces = {name: sorted((data / "test" / name).iterdir()) for name in THREE}
+    test = {name: [face.read_bytes() for face in paths] for name, paths in faces.items()}
+    check_use(model, THREE, test, accuracy)
 
     # Faces that it never saw, two of its classes under other names, and one that it does not know.
     renamed = {"angry": "Cross!", "happy": "smiling", "surprise": "astonished"}
@@ -214,7 +225,7 @@ def test_ferplus_with_contempt(capsys, tmp_path, small):
         if number % 40 == 39:  # no two annotators agree enough
             count = dict.fromkeys(columns, 0) | {"neutral": 4, "anger": 4, "fear": 2}
         elif usages[number] == "PrivateTest":
-            seen.setdefault(name, png(face))
+            seen.setdefault(name, []).append(png(face))
         rows.append(f"{label},{' '.join(map(str, face.ravel()))},{usages[number]}")
         votes.append(f"{usages[number]},fer.png,{','.join(str(count[name]) for name in columns)}")
     (tmp_path / "fer2013.csv").write_text("\n".join(rows) + "\n")
@@ -237,14 +248,15 @@ def test_ferplus_with_contempt(capsys, tmp_path, small):
     out, _ = mien(capsys, "evaluate", run, "--split", "test", *said, "--device", "cpu", "--json")
     (scores,) = json.loads(out)["evaluations"]
     assert scores["expressions"] == list(EIGHT)
-    assert scores["views"]["none"]["official"]["accuracy"] > 0.5
+    accuracy = scores["views"]["none"]["official"]["accuracy"]
+    assert accuracy > 0.5
     # Its labels are the majority's: so is what it is scored against.
     people = scores["people"]
     assert people["labels"] == 1
-    assert people["majority"]["value"] == scores["views"]["none"]["official"]["accuracy"]
+    assert people["majority"]["value"] == accuracy
     assert people["elsewhere"] == 0
     mien(capsys, "export", run, "--out", model, "--device", "cpu")
-    check_use(model, EIGHT, seen)
+    check_use(model, EIGHT, seen, accuracy)
     # FER-2013 itself has no contempt: scores are over the seven that both know.
     out, _ = mien(
         capsys, "evaluate", model, "--data", tmp_path / "fer2013.csv", "--split", "test", "--json"
