@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.evaluation import Evaluation, evaluate_run, faces_to_score, find_copies, score
+from mien.evaluation import (
+    Evaluation,
+    Subject,
+    check_request,
+    faces_to_score,
+    find_copies,
+    score,
+)
 from mien.evaluation.metrics import compute_scores
 from mien.expressions import SEVEN
 
@@ -41,6 +48,14 @@ def classifier(monkeypatch, predict):
     models.load_classifier = lambda run, device: Classifier()
     monkeypatch.setitem(sys.modules, "mien.models", models)
     return Classifier
+
+
+def evaluate_run(run, store, split, tta="none", command=None):
+    """What `api.evaluate` does to a run, but for its report."""
+    check_request(split, tta)
+    evaluation = Subject.of_run(run, store, split).evaluated(tta, command=command)
+    evaluation.save(run)
+    return evaluation
 
 
 def test_deduplicated_scores_leave_out_exactly_the_copies(store, predict):

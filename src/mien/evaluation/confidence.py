@@ -52,15 +52,15 @@ def confidence(evaluations: Mapping[str, Evaluation]) -> Confidence | None:
         return None
     shown = evaluations.get("test", validation)
     temperature = fit_temperature(_logits(validation), validation.labels)
-    fitted, right = _answers(validation, temperature)
     after = softmax(_logits(shown), temperature)
+    fitted = after if shown is validation else softmax(_logits(validation), temperature)
     return Confidence(
         shown=shown.split,
         temperature=temperature,
-        uncertain_below=fit_uncertain_below(fitted, right),
+        uncertain_below=fit_uncertain_below(*_answers(fitted, validation.labels)),
         before=shown.scores[_VIEW].official,
         after=compute_scores(after, shown.labels),
-        curve=risk_coverage(*_answers(shown, temperature)),
+        curve=risk_coverage(*_answers(after, shown.labels)),
     )
 
 
@@ -70,8 +70,7 @@ def _logits(evaluation: Evaluation) -> NDArray[np.floating]:
 
 
 def _answers(
-    evaluation: Evaluation, temperature: float
+    probabilities_NK: NDArray[np.float64], labels_N: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(confidence, whether it is right) of each face."""
-    probabilities = softmax(_logits(evaluation), temperature)
-    return probabilities.max(axis=1), probabilities.argmax(axis=1) == evaluation.labels
+    return probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == labels_N

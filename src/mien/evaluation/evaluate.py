@@ -18,7 +18,7 @@ from mien.data.near import near_copies
 from mien.data.store import Faces, FaceStore
 from mien.errors import InputError, extra_required
 from mien.evaluation.across import Across, restricted
-from mien.evaluation.choosing import check_request, choose, choose_for_run
+from mien.evaluation.choosing import choose, choose_for_run
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.people import beside_people
 from mien.evaluation.views import Predictor, find_view, look
@@ -213,30 +213,6 @@ class Subject:
             return evaluation
         people = beside_people(evaluation.probabilities["none"], self.faces, votes)
         return replace(evaluation, people=people)
-
-
-def evaluate_run(
-    run: RunFolder,
-    store: FaceStore,
-    split: str = "validation",
-    tta: str = "none",
-    device: str = "auto",
-    *,
-    batch_size: int = 256,
-    progress: Progress | None = None,
-    command: str | None = None,
-) -> Evaluation:
-    """Score a run's best weights on a split of a store, save the evaluation in the run, return it.
-
-    View "none" is always scored, and the view `tta` beside it. Copies are looked for among the faces
-    the run's split rule trains on: all of Training under the official split, what a holdout leaves of
-    it otherwise; less those that the run was told to leave out.
-    """
-    check_request(split, tta)
-    subject = Subject.of_run(run, store, split, device)
-    evaluation = subject.evaluated(tta, batch_size=batch_size, progress=progress, command=command)
-    evaluation.save(run)
-    return evaluation
 
 
 def weights_digest(run: RunFolder) -> str | None:

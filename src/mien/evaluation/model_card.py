@@ -20,7 +20,7 @@ from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import Scores
 from mien.evaluation.pages import filled, write_page
-from mien.evaluation.tables import calibration_rows, people_left_out, people_rows
+from mien.evaluation.tables import calibration_rows, people_cells, people_left_out
 from mien.evaluation.text import figure_text, interval_text
 from mien.files import atomic_file
 from mien.runs import RunFolder
@@ -143,11 +143,7 @@ def _content(
         "confusions": _confusions(scores, headline.expressions),
         "copies": int(headline.copies.sum()),
         "calibration": _calibration(evaluations),
-        "people": headline.people
-        and [
-            [name.strip(), *share, f"{faces:,}"]
-            for name, share, faces in people_rows(headline.people)
-        ],
+        "people": headline.people and people_cells(headline.people),
         "people_left_out": headline.people and people_left_out(headline.people),
         "commands": list(
             dict.fromkeys(

@@ -25,6 +25,7 @@ from mien.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#1b1f24", "#667080", "#d8dde4", "#ffffff"
@@ -71,7 +72,7 @@ def accuracy_curves(history: History) -> Figure:
         axes,
         f"Validation accuracy peaks at {100 * validation[best]:.1f} % in epoch {epochs[best]:.0f}",
     )
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    in_percent(axes.yaxis)
     _finish_curves(axes, epochs, "accuracy")
     return figure
 
@@ -134,7 +135,7 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
     )
     axes.set_ylim(0, 1.16)  # room for the legend above the highest bar
     axes.set_yticks(np.linspace(0, 1, 6))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    in_percent(axes.yaxis)
     axes.tick_params(axis="x", length=0)
     best, worst = short(expressions[order[0]]), short(expressions[order[-1]])
     title(axes, f"{what}: best at {best}, worst at {worst}")
@@ -147,15 +148,38 @@ def reliability(scores: Scores, what: str) -> Figure:
     figure = blank(6.2, 6.0)
     grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.08)
     axes = figure.add_subplot(grid[0])
+    distances = reliability_bars(axes, scores)
+    axes.set_ylabel("accuracy")
+    counts = [item.count for item in scores.bins if item.count]
+    excess = float(np.average(distances, weights=counts))
+    title(
+        axes,
+        f"{what}: {'over' if excess > 0 else 'under'}confident by {100 * abs(excess):.1f} points, "
+        f"ECE {100 * scores.calibration_error:.1f} %",
+    )
+    legend(axes)
+    below = figure.add_subplot(grid[1], sharex=axes)
+    below.bar(_centres(scores), counts, _width(scores), color=MUTED)
+    below.set_xlim(0, 1)
+    below.set_ylabel("faces")
+    below.set_xlabel("confidence (largest probability)")
+    for part in (axes, below):
+        style(part)
+    axes.tick_params(labelbottom=False)
+    return figure
+
+
+def reliability_bars(axes: Axes, scores: Scores) -> NDArray[np.float64]:
+    """Draw the accuracy of each bin that has faces, and its distance to the confidence, which is given back."""
     filled = [item for item in scores.bins if item.count]
-    centres = [(item.low + item.high) / 2 for item in filled]
-    width = 0.9 * (scores.bins[0].high - scores.bins[0].low)
     accuracies = np.array([item.accuracy for item in filled], dtype=float)
     confidences = np.array([item.confidence for item in filled], dtype=float)
+    distances: NDArray[np.float64] = confidences - accuracies
+    centres, width = _centres(scores), _width(scores)
     axes.bar(centres, accuracies, width, color=BLUE, label="accuracy")
     axes.bar(
         centres,
-        confidences - accuracies,
+        distances,
         width,
         bottom=accuracies,
         color=ORANGE,
@@ -164,23 +188,16 @@ def reliability(scores: Scores, what: str) -> Figure:
     )
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_ylim(0, 1)
-    axes.set_ylabel("accuracy")
-    excess = float(np.average(confidences - accuracies, weights=[item.count for item in filled]))
-    title(
-        axes,
-        f"{what}: {'over' if excess > 0 else 'under'}confident by {100 * abs(excess):.1f} points, "
-        f"ECE {100 * scores.calibration_error:.1f} %",
-    )
-    legend(axes)
-    below = figure.add_subplot(grid[1], sharex=axes)
-    below.bar(centres, [item.count for item in filled], width, color=MUTED)
-    below.set_xlim(0, 1)
-    below.set_ylabel("faces")
-    below.set_xlabel("confidence (largest probability)")
-    for part in (axes, below):
-        style(part)
-    axes.tick_params(labelbottom=False)
-    return figure
+    return distances
+
+
+def _centres(scores: Scores) -> list[float]:
+    """Of the bins that have faces."""
+    return [(item.low + item.high) / 2 for item in scores.bins if item.count]
+
+
+def _width(scores: Scores) -> float:
+    return 0.9 * (scores.bins[0].high - scores.bins[0].low)
 
 
 def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
@@ -197,7 +214,7 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
             axes.plot(epochs, validation, color=colour, linewidth=2, linestyle=dashes, label=label)
             axes.plot(epochs, train, color=colour, linewidth=1.2, linestyle=(0, (1, 1.6)))
     title(axes, "Accuracy of each run: validation solid, training dotted")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    in_percent(axes.yaxis)
     _finish_curves(axes, longest, "accuracy")
     return figure
 
@@ -285,6 +302,12 @@ def style(axes: Axes) -> None:
     axes.tick_params(colors=MUTED, labelsize=10, length=0, pad=6)
     axes.xaxis.label.set(color=MUTED, fontsize=10.5)
     axes.yaxis.label.set(color=MUTED, fontsize=10.5)
+
+
+def in_percent(*axes: Axis) -> None:
+    """Write the numbers of some axes, 0..1, as whole percents."""
+    for axis in axes:
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 
 
 def title(axes: Axes, text: str) -> None:

@@ -60,29 +60,13 @@ def risk_coverage(found: Confidence) -> Figure:
     axes.set(xlim=(0, 1.01), ylim=(0, None))
     axes.set_xlabel("faces answered, the most confident first")
     axes.set_ylabel("wrong answers")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    plots.in_percent(axes.xaxis, axes.yaxis)
     plots.legend(axes, loc="upper left")
     return figure
 
 
 def _reliability(axes: Axes, scores: Scores, what: str) -> None:
     plots.style(axes)
-    filled = [item for item in scores.bins if item.count]
-    centres = [(item.low + item.high) / 2 for item in filled]
-    accuracies = np.array([item.accuracy for item in filled], dtype=float)
-    confidences = np.array([item.confidence for item in filled], dtype=float)
-    width = 0.9 / len(scores.bins)
-    axes.bar(centres, accuracies, width, color=BLUE, label="accuracy")
-    axes.bar(
-        centres,
-        confidences - accuracies,
-        width,
-        bottom=accuracies,
-        color=ORANGE,
-        alpha=0.3,
-        label="distance to confidence",
-    )
-    axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence (largest probability)")
+    plots.reliability_bars(axes, scores)
+    axes.set(xlim=(0, 1), xlabel="confidence (largest probability)")
     plots.title(axes, f"{what}: ECE {100 * scores.calibration_error:.1f} %")

@@ -53,7 +53,7 @@ def panels(
         if name in published:
             axes.axhline(published[name], color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        plots.in_percent(axes.yaxis)
         plots.title(axes, plots.short(name, 2 * plots.LONGEST_NAME))
     for axes in grid[:, 0]:
         axes.set_ylabel("accuracy")

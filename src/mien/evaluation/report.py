@@ -19,14 +19,13 @@ from mien.evaluation.confidence import confidence
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.people import People
 from mien.evaluation.tables import (
     HEADLINES,
     NEAR,
     OF_CALIBRATION,
     calibration_rows,
+    people_cells,
     people_left_out,
-    people_rows,
 )
 from mien.evaluation.text import duration, figure_text, flatten, interval_text
 from mien.runs import RunFolder
@@ -243,7 +242,7 @@ def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -
         ],
         "mistakes": mistakes,
         "sentences": [] if item.across is None else _across_sentences(item),
-        "people": [] if item.people is None else _people_rows(item.people),
+        "people": [] if item.people is None else people_cells(item.people),
         "people_left_out": "" if item.people is None else people_left_out(item.people),
     }
 
@@ -264,10 +263,6 @@ def _across_sentences(item: Evaluation) -> list[str]:
         f"{figure_text('accuracy', own.accuracy)} ({interval_text(own.accuracy_interval)}); "
         f"{figure_text('', own.elsewhere)} of its answers name none of the shared ones.",
     ]
-
-
-def _people_rows(people: People) -> list[list[str]]:
-    return [[name.strip(), *share, f"{faces:,}"] for name, share, faces in people_rows(people)]
 
 
 def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from mien.colours import BLUE
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.plots import INK, MUTED, blank, legend, style
+from mien.evaluation.plots import INK, MUTED, blank, in_percent, legend, style
 from mien.evaluation.robustness import MIDDLE, REFERENCE, Robustness, reference_for
 from mien.tables import table
 
@@ -79,7 +79,7 @@ def curves(robustness: Robustness) -> Figure:
             )
         axes.set_title(name, loc="left", fontsize=10, color=INK)
         axes.set_xticks((0, *SEVERITIES))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        in_percent(axes.yaxis)
         axes.label_outer()
     if first is not None:
         top = max(item.clean.accuracy for item, *_ in shown)

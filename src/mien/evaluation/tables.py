@@ -180,6 +180,11 @@ def people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
     ]
 
 
+def people_cells(people: People) -> list[list[str]]:
+    """`people_rows` for pages, where nothing is set in by blanks."""
+    return [[name.strip(), *share, f"{faces:,}"] for name, share, faces in people_rows(people)]
+
+
 def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
     """[what, before, after] for every page that shows what a temperature does."""
     names = {

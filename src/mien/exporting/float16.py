@@ -15,20 +15,11 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)
-    casts = []
     for weights in small.graph.initializer:
         if weights.data_type != TensorProto.FLOAT or len(weights.dims) < 2:
             continue
         name, rounded = weights.name, numpy_helper.to_array(weights).astype(np.float16)
         weights.CopyFrom(numpy_helper.from_array(rounded, f"{name}.float16"))
-        casts.append(helper.make_node("Cast", [weights.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *map(_copy, small.graph.node)]
-    del small.graph.node[:]
-    small.graph.node.extend(nodes)
+        cast = helper.make_node("Cast", [weights.name], [name], to=TensorProto.FLOAT)
+        small.graph.node.insert(0, cast)
     return small
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

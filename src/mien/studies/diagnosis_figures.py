@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def overview(diagnosis: Diagnosis) -> Figure:
     axes.tick_params(axis="y", labelsize=10.5, labelcolor=plots.INK)
     axes.set_ylim(-0.7, len(outcomes) - 0.3)
     axes.set_xlim(right=min(1.12, 1.14 * max(train.max(), validation.max())))
-    _in_percent(axes.xaxis)
+    plots.in_percent(axes.xaxis)
     axes.set_xlabel("accuracy of the kept weights, without augmentation and dropout")
     plots.title(axes, "The overfitting gap of each trial")
     plots.legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.9 / len(outcomes)), ncols=2)
@@ -78,7 +78,7 @@ def learning(diagnosis: Diagnosis) -> Figure:
     axes.minorticks_off()
     axes.set_xlabel("training faces (logarithmic)")
     axes.set_ylabel("accuracy")
-    _in_percent(axes.yaxis)
+    plots.in_percent(axes.yaxis)
     plots.title(
         axes,
         f"Validation: {percent(validation[0])} on {sizes[0]:,} faces, {percent(validation[-1])} on {sizes[-1]:,}",
@@ -108,7 +108,7 @@ def memorising(real: Outcome, shuffled: Outcome) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_ylabel("training accuracy, as it trains")
     axes.set_ylim(bottom=0)
-    _in_percent(axes.yaxis)
+    plots.in_percent(axes.yaxis)
     last = shuffled.run.history()[-1]["train_accuracy"]
     plots.title(axes, f"Meaningless labels are learnt to {percent(last)}")
     plots.legend(axes)
@@ -146,12 +146,8 @@ def rejected(noise: LabelNoise) -> Figure:
         ],
     )
     axes.set_ylim(0, 1.08)
-    _in_percent(axes.yaxis)
+    plots.in_percent(axes.yaxis)
     axes.set_ylabel("answers that repeat the label")
     plots.title(axes, f"Rejected labels make up {percent(noise.part, 0)} of the gap")
     plots.legend(axes, loc="upper right")
     return figure
-
-
-def _in_percent(axis: Any) -> None:
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")

@@ -128,7 +128,7 @@ def importance(found: Sweep) -> Figure:
     axes.barh(range(len(items)), [share for _, share in items], 0.6, color=BLUE)
     axes.set_yticks(range(len(items)), [name for name, _ in items], parse_math=False)
     axes.tick_params(axis="y", labelcolor=INK)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    plots.in_percent(axes.xaxis)
     axes.set_xlim(0, 1)
     axes.set_xlabel(f"share of the variance between {len(found.complete)} complete trials (fANOVA)")
     plots.title(axes, f"What matters most: {items[-1][0]}")
