@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mien.errors import InputError
+from mien.faces import InputSpec
+from mien.models import create
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.recipe import Optimizer, Schedule
 
@@ -134,3 +136,23 @@ def test_every_optimizer_lowers_a_loss(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "lr"), [("adam", 0.01), ("adamw", 0.01), ("muon", 0.01), ("sgd", 0.2)]
+)
+def test_every_optimizer_learns_and_its_rate_moves(name, lr):
+    network = create("mien-s", InputSpec(), 7, {"width": 0.5, "depth": 1})
+    optimizer = build_optimizer(Optimizer(name=name, lr=lr, backbone_lr=0.5), network)
+    rate = LearningRate(Schedule(name="cosine"), optimizer, 12)
+    faces, labels = torch.rand(7, 1, 48, 48), torch.arange(7)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(faces), labels)
+        loss.backward()
+        optimizer.step()
+        rate.after_step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    assert optimizer.param_groups[1]["lr"] == pytest.approx(rate.current / 2)

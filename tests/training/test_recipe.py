@@ -47,7 +47,7 @@ def test_a_recipe_survives_json():
         ("epochs=0", ["epochs='0'", "greater than 0"]),
         ("epochs=2.5", ["epochs='2.5'"]),
         ("epochs", ["FIELD=VALUE"]),
-        ("optimizer.name=adagrad", ["adagrad", "'adam', 'adamw' or 'sgd'"]),
+        ("optimizer.name=adagrad", ["adagrad", "'adam', 'adamw', 'muon' or 'sgd'"]),
         ("optimizer=sgd", ["optimizer is a group", "optimizer.lr"]),
         ("augment.flip=1.5", ["augment.flip='1.5'", "less than or equal to 1"]),
         ("augment.scale=1.2,0.8", ["smaller factor"]),

@@ -11,12 +11,16 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
 
 from mien.models.weights import head_names
 from mien.training import recipe
+from mien.training.muon import Muon
 
 
 def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
-    """The optimiser over all of a network's parameters (fused: one kernel for all of a step)."""
-    common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
+    """The optimiser over all of a network's parameters (torch's own are fused: one kernel for all of a step)."""
+    common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay}
     parameters = _parameters(spec, network)
+    if spec.name == "muon":
+        return Muon(parameters, momentum=spec.momentum, betas=spec.betas, **common)
+    common["fused"] = True
     if spec.name == "sgd":
         return SGD(parameters, momentum=spec.momentum, nesterov=spec.nesterov, **common)
     kind = Adam if spec.name == "adam" else AdamW

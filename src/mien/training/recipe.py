@@ -99,12 +99,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`momentum` and `nesterov` are SGD's; `betas` are Adam's and AdamW's.
+    """`momentum` is SGD's and Muon's (which is always Nesterov's), `nesterov` SGD's; `betas` are Adam's,
+    AdamW's and of what Muon leaves to AdamW: biases and normalisation.
 
     backbone_lr: factor on the learning rate of all but the network's last layer, in every step.
     """
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "muon", "sgd"] = "adam"
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Ge(0), Finite] = 0.0
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0

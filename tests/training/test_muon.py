@@ -1,0 +1,96 @@
+"""Muon, against PyTorch's own for matrices and against its AdamW for the rest."""
+
+import pytest
+import torch
+from torch import nn
+
+from mien.training.muon import Muon, orthogonal
+
+SETTINGS = {"lr": 0.02, "weight_decay": 0.1}
+
+
+def walk(parameters, optimizers, steps=7):
+    """Some steps with the same gradients for whoever asks."""
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def starting(*shapes):
+    generator = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (7, 7)])
+def test_a_matrix_moves_as_torch_s_muon_moves_it(shape):
+    ours, theirs = starting(shape), starting(shape)
+    walk(ours, [Muon(ours, momentum=0.9, **SETTINGS)])
+    walk(
+        theirs,
+        [torch.optim.Muon(theirs, momentum=0.9, adjust_lr_fn="match_rms_adamw", **SETTINGS)],
+    )
+    assert (ours[0] - theirs[0]).abs().max() < 1e-5
+
+
+def test_a_convolution_is_the_matrix_of_its_filters():
+    convolution, matrix = starting((8, 4, 3, 3))[0], starting((8, 36))[0]
+    assert torch.equal(convolution.flatten(1), matrix)
+    walk([convolution], [Muon([convolution], **SETTINGS)])
+    walk([matrix], [Muon([matrix], **SETTINGS)])
+    assert torch.equal(convolution.flatten(1), matrix)
+
+
+def test_what_is_no_matrix_moves_as_torch_s_adamw_moves_it():
+    ours, theirs = starting((9,), ()), starting((9,), ())
+    walk(ours, [Muon(ours, betas=(0.8, 0.95), **SETTINGS)])
+    walk(theirs, [torch.optim.AdamW(theirs, betas=(0.8, 0.95), **SETTINGS)])
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_the_step_of_a_matrix_is_about_as_large_as_one_of_adamw():
+    weight = starting((64, 32, 3, 3))[0]
+    before = weight.detach().clone()
+    walk([weight], [Muon([weight], lr=0.01)], steps=1)
+    step = (weight.detach() - before).square().mean().sqrt()
+    assert 0.1 < step / 0.01 < 0.3  # AdamW's steps have 0.2 to 0.4 of the rate in practice
+
+
+def test_singular_values_come_near_to_one():
+    for shape in [(16, 64), (64, 16)]:
+        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+        values = torch.linalg.svdvals(orthogonal(matrix))
+        assert values.min() > 0.5
+        assert values.max() < 1.3
+
+
+def test_no_gradient_is_no_step_and_zero_gradients_stay_finite():
+    still, zero = starting((4, 4), (4, 4))
+    before = still.detach().clone()
+    zero.grad = torch.zeros(4, 4)
+    Muon([still, zero], lr=0.1).step()
+    assert torch.equal(still, before)
+    assert zero.isfinite().all()
+
+
+def test_it_goes_on_from_its_state():
+    shapes = ((6, 3, 3, 3), (6,))
+    whole, halves = starting(*shapes), starting(*shapes)
+    walk(whole, [Muon(whole, **SETTINGS)], steps=3)
+    first = Muon(halves, **SETTINGS)
+    walk(halves, [first], steps=3)
+    second = Muon(halves, **SETTINGS)
+    second.load_state_dict(first.state_dict())
+    third = Muon(whole, **SETTINGS)
+    walk(halves, [second], steps=2)
+    walk(whole, [third], steps=2)
+    assert not torch.equal(halves[0], whole[0])  # without the state it would go elsewhere
+    again = starting(*shapes)
+    optimizer = Muon(again, **SETTINGS)
+    walk(again, [optimizer], steps=3)
+    walk(again, [optimizer], steps=2)
+    for one, other in zip(halves, again, strict=True):
+        assert torch.equal(one, other)
