@@ -43,6 +43,23 @@ def test_requests_are_classified_together_and_each_gets_its_own(serve):
     assert len(sizes) < len(pictures) / 2
 
 
+def test_faces_gather_while_every_thread_is_at_work(serve, gate):
+    service = serve(gate, threads=1, window_s=0)
+    gate.open.clear()
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(post, service.client, picture(), query="?detector=none")
+        wait_for(lambda: service.figure("mien_batch_faces_count") == 1)
+        rest = [
+            pool.submit(post, service.client, picture(), query="?detector=none") for _ in range(8)
+        ]
+        wait_for(lambda: service.figure("mien_waiting_pictures") == 9)
+        time.sleep(0.3)  # they are looked at meanwhile
+        gate.open.set()
+        assert [one.result().status_code for one in (first, *rest)] == [200] * 9
+    assert service.figure("mien_batch_faces_count") == 2
+    assert service.figure("mien_batch_faces_sum") == 9
+
+
 def test_a_lone_request_does_not_wait_for_others(serve):
     service = serve(window_s=30)
     began = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -196,19 +197,27 @@ def _reasons(order: _Order, seen: Seen) -> list[Reason]:
 
 
 class _Batches:
-    """Gathers the faces of requests that come together, and has them classified at once."""
+    """Gathers the faces of requests that come together, and has them classified at once.
+
+    While every thread is at work faces gather on: larger batches cost less a face, and handing them
+    over earlier would only put them in another line.
+    """
 
     def __init__(self, recognizer: Recognizer, settings: Settings, metrics: Metrics) -> None:
         self._recognizer = recognizer
         self._window_s = settings.window_s
         self._metrics = metrics
+        self._idle = settings.workers
         self._pool = ThreadPoolExecutor(settings.workers, "mien-classify")
-        self._gathered: list[tuple[list[Seen], asyncio.Future[list[Faces]]]] = []
+        self._gathered: deque[_Asked] = deque()
         self._faces = 0
         self._coming = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
+        for asked in self._gathered:
+            asked.answered.cancel()
+        self._gathered.clear()
         self._pool.shutdown(cancel_futures=True)
 
     @contextmanager
@@ -223,44 +232,67 @@ class _Batches:
     async def answer(self, seen: list[Seen]) -> list[Faces]:
         if not seen:
             return []
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[list[Faces]] = loop.create_future()
-        self._gathered.append((seen, answered))
-        self._faces += sum(len(one.crops) for one in seen)
+        asked = _Asked(seen, asyncio.get_running_loop().create_future())
+        self._gathered.append(asked)
+        self._faces += asked.faces
         if self._faces >= BATCH or not self._coming:
             self._send()
         elif self._timer is None:
-            self._timer = loop.call_later(self._window_s, self._send)
-        return await answered
+            self._timer = asyncio.get_running_loop().call_later(self._window_s, self._send)
+        return await asked.answered
 
     def _send(self) -> None:
-        """Hand what was gathered to a thread."""
+        """Hand what was gathered to the threads that are idle, a batch each."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        gathered, self._gathered = self._gathered, []
-        if self._faces:
-            self._metrics.batch.observe(self._faces)
-        self._faces = 0
-        everything = [one for seen, _ in gathered for one in seen]
+        while self._gathered and self._idle:
+            batch = [self._gathered.popleft()]
+            faces = batch[0].faces
+            while self._gathered and faces + self._gathered[0].faces <= BATCH:
+                batch.append(self._gathered.popleft())
+                faces += batch[-1].faces
+            self._faces -= faces
+            self._classify(batch, faces)
+
+    def _classify(self, batch: list[_Asked], faces: int) -> None:
+        if faces:
+            self._metrics.batch.observe(faces)
+        everything = [one for asked in batch for one in asked.seen]
         work = asyncio.get_running_loop().run_in_executor(
             self._pool, self._recognizer.answer, everything
         )
-        work.add_done_callback(lambda done: _share_out(gathered, done))
+        self._idle -= 1
+        work.add_done_callback(lambda done: self._classified(batch, done))
+
+    def _classified(self, batch: list[_Asked], done: asyncio.Future[list[Faces]]) -> None:
+        self._idle += 1
+        _share_out(batch, done)
+        if self._timer is None:  # nothing here has a reason to wait
+            self._send()
 
 
-def _share_out(
-    gathered: list[tuple[list[Seen], asyncio.Future[list[Faces]]]],
-    done: asyncio.Future[list[Faces]],
-) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """The looked-at pictures of a request, and where their answer goes."""
+
+    seen: list[Seen]
+    answered: asyncio.Future[list[Faces]]
+
+    @property
+    def faces(self) -> int:
+        return sum(len(one.crops) for one in self.seen)
+
+
+def _share_out(batch: list[_Asked], done: asyncio.Future[list[Faces]]) -> None:
     """Give each request its part of what was answered to all."""
     error = asyncio.CancelledError() if done.cancelled() else done.exception()
     answers = iter([] if error else done.result())
-    for seen, waiting in gathered:
-        part = [] if error else [next(answers) for _ in seen]
-        if waiting.done():  # nobody waits any more
+    for asked in batch:
+        part = [] if error else [next(answers) for _ in asked.seen]
+        if asked.answered.done():  # nobody waits any more
             continue
         if error:
-            waiting.set_exception(error)
+            asked.answered.set_exception(error)
         else:
-            waiting.set_result(part)
+            asked.answered.set_result(part)
