@@ -70,7 +70,12 @@ class Running:
 
 @contextmanager
 def running(
-    model: Any = None, *, loopback: bool = True, buffer: int | None = None, **settings: Any
+    model: Any = None,
+    *,
+    loopback: bool = True,
+    buffer: int | None = None,
+    card: bytes | None = None,
+    **settings: Any,
 ) -> Iterator[Running]:
     """Start a service on a free port, and end it as a signal would.
 
@@ -83,7 +88,7 @@ def running(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     url = address(listening)
     started = threading.Event()
-    server = Server(create_app(model, chosen, loopback=loopback), chosen, started.set)
+    server = Server(create_app(model, chosen, loopback=loopback, card=card), chosen, started.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

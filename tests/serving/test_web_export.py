@@ -198,3 +198,18 @@ def test_the_command_says_what_it_wrote(
     model.write_bytes(b"no model")
     assert run(line) == 2
     assert "not a model file of mien" in capsys.readouterr().err
+
+
+def test_a_site_has_the_card_of_its_model(tmp_path: Path, package: Path) -> None:
+    export_web(tmp_path / "ours", runtime=package)
+    assert _config(tmp_path / "ours")["card_page"] == "card.html"
+    assert b"Model card: " in (tmp_path / "ours" / "card.html").read_bytes()
+
+    model, card = tmp_path / "mine.onnx", tmp_path / "card.html"
+    model.write_bytes(default_model())
+    card.write_text("<!DOCTYPE html><title>mine</title>")
+    export_web(tmp_path / "bare", model, runtime=package)
+    assert _config(tmp_path / "bare")["card_page"] is None
+    assert not (tmp_path / "bare" / "card.html").exists()
+    export_web(tmp_path / "told", model, runtime=package, card_page=card)
+    assert (tmp_path / "told" / "card.html").read_text() == card.read_text()

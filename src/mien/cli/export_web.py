@@ -28,12 +28,13 @@ def export_web(
             help="npm's onnxruntime-web, packed or unpacked; by default it is fetched, once.",
         ),
     ] = None,
+    card: options.CardPage = None,
     as_json: options.Json = False,
 ) -> None:
     """Write the page as a static site: recognition runs in the browser, pictures never leave it."""
     from mien.serving import web_export
 
-    made = web_export.export_web(out, model, runtime=runtime, say=note)
+    made = web_export.export_web(out, model, runtime=runtime, card_page=card, say=note)
     rows = facts()
     rows.add_row("site", f"{made.path} ({made.size / 1e6:.1f} MB)")
     rows.add_row("model", f"{made.card.name} ({made.card.digest[:12]})")

@@ -37,6 +37,14 @@ Votes = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="FER+'s fer2013new.csv: what annotators say of the labels."),
 ]
+CardPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--card",
+        metavar="FILE.html",
+        help="The model's card as `mien card` wrote it, which the page then links to.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Run = Annotated[

@@ -23,6 +23,7 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
     ] = None,
+    card: options.CardPage = None,
     host: Annotated[
         str, typer.Option(help="Where to listen; by default only this computer gets there.")
     ] = "127.0.0.1",
@@ -64,6 +65,7 @@ def serve(
     with extra_required("serve", "the service"):
         from mien.serving import server
         from mien.serving.app import create_app
+        from mien.serving.card_page import read_card_page
     from mien.recognise.model import FaceModel
     from mien.recognise.recognizer import default_model
     from mien.serving.guard import is_loopback
@@ -81,10 +83,11 @@ def serve(
         allow_hosts=tuple(allow_host or ()),
         allow_origins=tuple(allow_origin or ()),
     )
+    about = read_card_page(card, bundled=model is None)
     opened = FaceModel.open(model or default_model(), device=device, threads=1)
     listening = server.listen(host, port)
     loopback = is_loopback(listening.getsockname()[0])
-    made = create_app(opened, settings, loopback=loopback)
+    made = create_app(opened, settings, loopback=loopback, card=about)
     address = server.address(listening)
 
     def started() -> None:

@@ -6,20 +6,23 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from mien import __version__
-from mien.serving import schemas
+from mien.serving import card_page, schemas
 from mien.serving.engine import FORMATS, Engine
 from mien.serving.metrics import MEDIA_TYPE, Metrics
 from mien.serving.problems import busy, refusals
 from mien.serving.settings import Settings
 
 
-def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
+def router(
+    engine: Engine, settings: Settings, metrics: Metrics, *, has_card_page: bool
+) -> APIRouter:
     """The routes, for one engine."""
     routes = APIRouter(tags=["about"])
     described = json.dumps(
         {
             **json.loads(engine.model.card.to_json()),
             "version": __version__,
+            "card_page": card_page.ADDRESS if has_card_page else None,
             "detectors": ["yunet", "none"],
             "formats": list(FORMATS),
             "limits": {

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocketClose
 
 from mien import __version__
 from mien.recognise.recognizer import Model
-from mien.serving import about, docs, guard, live, problems, recognise, schemas, video
+from mien.serving import about, card_page, docs, guard, live, problems, recognise, schemas, video
 from mien.serving.engine import Engine
 from mien.serving.jobs import Jobs
 from mien.serving.metrics import Metrics
@@ -27,13 +27,20 @@ from mien.serving.settings import Settings
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(model: Model, settings: Settings | None = None, *, loopback: bool = True) -> FastAPI:
+def create_app(
+    model: Model,
+    settings: Settings | None = None,
+    *,
+    loopback: bool = True,
+    card: bytes | None = None,
+) -> FastAPI:
     """A service that recognises with a model.
 
     Args:
         model: a `FaceModel`, best opened with `threads=1`: requests are computed side by side.
         settings: limits and keys.
         loopback: only this computer reaches it, so only this computer's names are its own.
+        card: the page that `mien card` wrote of the model, which ours then links to.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -62,8 +69,10 @@ def create_app(model: Model, settings: Settings | None = None, *, loopback: bool
     app.include_router(recognise.router(engine, settings, metrics))
     app.include_router(live.router(engine, settings, metrics))
     app.include_router(video.router(jobs, settings))
-    app.include_router(about.router(engine, settings, metrics))
+    app.include_router(about.router(engine, settings, metrics, has_card_page=card is not None))
     docs.add(app)
+    if card is not None:
+        card_page.add(app, card)
     _describe(app, settings)
     if PAGE.is_dir():
         app.mount("/page", StaticFiles(directory=PAGE, html=True))

@@ -110,6 +110,7 @@ class ModelShape(BaseModel):
     parity: dict[str, Any]
     format: int
     version: str
+    card_page: str | None
     detectors: list[str]
     formats: list[str]
     limits: LimitsShape

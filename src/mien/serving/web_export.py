@@ -2,6 +2,7 @@
 
 index.html, style.css, *.js   the page that the service shows, too
 config.json                   says that this one computes for itself, and with what
+card.html                     the model's card for people, where there is one
 models/                       the detector and the classifier
 runtime/                      ONNX Runtime for browsers, fetched once, its digests pinned here
 licences.txt                  of all that
@@ -32,6 +33,7 @@ from mien.files import atomic_folder, write_json
 from mien.recognise.faces import yunet_model
 from mien.recognise.model_file import checked_card, read_model_file
 from mien.recognise.recognizer import default_model
+from mien.serving.card_page import ADDRESS, read_card_page
 
 #: ONNX Runtime for browsers, as npm has it: version, digest of the package and of the parts that are needed.
 RUNTIME = "1.30.0"
@@ -79,6 +81,7 @@ def export_web(
     model: Path | None = None,
     *,
     runtime: Path | None = None,
+    card_page: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Site:
     """Write a site that any static host can show; frames and photos never leave who looks at it.
@@ -88,14 +91,16 @@ def export_web(
         model: a model file; by default the one inside the package.
         runtime: the npm package onnxruntime-web, packed (.tgz) or as a folder; by default it is
             fetched from the npm registry, once, and kept in the cache.
+        card_page: what `mien card` wrote of the model; by default the one inside the package, for its model.
         say: takes a line of text for people.
 
     Raises:
-        InputError: for what is no model, a runtime that is not the pinned one or cannot be had, a
+        InputError: for what is no model or no page, a runtime that is not the pinned one or cannot be had, a
             folder with other things in it.
     """
     content = default_model() if model is None else read_model_file(model)
     card = checked_card(content, "the model" if model is None else str(model))
+    about = read_card_page(card_page, bundled=model is None)
     _check_replaceable(out)
     parts = _parts(runtime) if runtime is not None else _kept_parts(say)
     named = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
@@ -107,6 +112,8 @@ def export_web(
         for name, data in parts.items():
             _write(folder / "runtime" / name, data)
         _write(folder / "licences.txt", _licences(card).encode())
+        if about is not None:
+            _write(folder / ADDRESS, about)
         config = {
             "backend": "browser",
             "version": __version__,
@@ -114,6 +121,7 @@ def export_web(
             "detector": f"models/{_DETECTOR}",
             "model": named,
             "card": asdict(card),
+            "card_page": None if about is None else ADDRESS,
         }
         write_json(folder / "config.json", config)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -21,6 +21,7 @@ from mien.data.synthetic import synthetic_faces
 from mien.recognise.model import FaceModel
 from mien.recognise.recognizer import default_model
 from mien.recognise.rows import columns
+from mien.serving.card_page import read_card_page
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +45,10 @@ _DROP = """([how, files]) => {
 
 @pytest.fixture
 def service(serve: Any) -> Any:
-    """The service with the model inside the package."""
+    """The service with the model inside the package, and its card."""
     model = FaceModel.open(default_model(), threads=1)
-    return lambda **settings: serve(model, threads=1, **settings)
+    card = read_card_page(None, bundled=True)
+    return lambda **settings: serve(model, threads=1, card=card, **settings)
 
 
 @pytest.fixture
@@ -304,7 +306,18 @@ def test_the_keyboard_reaches_everything(visit: Any, address: str) -> None:
             "getComputedStyle(document.activeElement.closest('.button') ?? document.activeElement).outlineStyle"
         )
         assert outline != "none" or page.evaluate("document.activeElement === document.body")
-    assert {"Marked photo", "CSV", "JSON", "Clear", "Why?", "The model's card"} <= reached
+    last = {"The model's card: wh", "The model in figures"}
+    assert {"Marked photo", "CSV", "JSON", "Clear", "Why?", *last} <= reached
+
+
+@_BOTH
+def test_the_model_s_card_is_one_step_away(visit: Any, address: str) -> None:
+    page = visit(address)
+    page.click("#card-page a")
+    page.wait_for_url("**/card.html")
+    assert page.locator("h1").first.inner_text() == f"Model card: {Recognizer().card.name}"
+    style = "getComputedStyle(document.querySelector('main')).maxWidth"
+    assert page.evaluate(style) != "none"  # its style is let through
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,7 +7,7 @@ import { percent } from "./marks.js";
 const FER_2013 = ": small gray pictures from the web, on whose labels people do not agree well either";
 
 /** Fill the places of the page that speak of the model. */
-export function describe(root, { card, version, place }) {
+export function describe(root, { card, version, place, cardPage }) {
   const put = (name, text) => {
     for (const one of root.querySelectorAll(`[data-card=${name}]`)) one.textContent = text;
   };
@@ -40,6 +40,9 @@ export function describe(root, { card, version, place }) {
   root.querySelector(".facts").replaceChildren(
     ...rows.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
   );
+  const link = root.querySelector("#card-page");
+  link.hidden = !cardPage;
+  if (cardPage) link.querySelector("a").href = cardPage;
   const where = privacy(place);
   for (const one of root.querySelectorAll("[data-privacy]")) one.textContent = where;
   root.querySelector("#place").textContent = where;

@@ -1,6 +1,6 @@
 // Where recognition happens: config.json says `server` or `browser`. Either gives the page the same object:
 //
-//   card, version, place ("server" or "browser")
+//   card, version, place ("server" or "browser"), cardPage (the address of its card for people, or null)
 //   recognise(file, {detector})          resolves with {width, height, faces}; faces as mien's Face.to_dict
 //   explain?(file, {detector})           the same, faces with `explanation.image`; only where it can
 //   live(onAnswer)                       {send(canvas), close()}: send resolves when this frame was answered;

@@ -29,6 +29,7 @@ export async function openBrowser(config) {
   return {
     card,
     version: config.version,
+    cardPage: config.card_page,
     place: "browser",
     recognise: (file, { detector }) => look(file, detector),
     live(onAnswer) {

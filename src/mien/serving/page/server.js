@@ -42,10 +42,11 @@ export async function openServer({ askForKey }) {
     return images[0];
   }
 
-  const { version, ...card } = await (await request("v1/model")).json();
+  const { version, card_page: cardPage, ...card } = await (await request("v1/model")).json();
   return {
     card,
     version,
+    cardPage,
     place: "server",
     recognise,
     explain: (file, options) => recognise(file, { ...options, explain: true }),
