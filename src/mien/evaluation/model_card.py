@@ -21,7 +21,7 @@ from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import Scores
 from mien.evaluation.pages import filled, write_page
 from mien.evaluation.tables import calibration_rows, people_cells, people_left_out
-from mien.evaluation.text import figure_text, interval_text
+from mien.evaluation.text import figure_text, interval_text, percent
 from mien.files import atomic_file
 from mien.runs import RunFolder
 
@@ -232,7 +232,7 @@ def _confusions(scores: Scores, expressions: tuple[str, ...]) -> list[str]:
     order = np.argsort(-shares, axis=None, kind="stable")[:_CONFUSIONS]
     pairs = [np.unravel_index(place, shares.shape) for place in order]
     return [
-        f"`{expressions[true]}` taken for `{expressions[said]}`: {100 * shares[true, said]:.0f} % of "
+        f"`{expressions[true]}` taken for `{expressions[said]}`: {percent(shares[true, said], 0)} of "
         f"its faces"
         for true, said in pairs
         if shares[true, said] > 0
@@ -250,6 +250,6 @@ def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, Any] | None
         "rows": calibration_rows(found.before, found.after),
         "area": f"{found.curve.area:.3f}",
         "uncertain_below": f"{found.uncertain_below:.2f}",
-        "answered": f"{100 * coverage:.0f} %",
+        "answered": percent(coverage, 0),
         "wrong": figure_text("", risk),
     }

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.colours import BLUE, CYCLE, GREEN, ORANGE
 from mien.errors import extra_required
 from mien.evaluation.metrics import Scores
+from mien.evaluation.text import percent
 from mien.expressions import Expressions
 from mien.files import atomic_file
 
@@ -70,7 +71,7 @@ def accuracy_curves(history: History) -> Figure:
     )
     title(
         axes,
-        f"Validation accuracy peaks at {100 * validation[best]:.1f} % in epoch {epochs[best]:.0f}",
+        f"Validation accuracy peaks at {percent(validation[best])} in epoch {epochs[best]:.0f}",
     )
     in_percent(axes.yaxis)
     _finish_curves(axes, epochs, "accuracy")
@@ -155,7 +156,7 @@ def reliability(scores: Scores, what: str) -> Figure:
     title(
         axes,
         f"{what}: {'over' if excess > 0 else 'under'}confident by {100 * abs(excess):.1f} points, "
-        f"ECE {100 * scores.calibration_error:.1f} %",
+        f"ECE {percent(scores.calibration_error)}",
     )
     legend(axes)
     below = figure.add_subplot(grid[1], sharex=axes)
@@ -307,7 +308,7 @@ def style(axes: Axes) -> None:
 def in_percent(*axes: Axis) -> None:
     """Write the numbers of some axes, 0..1, as whole percents."""
     for axis in axes:
-        axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axis.set_major_formatter(lambda value, _: percent(value, 0))
 
 
 def title(axes: Axes, text: str) -> None:

@@ -10,6 +10,7 @@ from mien.colours import BLUE, ORANGE
 from mien.evaluation import plots
 from mien.evaluation.confidence import Confidence
 from mien.evaluation.metrics import Scores
+from mien.evaluation.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def risk_coverage(found: Confidence) -> Figure:
     if risk is not None:
         axes.plot(coverage, risk, "o", color=ORANGE, markersize=8, label="the rest is uncertain")
         axes.annotate(
-            f"{100 * coverage:.0f} % answered, {100 * risk:.1f} % of these wrong",
+            f"{percent(coverage, 0)} answered, {percent(risk)} of these wrong",
             (coverage, risk),
             xytext=(-10, 10),
             textcoords="offset points",
@@ -69,4 +70,4 @@ def _reliability(axes: Axes, scores: Scores, what: str) -> None:
     plots.style(axes)
     plots.reliability_bars(axes, scores)
     axes.set(xlim=(0, 1), xlabel="confidence (largest probability)")
-    plots.title(axes, f"{what}: ECE {100 * scores.calibration_error:.1f} %")
+    plots.title(axes, f"{what}: ECE {percent(scores.calibration_error)}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mien.colours import BLUE, ORANGE
 from mien.errors import InputError
 from mien.evaluation import plots
+from mien.evaluation.text import percent
 from mien.expressions import Expressions
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _card(
     label: int | None,
 ) -> None:
     answer = int(probabilities_K.argmax())
-    title = f"{plots.short(expressions[answer], _TITLE_NAME)} {100 * probabilities_K[answer]:.0f} %"
+    title = f"{plots.short(expressions[answer], _TITLE_NAME)} {percent(probabilities_K[answer], 0)}"
     colour = BLUE
     if label is not None and label != answer:
         title += f", labelled {plots.short(expressions[label], _TITLE_NAME)}"

@@ -27,7 +27,7 @@ from mien.evaluation.tables import (
     people_cells,
     people_left_out,
 )
-from mien.evaluation.text import duration, figure_text, flatten, interval_text
+from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
 from mien.runs import RunFolder
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
@@ -315,7 +315,7 @@ def find_mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:
             "row": str(item.rows[i]),
             "true": item.expressions[item.labels[i]],
             "predicted": item.expressions[predicted[i]],
-            "probability": f"{100 * confidence[i]:.0f} %",
+            "probability": percent(confidence[i], 0),
         }
         for i in worst
     ]

@@ -12,6 +12,7 @@ from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.plots import INK, MUTED, blank, in_percent, legend, style
 from mien.evaluation.robustness import MIDDLE, REFERENCE, Robustness, reference_for
+from mien.evaluation.text import percent
 from mien.tables import table
 
 if TYPE_CHECKING:
@@ -90,20 +91,16 @@ def curves(robustness: Robustness) -> Figure:
     return figure
 
 
-def _percent(share: float, digits: int) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
 def _summary(robustness: Robustness) -> list[tuple[str, str]]:
     reference = reference_for(robustness)
     said = [
-        ("clean accuracy", _percent(robustness.clean.accuracy, 2)),
-        (f"lost at severity {MIDDLE}", _percent(robustness.mean_relative_loss, 1)),
-        ("clean ECE", _percent(robustness.clean.calibration_error, 1)),
-        ("corrupted ECE", _percent(robustness.mean_calibration_error, 1)),
+        ("clean accuracy", percent(robustness.clean.accuracy, 2)),
+        (f"lost at severity {MIDDLE}", percent(robustness.mean_relative_loss, 1)),
+        ("clean ECE", percent(robustness.clean.calibration_error, 1)),
+        ("corrupted ECE", percent(robustness.mean_calibration_error, 1)),
     ]
     if reference is not None:
-        said.append(("mCE", _percent(robustness.mean_corruption_error(reference), 1)))
+        said.append(("mCE", percent(robustness.mean_corruption_error(reference), 1)))
     return said
 
 
@@ -112,10 +109,10 @@ def _rows(robustness: Robustness) -> list[list[str]]:
     return [
         [
             name,
-            *(_percent(item.accuracy, 1) for item in items),
-            _percent(robustness.relative_loss(name), 1),
-            _percent(float(np.mean([item.calibration_error for item in items])), 1),
-            _percent(robustness.corruption_error(name, reference), 0) if reference else "-",
+            *(percent(item.accuracy, 1) for item in items),
+            percent(robustness.relative_loss(name), 1),
+            percent(float(np.mean([item.calibration_error for item in items])), 1),
+            percent(robustness.corruption_error(name, reference), 0) if reference else "-",
         ]
         for name, items in robustness.corrupted.items()
     ]

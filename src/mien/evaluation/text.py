@@ -17,7 +17,16 @@ def figure_text(name: str, value: float | None) -> str:
     """
     if value is None:
         return "-"
-    return f"{value:.4f}" if name in (IN_NATS, BRIER) else f"{100 * value:.2f} %"
+    return f"{value:.4f}" if name in (IN_NATS, BRIER) else percent(value, 2)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as tables and pages write it.
+
+    >>> percent(0.42519), percent(0.3, 0)
+    ('42.5 %', '30 %')
+    """
+    return f"{100 * share:.{digits}f} %"
 
 
 def interval_text(interval: tuple[float, float]) -> str:

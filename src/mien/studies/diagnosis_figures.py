@@ -9,8 +9,9 @@ import numpy as np
 
 from mien.colours import BLUE, GREEN, ORANGE
 from mien.evaluation import plots
+from mien.evaluation.text import percent
 from mien.studies.diagnose import Diagnosis
-from mien.studies.findings import LabelNoise, learning_curve, percent, points
+from mien.studies.findings import LabelNoise, learning_curve, points
 from mien.studies.trials import Outcome
 
 if TYPE_CHECKING:

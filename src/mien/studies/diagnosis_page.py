@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.text import duration
+from mien.evaluation.text import duration, percent
 from mien.files import atomic_file, write_json
 from mien.studies import diagnosis_figures as figures
 from mien.studies.diagnose import Diagnosis
@@ -19,7 +19,6 @@ from mien.studies.findings import (
     effect,
     findings,
     label_noise,
-    percent,
     summary,
 )
 from mien.studies.plan import Step

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.evaluation.compare import paired_interval
+from mien.evaluation.text import percent
 from mien.studies.diagnose import Diagnosis
 from mien.studies.plan import FACTORS
 from mien.studies.trials import Outcome
@@ -156,15 +157,6 @@ def summary(diagnosis: Diagnosis, found: Sequence[Finding]) -> str:
     if unsure:
         parts.append(f"Left open: {_and(unsure)}.")
     return " ".join(parts)
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share as pages write it.
-
-    >>> percent(0.42519), percent(0.3, 0)
-    ('42.5 %', '30 %')
-    """
-    return f"{100 * share:.{digits}f} %"
 
 
 def points(value: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from mien.colours import BLUE, ORANGE
 from mien.evaluation import plots
 from mien.evaluation.plots import INK, LINE, MUTED, PAPER
+from mien.evaluation.text import percent
 from mien.studies.sweep_space import Choice, Dimension
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def history(found: Sweep) -> Figure:
             label="best so far",
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.1f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: percent(value))
     axes.set_xlabel("trial")
     axes.set_ylabel("validation accuracy")
     plots.title(axes, "What each trial gave")
