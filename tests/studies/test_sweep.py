@@ -17,6 +17,7 @@ from mien.errors import InputError, MienError
 from mien.files import write_json
 from mien.runs import RunFolder
 from mien.studies import sweep as room
+from mien.studies import sweep_trials
 from mien.studies.sweep import sweep
 from mien.studies.sweep_page import render_sweep
 from mien.studies.sweep_space import assignments, read_space
@@ -123,7 +124,7 @@ class Pretended:
     def __init__(self, monkeypatch, epochs=5):
         self.folders, self.settings, self.epochs = [], [], epochs
         self.stop_at = self.fail_at = None
-        monkeypatch.setattr(room, "train_trial", self)
+        monkeypatch.setattr(sweep_trials, "train_trial", self)
 
     def __call__(self, job, folder, settings, faces, report):
         number = len(self.folders)
@@ -247,7 +248,7 @@ def test_faces_of_the_test_split_are_not_handed_on(space, tmp_path, monkeypatch)
         handed.extend(faces)
         raise MienError("seen")
 
-    monkeypatch.setattr(room, "train_trial", look)
+    monkeypatch.setattr(sweep_trials, "train_trial", look)
     store = api.load("synthetic:40")
     with pytest.raises(InputError):
         sweep(
@@ -258,7 +259,8 @@ def test_faces_of_the_test_split_are_not_handed_on(space, tmp_path, monkeypatch)
 
 def test_without_optuna_the_extra_is_named(space, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "mien.studies.sweep")
+    for name in ("sweep", "sweep_result", "sweep_trials"):
+        monkeypatch.delitem(sys.modules, f"mien.studies.{name}")
     assert cli.run(["sweep", "basic-cnn", "--space", str(space)]) == 2
     assert "pip install 'mien[sweep]'" in capsys.readouterr().err
 

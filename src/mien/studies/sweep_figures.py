@@ -16,7 +16,7 @@ from mien.studies.sweep_space import Choice, Dimension
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from mien.studies.sweep import Sweep, Tried
+    from mien.studies.sweep_result import Sweep, Tried
 
 
 def parallel(found: Sweep) -> Figure:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.cluster import ray_cluster
 from mien.errors import MienError, extra_required
-from mien.studies.sweep import FOLDER, PROBLEM, Job, line, train_trial
+from mien.studies.sweep_trials import FOLDER, PROBLEM, Job, line, train_trial
 
 if TYPE_CHECKING:
     import optuna

@@ -14,7 +14,7 @@ from mien.evaluation.text import duration, figure_text
 from mien.files import write_json
 from mien.runs import RunFolder
 from mien.studies import sweep_figures
-from mien.studies.sweep import Sweep, Tried
+from mien.studies.sweep_result import Sweep, Tried
 from mien.tables import table
 
 EXPLANATION = (
