@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from mien.faces import InputSpec
 from mien.models.preparing import prepare
@@ -105,7 +106,16 @@ def test_the_same_seed_gives_the_same_faces(faces):
 
 
 def test_a_face_s_view_does_not_depend_on_the_batch_it_is_in(faces):
-    augment = Augment(flip=0.5, rotation=10, scale=(0.9, 1.1), shift=0.1, light=0.3, erase=0.5)
+    augment = Augment(
+        flip=0.5,
+        rotation=10,
+        scale=(0.9, 1.1),
+        shift=0.1,
+        light=0.3,
+        blur=1.0,
+        noise=0.1,
+        erase=0.5,
+    )
     views = draw_views(64, torch.Generator().manual_seed(0))
     together = module.augmented(faces, views, SPEC, augment)
     chosen = torch.tensor([63, 5, 17])
@@ -121,3 +131,41 @@ def test_light_changes_mean_and_spread_by_at_most_its_factors(faces):
     for factor in (brightness, contrast):
         assert 0.5 <= factor.min() < 0.6
         assert 1.4 < factor.max() <= 1.501
+
+
+def test_blur_is_that_of_an_independent_gaussian_filter(faces):
+    views = draw_views(64, torch.Generator().manual_seed(3))
+    blurred = module.augmented(faces, views, SPEC, Augment(blur=2.0))
+    widths = 2.0 * views[:, 13]
+    for position in (0, 20, 63):
+        plain = prepare(faces[position : position + 1], SPEC)[0, 0].numpy()
+        expected = gaussian_filter(plain, float(widths[position]), mode="nearest", radius=6)
+        np.testing.assert_allclose(blurred[position, 0], expected, atol=1e-5)
+
+
+def test_blur_keeps_channels_apart():
+    faces = torch.zeros(3, 3, 48, 48, dtype=torch.uint8)
+    faces[:, 1] = 200
+    spec = InputSpec(3, 48, 48, mean=(0.0,) * 3, std=(1.0,) * 3)
+    blurred = augmented(faces, spec, Augment(blur=3.0))
+    torch.testing.assert_close(blurred, prepare(faces, spec))
+
+
+def test_noise_is_gaussian_of_each_face_s_own_strength():
+    gray = torch.full((512, 1, 48, 48), 128, dtype=torch.uint8)
+    noise = augmented(gray, SPEC, Augment(noise=0.1)) - prepare(gray, SPEC)
+    strengths = noise.std((1, 2, 3))
+    assert strengths.min() < 0.01
+    assert 0.09 < strengths.max() < 0.11
+    assert strengths.mean() == pytest.approx(0.05, abs=0.005)
+    strong = noise[strengths > 0.05] / strengths[strengths > 0.05].view(-1, 1, 1, 1)
+    assert (strong.abs() < 1).float().mean() == pytest.approx(0.683, abs=0.01)
+    neighbours = (strong[..., 1:] * strong[..., :-1]).mean()
+    assert abs(neighbours) < 0.01
+    assert abs((strong[0] * strong[1]).mean()) < 0.1  # another face, another noise
+
+
+def test_what_was_added_later_left_the_first_numbers_of_a_view_as_they_were():
+    views = draw_views(64, torch.Generator().manual_seed(0))
+    first = torch.rand(64, 13, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(views[:, :13], first)

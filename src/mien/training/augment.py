@@ -11,24 +11,35 @@ Shapes: B faces, C channels, H height, W width, U uniform numbers of a view.
 from __future__ import annotations
 
 import math
+from functools import cache
+from itertools import chain
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mien.faces import InputSpec
 from mien.models.preparing import normalise, resize, to_unit
 from mien.training.recipe import Augment
 
-#: What each number of a view decides.
+#: What each number of a view decides, in the order in which they came to be: what is new is drawn after
+#: the rest, so that what was there is as it was.
 _NUMBERS = (
-    "mirror", "angle", "zoom", "shift_x", "shift_y", "brightness", "contrast",
-    "erase", "area", "aspect", "top", "left", "gray",
+    (
+        "mirror", "angle", "zoom", "shift_x", "shift_y", "brightness", "contrast",
+        "erase", "area", "aspect", "top", "left", "gray",
+    ),
+    ("blur", "noise", "noise_top", "noise_left"),
 )  # fmt: skip
+#: Side of the field that noise is cut out of: far more windows than there are faces in an epoch.
+_FIELD = 1024
 
 
 def draw_views(faces: int, generator: torch.Generator) -> Tensor:
     """A view of each of so many faces: float32 (faces, U) on the CPU, uniform in 0..1."""
-    return torch.rand(faces, len(_NUMBERS), generator=generator)
+    return torch.cat(
+        [torch.rand(faces, len(names), generator=generator) for names in _NUMBERS], dim=1
+    )
 
 
 def augmented(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Augment) -> Tensor:
@@ -38,7 +49,8 @@ def augmented(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Au
 
 def changed(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Augment) -> Tensor:
     """uint8 (B, C, H, W) -> float32 (B, 1 or C, height, width) in 0..1, as `normalise` takes it."""
-    numbers = dict(zip(_NUMBERS, views_BU.to(faces_BCHW.device).unbind(1), strict=True))
+    columns = views_BU.to(faces_BCHW.device).unbind(1)
+    numbers = dict(zip(chain.from_iterable(_NUMBERS), columns, strict=True))
     unit_BCHW = to_unit(faces_BCHW, spec.channels)
     mirrored_B = numbers["mirror"] < augment.flip
     if augment.rotation or augment.shift or augment.scale != (1.0, 1.0):
@@ -49,6 +61,10 @@ def changed(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Augm
         unit_BCHW = resize(unit_BCHW, spec.height, spec.width)
     if augment.light:
         unit_BCHW = _relit(unit_BCHW, numbers, augment.light)
+    if augment.blur:
+        unit_BCHW = _blurred(unit_BCHW, numbers["blur"] * augment.blur, augment.blur)
+    if augment.noise:
+        unit_BCHW = _noisy(unit_BCHW, numbers, augment.noise)
     if augment.erase:
         unit_BCHW = _erased(unit_BCHW, numbers, augment.erase)
     return unit_BCHW
@@ -93,10 +109,10 @@ def _moved(
         ],
         dim=1,
     )
-    grid = torch.nn.functional.affine_grid(
+    grid = functional.affine_grid(
         theta_B23, [*unit_BCHW.shape[:2], spec.height, spec.width], align_corners=False
     )
-    return torch.nn.functional.grid_sample(
+    return functional.grid_sample(
         unit_BCHW, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
 
@@ -109,6 +125,42 @@ def _relit(unit_BCHW: Tensor, numbers: dict[str, Tensor], light: float) -> Tenso
     mean_B111 = unit_BCHW.mean(dim=(1, 2, 3), keepdim=True)
     relit_BCHW = (unit_BCHW - mean_B111) * _each(contrast_B) + mean_B111
     return (relit_BCHW * _each(brightness_B)).clamp_(0, 1)
+
+
+def _blurred(unit_BCHW: Tensor, sigma_B: Tensor, largest: float) -> Tensor:
+    """Each face by a Gaussian of its own width in pixels: all of them as channels of one picture."""
+    faces, channels = unit_BCHW.shape[:2]
+    reach = math.ceil(3 * largest)
+    offsets = torch.arange(-reach, reach + 1, device=unit_BCHW.device, dtype=unit_BCHW.dtype)
+    weights_BR = torch.exp(-((offsets / sigma_B[:, None].clamp(min=1e-3)) ** 2) / 2)
+    weights_BR = (weights_BR / weights_BR.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    side_by_side = unit_BCHW.flatten(0, 1)[None]
+    padded = functional.pad(side_by_side, [reach] * 4, mode="replicate")
+    groups = faces * channels
+    rows = functional.conv2d(padded, weights_BR[:, None, None, :], groups=groups)
+    both = functional.conv2d(rows, weights_BR[:, None, :, None], groups=groups)
+    return both.view_as(unit_BCHW)
+
+
+def _noisy(unit_BCHW: Tensor, numbers: dict[str, Tensor], largest: float) -> Tensor:
+    """Gaussian noise of each face's own strength, the same in all channels.
+
+    It is a window of one large field, the same in every training, so a view decides it like the rest.
+    """
+    height, width = unit_BCHW.shape[2:]
+    field = _noise_field(height + _FIELD, width + _FIELD).to(unit_BCHW.device)
+    top_B, left_B = ((numbers[name] * _FIELD).long() for name in ("noise_top", "noise_left"))
+    rows_BH = top_B[:, None] + torch.arange(height, device=field.device)
+    columns_BW = left_B[:, None] + torch.arange(width, device=field.device)
+    noise_BHW = field[rows_BH[:, :, None], columns_BW[:, None]]
+    strength_B = numbers["noise"] * largest
+    return (unit_BCHW + _each(strength_B) * noise_BHW[:, None]).clamp_(0, 1)
+
+
+@cache
+def _noise_field(height: int, width: int) -> Tensor:
+    """Standard normal, float32 (height, width)."""
+    return torch.randn(height, width, generator=torch.Generator().manual_seed(0))
 
 
 def _erased(unit_BCHW: Tensor, numbers: dict[str, Tensor], probability: float) -> Tensor:

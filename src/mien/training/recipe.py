@@ -44,6 +44,8 @@ class Augment:
     scale: zoom factor, uniform between the two.
     shift: share of the side, uniform in ±shift, each axis.
     light: contrast and brightness, each by a factor uniform in 1 ± light.
+    blur: by a Gaussian of a standard deviation uniform in 0..blur pixels.
+    noise: Gaussian, of a standard deviation uniform in 0..noise of the range from black to white.
     erase: probability that a rectangle of 2 to 20 % of the face is replaced by one random gray
         (Zhong et al. 2017, Random Erasing, who fill it with noise).
     """
@@ -53,6 +55,8 @@ class Augment:
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     shift: Annotated[float, Ge(0), Lt(1)] = 0.0
     light: Annotated[float, Ge(0), Lt(1)] = 0.0
+    blur: Annotated[float, Ge(0), Le(20)] = 0.0
+    noise: Annotated[float, Ge(0), Le(1)] = 0.0
     erase: Share = 0.0
 
 
