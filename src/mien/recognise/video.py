@@ -97,14 +97,15 @@ class VideoReader:
         codec.thread_count = threads
         codec.thread_type = "AUTO"
         # All that is asked for later is noted now: FFmpeg's own memory ends with `close`.
-        self.rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
-        self.time_base = stream.time_base or 1 / self.rate
+        # Fractions, whatever kind of rational number this version of PyAV has.
+        self.rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+        self.time_base = Fraction(stream.time_base or 1 / self.rate)
         duration = self._container.duration
         self.duration_s = None if duration is None or self.live else duration / 1e6
         self.has_sound = bool(self._container.streams.audio)
         self._stream = stream
         self._start_s = (self._container.start_time or 0) / 1e6
-        shape = stream.sample_aspect_ratio or Fraction(1)
+        shape = Fraction(stream.sample_aspect_ratio or 1)
         self._shape = shape if 1 / _LONGEST <= shape <= _LONGEST else Fraction(1)
         self._converter = VideoReformatter()
         self._one_at_a_time = Lock()  # frames may be asked for their pixels in any thread
@@ -234,9 +235,17 @@ def open_file(path: str | Path) -> InputContainer:
     """
     import av
 
-    # Absolute, so that no file name is taken for a protocol; names of what is inside may be no text.
+    # Absolute, so that no file name is taken for a protocol.
     name = str(Path(path).expanduser().absolute())
-    return av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    opened: InputContainer = av.open(name, options={"protocol_whitelist": "file"}, **_any_names())
+    return opened
+
+
+def _any_names() -> dict[str, Any]:
+    """What lets PyAV open files in which names are no text: from version 19 on it does so by itself."""
+    import av
+
+    return {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 def _opened(source: str, name: str, live: bool) -> InputContainer:
@@ -246,7 +255,10 @@ def _opened(source: str, name: str, live: bool) -> InputContainer:
     if live:
         options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
         try:
-            return av.open(source, options=options, timeout=_PATIENCE_S, metadata_errors="replace")
+            stream: InputContainer = av.open(
+                source, options=options, timeout=_PATIENCE_S, **_any_names()
+            )
+            return stream
         except (FFmpegError, OSError, ValueError) as error:
             raise InputError(
                 f"{name}: cannot be opened ({_why(error, source)}); check the address and that it is on"
