@@ -16,7 +16,8 @@ def mien_s() -> Recipe:
     """The flagship: a residual network of 2.8 M parameters and 78 M multiply-adds, from scratch.
 
     Published: no figure; clean single networks trained from scratch reach 71 to 72.7 % of PrivateTest.
-    Ours, seed 0, @MINUTES@ minutes on one core of a CPU: @FIGURES@
+    Ours, seed 0, 103 minutes on one core of a CPU: PublicTest 70.35 %, PrivateTest 70.69 %. Before it, with
+    SGD, no mixup and 80 epochs: 69.74 and 70.21 %.
     """
     return Recipe(
         name="mien-s",
@@ -37,7 +38,8 @@ def mien_s() -> Recipe:
 def mien_s_robust() -> Recipe:
     """The flagship hardened: some more epochs on noisy, blurred and badly lit faces; give it `--init RUN`.
 
-    Published: no figure. @ROBUST@
+    Published: no figure. Ours, from `mien-s` of seed 0, 11 minutes: PublicTest 70.66 %, PrivateTest 71.11 %; this
+    is the model inside the package.
     """
     return replace(
         mien_s(),
@@ -61,7 +63,8 @@ def mien_l() -> Recipe:
 def speedrun_cpu() -> Recipe:
     """The shortest way to 62.5 % of PublicTest on two CPU cores: half the flagship's width and depth.
 
-    Published: no figure; 62.5 % is about what system B reaches in 50 epochs. @SPEED@
+    Published: no figure; 62.5 % is about what system B reaches in 50 epochs. Ours: PublicTest
+    63.27 ± 0.33 % in 182 seconds, mean of five seeds.
     """
     return replace(
         mien_s(),
@@ -72,6 +75,7 @@ def speedrun_cpu() -> Recipe:
         optimizer=Optimizer(name="muon", lr=0.02, weight_decay=0.05, momentum=0.9),
         epochs=14,
         ema=None,
+        precise_norm=1024,
     )
 
 
