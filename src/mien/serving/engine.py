@@ -31,6 +31,9 @@ from mien.serving.settings import Settings
 DetectorName = Literal["yunet", "none"]
 #: Faces of a request that are explained, the surest: one takes hundreds of looks by the network.
 MOST_EXPLAINED = 8
+#: Faces of several requests that are classified at once: in batches as large as the model takes, all requests
+#: would wait at the same time, and nobody would read the next pictures meanwhile.
+_TOGETHER = BATCH // 2
 FORMATS = ("JPEG", "PNG", "WebP", "BMP", "GIF")
 #: How they begin. Of a BMP its reserved bytes too: other formats may begin with the same letters.
 _STARTS = re.compile(
@@ -235,7 +238,7 @@ class _Batches:
         asked = _Asked(seen, asyncio.get_running_loop().create_future())
         self._gathered.append(asked)
         self._faces += asked.faces
-        if self._faces >= BATCH or not self._coming:
+        if self._faces >= _TOGETHER or not self._coming:
             self._send()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._window_s, self._send)
@@ -249,7 +252,7 @@ class _Batches:
         while self._gathered and self._idle:
             batch = [self._gathered.popleft()]
             faces = batch[0].faces
-            while self._gathered and faces + self._gathered[0].faces <= BATCH:
+            while self._gathered and faces + self._gathered[0].faces <= _TOGETHER:
                 batch.append(self._gathered.popleft())
                 faces += batch[-1].faces
             self._faces -= faces
