@@ -110,6 +110,7 @@ def write_parquet(
     names: tuple[str, ...] | None = None,
     text_labels: bool = False,
     row_group: int = 10,
+    dictionary: bool = True,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     images = [encoded(face.pixels) for face in faces]
@@ -129,7 +130,7 @@ def write_parquet(
     table = pa.table(columns)
     if names:
         table = table.replace_schema_metadata(class_label(names))
-    pq.write_table(table, path, row_group_size=row_group)
+    pq.write_table(table, path, row_group_size=row_group, use_dictionary=dictionary)
     return path
 
 

@@ -18,7 +18,7 @@ from mien.expressions import SEVEN, Expressions, label_of
 _IMAGE = ("image", "img", "face")
 _LABEL = ("label", "labels", "emotion", "expression")
 #: Rows in memory at a time, and bytes of the file read ahead: both small, images may be large.
-_ROWS = 64
+_ROWS = 16
 _READ_AHEAD = 1 << 20
 
 
@@ -29,6 +29,9 @@ class ParquetFiles:
     name; without them integers count in the label set's order. The split is a `usage` column's,
     else the one that the file's path names (train-00000-of-00002.parquet), else training. A row's
     name is its `row` column, else the file's name and the position in it.
+
+    Rows are read a few at a time, but a page of the file is what the format reads at once, and
+    writers may put all images of a row group into one page.
     """
 
     def __init__(self, entries: Sequence[Entry], labels: Expressions | None = None) -> None:
