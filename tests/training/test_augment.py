@@ -169,3 +169,20 @@ def test_what_was_added_later_left_the_first_numbers_of_a_view_as_they_were():
     views = draw_views(64, torch.Generator().manual_seed(0))
     first = torch.rand(64, 13, generator=torch.Generator().manual_seed(0))
     assert torch.equal(views[:, :13], first)
+
+
+@pytest.mark.parametrize(
+    ("harm", "spared"),
+    [({"blur": 2.0}, 0.75), ({"noise": 0.2}, 0.75), ({"light": 0.5}, 0.75**2)],
+)
+def test_so_many_faces_are_spared_and_the_others_changed_as_far(harm, spared):
+    generator = np.random.default_rng(0)
+    pixels = 64 + generator.integers(0, 32, (2000, 1, 8, 8), dtype=np.uint8)
+    faces = torch.from_numpy(pixels)
+    plain = prepare(faces, SPEC)
+    changes = [
+        (augmented(faces, SPEC, Augment(**harm, spare=spare)) - plain).flatten(1).std(1)
+        for spare in (0.75, 0.0)
+    ]
+    assert (changes[0] < 1e-6).float().mean() == pytest.approx(spared, abs=0.03)
+    assert 0.8 * changes[1].max() < changes[0].max() < 1.05 * changes[1].max()

@@ -52,6 +52,8 @@ def changed(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Augm
     columns = views_BU.to(faces_BCHW.device).unbind(1)
     numbers = dict(zip(chain.from_iterable(_NUMBERS), columns, strict=True))
     unit_BCHW = to_unit(faces_BCHW, spec.channels)
+    if augment.spare:
+        numbers |= _sparing(numbers, augment.spare)
     mirrored_B = numbers["mirror"] < augment.flip
     if augment.rotation or augment.shift or augment.scale != (1.0, 1.0):
         unit_BCHW = _moved(unit_BCHW, mirrored_B, numbers, spec, augment)
@@ -115,6 +117,21 @@ def _moved(
     return functional.grid_sample(
         unit_BCHW, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
+
+
+def _sparing(numbers: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The numbers of what harms a picture, with so many of each at the value that changes nothing."""
+
+    def spared(strength_B: Tensor) -> Tensor:
+        return ((strength_B - share) / (1 - share)).clamp(min=0)
+
+    def spared_both_ways(number_B: Tensor) -> Tensor:
+        way_B = 2 * number_B - 1
+        return (1 + way_B.sign() * spared(way_B.abs())) / 2
+
+    return {name: spared(numbers[name]) for name in ("blur", "noise")} | {
+        name: spared_both_ways(numbers[name]) for name in ("contrast", "brightness")
+    }
 
 
 def _relit(unit_BCHW: Tensor, numbers: dict[str, Tensor], light: float) -> Tensor:

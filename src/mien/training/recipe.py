@@ -46,6 +46,8 @@ class Augment:
     light: contrast and brightness, each by a factor uniform in 1 ± light.
     blur: by a Gaussian of a standard deviation uniform in 0..blur pixels.
     noise: Gaussian, of a standard deviation uniform in 0..noise of the range from black to white.
+    spare: share of faces that contrast, brightness, blur and noise leave alone, each of the four by itself, so
+        that faces as they are stay in sight.
     erase: probability that a rectangle of 2 to 20 % of the face is replaced by one random gray
         (Zhong et al. 2017, Random Erasing, who fill it with noise).
     """
@@ -57,6 +59,7 @@ class Augment:
     light: Annotated[float, Ge(0), Lt(1)] = 0.0
     blur: Annotated[float, Ge(0), Le(20)] = 0.0
     noise: Annotated[float, Ge(0), Le(1)] = 0.0
+    spare: Annotated[float, Ge(0), Lt(1)] = 0.0
     erase: Share = 0.0
 
 
