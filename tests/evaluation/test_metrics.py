@@ -15,6 +15,7 @@ from mien.evaluation.metrics import (
     adaptive_calibration_error,
     brier_score,
     calibration_bins,
+    calibration_chance,
     calibration_error,
     classwise_calibration_error,
     compute_scores,
@@ -115,6 +116,22 @@ def test_adaptive_bins_hold_equally_many():
     assert alone == pytest.approx(np.abs(confidence - right).mean())
 
 
+@pytest.mark.parametrize("count", [300, 3000])
+def test_chance_is_what_perfectly_calibrated_answers_show(count):
+    generator = np.random.default_rng(1)
+    confidence = generator.uniform(0.3, 1, count)
+    drawn = [
+        calibration_error(calibration_bins(confidence, generator.random(count) < confidence))
+        for _ in range(2000)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    assert calibration_chance(confidence) == pytest.approx((low, high), rel=0.06)
+
+
+def test_answers_that_are_certain_leave_nothing_to_chance():
+    assert calibration_chance(np.ones(50)) == (0, 0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_adaptive_agrees_with_scikit_learn_s_quantile_curve(seed):
     from sklearn.calibration import calibration_curve
@@ -153,6 +170,7 @@ def test_scores_of_earlier_versions_are_read():
     content = compute_scores(probabilities, labels).to_dict()
     for name in ("brier_score", "adaptive_calibration_error", "classwise_calibration_error"):
         del content[name]
+    del content["calibration_chance"]
     assert Scores.from_dict(json.loads(json.dumps(content))).brier_score is None
 
 

@@ -24,6 +24,7 @@ from mien.evaluation.tables import (
     NEAR,
     OF_CALIBRATION,
     calibration_rows,
+    chance_text,
     people_cells,
     people_left_out,
 )
@@ -141,11 +142,16 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
     if evaluations:
         first = evaluations[0]
         scores = first.scores[VIEW]
+        chance = chance_text(scores.official.calibration_chance)
         for title, name, note in (
             ("deduplicated", "deduplicated accuracy", "without copies of training faces"),
             ("macro F1", "macro F1", "every expression counts alike"),
             ("cross-entropy", "cross-entropy", "nats a face"),
-            ("calibration error", "calibration error", "expected, 15 bins"),
+            (
+                "calibration error",
+                "calibration error",
+                f"by chance alone {chance}",
+            ),
         ):
             tiles.append(
                 (title, figure_text(name, HEADLINES[name](scores)), f"{first.split}: {note}")

@@ -25,6 +25,9 @@ NEAR = "without near copies"
 ADAPTIVE = "adaptive calibration error"
 OF_CALIBRATION = (ADAPTIVE, BRIER)
 
+#: Below the calibration error: what is left of it for a network that is perfectly calibrated.
+BY_CHANCE = "  by chance alone"
+
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
     "accuracy": lambda s: s.official.accuracy,
@@ -121,6 +124,9 @@ def render_table(evaluation: Evaluation) -> Group:
         if name == "accuracy":
             intervals = (interval_text(of_view.official.accuracy_interval) for of_view in scores)
             views.add_row("  95% interval", *intervals)
+        if name == "calibration error":
+            chances = (of_view.official.calibration_chance for of_view in scores)
+            views.add_row(BY_CHANCE, *map(chance_text, chances))
     parts: list[RenderableType] = [views, _per_class(evaluation, evaluation.views[0])]
     if across is not None:
         _add_own_answers(views, across, evaluation.views)
@@ -194,10 +200,18 @@ def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
         IN_NATS: "cross_entropy",
         BRIER: "brier_score",
     }
-    return [
+    rows = [
         [name, *(figure_text(name, getattr(scores, field)) for scores in (before, after))]
         for name, field in names.items()
     ]
+    chances = (chance_text(scores.calibration_chance) for scores in (before, after))
+    rows.insert(1, [BY_CHANCE.strip(), *chances])
+    return rows
+
+
+def chance_text(chance: tuple[float, float] | None) -> str:
+    """The calibration error of chance alone; evaluations of earlier versions do not tell it."""
+    return "-" if chance is None else f"{interval_text(chance)} %"
 
 
 def people_left_out(people: People) -> str:
