@@ -137,5 +137,7 @@ def test_the_kept_epoch_is_the_one_that_the_recipe_selects(tmp_path):
     assert run.kept_epoch()["epoch"] == 2  # of equals the first, as training keeps it
     write_json(run.recipe_path, {"select": "loss"})
     assert run.kept_epoch()["epoch"] == 1
+    write_json(run.recipe_path, {"select": "last"})
+    assert run.kept_epoch()["epoch"] == 3
     write_json(run.environment_path, {"seconds": 12.5})
     assert run.is_finished()

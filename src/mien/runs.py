@@ -162,7 +162,10 @@ class RunFolder:
         history = self.history()
         if not history:
             raise InputError(f"{self.path}: no epoch was trained yet; go on with --resume")
-        if self.recipe().get("select") == "loss":
+        select = self.recipe().get("select")
+        if select == "last":
+            return history[-1]
+        if select == "loss":
             return min(history, key=lambda row: row["validation_loss"])
         return max(history, key=lambda row: row["validation_accuracy"])
 

@@ -13,7 +13,16 @@ import torch
 from mien.data.splits import SplitRule, split
 from mien.errors import InputError, MienError
 from mien.models import load_classifier
-from mien.training import Augment, Model, Optimizer, Schedule, StoppedError, Watcher, train
+from mien.training import (
+    Augment,
+    Model,
+    Optimizer,
+    Schedule,
+    StoppedError,
+    Watcher,
+    override,
+    train,
+)
 from mien.training.augment import augmented
 from mien.training.checkpoint import save_state
 from mien.training.feed import FaceFeed
@@ -91,6 +100,19 @@ def test_selection_by_loss_keeps_the_epoch_of_the_lowest_loss(recipe, splits, tm
     own = probabilities[np.arange(len(splits.validation)), splits.validation.labels]
     lowest = min(row["validation_loss"] for row in run.history())
     assert -np.log(own).mean() == pytest.approx(lowest, rel=1e-5)
+
+
+def test_the_last_epoch_is_kept_where_the_recipe_says_so(recipe, splits, tmp_path):
+    run = train(
+        replace(recipe, epochs=3, select="last", optimizer=Optimizer(lr=5e-3)),
+        splits.train,
+        splits.validation,
+        tmp_path / "run",
+        device="cpu",
+    )
+    assert identical(weights(run), weights(run, "last"))
+    with pytest.raises(InputError, match="early_stopping waits for a best epoch"):
+        override(recipe, ["select=last", "early_stopping=2"])
 
 
 @pytest.mark.parametrize("rule", [SplitRule(), SplitRule(holdout=0.2)])

@@ -34,7 +34,7 @@ def test_a_bar_on_a_terminal_and_plain_lines_elsewhere(terminal, tmp_path):
     said = text.getvalue()
     assert "tiny -> " in said
     assert "validation 1.5000 / 37.50%" in said
-    assert "1,234 img/s  best" in said
+    assert "1,234 img/s  kept" in said
     assert ("loss 1.200  accuracy 0.400  1,200 img/s" in said) is terminal
     assert ("time left" in said) is terminal
     assert ("\x1b" in said) is terminal

@@ -135,7 +135,7 @@ def teach(
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
-    """The best epoch of each run, a column a run, and mean ± sd of several."""
+    """The kept epoch of each run, a column a run, and mean ± sd of several."""
     from mien.evaluation import over_seeds, summary_text
 
     figures = table("", *(Path(row["run"]).name for row in rows))
@@ -148,7 +148,7 @@ def _figures(rows: Sequence[dict[str, Any]]) -> Table:
         figures.add_row(name, *map(write, values), *mean)
 
     add("epochs", "epochs", str, summed=False)
-    add("best epoch", "best_epoch", str, summed=False)
+    add("kept epoch", "best_epoch", str, summed=False)
     add("training accuracy", "train_accuracy", "{:.2%}".format)
     add("validation accuracy", "validation_accuracy", "{:.2%}".format)
     add("overfitting gap", "gap", "{:.2%}".format)

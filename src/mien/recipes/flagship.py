@@ -44,9 +44,11 @@ def mien_s_robust() -> Recipe:
     return replace(
         mien_s(),
         name="mien-s-robust",
-        augment=replace(_AUGMENT, light=0.3, blur=1.2, noise=0.1),
-        optimizer=Optimizer(name="muon", lr=0.002, weight_decay=0.05, momentum=0.9),
-        epochs=6,
+        augment=replace(_AUGMENT, light=0.7, blur=1.8, noise=0.16, spare=0.5),
+        optimizer=Optimizer(name="muon", lr=0.004, weight_decay=0.05, momentum=0.9),
+        epochs=10,
+        init_share=0.4,
+        select="last",
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.data.store import Faces
@@ -33,6 +33,7 @@ from mien.models.preparing import prepare
 from mien.runs import RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
+from mien.training.blend import blended
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
@@ -142,6 +143,9 @@ class _Training:
             self.init = initial.start(network, recipe.expressions)
         self.dtype = autocast_type(recipe.precision, self.device, network)
         self.network = team.synchronised(on_device(network, self.device))
+        self.start: dict[str, Tensor] | None = None
+        if recipe.init_share:
+            self.start = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.spread = team.spread(self.network)
         self.average: AveragedModel | None = None
         if recipe.ema is not None:
@@ -168,6 +172,8 @@ class _Training:
         """
         module: nn.Module = self.network if self.average is None else self.average.module
         self.team.align(module)
+        if self.start is not None:
+            module = blended(module, self.start, self.recipe.init_share)
         if self.recipe.precise_norm is None:
             return module
         generator = torch.Generator().manual_seed(stream_seed(self.recipe.seed, Stream.NORM))
@@ -217,6 +223,7 @@ class _Training:
             self.rate.load_state_dict(state["rate"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
+            self.start = state["start"]
             self.progress = Progress(**state["progress"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
@@ -330,7 +337,8 @@ class _Training:
         self._refuse_divergence(float(probabilities_NK.sum()))
         accuracy = float((probabilities_NK.argmax(axis=1) == labels_N).mean())
         self.rate.after_epoch(loss, accuracy)
-        value = accuracy if self.recipe.select == "accuracy" else -loss
+        values = {"accuracy": accuracy, "loss": -loss, "last": progress.epoch}
+        value = values[self.recipe.select]
         is_best = value > progress.best_value
         row = {
             "epoch": self.progress.epoch,
@@ -393,6 +401,7 @@ class _Training:
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
+            "start": self.start,
             "progress": asdict(self.progress),
         }
         self.team.lead(lambda: checkpoint.save_state(self.run, state))

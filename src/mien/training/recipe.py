@@ -147,6 +147,8 @@ class Recipe:
     init: where the initial weights come from: `hub` (the backbone's, pretrained, as timm publishes
         them), `package` (the same from an installed package), the path of a run or of a weights
         file; or None, for random ones. A last layer that does not fit stays random.
+    init_share: share of the initial weights in what is validated and kept; the rest is what was learnt since
+        (Wortsman et al. 2022, Robust fine-tuning of zero-shot models). Training itself is the same.
     freeze_epochs: for so many epochs at the beginning only the last layer is trained, and BatchNorm
         keeps its statistics.
     clip_norm: the largest gradient norm, or None.
@@ -154,7 +156,7 @@ class Recipe:
     precise_norm: of so many training faces, not augmented, the BatchNorm statistics of what is validated
         and kept are computed (Wu & Johnson 2021); None keeps the moving ones. Training itself is the same.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
-    select: the validation figure that picks the best checkpoint.
+    select: the validation figure that picks the best checkpoint; `last` takes the last epoch, whatever its figures.
     precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32; on
         a CPU float32 too for networks of depthwise convolutions.
     seed: decides initial weights, order, augmentation and dropout. The split has a seed of its own.
@@ -163,6 +165,7 @@ class Recipe:
     name: str
     model: Model
     init: str | None = None
+    init_share: Annotated[float, Ge(0), Lt(1)] = 0.0
     freeze_epochs: Annotated[int, Ge(0)] = 0
     input: InputSpec = InputSpec()
     expressions: Expressions = SEVEN
@@ -179,7 +182,7 @@ class Recipe:
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     precise_norm: Annotated[int, Ge(2)] | None = None
     early_stopping: Count | None = None
-    select: Literal["accuracy", "loss"] = "accuracy"
+    select: Literal["accuracy", "loss", "last"] = "accuracy"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Annotated[int, Ge(0)] = 0
 
@@ -279,6 +282,10 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
         problem = f"split.holdout={holdout}: a share between 0 and 1, or none"
     elif recipe.freeze_epochs and recipe.init is None:
         problem = f"freeze_epochs={recipe.freeze_epochs} would freeze random weights: give an init"
+    elif recipe.init_share and recipe.init is None:
+        problem = f"init_share={recipe.init_share:g} would be of random weights: give an init"
+    elif recipe.select == "last" and recipe.early_stopping is not None:
+        problem = "early_stopping waits for a best epoch, which select=last does not know"
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
         problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"
     elif recipe.optimizer.nesterov and not (

@@ -45,7 +45,7 @@ class Watcher:
         Args:
             row: its figures, mien.runs.HISTORY_COLUMNS.
             confusion_KK: int64 (K, K), validation faces by true expression (row) and answer (column).
-            best: whether its weights are the best so far.
+            best: whether its weights are kept, in the place of those before.
         """
 
     def ended(self) -> None:
@@ -100,7 +100,7 @@ class TerminalWatcher(Watcher):
             f"  training {row['train_loss']:.4f} / {row['train_accuracy']:6.2%}"
             f"  validation {row['validation_loss']:.4f} / {row['validation_accuracy']:6.2%}"
             f"  lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s"
-            f"  {row['images_per_second']:,.0f} img/s{'  best' if best else ''}",
+            f"  {row['images_per_second']:,.0f} img/s{'  kept' if best else ''}",
             highlight=False,
             soft_wrap=True,
         )
