@@ -63,6 +63,14 @@ def test_the_page_shows_what_the_text_says_and_loads_nothing(run, tmp_path):
     assert "href=" not in page
 
 
+def test_it_says_where_the_weights_came_from(run, tmp_path):
+    assert "| initial weights | random |" in write_card(run, tmp_path).markdown.read_text()
+    recipe = run.recipe() | {"init": "/home/jdoe/runs/mien-s", "init_share": 0.4}
+    run.recipe_path.write_text(json.dumps(recipe))
+    text = write_card(run, tmp_path).markdown.read_text()
+    assert "| initial weights | mien-s; 40% of them in what is kept |" in text
+
+
 def test_it_says_nothing_of_the_machine(run, tmp_path):
     files = write_card(run, tmp_path)
     for file in (files.markdown, files.html):

@@ -173,8 +173,9 @@ def _cost(recipe: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _init(recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
-    source = (environment.get("init") or {}).get("source") or recipe.get("init")
-    return _named(source)
+    source = _named((environment.get("init") or {}).get("source") or recipe.get("init"))
+    share = recipe.get("init_share")
+    return f"{source}; {share:.0%} of them in what is kept" if source and share else source
 
 
 def _name(path: str) -> str:
