@@ -68,7 +68,7 @@ def test_it_says_where_the_weights_came_from(run, tmp_path):
     recipe = run.recipe() | {"init": "/home/jdoe/runs/mien-s", "init_share": 0.4}
     run.recipe_path.write_text(json.dumps(recipe))
     text = write_card(run, tmp_path).markdown.read_text()
-    assert "| initial weights | mien-s; 40% of them in what is kept |" in text
+    assert "| initial weights | mien-s; 40 % of them in what is kept |" in text
 
 
 def test_it_says_nothing_of_the_machine(run, tmp_path):

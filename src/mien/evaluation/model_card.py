@@ -175,7 +175,7 @@ def _cost(recipe: Mapping[str, Any]) -> dict[str, str] | None:
 def _init(recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
     source = _named((environment.get("init") or {}).get("source") or recipe.get("init"))
     share = recipe.get("init_share")
-    return f"{source}; {share:.0%} of them in what is kept" if source and share else source
+    return f"{source}; {percent(share, 0)} of them in what is kept" if source and share else source
 
 
 def _name(path: str) -> str:
