@@ -281,9 +281,9 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
     elif holdout is not None and not 0 < holdout < 1:
         problem = f"split.holdout={holdout}: a share between 0 and 1, or none"
     elif recipe.freeze_epochs and recipe.init is None:
-        problem = f"freeze_epochs={recipe.freeze_epochs} would freeze random weights: give an init"
+        problem = f"freeze_epochs={recipe.freeze_epochs} would freeze random weights: give an init (--init RUN)"
     elif recipe.init_share and recipe.init is None:
-        problem = f"init_share={recipe.init_share:g} would be of random weights: give an init"
+        problem = f"init_share={recipe.init_share:g} would be of random weights: give an init (--init RUN)"
     elif recipe.select == "last" and recipe.early_stopping is not None:
         problem = "early_stopping waits for a best epoch, which select=last does not know"
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
