@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -288,6 +289,20 @@ def test_the_command_line_shows_what_was_fitted(run, tmp_path, capsys):
     assert "give one" in capsys.readouterr().err
     for word in ("temperature", "uncertain below", "parity with torch", "faces/s on one thread"):
         assert word in shown
+    assert "not in the card; for that: mien evaluate RUN --split test" in shown
+
+
+@pytest.mark.slow
+def test_test_scores_are_in_the_card_where_the_run_has_them(run, tmp_path, capsys):
+    evaluated = shutil.copytree(run.path, tmp_path / "run")
+    assert cli.run(["evaluate", str(evaluated), "--data", DATA, "--split", "test", "--json"]) == 0
+    accuracy = json.loads(capsys.readouterr().out)
+    out = tmp_path / "f.onnx"
+    assert cli.run(["export", str(evaluated), "--data", DATA, "--out", str(out)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    told = FaceModel.open(out).card.scores["test_of_the_run"]["official_accuracy"]
+    assert f"test {told:.2%}, as the run was evaluated" in shown
+    assert str(told) in json.dumps(accuracy)
 
 
 def test_requests_that_cannot_be_met_are_refused_before_work(run, store, tmp_path, monkeypatch):

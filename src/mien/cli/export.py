@@ -75,6 +75,13 @@ def _figures(made: Exported) -> Table:
         "validation",
         f"{scores['accuracy']:.2%} of {scores['faces']:,} faces, single view",
     )
+    tested = card.scores.get("test_of_the_run")
+    rows.add_row(
+        "test",
+        f"{tested['official_accuracy']:.2%}, as the run was evaluated"
+        if tested
+        else "not in the card; for that: mien evaluate RUN --split test, and export again",
+    )
     rows.add_row(
         "temperature",
         f"{card.temperature:.3f}: cross-entropy {before['cross_entropy']:.4f} -> "
