@@ -168,9 +168,13 @@ def test_the_area_is_the_mean_risk_over_all_numbers_of_answers():
 def test_scores_of_earlier_versions_are_read():
     probabilities, labels = made_up(50)
     content = compute_scores(probabilities, labels).to_dict()
-    for name in ("brier_score", "adaptive_calibration_error", "classwise_calibration_error"):
+    for name in (
+        "brier_score",
+        "adaptive_calibration_error",
+        "classwise_calibration_error",
+        "calibration_chance",
+    ):
         del content[name]
-    del content["calibration_chance"]
     assert Scores.from_dict(json.loads(json.dumps(content))).brier_score is None
 
 

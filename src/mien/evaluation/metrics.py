@@ -95,11 +95,9 @@ class Scores:
     def from_dict(cls, content: Mapping[str, Any]) -> Scores:
         """The inverse of `to_dict`, also after a way through JSON."""
         plain = dict(content)
-        low, high = plain["accuracy_interval"]
-        plain["accuracy_interval"] = (low, high)
-        if plain.get("calibration_chance"):
-            low, high = plain["calibration_chance"]
-            plain["calibration_chance"] = (low, high)
+        for interval in ("accuracy_interval", "calibration_chance"):
+            if plain.get(interval):
+                plain[interval] = tuple(plain[interval])
         plain["per_class"] = tuple(ClassScores(**item) for item in plain["per_class"])
         plain["confusion"] = tuple(tuple(row) for row in plain["confusion"])
         plain["bins"] = tuple(CalibrationBin(**item) for item in plain["bins"])

@@ -20,6 +20,7 @@ from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.tables import (
+    BY_CHANCE,
     HEADLINES,
     NEAR,
     OF_CALIBRATION,
@@ -147,11 +148,7 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
             ("deduplicated", "deduplicated accuracy", "without copies of training faces"),
             ("macro F1", "macro F1", "every expression counts alike"),
             ("cross-entropy", "cross-entropy", "nats a face"),
-            (
-                "calibration error",
-                "calibration error",
-                f"by chance alone {chance}",
-            ),
+            ("calibration error", "calibration error", f"{BY_CHANCE} {chance}"),
         ):
             tiles.append(
                 (title, figure_text(name, HEADLINES[name](scores)), f"{first.split}: {note}")

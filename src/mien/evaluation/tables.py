@@ -26,7 +26,7 @@ ADAPTIVE = "adaptive calibration error"
 OF_CALIBRATION = (ADAPTIVE, BRIER)
 
 #: Below the calibration error: what is left of it for a network that is perfectly calibrated.
-BY_CHANCE = "  by chance alone"
+BY_CHANCE = "by chance alone"
 
 #: The headline figures in the order of every table: name -> its value, None where undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
@@ -126,7 +126,7 @@ def render_table(evaluation: Evaluation) -> Group:
             views.add_row("  95% interval", *intervals)
         if name == "calibration error":
             chances = (of_view.official.calibration_chance for of_view in scores)
-            views.add_row(BY_CHANCE, *map(chance_text, chances))
+            views.add_row(f"  {BY_CHANCE}", *map(chance_text, chances))
     parts: list[RenderableType] = [views, _per_class(evaluation, evaluation.views[0])]
     if across is not None:
         _add_own_answers(views, across, evaluation.views)
@@ -205,7 +205,7 @@ def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
         for name, field in names.items()
     ]
     chances = (chance_text(scores.calibration_chance) for scores in (before, after))
-    rows.insert(1, [BY_CHANCE.strip(), *chances])
+    rows.insert(1, [BY_CHANCE, *chances])
     return rows
 
 
