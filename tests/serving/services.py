@@ -1,9 +1,12 @@
-"""A service that really listens, in a thread, with a stand-in for the network."""
+"""Services that really listen: in a thread, with a stand-in for the network, or in a process of their own."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -99,3 +102,26 @@ def running(
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+@contextmanager
+def started(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A `mien serve` in a process of its own, as people start it, and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mien", "serve", "--port", "0", *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUTF8": "1", **environment},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        (url,) = re.findall(r"served at (http://\S+) ", line) or [line]
+        yield process, url
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
+        process.stderr.close()

@@ -12,6 +12,7 @@ from stand_in import StandIn
 from talk import files, picture, post, problem
 
 from mien.recognise.recognizer import Recognizer
+from mien.serving import engine
 
 LEVELS = range(0, 200, 5)
 
@@ -58,6 +59,23 @@ def test_faces_gather_while_every_thread_is_at_work(serve, gate):
         assert [one.result().status_code for one in (first, *rest)] == [200] * 9
     assert service.figure("mien_batch_faces_count") == 2
     assert service.figure("mien_batch_faces_sum") == 9
+
+
+def test_a_full_batch_is_laid_ready_before_a_thread_asks_for_it(serve, gate):
+    service = serve(gate, threads=1, window_s=0)
+    gate.open.clear()
+    with ThreadPoolExecutor(4) as pool:
+        several = files(*[picture()] * 16)
+        asked = [
+            pool.submit(service.client.post, "/v1/recognise?detector=none", files=several)
+            for _ in range(4)
+        ]
+        # One in work, one full one ready; what is left gathers.
+        wait_for(lambda: service.figure("mien_waiting_pictures") == 64)
+        wait_for(lambda: service.figure("mien_batch_faces_count") == 2)
+        gate.open.set()
+        assert [one.result().status_code for one in asked] == [200] * 4
+    assert service.figure("mien_batch_faces_sum") == 64
 
 
 def test_a_lone_request_does_not_wait_for_others(serve):
@@ -177,3 +195,20 @@ def test_a_crowd_gets_the_same_answers_with_any_number_of_threads(serve, threads
     assert threading.active_count() < 40
     for answer, faces in zip(answers, expected, strict=True):
         assert answer.json()["images"][0]["faces"] == faces.to_dict()["faces"]
+
+
+def test_memory_is_returned_some_time_after_work_once_for_all(serve, monkeypatch):
+    returned = []
+    monkeypatch.setattr(engine, "_TIDY_S", 0.3)
+    monkeypatch.setattr(engine, "return_freed_memory", lambda: returned.append(1))
+    service = serve()
+
+    for _ in range(3):
+        assert post(service.client, picture(), query="?detector=none").status_code == 200
+    assert not returned
+    wait_for(lambda: returned)
+    time.sleep(0.5)
+    assert returned == [1]
+
+    assert post(service.client, b"no picture").status_code == 415
+    wait_for(lambda: len(returned) == 2)

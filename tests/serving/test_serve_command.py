@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from services import started
 from talk import PHOTO, picture
 
 import mien
 from mien import cli
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals are Unix's")
-
-
-@contextmanager
-def started(*options, **environment):
-    """A `mien serve` of its own, and its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mien", "serve", "--port", "0", *options],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUTF8": "1", **environment},
-    )
-    try:
-        line = process.stderr.readline()
-        (url,) = re.findall(r"served at (http://\S+) ", line) or [line]
-        yield process, url
-    finally:
-        process.kill()
-        process.wait(10)
-        process.stdout.close()
-        process.stderr.close()
 
 
 @unix

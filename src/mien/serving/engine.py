@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.allocator import return_freed_memory
 from mien.errors import InputError
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import BATCH
@@ -34,6 +35,8 @@ MOST_EXPLAINED = 8
 #: Faces of several requests that are classified at once: in batches as large as the model takes, all requests
 #: would wait at the same time, and nobody would read the next pictures meanwhile.
 _TOGETHER = BATCH // 2
+#: After work, the memory that it took is returned so many seconds later, once for all that came meanwhile.
+_TIDY_S = 20
 FORMATS = ("JPEG", "PNG", "WebP", "BMP", "GIF")
 #: How they begin. Of a BMP its reserved bytes too: other formats may begin with the same letters.
 _STARTS = re.compile(
@@ -78,6 +81,7 @@ class Engine:
         self._lookers = ThreadPoolExecutor(settings.workers, "mien-look")
         self._batches = _Batches(self._recognizers["none"], settings, metrics)
         self._waiting = 0
+        self._tidy: asyncio.TimerHandle | None = None
         metrics.waiting.set_function(lambda: self._waiting)
 
     @property
@@ -87,6 +91,8 @@ class Engine:
 
     def close(self) -> None:
         """End the threads, after the work that they are at."""
+        if self._tidy is not None:
+            self._tidy.cancel()
         self._lookers.shutdown(cancel_futures=True)
         self._batches.close()
 
@@ -128,12 +134,22 @@ class Engine:
             yield
         finally:
             self._waiting -= count
+            if self._tidy is None:
+                self._tidy = asyncio.get_running_loop().call_later(_TIDY_S, self._tidy_up)
+
+    def _tidy_up(self) -> None:
+        self._tidy = None
+        self._lookers.submit(return_freed_memory)
 
     async def _all(
         self, order: _Order, pictures: Sequence[bytes | Problem]
     ) -> list[Answer | Problem]:
-        """Share the pictures out to the threads; one request does not wait for its own turn."""
-        shares = min(len(pictures), self._settings.workers)
+        """Share the pictures out to the threads; one request does not wait for its own turn.
+
+        Ready crops are read in a moment: threads that share them would wait for one another.
+        """
+        finds = order.recognizer is not self._recognizers["none"]
+        shares = min(len(pictures), self._settings.workers if finds else 1)
         answered = await asyncio.gather(
             *(self._some(order, pictures[place::shares]) for place in range(shares))
         )
@@ -203,7 +219,8 @@ class _Batches:
     """Gathers the faces of requests that come together, and has them classified at once.
 
     While every thread is at work faces gather on: larger batches cost less a face, and handing them
-    over earlier would only put them in another line.
+    over earlier would only put them in another line. Only a batch that is full is laid ready for the
+    first thread that is done, which then does not have to wait for the event loop's turn.
     """
 
     def __init__(self, recognizer: Recognizer, settings: Settings, metrics: Metrics) -> None:
@@ -235,9 +252,10 @@ class _Batches:
     async def answer(self, seen: list[Seen]) -> list[Faces]:
         if not seen:
             return []
-        asked = _Asked(seen, asyncio.get_running_loop().create_future())
+        faces = sum(len(one.crops) for one in seen)
+        asked = _Asked(seen, faces, asyncio.get_running_loop().create_future())
         self._gathered.append(asked)
-        self._faces += asked.faces
+        self._faces += faces
         if self._faces >= _TOGETHER or not self._coming:
             self._send()
         elif self._timer is None:
@@ -245,11 +263,11 @@ class _Batches:
         return await asked.answered
 
     def _send(self) -> None:
-        """Hand what was gathered to the threads that are idle, a batch each."""
+        """Hand what was gathered to the threads that are idle, a batch each, and a full one beyond."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._gathered and self._idle:
+        while self._gathered and (self._idle > 0 or (self._idle == 0 and self._faces >= _TOGETHER)):
             batch = [self._gathered.popleft()]
             faces = batch[0].faces
             while self._gathered and faces + self._gathered[0].faces <= _TOGETHER:
@@ -277,14 +295,11 @@ class _Batches:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The looked-at pictures of a request, and where their answer goes."""
+    """The looked-at pictures of a request, how many faces they have, and where their answer goes."""
 
     seen: list[Seen]
+    faces: int
     answered: asyncio.Future[list[Faces]]
-
-    @property
-    def faces(self) -> int:
-        return sum(len(one.crops) for one in self.seen)
 
 
 def _share_out(batch: list[_Asked], done: asyncio.Future[list[Faces]]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mien.allocator import return_freed_memory
 from mien.errors import InputError
 from mien.recognise.media import Frame
 from mien.recognise.recognizer import Recognizer
@@ -171,6 +172,7 @@ def _run(job: Job, recognizer: Recognizer, settings: Settings) -> None:
     except Exception as error:
         _log.error("unexpected: %s", where_of(error))
         job.detail = "the service failed at this video; its log says where"
+    return_freed_memory()
     job.progress = 1.0
     job.status = status
     if job.stopped:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mien.allocator import keep_freed_memory
 from mien.data.store import Faces
 from mien.errors import InputError, MienError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
@@ -36,7 +37,7 @@ from mien.training.augment import augmented
 from mien.training.blend import blended
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
-from mien.training.machine import autocast_type, describe, keep_freed_memory, peak_memory
+from mien.training.machine import autocast_type, describe, peak_memory
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone

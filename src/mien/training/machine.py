@@ -1,8 +1,7 @@
-"""The machine a training runs on: its memory allocator, its precision, its description."""
+"""The machine a training runs on: its precision, its description."""
 
 from __future__ import annotations
 
-import ctypes
 import platform
 import subprocess
 import sys
@@ -15,20 +14,6 @@ from torch import nn
 
 import mien
 from mien.models.device import has_bfloat16
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # <malloc.h>
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep what is freed for the next step instead of returning it to the kernel.
-
-    By default every large tensor is mapped anew and page faults take up to 40 % of a step on a CPU.
-    Nothing happens with other C libraries.
-    """
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def autocast_type(precision: str, device: torch.device, network: nn.Module) -> torch.dtype:
