@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import subprocess
+import sys
 import time
 
 import httpx
@@ -173,3 +175,44 @@ def test_unexpected_failures_tell_where_and_not_what(serve, caplog):
     assert "secret" not in caplog.text + answer.text
     assert broken.client.get("/healthz").status_code == 200
     assert ipaddress.ip_address(httpx.URL(broken.url).host).is_loopback
+
+
+#: A process that tells OpenTelemetry everything, as its environment may be set up to; FastAPI takes part by default.
+TELLING = """
+import sys
+sys.path[:0] = {paths!r}
+import httpx, asyncio
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from stand_in import StandIn
+from mien.serving.app import create_app
+
+told = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(told))
+trace.set_tracer_provider(provider)
+
+async def ask(app):
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        await client.get("/docs")
+        await client.post("/v1/recognise", content=b"secret", headers={{"content-type": "image/png"}})
+    count = len(told.get_finished_spans())
+    told.clear()
+    return count
+
+print(asyncio.run(ask(FastAPI())), asyncio.run(ask(create_app(StandIn()))))
+"""
+
+
+def test_nothing_is_told_to_telemetry_that_the_process_has_set_up():
+    pytest.importorskip("opentelemetry.sdk")
+    code = TELLING.format(paths=sys.path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain, ours = map(int, done.stdout.split())
+    if not plain:
+        pytest.skip("this FastAPI tells nothing by itself")
+    assert ours == 0

@@ -25,6 +25,15 @@ from mien.serving.settings import Settings
 
 #: The page that people see.
 PAGE = Path(__file__).parent / "page"
+#: Newer FastAPI (0.143 does) hands requests, and the words of errors, to whatever OpenTelemetry the process or its
+#: environment names. What is asked here is told to nobody.
+_NO_TELEMETRY: Any = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def create_app(
@@ -64,6 +73,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
     app.include_router(recognise.router(engine, settings, metrics))
