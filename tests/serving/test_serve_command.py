@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from talk import PHOTO, picture
 
 import mien
 from mien import cli
+from mien.serving.server import listen
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals are Unix's")
 
@@ -164,3 +166,13 @@ def test_without_its_extra_the_command_names_it():
     assert "pip install 'mien[serve]'" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert Path(sys.executable).exists()
+
+
+def test_the_end_of_an_answer_does_not_wait_for_its_beginning_to_be_confirmed():
+    """Nagle's algorithm, which asyncio turns off on other sockets than those of `create_server`."""
+    with (
+        listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
