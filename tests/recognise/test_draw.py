@@ -84,6 +84,27 @@ def test_the_label_stays_in_the_picture(box, below):
     assert ((label > box[1] + box[3]).sum() > 5) == below
 
 
+def test_labels_keep_off_one_another_and_off_faces():
+    """Three in a row, too near for their labels side by side; the middle one goes below."""
+    names = ["sad", "happy", "neutral"]
+    boxes = [(20, 80, 48, 60), (80, 80, 50, 64), (142, 80, 48, 60)]
+    faces = [
+        Found(box, {name: float(name == named) for name in names})
+        for box, named in zip(boxes, names, strict=True)
+    ]
+    picture = noise(240, 240)
+
+    def pixels(drawn):
+        return [int((drawn == colour(place)).all(axis=2).sum()) for place in range(3)]
+
+    together, touched = changed(picture, faces)
+
+    alone = [pixels(changed(picture, [face])[0])[place] for place, face in enumerate(faces)]
+    assert pixels(together) == alone  # nothing is covered
+    for x, y, width, height in boxes:
+        assert not touched[y + 1 : y + height - 1, x + 1 : x + width - 1].any()
+
+
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (20, 300), (300, 12)])
 def test_pictures_too_small_for_a_label_are_drawn_on_all_the_same(size):
     height, width = size

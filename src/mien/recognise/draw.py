@@ -38,19 +38,26 @@ def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[
 
     Each expression has its colour, but nothing is told by colour alone: the label names it. Of an
     uncertain face only the corners are drawn, and its label has a question mark. Lines and letters
-    grow with the picture. The inside of a box stays as it was, unless it leaves its label no other
-    place; and so does all beyond line and label.
+    grow with the picture; labels keep off one another and are shorter in a crowd. The inside of a
+    box stays as it was, unless labels have no other place; and so does all beyond line and label.
     """
     image = Image.fromarray(picture)
     short = min(picture.shape[:2])
     line = max(2, round(_LINE * short))
-    # The largest faces last: their labels are not under the boxes of the crowd behind.
-    for face in sorted(faces, key=lambda face: face.box[2] * face.box[3]):
-        place = list(face.probabilities).index(face.expression)
-        red, green, blue = ImageColor.getrgb(CYCLE[place % len(CYCLE)])[:3]
-        frame = _frame(face.box, line)
-        _draw_frame(image, frame, line, (red, green, blue), corners=face.uncertain)
-        _draw_label(image, face, frame, max(_SMALLEST, _LETTERS * short), (red, green, blue))
+    font = _font(round(max(_SMALLEST, _LETTERS * short)))
+    # The largest faces last: their lines are not under those of the crowd behind.
+    marks = [
+        (face, _frame(face.box, line), _colour(face))
+        for face in sorted(faces, key=lambda face: face.box[2] * face.box[3])
+    ]
+    for face, frame, colour in marks:
+        _draw_frame(image, frame, line, colour, corners=face.uncertain)
+    labels: list[Frame] = []
+    for face, frame, colour in reversed(marks):
+        boxes = [other for _, other, _ in marks if other is not frame]
+        text, place = _placed(_places(face, frame, font, image.size), labels, boxes)
+        _draw_label(image, text, place, font, colour)
+        labels.append(place)
     return np.asarray(image)
 
 
@@ -100,40 +107,71 @@ def _draw_frame(
 
 
 def _draw_label(
-    image: Image.Image, face: FaceLike, frame: Frame, letters: float, colour: Colour
+    image: Image.Image, text: str, place: Frame, font: ImageFont.FreeTypeFont, colour: Colour
 ) -> None:
-    """The expression on its colour: above the box, else below it, else inside."""
-    text, font, width, height = _fitting(face, letters, image.width)
-    left, top, _, bottom = frame
-    x = min(max(left, 0), image.width - width)
-    y = top - height
-    if y < 0:
-        y = bottom + 1
-    if y + height > image.height:
-        y = max(0, top)
     draw = ImageDraw.Draw(image)
-    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
+    draw.rectangle(place, fill=colour)
     ink = _WHITE if _luminance(colour) < _MIDDLE else _BLACK
-    draw.text((x + width / 2, y + height / 2), text, fill=ink, font=font, anchor="mm")
+    left, top, right, bottom = place
+    middle = ((left + right + 1) / 2, (top + bottom + 1) / 2)
+    draw.text(middle, text, fill=ink, font=font, anchor="mm")
 
 
-def _fitting(
-    face: FaceLike, letters: float, room: int
-) -> tuple[str, ImageFont.FreeTypeFont, int, int]:
-    """The longest text that fits into the picture's width, its font, width and height."""
+def _placed(
+    places: list[tuple[str, Frame]], labels: list[Frame], boxes: list[Frame]
+) -> tuple[str, Frame]:
+    """The first place where no label is and no other face, else no label, else the first."""
+    for taken in (labels + boxes, labels):
+        for text, place in places:
+            if not any(_overlap(place, other) for other in taken):
+                return text, place
+    return places[0]
+
+
+def _places(
+    face: FaceLike, frame: Frame, font: ImageFont.FreeTypeFont, size: tuple[int, int]
+) -> list[tuple[str, Frame]]:
+    """What a face's label may say and where, the best first: above the box, else below it, else inside."""
+    room, floor = size
+    left, top, _, bottom = frame
+    height = math.ceil(_LEADING * font.size)
+    outside = [y for y in (top - height, bottom + 1) if y >= 0 and y + height <= floor]
+    places = []
+    for rows in (outside, [max(0, min(top, floor - height))]):
+        for text, width in _fitting(face, font, room):
+            x = min(max(left, 0), room - width)
+            places += [(text, (x, y, x + width - 1, y + height - 1)) for y in rows]
+    return places
+
+
+def _fitting(face: FaceLike, font: ImageFont.FreeTypeFont, room: int) -> list[tuple[str, int]]:
+    """The texts that fit into the picture's width, with their widths; where none does, a few letters."""
     doubt = "?" if face.uncertain else ""
     named = f"{face.expression}{doubt}"
     texts = [f"{named} {100 * face.probability:.0f} %", named]
     if isinstance(face, TrackedFace):
-        texts.insert(0, f"{face.track_id}: {texts[0]}")
-    texts += [f"{face.expression[:count]}{doubt}" for count in (4, 2, 1)]
-    font = _font(round(letters))
-    height = math.ceil(_LEADING * font.size)
-    for text in texts:
-        width = math.ceil(font.getlength(text) + 0.5 * font.size)
-        if width <= room:
+        texts = [f"{face.track_id}: {text}" for text in texts] + [named, f"{face.track_id}"]
+
+    def width(text: str) -> int:
+        return math.ceil(font.getlength(text) + 0.5 * font.size)
+
+    fitting = [(text, width(text)) for text in texts if width(text) <= room]
+    shortest = [f"{face.expression[:count]}{doubt}" for count in (4, 2, 1)]
+    for text in shortest if not fitting else []:
+        fitting = [(text, min(width(text), room))]
+        if width(text) <= room:
             break
-    return text, font, min(width, room), height
+    return fitting
+
+
+def _overlap(one: Frame, other: Frame) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+
+
+def _colour(face: FaceLike) -> Colour:
+    place = list(face.probabilities).index(face.expression)
+    red, green, blue = ImageColor.getrgb(CYCLE[place % len(CYCLE)])[:3]
+    return red, green, blue
 
 
 @lru_cache(maxsize=8)

@@ -287,6 +287,35 @@ def test_what_is_no_video_is_one_sentence(visit: Any, address: str) -> None:
     assert page.is_visible("#video .welcome")
 
 
+_LABELS = """async (boxes) => {
+    const { drawFaces } = await import("/page/marks.js");
+    const context = Object.assign(document.createElement("canvas"), { width: 700, height: 400 }).getContext("2d");
+    const labels = [];
+    context.roundRect = (...rectangle) => labels.push({ rectangle });
+    context.fillText = (text) => Object.assign(labels.at(-1), { text });
+    const faces = boxes.map(([x, y, width, height]) => (
+        { box: { x, y, width, height }, expression: "neutral", probability: 0.5, uncertain: true }
+    ));
+    drawFaces(context, faces, { scale: 1, unit: 14, expressions: ["neutral"] });
+    return labels.map(({ rectangle, text }) => [text, ...rectangle.slice(0, 4)]);
+}"""
+
+
+def test_labels_keep_off_one_another_and_off_faces(visit: Any, address: str) -> None:
+    page = visit(address)
+    boxes = [(10 + 70 * column, 40 + 110 * row, 60, 70) for row in range(3) for column in range(9)]
+    labels = page.evaluate(_LABELS, boxes)
+    assert {text.split()[0] for text, *_ in labels} == {str(number) for number in range(1, 28)}
+    assert {text for text, *_ in labels} & {"1  neutral? 50 %", "27  neutral? 50 %"}
+    covered = [tuple(place) for _, *place in labels]
+    for place, (x, y, width, height) in enumerate(covered):
+        assert 0 <= x <= 700 - width
+        assert 0 <= y <= 400 - height
+        for ox, oy, owidth, oheight in (*covered[:place], *boxes):
+            apart = x >= ox + owidth or ox >= x + width or y >= oy + oheight or oy >= y + height
+            assert apart
+
+
 def test_the_keyboard_reaches_everything(visit: Any, address: str) -> None:
     page = visit(address)
     page.keyboard.press("Tab")

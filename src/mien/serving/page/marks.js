@@ -9,47 +9,73 @@ import { colourOf, inkOn } from "./colours.js";
  * picture is shown as in a mirror, the letters are not. Of an uncertain face only the corners are drawn.
  */
 export function drawFaces(context, faces, { scale, unit, expressions, mirrored = false }) {
-  const { width: room, height: floor } = context.canvas;
   const line = Math.max(2, unit / 6);
   const numbered = faces.length > 1 || faces.some(({ track_id: track }) => track !== undefined);
   context.save();
   context.font = `600 ${unit}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   context.lineJoin = "round";
-  const placed = faces.map((face, index) => ({ face, number: face.track_id ?? index + 1 }));
-  // The largest last: their labels are not under the boxes of the crowd behind.
-  placed.sort((one, other) => one.face.box.width * one.face.box.height - other.face.box.width * other.face.box.height);
-  for (const { face, number } of placed) {
+  const placed = faces.map((face, index) => {
     const [width, height] = [face.box.width * scale, face.box.height * scale];
-    const left = mirrored ? room - (face.box.x + face.box.width) * scale : face.box.x * scale;
+    const left = mirrored ? context.canvas.width - (face.box.x + face.box.width) * scale : face.box.x * scale;
     const top = face.box.y * scale;
-    const colour = colourOf(expressions.indexOf(face.expression));
+    return { face, left, top, width, height, number: numbered ? `${face.track_id ?? index + 1}` : "" };
+  });
+  // The largest last: their lines are not under those of the crowd behind. Their labels have the first choice.
+  placed.sort((one, other) => one.width * one.height - other.width * other.height);
+  for (const { face, left, top, width, height } of placed) {
     const outline = face.uncertain ? corners(left, top, width, height) : whole(left, top, width, height);
+    const colour = colourOf(expressions.indexOf(face.expression));
     for (const [stroke, wide] of [["rgb(0 0 0 / 55%)", line + 3], ["white", line + 1.5], [colour, line]]) {
       context.strokeStyle = stroke;
       context.lineWidth = wide;
       context.stroke(outline);
     }
-    const text = `${numbered ? `${number}  ` : ""}${label(face)}`;
-    const wide = context.measureText(text).width + unit;
-    const high = unit * 1.6;
-    const x = Math.max(0, Math.min(left - line / 2, room - wide));
-    let y = top - high - line;
-    if (y < 0) y = top + height + line;
-    if (y + high > floor) y = Math.max(0, top);
+  }
+  const labels = [];
+  for (const box of placed.reverse()) {
+    const spots = spotsFor(box, { context, unit, line });
+    const free = (others) => spots.find((spot) => !others.some((other) => other !== box && overlap(spot, other)));
+    const spot = free([...labels, ...placed]) ?? free(labels) ?? spots[0];
+    labels.push(spot);
+    const colour = colourOf(expressions.indexOf(box.face.expression));
     context.fillStyle = colour;
     context.beginPath();
-    context.roundRect(x, y, wide, high, unit / 3);
+    context.roundRect(spot.left, spot.top, spot.width, spot.height, unit / 3);
     context.fill();
     context.fillStyle = inkOn(colour);
-    context.fillText(text, x + unit / 2, y + high / 2);
+    context.fillText(spot.text, spot.left + unit / 2, spot.top + spot.height / 2);
   }
   context.restore();
 }
 
+/** Where a face's label may be and what it says, the best first: above it or below, shorter where others are near. */
+function spotsFor({ face, number, left, top, height }, { context, unit, line }) {
+  const { width: room, height: floor } = context.canvas;
+  const before = number && `${number}  `;
+  const texts = [`${before}${label(face)}`, `${before}${named(face)}`].concat(number || []);
+  const high = unit * 1.6;
+  const outside = [top - high - line, top + height + line].filter((y) => y >= 0 && y + high <= floor);
+  const spots = (rows) => texts.flatMap((text) => {
+    const wide = context.measureText(text).width + unit;
+    const x = Math.max(0, Math.min(left - line / 2, room - wide));
+    return rows.map((y) => ({ text, left: x, top: y, width: wide, height: high }));
+  });
+  return [...spots(outside), ...spots([Math.max(0, Math.min(top, floor - high))])];
+}
+
+function overlap(one, other) {
+  return one.left < other.left + other.width && other.left < one.left + one.width
+    && one.top < other.top + other.height && other.top < one.top + one.height;
+}
+
 /** "happy 93 %", with a question mark where it is uncertain. */
-export function label({ expression, probability, uncertain }) {
-  return `${expression}${uncertain ? "?" : ""} ${percent(probability)}`;
+export function label(face) {
+  return `${named(face)} ${percent(face.probability)}`;
+}
+
+function named({ expression, uncertain }) {
+  return `${expression}${uncertain ? "?" : ""}`;
 }
 
 export function percent(share) {
