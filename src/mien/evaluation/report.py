@@ -143,12 +143,13 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
     if evaluations:
         first = evaluations[0]
         scores = first.scores[VIEW]
-        chance = chance_text(scores.official.calibration_chance)
+        chance = scores.official.calibration_chance
+        confidence = f"{BY_CHANCE} {chance_text(chance)}" if chance else "confidence off accuracy"
         for title, name, note in (
             ("deduplicated", "deduplicated accuracy", "without copies of training faces"),
             ("macro F1", "macro F1", "every expression counts alike"),
             ("cross-entropy", "cross-entropy", "nats a face"),
-            ("calibration error", "calibration error", f"{BY_CHANCE} {chance}"),
+            ("calibration error", "calibration error", confidence),
         ):
             tiles.append(
                 (title, figure_text(name, HEADLINES[name](scores)), f"{first.split}: {note}")
