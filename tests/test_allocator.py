@@ -23,8 +23,43 @@ return_freed_memory()
 print(kept - resident())
 """
 
+HEAPS = """
+import ctypes, sys, threading
+from mien.allocator import share_heaps
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+if sys.argv[1:]:
+    share_heaps(int(sys.argv[1]))
+all_there = threading.Barrier(12)
+
+def work():
+    block = bytearray(50_000)
+    all_there.wait()
+
+threads = [threading.Thread(target=work) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+
+@glibc
 def test_freed_memory_is_returned():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert 60 < float(done.stdout) < 110  # of 100 MB, whole pages
+
+
+@glibc
+@pytest.mark.parametrize(("threads", "heaps"), [("1", 1), ("2", 1), ("8", 2), ("12", 3)])
+def test_four_threads_share_a_heap(threads, heaps):
+    def count(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", HEAPS, *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stderr.count("Arena ")
+
+    assert count(threads) == heaps
+    assert count() > 3  # by default

@@ -21,11 +21,15 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def share_one_heap() -> None:
-    """One heap for all threads, before there are any; each would have its own, none of which shrinks."""
+def share_heaps(threads: int) -> None:
+    """So many threads will be at work: one heap for each four, before there are any.
+
+    By default each has its own, and keeps there what the largest picture took that it has seen. Beyond
+    four they would wait for one another.
+    """
     libc = _glibc()
     if libc is not None:
-        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_ARENA_MAX, max(1, threads // 4))
 
 
 def return_freed_memory() -> None:

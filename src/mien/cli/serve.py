@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien.allocator import share_one_heap
+from mien.allocator import share_heaps
 from mien.cli import options
 from mien.cli.output import note
 from mien.errors import InputError, extra_required, reading_from
@@ -63,7 +63,7 @@ def serve(
 
     Pictures are answered and forgotten; videos' results are gone after half an hour.
     """
-    share_one_heap()
+    share_heaps(threads or os.cpu_count() or 1)
     with extra_required("serve", "the service"):
         from mien.serving import server
         from mien.serving.app import create_app
