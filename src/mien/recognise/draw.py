@@ -136,9 +136,10 @@ def _places(
     left, top, _, bottom = frame
     height = math.ceil(_LEADING * font.size)
     outside = [y for y in (top - height, bottom + 1) if y >= 0 and y + height <= floor]
+    texts = _fitting(face, font, room)
     places = []
     for rows in (outside, [max(0, min(top, floor - height))]):
-        for text, width in _fitting(face, font, room):
+        for text, width in texts:
             x = min(max(left, 0), room - width)
             places += [(text, (x, y, x + width - 1, y + height - 1)) for y in rows]
     return places
