@@ -8,7 +8,8 @@ Starts `mien serve`, and measures in turns, in the same run:
   bare classifier, the recogniser and the service. Clients are raw sockets with requests made
   beforehand, on the same cores: what they take is the service's loss. And the processors' time that
   each costs, clients included: that tells the same where other programs run beside.
-- the time of one 720p photo, alone and while others keep the service busy: p50 and p99.
+- the time of the emptiest request, and of one 720p photo, alone and while others keep the service
+  busy: p50 and p99.
 - ten times as many clients as the line takes pictures: who is accepted and how long that takes, and
   what the others are told; the process's memory.
 - a soak: requests of every kind, bad ones too, and the process's memory from minute to minute.
@@ -274,14 +275,16 @@ def throughput(where: Service, photo: bytes, seconds: float, rounds: int) -> dic
 
 
 def latency(where: Service, photo: bytes, seconds: float) -> dict[str, Any]:
-    """One 720p photo, alone and among others."""
+    """The emptiest request, and one 720p photo, alone and among others."""
     out = io.BytesIO()
     large = Image.open(io.BytesIO(photo)).convert("RGB")
     canvas = Image.new("RGB", (1280, 720), (90, 100, 110))
     canvas.paste(large, (380, 60))
     canvas.save(out, "JPEG", quality=90)
     sent = [request("/v1/recognise", "image/jpeg", out.getvalue())]
+    empty = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
     return {
+        "/healthz": load(where, empty, 1, seconds).told(),
         "alone": load(where, sent, 1, seconds).told(),
         "with 3 others": load(where, sent, 4, seconds).told(),
         "with 15 others": load(where, sent, 16, seconds).told(),
