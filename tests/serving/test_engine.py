@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
 from stand_in import StandIn
 from talk import files, picture, post, problem
@@ -212,3 +213,20 @@ def test_memory_is_returned_some_time_after_work_once_for_all(serve, monkeypatch
 
     assert post(service.client, b"no picture").status_code == 415
     wait_for(lambda: len(returned) == 2)
+
+
+def test_explaining_ready_crops_is_shared_by_the_threads(serve, monkeypatch):
+    """Reading a crop takes a moment, explaining it hundreds of looks by the network."""
+    both = threading.Barrier(2)
+
+    def hidden_parts(model, crop):
+        both.wait(20)  # one thread alone would wait in vain
+        return np.zeros(crop.shape[1:], np.float32)
+
+    monkeypatch.setattr(engine, "hidden_parts", hidden_parts)
+    service = serve(threads=2)
+
+    sent = files(picture(), picture())
+    answer = service.client.post("/v1/recognise?detector=none&explain=true", files=sent)
+
+    assert answer.status_code == 200

@@ -57,10 +57,11 @@ class Answer:
 
 @dataclass
 class _Order:
-    """What one request wants; `off` once nobody waits for it any more."""
+    """What one request wants, by so many threads; `off` once nobody waits for it any more."""
 
     recognizer: Recognizer
     explain: bool
+    threads: int
     to_explain: int = MOST_EXPLAINED
     off: bool = False
 
@@ -112,7 +113,11 @@ class Engine:
         Raises:
             Problem: 503 where the line is full, or the answer takes too long.
         """
-        order = _Order(self._recognizers[detector], explain)
+        # Ready crops are read in a moment: threads that share them would wait for one another.
+        quick = detector == "none" and not explain
+        order = _Order(
+            self._recognizers[detector], explain, threads=1 if quick else self._settings.workers
+        )
         with self._in_line(len(pictures)):
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
@@ -144,12 +149,8 @@ class Engine:
     async def _all(
         self, order: _Order, pictures: Sequence[bytes | Problem]
     ) -> list[Answer | Problem]:
-        """Share the pictures out to the threads; one request does not wait for its own turn.
-
-        Ready crops are read in a moment: threads that share them would wait for one another.
-        """
-        finds = order.recognizer is not self._recognizers["none"]
-        shares = min(len(pictures), self._settings.workers if finds else 1)
+        """Share the pictures out to the threads; one request does not wait for its own turn."""
+        shares = min(len(pictures), order.threads)
         answered = await asyncio.gather(
             *(self._some(order, pictures[place::shares]) for place in range(shares))
         )
