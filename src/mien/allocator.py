@@ -22,7 +22,7 @@ def keep_freed_memory() -> None:
 
 
 def share_heaps(threads: int) -> None:
-    """So many threads will be at work: one heap for each four, before there are any.
+    """So many threads are going to work: one heap for each four. To be asked before they begin.
 
     By default each has its own, and keeps there what the largest picture took that it has seen. Beyond
     four they would wait for one another.

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from mien.allocator import share_heaps
 from mien.cli import options
 from mien.cli.output import note
 from mien.errors import InputError, extra_required, reading_from
@@ -63,11 +62,11 @@ def serve(
 
     Pictures are answered and forgotten; videos' results are gone after half an hour.
     """
-    share_heaps(threads or os.cpu_count() or 1)
     with extra_required("serve", "the service"):
         from mien.serving import server
         from mien.serving.app import create_app
         from mien.serving.card_page import read_card_page
+    from mien.allocator import share_heaps
     from mien.recognise.model import FaceModel
     from mien.recognise.recognizer import default_model
     from mien.serving.guard import is_loopback
@@ -85,6 +84,7 @@ def serve(
         allow_hosts=tuple(allow_host or ()),
         allow_origins=tuple(allow_origin or ()),
     )
+    share_heaps(settings.workers)
     about = read_card_page(card, bundled=model is None)
     opened = FaceModel.open(model or default_model(), device=device, threads=1)
     listening = server.listen(host, port)
