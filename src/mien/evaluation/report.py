@@ -144,12 +144,12 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
         first = evaluations[0]
         scores = first.scores[VIEW]
         chance = scores.official.calibration_chance
-        confidence = f"{BY_CHANCE} {chance_text(chance)}" if chance else "confidence off accuracy"
+        beside = f"{BY_CHANCE} {chance_text(chance)}" if chance else "confidence off accuracy"
         for title, name, note in (
             ("deduplicated", "deduplicated accuracy", "without copies of training faces"),
             ("macro F1", "macro F1", "every expression counts alike"),
             ("cross-entropy", "cross-entropy", "nats a face"),
-            ("calibration error", "calibration error", confidence),
+            ("calibration error", "calibration error", beside),
         ):
             tiles.append(
                 (title, figure_text(name, HEADLINES[name](scores)), f"{first.split}: {note}")

@@ -157,12 +157,11 @@ def _fitting(face: FaceLike, font: ImageFont.FreeTypeFont, room: int) -> list[tu
         return math.ceil(font.getlength(text) + 0.5 * font.size)
 
     fitting = [(text, width(text)) for text in texts if width(text) <= room]
+    if fitting:
+        return fitting
     shortest = [f"{face.expression[:count]}{doubt}" for count in (4, 2, 1)]
-    for text in shortest if not fitting else []:
-        fitting = [(text, min(width(text), room))]
-        if width(text) <= room:
-            break
-    return fitting
+    text = next((text for text in shortest if width(text) <= room), shortest[-1])
+    return [(text, min(width(text), room))]
 
 
 def _overlap(one: Frame, other: Frame) -> bool:
