@@ -1,18 +1,23 @@
 """Muon: the momentum of a weight matrix, made orthogonal, is its step (Jordan et al. 2024).
 
-PyTorch's own Muon takes matrices alone. This one takes a whole network: a convolution counts as the
-matrix of its filters, and what is no matrix (biases, normalisation) moves by AdamW at the same rate.
+A convolution counts as the matrix of its filters. All matrices of one shape are computed together, in float32:
+many CPUs only emulate bfloat16, 25 times slower. Biases and normalisation move by AdamW at the same rate.
 
-Shapes: R rows and C columns of a weight seen as a matrix, one row an output channel.
+Why not a library's: PyTorch's Muon takes matrices alone, and timm's (1.0.31) has no argument for float32. With its
+inner function set to float32, its step of `mien-s` took 190 ms of one AVX2 core, this one 105 ms.
+
+Shapes: M matrices of one shape, R rows and C columns of a weight seen as a matrix, one row an output channel.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 #: Of the quintic that draws singular values towards 1; steep at 0, so that five steps do (Jordan et al. 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -53,48 +58,82 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step for every parameter that has a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                move = self._move_matrix if parameter.ndim >= 2 else self._move_other
-                move(parameter, parameter.grad, group)
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+            self._move_matrices([weight for weight in moving if weight.ndim >= 2], group)
+            self._move_others([values for values in moving if values.ndim < 2], group)
 
-    def _move_matrix(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
-        if not state:
-            state["momentum"] = torch.zeros_like(weight)
-        state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        ahead_RC = gradient.lerp(state["momentum"], group["momentum"]).flatten(1)
-        rows, columns = ahead_RC.shape
-        size = 0.2 * max(rows, columns) ** 0.5
-        weight.add_(orthogonal(ahead_RC).view_as(weight), alpha=-group["lr"] * size)
+    def _move_matrices(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        if not weights:
+            return
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        alike = defaultdict(list)
+        for weight, direction in zip(weights, ahead, strict=True):
+            matrix_RC = direction.flatten(1)
+            alike[matrix_RC.shape, matrix_RC.device].append((weight, matrix_RC))
+        for ((rows, columns), _), members in alike.items():
+            moved = [weight for weight, _ in members]
+            steps_MRC = orthogonal(torch.stack([matrix_RC for _, matrix_RC in members]))
+            steps = [step.view_as(weight) for weight, step in zip(moved, steps_MRC, strict=True)]
+            size = 0.2 * max(rows, columns) ** 0.5
+            torch._foreach_add_(moved, steps, alpha=-group["lr"] * size)
 
-    def _move_other(self, values: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[values]
-        (first, second), lr = group["betas"], group["lr"]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["mean"], state["square"] = torch.zeros_like(values), torch.zeros_like(values)
-        state["step"] += 1
-        steps = state["step"].item()
-        state["mean"].lerp_(gradient, 1 - first)
-        state["square"].lerp_(gradient.square(), 1 - second)
-        spread = (state["square"] / (1 - second**steps)).sqrt_().add_(_ADAM_EPSILON)
-        values.addcdiv_(state["mean"], spread, value=-lr / (1 - first**steps))
+    def _move_others(self, values: list[Tensor], group: dict[str, Any]) -> None:
+        if not values:
+            return
+        for one in values:
+            state = self.state[one]
+            if not state:
+                state["step"] = torch.zeros(())
+                state["mean"], state["square"] = torch.zeros_like(one), torch.zeros_like(one)
+        states = [self.state[one] for one in values]
+        first, second = group["betas"]
+        adamw(
+            values,
+            [one.grad for one in values if one.grad is not None],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            foreach=True,
+            amsgrad=False,
+            beta1=first,
+            beta2=second,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=_ADAM_EPSILON,
+            maximize=False,
+        )
 
 
-def orthogonal(matrix_RC: Tensor) -> Tensor:
-    """The nearest matrix of orthogonal rows or columns, about: singular values between 0.7 and 1.2.
+def orthogonal(matrices_MRC: Tensor) -> Tensor:
+    """The nearest matrices of orthogonal rows or columns, about: singular values between 0.7 and 1.2.
 
-    Five Newton-Schulz steps in bfloat16, without a decomposition.
+    Five Newton-Schulz steps X <- (a I + b XX' + c (XX')^2) X, without a decomposition. All polynomials of
+    A = XX' commute, so the steps are taken on the small A alone and X is multiplied once, at the end.
+
+    Args:
+        matrices_MRC: float32, M matrices of one shape.
+
+    Returns:
+        Float32, the same shape.
     """
-    wide = matrix_RC.bfloat16()
-    tall = wide.shape[0] > wide.shape[1]
-    if tall:
-        wide = wide.T
-    wide = wide / wide.norm().clamp(min=_EPSILON)
-    for _ in range(_STEPS):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), wide, beta=_A)
-    return (wide.T if tall else wide).to(matrix_RC.dtype)
+    tall = matrices_MRC.shape[1] > matrices_MRC.shape[2]
+    wide_MRC = matrices_MRC.mT if tall else matrices_MRC
+    wide_MRC = wide_MRC / wide_MRC.norm(dim=(1, 2), keepdim=True).clamp(min=_EPSILON)
+    gram_MRR = wide_MRC @ wide_MRC.mT
+    product_MRR: Tensor | None = None
+    for step in range(_STEPS):
+        factor_MRR = torch.baddbmm(gram_MRR, gram_MRR, gram_MRR, beta=_B, alpha=_C)
+        factor_MRR.diagonal(dim1=1, dim2=2).add_(_A)
+        product_MRR = factor_MRR if product_MRR is None else factor_MRR @ product_MRR
+        if step < _STEPS - 1:
+            gram_MRR = factor_MRR @ gram_MRR @ factor_MRR
+    moved_MRC: Tensor = product_MRR @ wide_MRC
+    return moved_MRC.mT if tall else moved_MRC
