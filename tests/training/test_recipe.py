@@ -74,6 +74,14 @@ def test_mistakes_are_refused_in_one_sentence(assignment, words):
     assert "\n" not in str(refusal.value)
 
 
+def test_none_is_a_value_where_a_field_has_it_and_nothing_elsewhere():
+    changed = override(RECIPE, ["objective.class_weights=balanced", "clip_norm=1"])
+    back = override(changed, ["objective.class_weights=none", "clip_norm=none", "ema=none"])
+    assert back.objective.class_weights == "none"
+    assert back.clip_norm is None
+    assert back.ema is None
+
+
 def test_a_recipe_file_with_an_unknown_field_is_refused():
     content = to_dict(RECIPE) | {"epcohs": 3}
     with pytest.raises(InputError, match=r"recipe.json: .*'epcohs'.*epochs"):

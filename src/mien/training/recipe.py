@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
@@ -226,7 +226,8 @@ def read_recipe(path: Path) -> Recipe:
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """`["epochs=3", "optimizer.lr=3e-4"]` applied to a recipe, checked by name, type and range.
 
-    `none` empties an optional field; values of tuples are separated by commas.
+    `none` empties an optional field, unless it is one of the field's own values; values of tuples are separated
+    by commas.
     """
     content = to_dict(recipe)
     for assignment in assignments:
@@ -237,10 +238,14 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             raise InputError(f"--set {assignment}: write it as FIELD=VALUE, e.g. epochs=3")
         *parents, leaf = path.strip().split(".")
         place: dict[str, Any] = content
+        fields = get_type_hints(Recipe)
         for depth, parent in enumerate(parents):
             if not isinstance(place.get(parent), dict):
                 raise _unknown_field(".".join(parents[: depth + 1]), place, f"--set {assignment}")
             place = place[parent]
+            group = fields[parent]
+            fields = get_type_hints(group) if dataclasses.is_dataclass(group) else {}
+        allowed = get_args(fields.get(leaf))
         if leaf not in place:
             if parents != ["model"]:
                 raise _unknown_field(leaf, place, f"--set {assignment}")
@@ -248,12 +253,12 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         if isinstance(place.get(leaf), dict):
             inner = ", ".join(f"{path}.{name}" for name in place[leaf])
             raise InputError(f"--set {assignment}: {path} is a group; set one of {inner or path}")
-        place[leaf] = _parsed(value.strip(), place.get(leaf))
+        place[leaf] = _parsed(value.strip(), place.get(leaf), allowed)
     return from_dict(content, f"--set {' '.join(assignments)}" if assignments else recipe.name)
 
 
-def _parsed(text: str, current: object) -> object:
-    if text.lower() in ("none", "null"):
+def _parsed(text: str, current: object, allowed: tuple[object, ...]) -> object:
+    if text.lower() in ("none", "null") and text not in allowed:
         return None
     if isinstance(current, tuple | list):
         return [part.strip() for part in text.split(",")]
