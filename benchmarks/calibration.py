@@ -32,7 +32,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mien import api
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.evaluation import Subject
 from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
 from mien.evaluation.metrics import (
@@ -245,7 +245,7 @@ def threshold(shares: Array, labels: Labels) -> dict[str, Any]:
     return {"area": curve.area, "uncertain_below": below, "coverage": coverage, "risk": risk}
 
 
-def logits_of(network: str, data: str) -> tuple[Array, Faces]:
+def logits_of(network: str, data: str) -> tuple[Array, FaceView]:
     """What a network says of its validation faces before any temperature, float64 (N, K), and the faces."""
     if api.is_model_file(network):
         model = FaceModel.open(network)

@@ -28,7 +28,7 @@ from mien.data import load, split
 from mien.evaluation.calibration import fit_temperature, softmax
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import calibration_bins, calibration_error, cross_entropy
-from mien.recognise.faces import YuNet, crop
+from mien.recognise.detect import YuNet, crop
 from mien.recognise.model import FaceModel
 from mien.recognise.recognizer import default_model
 from mien.recognise.resize import fitted
@@ -48,7 +48,7 @@ def found_and_cut(
     faces: NDArray[np.uint8], times: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """The places of the faces that were found, and their crops: uint8 (M, rules, 1, 48, 48)."""
-    from mien.faces import InputSpec
+    from mien.input_spec import InputSpec
 
     detector, rng = YuNet(), np.random.default_rng(seed)
     places, crops = [], []

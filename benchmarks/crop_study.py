@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from mien.card import CropRule
 from mien.data import load, split
 from mien.errors import InputError
-from mien.faces import InputSpec
-from mien.recognise.faces import Detection, YuNet, crop
+from mien.input_spec import InputSpec
+from mien.recognise.detect import Detection, YuNet, crop
 
 MARGINS = (-0.1, -0.05, -0.025, 0.0, 0.025, 0.05, 0.1, 0.2)
 SHIFTS = (-0.1, -0.05, -0.025, 0.0, 0.025, 0.05)

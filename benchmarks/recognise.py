@@ -128,7 +128,7 @@ def measure_classifier(folder: Path, options: argparse.Namespace) -> dict[str, A
 
 def measure_detection(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds for a 720p frame of three people, by detector size."""
-    from mien.recognise.faces import YuNet
+    from mien.recognise.detect import YuNet
     from mien.recognise.pictures import read_picture
 
     picture = read_picture(folder / "frame.png")

@@ -46,7 +46,7 @@ from reliability_processes import processes
 from reliability_writes import writes
 
 from mien.data import load, split
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import MienError
 from mien.recipes import find
 from mien.runs import RunFolder
@@ -274,7 +274,7 @@ def overhead(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "recipes": figures, "lost": lost}
 
 
-def seconds_to_make_a_batch(recipe: Recipe, fitted: Faces) -> float:
+def seconds_to_make_a_batch(recipe: Recipe, fitted: FaceView) -> float:
     """Computing time; every process of a team makes the whole of it."""
     feed = FaceFeed(fitted, torch.device("cpu"))
     positions = torch.arange(recipe.batch_size)

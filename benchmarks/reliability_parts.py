@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from mien.data import load, split
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import MienError
 from mien.runs import RunFolder
 from mien.training import (
     Augment,
     Mixing,
-    Model,
+    ModelSpec,
     Moment,
     Objective,
     Optimizer,
@@ -31,7 +31,7 @@ FACES, BATCH, EPOCHS = 72, 16, 2
 STEPS_AN_EPOCH = -(-FACES // BATCH)  # the last of each is a short one
 WHOLE = Recipe(
     name="all on, by step",
-    model=Model("four-block-cnn", {"width": 0.25, "conv_dropout": 0.1}),
+    model=ModelSpec("four-block-cnn", {"width": 0.25, "conv_dropout": 0.1}),
     augment=Augment(flip=0.5, rotation=15, scale=(0.9, 1.1), shift=0.1, light=0.2, erase=0.3),
     mixing=Mixing(name="mixup", probability=0.5),
     objective=Objective(label_smoothing=0.1),
@@ -61,7 +61,7 @@ RECIPES = [
 PLAIN = replace(
     WHOLE,
     name="no batch statistics",
-    model=Model("basic-cnn", {"width": 0.25, "dropout": 0.0}),
+    model=ModelSpec("basic-cnn", {"width": 0.25, "dropout": 0.0}),
     augment=Augment(flip=0.5, rotation=5),
     mixing=Mixing(name="mixup", probability=0.25),
     objective=Objective(),
@@ -74,7 +74,7 @@ PLAIN = replace(
 # What is compared
 
 
-def faces() -> tuple[Faces, Faces]:
+def faces() -> tuple[FaceView, FaceView]:
     parts = split(load(f"synthetic:{FACES}", progress=False), WHOLE.split)
     return parts.train, parts.validation
 

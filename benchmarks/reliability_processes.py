@@ -24,7 +24,7 @@ from reliability_parts import (
 )
 
 from mien.runs import RunFolder
-from mien.training import Model, Optimizer, Recipe, Schedule, Watcher, train
+from mien.training import ModelSpec, Optimizer, Recipe, Schedule, Watcher, train
 
 
 def together(size: int, act: Callable[[], Any]) -> list[int]:
@@ -69,7 +69,7 @@ def processes(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     still = replace(PLAIN, name="still", optimizer=Optimizer(name="sgd", lr=1e-30), ema=None)
     still = replace(still, schedule=Schedule(), epochs=1)
     normalised = replace(
-        WHOLE, name="batchnorm", model=Model("four-block-cnn", {"width": 0.25, "dropout": 0.0})
+        WHOLE, name="batchnorm", model=ModelSpec("four-block-cnn", {"width": 0.25, "dropout": 0.0})
     )
     chosen = {"no batch statistics": PLAIN, "BatchNorm of each share": normalised}
     alone = {name: run_of(recipe, 1) for name, recipe in chosen.items()}

@@ -136,8 +136,8 @@ def measure_training(folder: Path) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from mien.faces import InputSpec
-    from mien.training import Model, Recipe, Watcher, train
+    from mien.input_spec import InputSpec
+    from mien.training import ModelSpec, Recipe, Watcher, train
 
     class Looker(Watcher):
         def __init__(self) -> None:
@@ -150,7 +150,7 @@ def measure_training(folder: Path) -> dict[str, Any]:
     spread = np.linspace(0, len(store) - 1, TRAINED + BATCH).astype(np.int64)
     recipe = Recipe(
         name="streaming",
-        model=Model("basic-cnn", {"width": 0.25}),
+        model=ModelSpec("basic-cnn", {"width": 0.25}),
         input=InputSpec(channels=3, height=SHAPE[1], width=SHAPE[2]),
         epochs=2,
         batch_size=BATCH,

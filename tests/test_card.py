@@ -9,7 +9,7 @@ import pytest
 
 from mien.card import CropRule, ModelCard
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 CARD = ModelCard(
     name="größer",

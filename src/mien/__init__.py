@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mien.api import evaluate, export, load, teach, train, train_seeds
     from mien.cropping import crop_faces
     from mien.errors import InputError, MienError
-    from mien.recognise.faces import Detection
+    from mien.recognise.detect import Detection
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.stream import follow
     from mien.recognise.video import VideoReader
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mien.studies.reproduce import reproduce
 
 _HOME = {
-    "Detection": "mien.recognise.faces",
+    "Detection": "mien.recognise.detect",
     "Recognizer": "mien.recognise.recognizer",
     "VideoReader": "mien.recognise.video",
     "crop_faces": "mien.cropping",

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 #: Changes when a card of today could be misread by the program of yesterday.
 FORMAT: Literal[1] = 1

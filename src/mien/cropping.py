@@ -17,9 +17,9 @@ from mien.data.class_folders import ClassFolders, class_name
 from mien.data.tree import Entry, FolderTree
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.faces import InputSpec
 from mien.files import atomic_folder
-from mien.recognise.faces import Detection, Detector, YuNet, checked, crop, crop_side
+from mien.input_spec import InputSpec
+from mien.recognise.detect import Detection, Detector, YuNet, checked, crop, crop_side
 from mien.recognise.media import PHOTO_SUFFIXES
 from mien.recognise.pictures import read_picture
 

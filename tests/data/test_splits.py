@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from make_layouts import LAYOUTS, MadeUp, made_up
 
-from mien.data import Faces, SplitRule, Splits, load, split
+from mien.data import FaceView, SplitRule, Splits, load, split
 from mien.data.splits import CARVED_SHARE, stratified
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -19,7 +19,7 @@ def splits_of(root: Path, faces: list[MadeUp], rule: SplitRule) -> Splits:
     return split(load(LAYOUTS["csv"](root, faces)), rule)
 
 
-def rows(faces: Faces) -> set[str]:
+def rows(faces: FaceView) -> set[str]:
     return set(faces.rows.tolist())
 
 

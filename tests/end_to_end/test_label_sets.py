@@ -23,7 +23,7 @@ from mien import Recognizer, cli
 from mien.data.ferplus import EIGHT, ROWS
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
-from mien.training import Model, Recipe, to_dict
+from mien.training import ModelSpec, Recipe, to_dict
 from mien.training.recipe import Optimizer, Schedule
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def small(tmp_path) -> Path:
     """A recipe of a small network that learns drawn faces in seconds."""
     recipe = Recipe(
         name="small",
-        model=Model("four-block-cnn", {"width": 0.25}),
+        model=ModelSpec("four-block-cnn", {"width": 0.25}),
         optimizer=Optimizer(lr=3e-3),
         schedule=Schedule(name="one-cycle"),
         epochs=20,

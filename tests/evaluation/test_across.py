@@ -13,7 +13,7 @@ from mien.evaluation import Evaluation, Subject, ensemble, render_table, write_r
 from mien.evaluation.across import name_of
 from mien.evaluation.metrics import compute_scores
 from mien.expressions import SEVEN
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 CLASSES = ("bored", "grin", "happy", "mad", "sad")
 MAPPING = {"grin": "happy", "mad": "angry", "bored": None}

@@ -10,7 +10,7 @@ from mien.errors import InputError
 from mien.evaluation import score, write_card
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import cross_entropy
-from mien.evaluation.people import People, Share
+from mien.evaluation.people import Estimate, People
 from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
 
@@ -138,10 +138,10 @@ def test_doubt_and_people_are_told_where_they_were_measured(run, tmp_path):
     path = run.evaluation_path("test")
     content = json.loads(path.read_text())
     content["people"] = People(
-        source="votes.csv", expressions=SEVEN, compared=9, divergence=Share(0.8, (0.7, 0.9)),
-        spread=0.5, correlation=0.6, correlations={}, decided=8, majority=Share(0.625, (0.5, 0.7)),
-        labels=0.75, no_face=1, unknown=2, elsewhere=3, annotated=7, annotator=Share(0.8, (0.7, 0.9)),
-        network=Share(0.6, (0.5, 0.7)), lead=Share(-0.2, (-0.3, -0.1)),
+        source="votes.csv", expressions=SEVEN, compared=9, divergence=Estimate(0.8, (0.7, 0.9)),
+        spread=0.5, correlation=0.6, correlations={}, decided=8, majority=Estimate(0.625, (0.5, 0.7)),
+        labels=0.75, no_face=1, unknown=2, elsewhere=3, annotated=7, annotator=Estimate(0.8, (0.7, 0.9)),
+        network=Estimate(0.6, (0.5, 0.7)), lead=Estimate(-0.2, (-0.3, -0.1)),
     ).to_dict()  # fmt: skip
     path.write_text(json.dumps(content))
     text = write_card(run, tmp_path).markdown.read_text()

@@ -26,11 +26,11 @@ from mien.evaluation.calibration import fit_temperature
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
 from mien.exporting.int8 import quantised, spread
 from mien.expressions import SEVEN
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import FaceModel
 from mien.recognise.resize import fitted
-from mien.training import Model, Recipe
+from mien.training import ModelSpec, Recipe
 
 DATA = "synthetic:280"
 
@@ -44,7 +44,7 @@ def store():
 def run(store, tmp_path_factory):
     recipe = Recipe(
         name="small",
-        model=Model("four-block-cnn", {"width": 0.25}),
+        model=ModelSpec("four-block-cnn", {"width": 0.25}),
         epochs=15,
         batch_size=32,
         precision="float32",

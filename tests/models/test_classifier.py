@@ -10,7 +10,7 @@ import torch
 
 from mien import models
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.device import pick_device
 from mien.runs import RunFolder
 

@@ -40,7 +40,7 @@ def test_a_network_is_exported_after_cuda_was_chosen():
     ended = run(
         """
 from mien.exporting.graph import traced
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models import Classifier, create
 
 network = create("mien-s", InputSpec(), 7, {"width": 0.25, "depth": 1})

@@ -6,7 +6,7 @@ from torch import nn
 
 from mien import models
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.layers import pooled_relu
 
 # Written out from REFERENCE layers: weights + biases of each layer, BatchNorm counting two a channel.

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.preparing import prepare, resize, to_unit
 
 

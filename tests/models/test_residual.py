@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from mien import models
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 
 def counted(widths, sides, depth):

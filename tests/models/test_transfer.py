@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mien import models
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.weights import head_names
 
 RGB_32 = InputSpec(channels=3, height=32, width=32)

@@ -13,7 +13,7 @@ from torch import nn
 
 from mien import models
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.weights import InitialWeights, head_names, load_weights, read_weights
 
 SMALL = InputSpec(height=16, width=16)

@@ -69,7 +69,7 @@ def run(
 
 @pytest.mark.parametrize(
     "module",
-    ["mien", "mien.cli", "mien.data", "mien.runs", "mien.faces", "mien.recognise.recognizer"],
+    ["mien", "mien.cli", "mien.data", "mien.runs", "mien.input_spec", "mien.recognise.recognizer"],
 )
 def test_core_imports_without_extras(module: str, tmp_path: Path) -> None:
     done = run(WITHOUT_EXTRAS + f"import {module}", cwd=tmp_path, strict=True)

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mien.card import CropRule, ModelCard
 from mien.expressions import SEVEN
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.recognise.model_file import OPSET, digest_of, sealed
 
 SIDE, TILE = 48, 8

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.card import CropRule, ModelCard
 from mien.expressions import SEVEN
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 
 def photo() -> Path:

@@ -12,7 +12,7 @@ from stand_in import StandIn, photo
 
 import mien
 from mien import cli, cropping
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.recognise.recognizer import Recognizer
 from mien.recognise.resize import fitted
 

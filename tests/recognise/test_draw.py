@@ -11,7 +11,7 @@ from mien.colours import CYCLE
 from mien.errors import InputError
 from mien.recognise.draw import annotated, write_picture
 from mien.recognise.pictures import read_picture
-from mien.recognise.track import Tracker
+from mien.recognise.track import FaceTracker
 
 UNSURE = {"sad": 0.3, "happy": 0.35, "neutral": 0.35}
 
@@ -125,7 +125,7 @@ def test_a_face_that_is_uncertain_has_corners_and_a_question_mark():
 
 def test_the_track_is_named():
     plain = Found((60, 60, 90, 90), HAPPY)
-    tracked = Tracker().update(0.0, [plain])
+    tracked = FaceTracker().update(0.0, [plain])
     one, _ = changed(noise(240, 240), [plain])
     two, _ = changed(noise(240, 240), tracked)
     assert (two == colour(1)).all(axis=2).sum() > (one == colour(1)).all(axis=2).sum()

@@ -9,7 +9,7 @@ import pytest
 from broken_pictures import mutated, seeds
 
 from mien.errors import InputError
-from mien.recognise.faces import YuNet
+from mien.recognise.detect import YuNet
 from mien.recognise.pictures import read_picture
 
 MAX_PIXELS = 500_000

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from mien.errors import InputError, MienError
 from mien.expressions import SEVEN
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.recognise import model_file as files
 from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import checked_card, digest_of, sealed

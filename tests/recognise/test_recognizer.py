@@ -16,9 +16,9 @@ from stand_in import StandIn, photo
 import mien
 from mien.errors import InputError
 from mien.expressions import SEVEN
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.recognise import recognizer as room
-from mien.recognise.faces import Detection, YuNet
+from mien.recognise.detect import Detection, YuNet
 from mien.recognise.pictures import read_picture
 from mien.recognise.recognizer import Face, Recognizer
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from mien.data.synthetic import synthetic_faces
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.preparing import resize, to_unit
 from mien.recognise.resize import fitted
 

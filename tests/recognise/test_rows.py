@@ -11,14 +11,14 @@ from make_videos import HAPPY, NAMES, Found
 
 from mien.errors import InputError
 from mien.recognise.rows import RowFile, columns, read_rows, row
-from mien.recognise.track import Tracker
+from mien.recognise.track import FaceTracker
 
 SAD = {"sad": 0.8, "happy": 0.1, "neutral": 0.1}
 FACE = Found((1.234567, 2, 30, 40), HAPPY, detection_score=0.98765432)
 
 
 def video_rows(source="film.mp4", frames=3):
-    tracker = Tracker(smooth_s=0.5)
+    tracker = FaceTracker(smooth_s=0.5)
     for index in range(frames):
         faces = [Found((10 + index, 20, 30, 40), SAD if index else HAPPY)]
         for face in tracker.update(index * 0.04, faces):
@@ -69,7 +69,7 @@ def test_columns_say_what_was_asked_for(tmp_path):
 
 
 def test_a_face_carried_between_two_looks_has_no_score_and_no_raw_probabilities(tmp_path):
-    (face,) = Tracker().update(0.0, [FACE])
+    (face,) = FaceTracker().update(0.0, [FACE])
     made = row("film.mp4", 1, 0.04, face.carried((5.0, 6.0, 7.0, 8.0)))
     assert made["detection_score"] is None
     assert "happy" not in made

@@ -22,7 +22,7 @@ from mien.recognise.camera import Camera
 from mien.recognise.media import Frame
 from mien.recognise.rows import RowFile, read_rows, row
 from mien.recognise.stream import follow, newest, recognise_movie, usual_interval
-from mien.recognise.track import Tracker
+from mien.recognise.track import FaceTracker
 from mien.recognise.video import VideoReader
 from mien.recognise.video_writer import VideoWriter
 
@@ -229,7 +229,7 @@ def video_rows(changes, rate=25, **more):
     for number, spans in changes.items():
         for begin, end, probabilities in spans:
             for index in range(round(begin * rate), round(end * rate)):
-                (face,) = Tracker().update(0.0, [Found((0, 0, 9, 9), probabilities)])
+                (face,) = FaceTracker().update(0.0, [Found((0, 0, 9, 9), probabilities)])
                 yield row("a.mp4", index, index / rate, face) | {"track_id": number} | more
 
 

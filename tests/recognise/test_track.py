@@ -10,7 +10,7 @@ import pytest
 from make_videos import HAPPY, Found
 
 from mien.recognise import track
-from mien.recognise.track import Tracker, diou, smoothed
+from mien.recognise.track import FaceTracker, diou, smoothed
 
 SAD = {"sad": 0.8, "happy": 0.1, "neutral": 0.1}
 
@@ -21,7 +21,7 @@ def box_at(x: float, y: float = 100, size: float = 40) -> tuple[float, float, fl
 
 def follow(scene, *, rate=25, scale=1.0, **options):
     """The track of each face of each frame; a scene gives the faces' centres at a time in seconds."""
-    tracker = Tracker(**options)
+    tracker = FaceTracker(**options)
     numbers = []
     for index in range(round(scene.seconds * rate)):
         boxes = [box_at(*centre) for centre in scene(index / rate)]
@@ -76,7 +76,7 @@ def test_a_crowd_that_moves_quickly_is_not_mixed_up():
 
 
 def test_order_of_the_faces_does_not_matter():
-    tracker = Tracker()
+    tracker = FaceTracker()
     here, there = Found(box_at(100), HAPPY), Found(box_at(200), HAPPY)
     assert [face.track_id for face in tracker.update(0.0, [here, there])] == [1, 2]
     assert [face.track_id for face in tracker.update(0.04, [there, here])] == [2, 1]
@@ -84,7 +84,7 @@ def test_order_of_the_faces_does_not_matter():
 
 @pytest.mark.parametrize(("away_s", "number"), [(0.3, 1), (0.7, 2)])
 def test_a_short_gap_is_bridged_and_a_long_one_is_not(away_s, number):
-    tracker = Tracker(gap_s=0.5)
+    tracker = FaceTracker(gap_s=0.5)
     for index in range(10):
         tracker.update(index * 0.04, [Found(box_at(100 + 2 * index), HAPPY)])
     back = 9 * 0.04 + away_s
@@ -94,7 +94,7 @@ def test_a_short_gap_is_bridged_and_a_long_one_is_not(away_s, number):
 
 
 def test_frames_without_faces_count_as_time():
-    tracker = Tracker(gap_s=0.5)
+    tracker = FaceTracker(gap_s=0.5)
     tracker.update(0.0, [Found(box_at(100), HAPPY)])
     for index in range(1, 20):
         assert tracker.update(index * 0.04, []) == []
@@ -102,19 +102,19 @@ def test_frames_without_faces_count_as_time():
 
 
 def test_one_who_leaves_and_another_who_comes_elsewhere_are_two():
-    tracker = Tracker()
+    tracker = FaceTracker()
     tracker.update(0.0, [Found(box_at(100), HAPPY)])
     assert tracker.update(0.04, [Found(box_at(300), HAPPY)])[0].track_id == 2
 
 
 def test_a_face_behind_of_another_size_is_another():
-    tracker = Tracker()
+    tracker = FaceTracker()
     tracker.update(0.0, [Found(box_at(100, size=40), HAPPY)])
     assert tracker.update(0.04, [Found(box_at(100, size=100), HAPPY)])[0].track_id == 2
 
 
 def test_memory_holds_the_living_alone():
-    tracker = Tracker()
+    tracker = FaceTracker()
     for index in range(500):
         tracker.update(index * 1.0, [Found(box_at(100), HAPPY)])
     assert tracker.begun == 500
@@ -124,7 +124,7 @@ def test_memory_holds_the_living_alone():
 @pytest.mark.parametrize("rate", [5, 25, 240])
 def test_smoothing_goes_towards_a_new_answer_as_its_closed_form_says(rate):
     """From sad to happy: what is left of sad is exp(-t / constant), at any frame rate."""
-    tracker = Tracker(smooth_s=0.4)
+    tracker = FaceTracker(smooth_s=0.4)
     tracker.update(0.0, [Found(box_at(100), SAD)])
     for index in range(1, 2 * rate + 1):
         (face,) = tracker.update(index / rate, [Found(box_at(100), HAPPY)])
@@ -139,14 +139,14 @@ def test_smoothing_goes_towards_a_new_answer_as_its_closed_form_says(rate):
 
 
 def test_without_smoothing_the_answer_is_the_frames_own():
-    tracker = Tracker(smooth_s=0)
+    tracker = FaceTracker(smooth_s=0)
     tracker.update(0.0, [Found(box_at(100), SAD)])
     (face,) = tracker.update(0.04, [Found(box_at(100), HAPPY)])
     assert face.probabilities == HAPPY
 
 
 def test_what_is_uncertain_is_told_by_the_smoothed_answer():
-    tracker = Tracker(gap_s=1, smooth_s=1, uncertain_below=0.5)
+    tracker = FaceTracker(gap_s=1, smooth_s=1, uncertain_below=0.5)
     assert not tracker.update(0.0, [Found(box_at(100), SAD)])[0].uncertain
     assert tracker.update(0.6, [Found(box_at(100), HAPPY)])[0].uncertain
 

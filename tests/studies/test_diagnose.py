@@ -12,7 +12,7 @@ from mien.cli import run as mien
 from mien.data.splits import SplitRule, split
 from mien.errors import InputError
 from mien.runs import RunFolder
-from mien.studies import findings as findings_of
+from mien.studies import verdicts
 from mien.studies.diagnose import diagnose
 from mien.studies.plan import BASES, Pace, choose_base, plan
 from mien.studies.trials import subset, with_shuffled_labels
@@ -139,7 +139,7 @@ class TestLabelNoise:
             train=evaluation(train_right),
             validation=evaluation(held_right),
         )
-        noise = findings_of.label_noise(
+        noise = verdicts.label_noise(
             SimpleNamespace(
                 votes=SimpleNamespace(rejected=lambda: rejected),
                 baseline=baseline,
@@ -156,7 +156,7 @@ class TestLabelNoise:
 
     def test_labels_that_are_learnt_by_heart_as_any_other_do_not_stand_out(self):
         """A third of the labels is rejected, and makes up a third of the gap."""
-        noise = findings_of.LabelNoise(0.33, (0.286, 0.730), (0.189, 0.635), part=0.33)
+        noise = verdicts.LabelNoise(0.33, (0.286, 0.730), (0.189, 0.635), part=0.33)
         assert not noise.stands_out
 
 

@@ -15,7 +15,7 @@ from mien.data.splits import SplitRule, split
 from mien.data.store import FaceStore
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
-from mien.training import Model, Recipe
+from mien.training import ModelSpec, Recipe
 
 RELIABILITY = Path(__file__).parents[2] / "benchmarks" / "reliability.py"
 
@@ -50,7 +50,7 @@ def splits(store):
 def recipe():
     """Two epochs of seven steps of a small network, in float32, the same on every machine."""
     return Recipe(
-        name="tiny", model=Model("basic-cnn"), epochs=2, batch_size=32, precision="float32"
+        name="tiny", model=ModelSpec("basic-cnn"), epochs=2, batch_size=32, precision="float32"
     )
 
 

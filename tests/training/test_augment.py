@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.preparing import prepare
 from mien.training import augment as module
 from mien.training.augment import draw_views

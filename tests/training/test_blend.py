@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mien.errors import InputError
-from mien.training import Model, override, train
+from mien.training import ModelSpec, override, train
 from mien.training.blend import blended
 
 from .test_loop import identical, weights
@@ -37,7 +37,7 @@ def test_it_lies_on_the_line_between_them():
 def go(recipe, splits, tmp_path):
     """One epoch, so that there is but one that can be kept."""
     recipe = replace(
-        recipe, model=Model("four-block-cnn", {"width": 0.25}), batch_size=40, epochs=1
+        recipe, model=ModelSpec("four-block-cnn", {"width": 0.25}), batch_size=40, epochs=1
     )
 
     def go(name, **options):

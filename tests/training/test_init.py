@@ -10,9 +10,9 @@ import torch
 import mien
 from mien import cli, models
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.weights import head_names
-from mien.training import Augment, Model, Optimizer, Schedule, StoppedError, train
+from mien.training import Augment, ModelSpec, Optimizer, Schedule, StoppedError, train
 
 from .test_loop import StopAt, identical, look_at_every_step, weights  # noqa: F401 (a fixture)
 
@@ -21,7 +21,7 @@ SMALL = InputSpec(height=16, width=16)
 
 @pytest.fixture
 def recipe(recipe):
-    return replace(recipe, model=Model("four-block-cnn"), input=SMALL)
+    return replace(recipe, model=ModelSpec("four-block-cnn"), input=SMALL)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_backbone_of_timm_is_trained_recorded_and_rebuilt(recipe, splits, tmp_
         replace(
             recipe,
             epochs=1,
-            model=Model("timm", {"backbone": "test_efficientnet"}),
+            model=ModelSpec("timm", {"backbone": "test_efficientnet"}),
             input=InputSpec(channels=3, height=32, width=32),
         ),
         splits.train,

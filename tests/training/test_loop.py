@@ -15,7 +15,7 @@ from mien.errors import InputError, MienError
 from mien.models import load_classifier
 from mien.training import (
     Augment,
-    Model,
+    ModelSpec,
     Optimizer,
     Schedule,
     StoppedError,
@@ -60,7 +60,7 @@ def look_at_every_step(monkeypatch):
 
 
 def test_it_learns_and_writes_a_whole_run(recipe, splits, tmp_path):
-    recipe = replace(recipe, model=Model("four-block-cnn"), epochs=6)
+    recipe = replace(recipe, model=ModelSpec("four-block-cnn"), epochs=6)
     run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
     history = run.history()
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
@@ -166,7 +166,7 @@ def test_streams_of_seeds_do_not_meet():
 def test_a_stopped_training_goes_on_exactly_where_it_was(step, recipe, splits, tmp_path):
     recipe = replace(
         recipe,
-        model=Model("four-block-cnn"),
+        model=ModelSpec("four-block-cnn"),
         augment=Augment(flip=0.5, rotation=10),
         schedule=Schedule(name="one-cycle"),
         ema=0.9,
@@ -386,7 +386,7 @@ def test_data_with_another_label_set_is_refused(recipe, store, tmp_path):
 
 
 def test_a_model_option_of_the_wrong_type_leaves_no_folder(recipe, splits, tmp_path):
-    recipe = replace(recipe, model=Model("basic-cnn", {"dropout": "much"}))
+    recipe = replace(recipe, model=ModelSpec("basic-cnn", {"dropout": "much"}))
     with pytest.raises(InputError, match="dropout='much'"):
         train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mien.errors import InputError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models import create
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.recipe import Optimizer, Schedule

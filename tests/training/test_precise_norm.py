@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from mien.training import Augment, Model, train
+from mien.training import Augment, ModelSpec, train
 from mien.training.precise_norm import with_precise_norm
 
 from .test_loop import identical, weights
@@ -39,7 +39,7 @@ def test_a_network_without_batchnorm_is_not_even_asked():
 def test_what_is_kept_has_them_and_training_goes_its_way(recipe, splits, tmp_path):
     moving = replace(
         recipe,
-        model=Model("four-block-cnn", {"width": 0.25}),
+        model=ModelSpec("four-block-cnn", {"width": 0.25}),
         augment=Augment(erase=1.0),
         ema=0.9,
         epochs=1,

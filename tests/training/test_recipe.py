@@ -5,9 +5,9 @@ import json
 import pytest
 
 from mien.errors import InputError
-from mien.training import Augment, Model, Recipe, from_dict, override, to_dict
+from mien.training import Augment, ModelSpec, Recipe, from_dict, override, to_dict
 
-RECIPE = Recipe(name="r", model=Model("four-block-cnn"), augment=Augment(flip=0.5))
+RECIPE = Recipe(name="r", model=ModelSpec("four-block-cnn"), augment=Augment(flip=0.5))
 
 
 def test_fields_of_every_depth_and_kind_can_be_set():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mien.errors import InputError
-from mien.training import Augment, Model, Schedule, Watcher, train
+from mien.training import Augment, ModelSpec, Schedule, Watcher, train
 
 from .conftest import reliability
 from .test_loop import StopAt, identical, weights
@@ -45,7 +45,7 @@ def small(recipe):
     """Two epochs of five steps of a network with BatchNorm and dropout, everything random on."""
     return replace(
         recipe,
-        model=Model("four-block-cnn", {"width": 0.25}),
+        model=ModelSpec("four-block-cnn", {"width": 0.25}),
         augment=Augment(flip=0.5, rotation=10, erase=0.2),
         schedule=Schedule(name="one-cycle"),
         ema=0.9,

@@ -21,11 +21,11 @@ AUGMENT = Augment(flip=0.5, rotation=15, shift=0.1, erase=0.5)
 @pytest.fixture(scope="module")
 def teachers(store, tmp_path_factory):
     """Two short runs on the drawn faces."""
-    from mien.training import Model, Recipe
+    from mien.training import ModelSpec, Recipe
 
     splits = split(store, SplitRule())
     folder = tmp_path_factory.mktemp("teachers")
-    recipe = Recipe("teacher", Model("four-block-cnn"), epochs=2, precision="float32")
+    recipe = Recipe("teacher", ModelSpec("four-block-cnn"), epochs=2, precision="float32")
     return [
         train(
             replace(recipe, seed=seed),

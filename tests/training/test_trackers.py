@@ -16,8 +16,8 @@ import pytest
 from mien import api, cli
 from mien.errors import InputError, MissingExtraError
 from mien.runs import RunFolder
-from mien.training import Model, StoppedError, Watcher, loop, trackers_named, train
-from mien.training.trackers import Tracker, Tracking, weights_and_biases
+from mien.training import ModelSpec, StoppedError, Watcher, loop, trackers_named, train
+from mien.training.trackers import ExperimentTracker, Tracking, weights_and_biases
 
 from .wandb_server import wandb_server
 
@@ -49,7 +49,7 @@ def nobody_logged_in(monkeypatch, tmp_path):
 @pytest.fixture
 def recipe(recipe):
     """The one of all training tests with a network that is saved at once."""
-    return replace(recipe, model=Model("basic-cnn", {"width": 0.125}))
+    return replace(recipe, model=ModelSpec("basic-cnn", {"width": 0.125}))
 
 
 # What the libraries hold, read back: {name: [(step, value), ...]}, images {name: pixels}, facts.
@@ -316,7 +316,7 @@ def test_a_server_that_cannot_be_reached_costs_one_line(
     assert lines[0].startswith("warning: wandb: ")
 
 
-class Moody(Tracker):
+class Moody(ExperimentTracker):
     """Counts its calls, chatters on standard output and raises at one kind of call."""
 
     library = "moody"

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from mien.runs import RunFolder
-from mien.training import Model, Moment, Recipe, TerminalWatcher
+from mien.training import ModelSpec, Moment, Recipe, TerminalWatcher
 
 ROW = {
     "epoch": 1,
@@ -27,7 +27,7 @@ ROW = {
 def test_a_bar_on_a_terminal_and_plain_lines_elsewhere(terminal, tmp_path):
     text = io.StringIO()
     watcher = TerminalWatcher(Console(file=text, force_terminal=terminal, width=120))
-    watcher.started(RunFolder(tmp_path), Recipe(name="tiny", model=Model("basic-cnn")), 350, 0)
+    watcher.started(RunFolder(tmp_path), Recipe(name="tiny", model=ModelSpec("basic-cnn")), 350, 0)
     watcher.stepped(Moment(epoch=1, step=4, loss=1.2, accuracy=0.4, images_per_second=1200))
     watcher.epoch_ended(ROW, np.eye(7, dtype=np.int64), best=True)
     watcher.ended()
@@ -43,7 +43,7 @@ def test_a_bar_on_a_terminal_and_plain_lines_elsewhere(terminal, tmp_path):
 def test_the_bar_starts_anew_with_every_seed(tmp_path):
     text = io.StringIO()
     watcher = TerminalWatcher(Console(file=text, force_terminal=True, width=120))
-    recipe = Recipe(name="tiny", model=Model("basic-cnn"))
+    recipe = Recipe(name="tiny", model=ModelSpec("basic-cnn"))
     for _ in range(2):
         watcher.started(RunFolder(tmp_path), recipe, 10, 0)
         watcher.stepped(Moment(1, 10, 1.0, 0.5, 100.0))

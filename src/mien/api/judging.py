@@ -12,7 +12,7 @@ from mien.data.class_folders import FOUND, UnknownClassesError
 from mien.data.exclusions import read_exclusions
 from mien.data.ferplus import read_votes
 from mien.data.mapping import ClassMap, parse_map, unmapped
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.expressions import SEVEN, canonical
 from mien.runs import RunFolder
@@ -196,7 +196,7 @@ def _subject(
     return subject, None
 
 
-def _pictured(folder: RunFolder, subject: Subject) -> dict[str, Faces]:
+def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
     """The faces of the splits whose scores stand in a run, as far as they are at hand."""
     from mien.evaluation import SPLIT_NAMES, faces_to_score
 

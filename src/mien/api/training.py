@@ -12,7 +12,7 @@ from mien import data as faces_of
 from mien.api.choosing import chosen_recipe, load_for
 from mien.data.exclusions import read_exclusions
 from mien.data.splits import needed
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import atomic_file
 from mien.runs import RunFolder
@@ -201,8 +201,8 @@ def teach(
 
 
 def _training_faces(
-    faces: Faces, run: RunFolder, exclude: str | Path | None, resume: bool
-) -> tuple[Faces, dict[str, Any]]:
+    faces: FaceView, run: RunFolder, exclude: str | Path | None, resume: bool
+) -> tuple[FaceView, dict[str, Any]]:
     """What of Training is fitted, and what the run notes of it; a list of exclusions is kept in the run."""
     if exclude is None and resume and run.exclusions_path.is_file():
         exclude = run.exclusions_path

@@ -17,7 +17,7 @@ from mien.auditing.findings import Finding
 from mien.data.copies import grouped
 from mien.data.near import near_pairs
 from mien.data.splits import needed, split
-from mien.data.store import TRAIN, Faces, FaceStore
+from mien.data.store import TRAIN, FaceStore, FaceView
 from mien.errors import InputError, extra_required
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class CrossValidation:
             watch("labels", FOLDS, FOLDS)
         return probabilities, epochs
 
-    def _epochs(self, recipe: Recipe, train: Faces, validation: Faces, folder: Path) -> int:
+    def _epochs(self, recipe: Recipe, train: FaceView, validation: FaceView, folder: Path) -> int:
         """As many epochs as fit the budget, by the pace of one epoch on some of the faces."""
         from mien import training
 
@@ -138,7 +138,7 @@ class CrossValidation:
         return int(np.clip(60 * self.budget / (pace * faces), 1, recipe.epochs))
 
 
-def folds(store: FaceStore, train: Faces) -> NDArray[np.int64]:
+def folds(store: FaceStore, train: FaceView) -> NDArray[np.int64]:
     """int64 (n,): the fold of each training face. Copies share one, or a network would know its own."""
     group = grouped(store, near_pairs(store))[train.indices]
     _, place = np.unique(group, return_inverse=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.store import FaceStore
-from mien.recognise.faces import YuNet
+from mien.recognise.detect import YuNet
 
 #: Told now and then: (faces done, faces in all).
 Progress = Callable[[int, int], None]

@@ -133,7 +133,7 @@ def predict(
             as_json=as_json,
         )
         return
-    from mien.recognise.faces import YuNet
+    from mien.recognise.detect import YuNet
     from mien.recognise.media import SourceError
     from mien.recognise.pictures import read_picture
     from mien.recognise.recognizer import Recognizer

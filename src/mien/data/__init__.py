@@ -3,12 +3,12 @@
 from mien.data.cache import load
 from mien.data.ferplus import LabelledVotes, Votes, read_votes
 from mien.data.splits import SplitRule, Splits, split
-from mien.data.store import SPLITS, Faces, FaceStore
+from mien.data.store import SPLITS, FaceStore, FaceView
 
 __all__ = [
     "SPLITS",
     "FaceStore",
-    "Faces",
+    "FaceView",
     "LabelledVotes",
     "SplitRule",
     "Splits",

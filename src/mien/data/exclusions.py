@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.reading import reading
-from mien.data.store import SPLITS, Faces, FaceStore
+from mien.data.store import SPLITS, FaceStore, FaceView
 from mien.errors import InputError, one_line
 from mien.files import atomic_file
 
@@ -39,7 +39,7 @@ class Exclusions:
     fingerprint: str
     source: str
 
-    def applied(self, faces: Faces) -> Faces:
+    def applied(self, faces: FaceView) -> FaceView:
         """The faces that are left; InputError where the list is of other data."""
         store = faces.store
         if store.fingerprint != self.fingerprint:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mien.data import synthetic
 from mien.data.copies import NO_PAIRS, Pairs, has_copy, identities
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import atomic_file
 
@@ -43,7 +43,7 @@ _FACES_AT_A_TIME, _LIKENESSES_AT_A_TIME = 1024, 1 << 24
 _VERSION = 1
 
 
-def near_copies(faces: Faces, among: Faces) -> NDArray[np.bool_]:
+def near_copies(faces: FaceView, among: FaceView) -> NDArray[np.bool_]:
     """bool (n,): whether each face has a copy, exact or near, among others of the same store."""
     pairs = near_pairs(faces.store, faces.indices, among.indices)
     return has_copy(faces.store, faces.indices, among.indices, pairs)

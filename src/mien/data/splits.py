@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.store import TEST, TRAIN, VALIDATION, Faces, FaceStore
+from mien.data.store import TEST, TRAIN, VALIDATION, FaceStore, FaceView
 from mien.errors import InputError
 
 #: Share of Training that selects where a source has no validation split of its own.
@@ -32,10 +32,10 @@ class SplitRule:
 class Splits:
     """The faces of each purpose. `official_validation` are the source's own, whatever the rule."""
 
-    train: Faces
-    validation: Faces
-    test: Faces
-    official_validation: Faces
+    train: FaceView
+    validation: FaceView
+    test: FaceView
+    official_validation: FaceView
 
 
 def split(store: FaceStore, rule: SplitRule = SplitRule()) -> Splits:
@@ -72,7 +72,7 @@ def stratified(
     return drawn
 
 
-def needed(faces: Faces, split_name: str) -> Faces:
+def needed(faces: FaceView, split_name: str) -> FaceView:
     """The faces themselves; InputError where a split that is needed came out empty."""
     if not len(faces):
         raise InputError(

@@ -52,9 +52,9 @@ class FaceStore:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def faces(self, indices: NDArray[np.int64]) -> Faces:
+    def faces(self, indices: NDArray[np.int64]) -> FaceView:
         """A view of some of the faces, in the given order."""
-        return Faces(self, np.asarray(indices, dtype=np.int64))
+        return FaceView(self, np.asarray(indices, dtype=np.int64))
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The pixels of some faces in memory, in the given order: uint8 (n, C, H, W), a copy.
@@ -77,7 +77,7 @@ class FaceStore:
 
 
 @dataclass(frozen=True)
-class Faces:
+class FaceView:
     """Some faces of a store: one split, usually. Pixels stay on disk until asked for."""
 
     store: FaceStore

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.mapping import ClassMap, complete_map
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.evaluation.metrics import accuracy_interval
 from mien.expressions import Expressions
@@ -100,7 +100,9 @@ class Across:
         return cls(**{**content, "known": tuple(content["known"]), "own_answers": own})
 
 
-def mapped(faces: Faces, given: ClassMap, known: Expressions, split: str) -> tuple[Faces, Across]:
+def mapped(
+    faces: FaceView, given: ClassMap, known: Expressions, split: str
+) -> tuple[FaceView, Across]:
     """Faces labelled with what the network knows, those left out taken away; and how that was done."""
     store = faces.store
     # A label set may list more than the data have; a class without a face need not be mapped.

@@ -11,7 +11,7 @@ from mien.data.exclusions import read_exclusions
 from mien.data.mapping import ClassMap
 from mien.data.splits import SplitRule, Splits
 from mien.data.splits import split as split_store
-from mien.data.store import TRAIN, Faces, FaceStore
+from mien.data.store import TRAIN, FaceStore, FaceView
 from mien.errors import InputError, near_names
 from mien.evaluation.across import Across, lacks_some, mapped
 from mien.evaluation.views import find_view
@@ -41,8 +41,8 @@ class Chosen:
         across: how the classes were read, where the data are others and theirs are other ones.
     """
 
-    faces: Faces
-    trained: Faces
+    faces: FaceView
+    trained: FaceView
     split: str
     across: Across | None
 
@@ -76,7 +76,7 @@ def choose_for_run(
     return chosen
 
 
-def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[Faces, Faces]:
+def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[FaceView, FaceView]:
     """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
     chosen = choose_for_run(run, store, split)
     return chosen.faces, chosen.trained

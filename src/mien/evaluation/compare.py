@@ -22,7 +22,7 @@ from mien.evaluation.tables import (
     HEADLINES,
     NEAR,
     OF_CALIBRATION,
-    Summary,
+    MeanSd,
     over_seeds,
     summarise,
     summary_text,
@@ -59,7 +59,7 @@ class Contender:
     evaluations: tuple[Evaluation, ...]
 
     @cached_property
-    def figures(self) -> dict[str, Summary]:
+    def figures(self) -> dict[str, MeanSd]:
         """Headline -> mean ± sd over the seeds."""
         return summarise(self.evaluations)[VIEW]
 
@@ -69,11 +69,11 @@ class Contender:
         return [history for run in self.runs if (history := run.history())]
 
     @property
-    def epochs(self) -> Summary | None:
+    def epochs(self) -> MeanSd | None:
         return over_seeds([len(h) for h in self.histories]) if self.histories else None
 
     @property
-    def seconds(self) -> Summary | None:
+    def seconds(self) -> MeanSd | None:
         """Seconds of training, the sum over epochs."""
         if not self.histories:
             return None

@@ -15,7 +15,7 @@ from mien.data.exclusions import Exclusions
 from mien.data.ferplus import Votes
 from mien.data.mapping import ClassMap
 from mien.data.near import near_copies
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, extra_required
 from mien.evaluation.across import Across, restricted
 from mien.evaluation.choosing import choose, choose_for_run
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 def score(
     predict: Predictor,
-    faces: Faces,
+    faces: FaceView,
     train_digests: NDArray[np.uint64],
     views: Sequence[str] = ("none", "flip"),
     batch_size: int = 256,
@@ -119,8 +119,8 @@ class Subject:
     """
 
     predict: Predictor
-    faces: Faces
-    trained: Faces
+    faces: FaceView
+    trained: FaceView
     split: str
     weights: str | None
     across: Across | None = None

@@ -160,7 +160,7 @@ def _content(
 
 def _cost(recipe: Mapping[str, Any]) -> dict[str, str] | None:
     """Parameters and multiply-adds, where the extra is there that builds networks."""
-    from mien.faces import InputSpec
+    from mien.input_spec import InputSpec
 
     with extra_required("train", "Counting a network's cost"):
         from mien.models import cost

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.ferplus import EIGHT, NO_FACE, UNKNOWN, LabelledVotes, Votes
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.metrics import RESAMPLES, SMALLEST_PROBABILITY
 from mien.expressions import Expressions
 
 
 @dataclass(frozen=True)
-class Share:
+class Estimate:
     """A figure of faces drawn at random, with its 95 % percentile bootstrap interval."""
 
     value: float
@@ -59,20 +59,20 @@ class People:
     source: str
     expressions: Expressions
     compared: int
-    divergence: Share
+    divergence: Estimate
     spread: float
     correlation: float
     correlations: dict[str, float | None]
     decided: int
-    majority: Share
+    majority: Estimate
     labels: float
     no_face: int
     unknown: int
     elsewhere: int
     annotated: int
-    annotator: Share
-    network: Share
-    lead: Share
+    annotator: Estimate
+    network: Estimate
+    lead: Estimate
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -84,12 +84,12 @@ class People:
         plain = dict(content)
         for name in ("divergence", "majority", "annotator", "network", "lead"):
             low, high = plain[name]["interval"]
-            plain[name] = Share(plain[name]["value"], (low, high))
+            plain[name] = Estimate(plain[name]["value"], (low, high))
         return cls(**{**plain, "expressions": tuple(plain["expressions"])})
 
 
 def beside_people(
-    probabilities_NK: NDArray[np.floating[Any]], faces: Faces, votes: Votes, *, seed: int = 0
+    probabilities_NK: NDArray[np.floating[Any]], faces: FaceView, votes: Votes, *, seed: int = 0
 ) -> People:
     """Compare probabilities (N, K) of the faces of a split with what annotators say of them.
 
@@ -165,11 +165,11 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _share(sums: NDArray[np.float64], counts: NDArray[Any], rng: np.random.Generator) -> Share:
+def _share(sums: NDArray[np.float64], counts: NDArray[Any], rng: np.random.Generator) -> Estimate:
     """Sum of sums over sum of counts, each face one draw; the interval over faces."""
     drawn = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
         chosen = rng.integers(len(sums), size=len(sums))
         drawn[i] = sums[chosen].sum() / max(counts[chosen].sum(), 1)
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Share(float(sums.sum() / counts.sum()), (float(low), float(high)))
+    return Estimate(float(sums.sum() / counts.sum()), (float(low), float(high)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
 from mien.evaluation.confidence import confidence
@@ -40,7 +40,7 @@ MISTAKES = 24
 VIEW = "none"
 
 
-def write_report(run: RunFolder, faces_by_split: Mapping[str, Faces] | None = None) -> Path:
+def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None = None) -> Path:
     """Write report.html and the PNGs of its figures into the run folder; the path of the page.
 
     Shows what the run has: recipe, environment, history and every evaluated split, each as far as
@@ -299,7 +299,7 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
     }
 
 
-def find_mistakes(item: Evaluation, faces: Faces) -> list[dict[str, str]]:
+def find_mistakes(item: Evaluation, faces: FaceView) -> list[dict[str, str]]:
     """The faces that were taken for another expression with the largest probability."""
     place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
     probabilities = item.probabilities[VIEW]

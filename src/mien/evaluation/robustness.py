@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mien import __version__
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from mien.evaluation.evaluate import Subject
@@ -210,7 +210,7 @@ def evaluate_corrupted(
 
 def _figures(
     predict: Predictor,
-    faces: Faces,
+    faces: FaceView,
     corruption: Corruption | None = None,
     severity: int = 1,
     seed: int = 0,

@@ -14,7 +14,7 @@ from mien.errors import InputError
 from mien.evaluation.across import Across
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores
-from mien.evaluation.people import People, Share
+from mien.evaluation.people import Estimate, People
 from mien.evaluation.text import BRIER, IN_NATS, figure_text, interval_text
 from mien.tables import Stack, table
 
@@ -43,7 +43,7 @@ HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
 
 
 @dataclass(frozen=True)
-class Summary:
+class MeanSd:
     """A figure over n seeds: mean and sample standard deviation (ddof 1; None for one seed)."""
 
     mean: float
@@ -51,17 +51,17 @@ class Summary:
     n: int
 
 
-def over_seeds(values: Sequence[float]) -> Summary:
+def over_seeds(values: Sequence[float]) -> MeanSd:
     """Mean and standard deviation of one figure over seeds.
 
     >>> over_seeds([0.5, 0.7]).mean
     0.6
     """
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Summary(float(np.mean(values)), sd, len(values))
+    return MeanSd(float(np.mean(values)), sd, len(values))
 
 
-def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Summary]]:
+def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, MeanSd]]:
     """view -> headline -> mean ± sd over the evaluations of several seeds.
 
     Views that not every evaluation has, and figures not defined in every one, are left out.
@@ -75,7 +75,7 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Summary]
                 f"evaluations of {first.split} and {other.split} cannot be summarised together: "
                 "give one split and one label set"
             )
-    summaries: dict[str, dict[str, Summary]] = {}
+    summaries: dict[str, dict[str, MeanSd]] = {}
     for view in first.views:
         if any(view not in evaluation.scores for evaluation in evaluations):
             continue
@@ -88,10 +88,10 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Summary]
     return summaries
 
 
-def summary_text(name: str, summary: Summary | None) -> str:
+def summary_text(name: str, summary: MeanSd | None) -> str:
     """mean ± sd, or the figure alone for one seed.
 
-    >>> summary_text("accuracy", Summary(0.6, 0.0123, 5))
+    >>> summary_text("accuracy", MeanSd(0.6, 0.0123, 5))
     '60.00 ± 1.23 %'
     """
     if summary is None:
@@ -162,7 +162,7 @@ def _people(people: People) -> Table:
 def people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
     """(what, (figure, interval), faces) for every table that sets a network beside people."""
 
-    def text(share: Share) -> tuple[str, str]:
+    def text(share: Estimate) -> tuple[str, str]:
         return figure_text("", share.value), interval_text(share.interval)
 
     low, high = people.divergence.interval

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import mien
 from mien.errors import MienError
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models import Classifier
 from mien.models.preparing import prepare
 from mien.models.weights import head_names

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.device import on_device, pick_device
 from mien.models.preparing import prepare
 from mien.models.registry import create

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.layers import DropRate, Width, conv3x3, dropped, pooled_relu, widened
 from mien.models.registry import register
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 # Rec. 601 luma, as PIL's convert("L") computes it.
 _LUMA = (0.299, 0.587, 0.114)

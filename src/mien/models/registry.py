@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.errors import InputError, near_names
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.registry import Registry
 
 #: Builds a network from its input's (channels, height, width), the number of classes, and options by keyword.

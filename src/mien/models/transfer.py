@@ -12,7 +12,7 @@ from torch import nn
 
 from mien.errors import InputError, extra_required, near_names
 from mien.expressions import Expressions
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.layers import DropRate
 from mien.models.registry import create, entry, register
 from mien.models.weights import InitialWeights, read_weights

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mien.data.splits import SplitRule
 from mien.recipes.registry import Published, register
-from mien.training.recipe import Model, Optimizer, Recipe
+from mien.training.recipe import ModelSpec, Optimizer, Recipe
 
 
 @register(
@@ -24,7 +24,7 @@ def basic_cnn() -> Recipe:
     """
     return Recipe(
         name="basic-cnn",
-        model=Model("basic-cnn"),
+        model=ModelSpec("basic-cnn"),
         split=SplitRule(holdout=0.2),
         optimizer=Optimizer(name="adam", lr=1e-3),
         epochs=15,
@@ -50,4 +50,4 @@ def basic_cnn_bn() -> Recipe:
     Ours: validation 59.50 % (58.23 to 60.70) in epoch 13, training 71.83 %; losses 1.17 and 0.79.
     Seed 0, 2 CPU cores in bfloat16, 47 minutes: `mien train basic-cnn-bn --data FER2013 --seeds 0`.
     """
-    return replace(basic_cnn(), name="basic-cnn-bn", model=Model("basic-cnn-bn"))
+    return replace(basic_cnn(), name="basic-cnn-bn", model=ModelSpec("basic-cnn-bn"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.recipes.registry import register
-from mien.training.recipe import Augment, Model, Optimizer, Recipe
+from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe
 
 
 @register(system="C")
@@ -18,7 +18,7 @@ def dropout_cnn() -> Recipe:
     """
     return Recipe(
         name="dropout-cnn",
-        model=Model("dropout-cnn"),
+        model=ModelSpec("dropout-cnn"),
         augment=Augment(flip=0.5, rotation=10, scale=(0.9, 1.1)),
         optimizer=Optimizer(name="adam", lr=1e-3),
         early_stopping=10,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.recipes.registry import register
-from mien.training.recipe import Augment, Mixing, Model, Objective, Optimizer, Recipe, Schedule
+from mien.training.recipe import Augment, Mixing, ModelSpec, Objective, Optimizer, Recipe, Schedule
 
 #: How faces are changed: rotation, scale, shift, flip and erasing.
 _AUGMENT = Augment(flip=0.5, rotation=15, scale=(0.85, 1.15), shift=0.08, erase=0.5)
@@ -21,7 +21,7 @@ def mien_s() -> Recipe:
     """
     return Recipe(
         name="mien-s",
-        model=Model("mien-s"),
+        model=ModelSpec("mien-s"),
         augment=_AUGMENT,
         mixing=Mixing("mixup", probability=0.5),
         objective=Objective(label_smoothing=0.1),
@@ -61,7 +61,7 @@ def mien_l() -> Recipe:
 
     Published: no figure.
     """
-    return replace(mien_s(), name="mien-l", model=Model("mien-l", {"dropout": 0.2}))
+    return replace(mien_s(), name="mien-l", model=ModelSpec("mien-l", {"dropout": 0.2}))
 
 
 @register
@@ -74,7 +74,7 @@ def speedrun_cpu() -> Recipe:
     return replace(
         mien_s(),
         name="speedrun-cpu",
-        model=Model("mien-s", {"width": 0.5, "depth": 1}),
+        model=ModelSpec("mien-s", {"width": 0.5, "depth": 1}),
         augment=Augment(flip=0.5, rotation=10, scale=(0.9, 1.1), shift=0.05),
         mixing=Mixing(),
         optimizer=Optimizer(name="muon", lr=0.02, weight_decay=0.05, momentum=0.9),

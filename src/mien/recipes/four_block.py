@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mien.recipes.registry import Published, register
-from mien.training.recipe import Augment, Model, Optimizer, Recipe, Schedule
+from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 
 
 @register(system="B", published=Published(test_accuracy=0.6333, test_loss=1.1434, faces=32_298))
@@ -18,7 +18,7 @@ def four_block_cnn() -> Recipe:
     """
     return Recipe(
         name="four-block-cnn",
-        model=Model("four-block-cnn"),
+        model=ModelSpec("four-block-cnn"),
         augment=Augment(flip=0.5, rotation=10),
         optimizer=Optimizer(name="adam", lr=1e-3),
         schedule=Schedule(name="plateau", monitor="loss", factor=0.5, patience=2),

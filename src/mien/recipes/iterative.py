@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mien.models.iterative import RGB_128
 from mien.recipes.registry import Published, register
-from mien.training.recipe import Model, Optimizer, Recipe
+from mien.training.recipe import ModelSpec, Optimizer, Recipe
 
 
 @register(system="D")
@@ -23,7 +23,7 @@ def simple_cnn() -> Recipe:
     """
     return Recipe(
         name="simple-cnn",
-        model=Model("simple-cnn"),
+        model=ModelSpec("simple-cnn"),
         input=RGB_128,
         optimizer=Optimizer(name="adam", lr=1e-4, weight_decay=1e-4),
         epochs=10,
@@ -34,7 +34,7 @@ def simple_cnn() -> Recipe:
 @register(system="D", published=Published(note='"better" than network 1'))
 def simple_cnn_v2() -> Recipe:
     """System D, network 2: three blocks with batch normalisation. Published: "better". The rest as `simple-cnn`."""
-    return replace(simple_cnn(), name="simple-cnn-v2", model=Model("simple-cnn-v2"))
+    return replace(simple_cnn(), name="simple-cnn-v2", model=ModelSpec("simple-cnn-v2"))
 
 
 @register(
@@ -48,7 +48,7 @@ def improved_cnn() -> Recipe:
 
     Published: training 67.87 %, validation 57.11 %, gap 10.76 points. The rest as `simple-cnn`.
     """
-    return replace(simple_cnn(), name="improved-cnn", model=Model("improved-cnn"))
+    return replace(simple_cnn(), name="improved-cnn", model=ModelSpec("improved-cnn"))
 
 
 @register(
@@ -66,7 +66,7 @@ def enhanced_cnn() -> Recipe:
     return replace(
         simple_cnn(),
         name="enhanced-cnn",
-        model=Model("enhanced-cnn"),
+        model=ModelSpec("enhanced-cnn"),
         optimizer=Optimizer(name="adam", lr=5e-5, weight_decay=5e-4),
         epochs=10,
         batch_size=32,
@@ -95,7 +95,9 @@ def enhanced_cnn_v2() -> Recipe:
     return replace(
         enhanced_cnn(),
         name="enhanced-cnn-v2",
-        model=Model("enhanced-cnn", {"conv_dropout": 0.35, "dropout": 0.6, "last_dropout": 0.4}),
+        model=ModelSpec(
+            "enhanced-cnn", {"conv_dropout": 0.35, "dropout": 0.6, "last_dropout": 0.4}
+        ),
         optimizer=Optimizer(name="adam", lr=4e-5, weight_decay=8e-4),
         epochs=15,
     )

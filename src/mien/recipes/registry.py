@@ -52,7 +52,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecipeEntry:
     """A registered recipe: how to build it, and the reference system (a letter) that it follows, if any."""
 
     build: Builder
@@ -65,7 +65,7 @@ class Entry:
         return inspect.getdoc(self.build) or ""
 
 
-_RECIPES = Registry[Entry]("recipe")
+_RECIPES = Registry[RecipeEntry]("recipe")
 
 
 @overload
@@ -90,7 +90,7 @@ def register(
     """
 
     def add(build: Builder) -> Builder:
-        entry = Entry(build, system, published or Published())
+        entry = RecipeEntry(build, system, published or Published())
         _RECIPES.add(build.__name__.replace("_", "-"), entry)
         return build
 
@@ -108,7 +108,7 @@ def reference_names() -> list[str]:
     return sorted(following, key=lambda name: _RECIPES[name].system or "")
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> RecipeEntry:
     """The entry of a name; InputError with near names where there is none."""
     return _RECIPES[name]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.transfer import HUB, IMAGENET, PACKAGE
 from mien.recipes.registry import Published, register
-from mien.training.recipe import Augment, Model, Optimizer, Recipe, Schedule
+from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 
 
 @register(
@@ -28,7 +28,7 @@ def efficientnet_b0() -> Recipe:
     """
     return Recipe(
         name="efficientnet-b0",
-        model=Model("timm", {"backbone": "efficientnet_b0"}),
+        model=ModelSpec("timm", {"backbone": "efficientnet_b0"}),
         init=HUB,
         input=InputSpec(channels=3, height=224, width=224, **IMAGENET),
         augment=Augment(flip=0.5, rotation=10),
@@ -50,7 +50,7 @@ def efficientnet_lite0() -> Recipe:
     """
     return Recipe(
         name="efficientnet-lite0",
-        model=Model("timm", {"backbone": "tf_efficientnet_lite0"}),
+        model=ModelSpec("timm", {"backbone": "tf_efficientnet_lite0"}),
         init=PACKAGE,
         input=InputSpec(channels=3, height=112, width=112),
         augment=Augment(flip=0.5, rotation=10),

@@ -18,7 +18,7 @@ from mien.files import atomic_file
 from mien.recognise.track import FaceLike, TrackedFace
 
 if TYPE_CHECKING:
-    from mien.recognise.faces import Box
+    from mien.recognise.detect import Box
 
 Colour = tuple[int, int, int]
 Frame = tuple[int, int, int, int]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from mien.card import ModelCard
 from mien.errors import InputError, extra_required
 from mien.expressions import Expressions
-from mien.recognise import faces as finding
+from mien.recognise import detect
+from mien.recognise.detect import Box, Detection, Detector, YuNet
 from mien.recognise.explain import hidden_parts
-from mien.recognise.faces import Box, Detection, Detector, YuNet
 from mien.recognise.model import FaceModel
 from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture, read_pixels
 
@@ -213,10 +213,10 @@ class Recognizer:
         read = read_pixels if self._ready else read_picture
         pixels = read(picture, bgr=bgr, max_pixels=self._max_pixels)
         size = (pixels.shape[1], pixels.shape[0])
-        found = finding.checked(self._detector(pixels))
+        found = detect.checked(self._detector(pixels))
         if self._ready:
-            return Seen(size, found, finding.ready_crop(pixels, self.card.input))
-        return Seen(size, found, finding.crops(pixels, found, self.card.crop, self.card.input))
+            return Seen(size, found, detect.ready_crop(pixels, self.card.input))
+        return Seen(size, found, detect.crops(pixels, found, self.card.crop, self.card.input))
 
     def answer(self, seen: Sequence[Seen]) -> list[Faces]:
         """What the network says of the faces that were found in some pictures, all at once."""
@@ -269,7 +269,7 @@ def _detector(detector: str | Detector) -> Detector:
     if detector == "yunet":
         return YuNet()
     if detector == "none":
-        return finding.whole_picture
+        return detect.whole_picture
     raise InputError(f"detector {detector!r} is not known: use yunet, none, or a function")
 
 

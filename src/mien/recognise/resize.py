@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 # Rec. 601 luma, as PIL's convert("L") computes it.
 _LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mien.recognise.draw import annotated
 from mien.recognise.media import Frame, Movie
 from mien.recognise.rows import Row, row
-from mien.recognise.track import FaceLike, TrackedFace, Tracker
+from mien.recognise.track import FaceLike, FaceTracker, TrackedFace
 
 if TYPE_CHECKING:
-    from mien.recognise.faces import Box
+    from mien.recognise.detect import Box
     from mien.recognise.video_writer import VideoWriter
 
 #: What finds and judges the faces of a picture, uint8 RGB (H, W, 3): `Recognizer.recognize`, say.
@@ -116,10 +116,10 @@ def usual_interval(movie: Movie) -> int:
     return 1 if movie.live else max(1, round(movie.rate) // _LOOKS_PER_S)
 
 
-def usual_tracker(movie: Movie, every: int, uncertain_below: float) -> Tracker:
+def usual_tracker(movie: Movie, every: int, uncertain_below: float) -> FaceTracker:
     """A tracker whose tracks outlive a few looks that miss their face."""
     gap_s = max(_GAP_S, _MISSED_LOOKS * every / float(movie.rate))
-    return Tracker(gap_s=gap_s, uncertain_below=uncertain_below)
+    return FaceTracker(gap_s=gap_s, uncertain_below=uncertain_below)
 
 
 def frames_of(movie: Movie) -> int | None:
@@ -132,7 +132,7 @@ def recognise_movie(
     recognize: Recognize,
     *,
     every: int = 1,
-    tracker: Tracker | None = None,
+    tracker: FaceTracker | None = None,
     rows: Sequence[Callable[[list[Row]], object]] = (),
     video: VideoWriter | None = None,
     told: Callable[[Frame], None] = lambda frame: None,
@@ -177,7 +177,7 @@ def follow(
     recognize: Recognize,
     *,
     every: int = 1,
-    tracker: Tracker | None = None,
+    tracker: FaceTracker | None = None,
 ) -> Iterator[tuple[Frame, list[TrackedFace]]]:
     """Each frame with its faces, as they come.
 
@@ -191,7 +191,7 @@ def follow(
         every: 1 looks at each frame.
         tracker: says how faces are followed and smoothed.
     """
-    tracker = Tracker() if tracker is None else tracker
+    tracker = FaceTracker() if tracker is None else tracker
     waiting: list[Frame] = []
     looked: _Look | None = None
     for count, frame in enumerate(frames):

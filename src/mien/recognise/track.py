@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from mien.recognise.faces import Box
+    from mien.recognise.detect import Box
 
 #: How far a face may be from where it was expected, in face sizes: at once, and more for each second.
 _REACH, _REACH_PER_S = 0.5, 2.0
@@ -94,7 +94,7 @@ class _Track:
         self.time_s, self.box = time_s, box
 
 
-class Tracker:
+class FaceTracker:
     """Gives each face of a video the number of its track, and smooths probabilities along it.
 
     A face goes on with the track that expected it nearest: the pairs are taken in order of their

@@ -15,7 +15,7 @@ from typing import Any
 
 from mien.cluster import ray_cluster
 from mien.errors import InputError, one_line
-from mien.recognise.faces import YuNet
+from mien.recognise.detect import YuNet
 from mien.recognise.model_file import read_model_file
 from mien.recognise.recognizer import Recognizer, default_model
 from mien.scale.shards import Plan, Shard, checked_column

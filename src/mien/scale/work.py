@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.parquet
 
 from mien.errors import InputError
-from mien.recognise.faces import YuNet
+from mien.recognise.detect import YuNet
 from mien.recognise.recognizer import Recognizer, Seen
 from mien.recognise.rows import Row, columns, row
 from mien.scale.shards import Shard, pictures

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.websockets import WebSocketDisconnect
 
-from mien.recognise.track import TrackedFace, Tracker
+from mien.recognise.track import FaceTracker, TrackedFace
 from mien.serving.engine import DetectorName, Engine
 from mien.serving.guard import PROTOCOL
 from mien.serving.metrics import Metrics
@@ -64,7 +64,7 @@ class _Camera:
         self._settings = settings
         self._metrics = metrics
         self._newest = _Newest()
-        self._tracker = Tracker(gap_s=_GAP_S, uncertain_below=engine.model.card.uncertain_below)
+        self._tracker = FaceTracker(gap_s=_GAP_S, uncertain_below=engine.model.card.uncertain_below)
 
     async def run(self, detector: DetectorName, top: int) -> None:
         """Until one of both hangs up."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Shape(BaseModel):
@@ -46,11 +46,11 @@ class FaceShape(_Shape):
     """A face and its expression."""
 
     box: BoxShape
-    detection_score: Share
+    detection_score: Probability
     expression: str
-    probability: Share
+    probability: Probability
     uncertain: bool = Field(description="Better say nothing: more often wrong than right.")
-    probabilities: dict[str, Share]
+    probabilities: dict[str, Probability]
     explanation: ExplanationShape | None = None
 
 
@@ -103,7 +103,7 @@ class ModelShape(BaseModel):
     crop: dict[str, Any]
     digest: str
     temperature: float
-    uncertain_below: Share
+    uncertain_below: Probability
     licence: str
     provenance: dict[str, Any]
     scores: dict[str, Any]
@@ -136,7 +136,7 @@ class JobShape(_Shape):
 
     id: str
     status: Literal["queued", "running", "done", "failed"]
-    progress: Share
+    progress: Probability
     detail: str | None = Field(None, description="Why it failed, or what was left out.")
     summary: dict[str, Any] | None = None
     results: ResultsShape | None = None

@@ -30,7 +30,7 @@ from mien.card import ModelCard
 from mien.data.cache import cache_folder
 from mien.errors import InputError, reading_from, writing_to
 from mien.files import atomic_folder, write_json
-from mien.recognise.faces import yunet_model
+from mien.recognise.detect import yunet_model
 from mien.recognise.model_file import checked_card, read_model_file
 from mien.recognise.recognizer import default_model
 from mien.serving.card_page import ADDRESS, read_card_page

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mien import api
 from mien.data.ferplus import LabelledVotes, read_votes
 from mien.data.splits import needed, split
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import write_json
 from mien.runs import RunFolder
@@ -42,8 +42,8 @@ class Diagnosis:
 
     recipe: Recipe
     base: float
-    train: Faces
-    validation: Faces
+    train: FaceView
+    validation: FaceView
     outcomes: dict[Step, Outcome]
     left_out: dict[Step, float]
     votes: LabelledVotes | None
@@ -158,7 +158,7 @@ def _run_trials(
 
 
 def _begin(
-    recipe: Recipe, out: Path, budget: float, train: Faces, validation: Faces, device: str
+    recipe: Recipe, out: Path, budget: float, train: FaceView, validation: FaceView, device: str
 ) -> tuple[float, Pace]:
     """The base share and the pace: those of the diagnosis that `out` holds, else chosen and measured."""
     path = out / "plan.json"

@@ -11,8 +11,8 @@ from mien.colours import BLUE, GREEN, ORANGE
 from mien.evaluation import plots
 from mien.evaluation.text import percent
 from mien.studies.diagnose import Diagnosis
-from mien.studies.findings import LabelNoise, learning_curve, points
 from mien.studies.trials import Outcome
+from mien.studies.verdicts import LabelNoise, learning_curve, points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

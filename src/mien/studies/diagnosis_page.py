@@ -13,15 +13,15 @@ from mien.evaluation.text import duration, percent
 from mien.files import atomic_file, write_json
 from mien.studies import diagnosis_figures as figures
 from mien.studies.diagnose import Diagnosis
-from mien.studies.findings import (
+from mien.studies.plan import Step
+from mien.studies.verdicts import (
     Effect,
-    Finding,
+    Verdict,
     effect,
-    findings,
     label_noise,
     summary,
+    verdicts,
 )
-from mien.studies.plan import Step
 from mien.tables import facts as facts_table
 from mien.tables import table
 
@@ -48,7 +48,7 @@ EXPLANATION = (
 
 def write_diagnosis(diagnosis: Diagnosis) -> Path:
     """Write the three files into the folder of the trials; the path of the page."""
-    found = findings(diagnosis)
+    found = verdicts(diagnosis)
     rows, facts = _rows(diagnosis), _facts(diagnosis)
     answer = summary(diagnosis, found)
     drawn = _draw(diagnosis)
@@ -58,7 +58,7 @@ def write_diagnosis(diagnosis: Diagnosis) -> Path:
         title=f"{diagnosis.recipe.name}: why does it overfit?",
         summary=answer,
         overview=drawn["overview"],
-        findings=[(item.question, item.verdict, drawn.get(item.factor, [])) for item in found],
+        findings=[(item.question, item.text, drawn.get(item.factor, [])) for item in found],
         head=_HEAD,
         rows=rows,
         facts=facts,
@@ -76,10 +76,10 @@ def render_diagnosis(diagnosis: Diagnosis) -> Group:
     trials = table(*(_HEAD[place] for place in shown), title=diagnosis.recipe.name)
     for row in _rows(diagnosis):
         trials.add_row(*(row[place] for place in shown))
-    found = findings(diagnosis)
+    found = verdicts(diagnosis)
     answers: list[Text] = [Text(summary(diagnosis, found)), Text()]
     for item in found:
-        answers += [Text(item.question, style="bold"), Text(item.verdict), Text()]
+        answers += [Text(item.question, style="bold"), Text(item.text), Text()]
     about = facts_table()
     for name, value in _facts(diagnosis):
         about.add_row(name, Text(value))
@@ -88,7 +88,7 @@ def render_diagnosis(diagnosis: Diagnosis) -> Group:
 
 def plain(diagnosis: Diagnosis) -> dict[str, Any]:
     """A diagnosis as plain values, for diagnosis.json and machines."""
-    found = findings(diagnosis)
+    found = verdicts(diagnosis)
     return {
         "recipe": diagnosis.recipe.name,
         "data": diagnosis.train.store.source,
@@ -99,7 +99,7 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
             {
                 "factor": item.factor,
                 "question": item.question,
-                "verdict": item.verdict,
+                "verdict": item.text,
                 "culprit": item.culprit,
             }
             for item in found
@@ -209,14 +209,14 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
 def _markdown(
     diagnosis: Diagnosis,
     answer: str,
-    found: list[Finding],
+    found: list[Verdict],
     rows: list[list[str]],
     facts: list[tuple[str, str]],
 ) -> str:
     lines = [f"# {diagnosis.recipe.name}: why does it overfit?", "", answer, ""]
     lines += ["![The gap of each trial](overview.png)", ""]
     for item in found:
-        lines += [f"## {item.question}", "", item.verdict, ""]
+        lines += [f"## {item.question}", "", item.text, ""]
     lines += ["## The trials", "", f"| {' | '.join(_HEAD)} |", f"|---{'|---:' * (len(_HEAD) - 1)}|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     lines += ["", EXPLANATION, "", *(f"- {name}: {value}" for name, value in facts), ""]

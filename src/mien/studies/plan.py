@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.studies.trials import SAMPLE, Trial, subset
 
@@ -136,7 +136,7 @@ class Pace:
     seconds_per_unit: float
 
     @classmethod
-    def probe(cls, recipe: Recipe, train: Faces, validation: Faces, device: str) -> Pace:
+    def probe(cls, recipe: Recipe, train: FaceView, validation: FaceView, device: str) -> Pace:
         """Measure it with a short training that is thrown away."""
         from mien import training
 
@@ -153,14 +153,14 @@ class Pace:
             rate = run.history()[0]["images_per_second"]
         return cls(1 / rate / _multiply_adds(recipe))
 
-    def seconds(self, trial: Trial, train: Faces, validation: Faces) -> float:
+    def seconds(self, trial: Trial, train: FaceView, validation: FaceView) -> float:
         """Training, validation of every epoch, and scoring at the end; a forward pass is a third of a step."""
         faces = trial.share * len(train)
         passes = trial.recipe.epochs * (faces + len(validation) / 3)
         passes += (min(faces, SAMPLE) + len(validation)) / 3
         return passes * _multiply_adds(trial.recipe) * self.seconds_per_unit
 
-    def learn(self, trial: Trial, train: Faces, validation: Faces, seconds: float) -> None:
+    def learn(self, trial: Trial, train: FaceView, validation: FaceView, seconds: float) -> None:
         """Take over what a trial of the recipe's own width really took."""
         predicted = self.seconds(trial, train, validation)
         self.seconds_per_unit *= seconds / predicted
@@ -177,7 +177,7 @@ def _multiply_adds(recipe: Recipe) -> float:
 
 
 def choose_base(
-    recipe: Recipe, budget: float, pace: Pace, train: Faces, validation: Faces
+    recipe: Recipe, budget: float, pace: Pace, train: FaceView, validation: FaceView
 ) -> float:
     """The largest base share with which the plan fits `budget` seconds, extras left aside.
 

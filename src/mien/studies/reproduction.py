@@ -15,12 +15,12 @@ from mien import __version__, recipes
 from mien.errors import MienError
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import accuracy_interval
-from mien.evaluation.tables import Summary, over_seeds
+from mien.evaluation.tables import MeanSd, over_seeds
 from mien.evaluation.text import flatten
 from mien.models import cost, entry
 from mien.recipes import Published
 from mien.runs import RunFolder
-from mien.training import Model, Recipe, from_dict, to_dict
+from mien.training import ModelSpec, Recipe, from_dict, to_dict
 
 #: The views that are shown, and the splits they are shown of.
 VIEWS, SPLITS = ("none", "flip"), ("validation", "test")
@@ -48,7 +48,7 @@ class Beside:
 
     figure: str
     published: float | None
-    ours: Summary | None = None
+    ours: MeanSd | None = None
     interval: tuple[float, float] | None = None
     difference: float | None = None
     inside: bool | None = None
@@ -107,13 +107,13 @@ class Row:
         return sorted(int(run.recipe().get("seed", 0)) for run in self.runs)
 
     @property
-    def seconds(self) -> Summary | None:
+    def seconds(self) -> MeanSd | None:
         """Seconds of training, the sum over epochs."""
         sums = [sum(row["seconds"] for row in history) for history in self.histories]
         return over_seeds(sums) if sums else None
 
     @property
-    def epochs(self) -> Summary | None:
+    def epochs(self) -> MeanSd | None:
         return over_seeds([len(h) for h in self.histories]) if self.histories else None
 
     @property
@@ -164,7 +164,7 @@ class Row:
             inside=interval[0] <= published <= interval[1] if interval else None,
         )
 
-    def score(self, split: str, view: str, figure: str, which: str = "official") -> Summary | None:
+    def score(self, split: str, view: str, figure: str, which: str = "official") -> MeanSd | None:
         """A figure of the evaluations, such as accuracy, over the seeds."""
         found = [
             (item["views"].get(view, {}).get(which) or {}).get(figure)
@@ -302,7 +302,9 @@ def _standing(name: str, run: RunFolder) -> tuple[str, str]:
 def _settings(recipe: Recipe) -> dict[str, str]:
     """Every field but the seed, as text; every option of the network named."""
     model = entry(recipe.model.name)
-    whole = replace(recipe, model=Model(model.name, model.options(recipe.model.options)), seed=0)
+    whole = replace(
+        recipe, model=ModelSpec(model.name, model.options(recipe.model.options)), seed=0
+    )
     checked = from_dict(to_dict(whole), recipe.name)  # so that 10 and 10.0 are one
     return dict(flatten(to_dict(checked)))
 
@@ -347,7 +349,7 @@ def _device(environment: Mapping[str, Any]) -> str:
     return f"{device}, {environment.get('precision', '-')}"
 
 
-def _plain(summary: Summary | None) -> dict[str, Any] | None:
+def _plain(summary: MeanSd | None) -> dict[str, Any] | None:
     return asdict(summary) if summary else None
 
 

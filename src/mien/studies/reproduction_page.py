@@ -11,7 +11,7 @@ from rich.table import Table
 from mien import recipes
 from mien.evaluation import plots_of_runs
 from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import Summary, summary_text
+from mien.evaluation.tables import MeanSd, summary_text
 from mien.evaluation.text import IN_NATS, duration, interval_text
 from mien.files import atomic_file, write_json
 from mien.studies.reproduction import (
@@ -151,7 +151,7 @@ def _published(figure: str, value: float) -> str:
     return f"{value:g}" if figure.endswith("loss") else f"{100 * value:.4g}{_unit(figure)}"
 
 
-def _ours(figure: str, ours: Summary | None) -> str:
+def _ours(figure: str, ours: MeanSd | None) -> str:
     name = IN_NATS if figure.endswith("loss") else "accuracy"
     return summary_text(name, ours).replace(" %", _unit(figure))
 

@@ -23,7 +23,7 @@ from mien.errors import InputError, extra_required
 from mien.files import write_json
 from mien.studies.sweep_result import Sweep, ended_trials, summarise
 from mien.studies.sweep_space import read_space
-from mien.studies.sweep_trials import FOLDER, INSTEAD_OF, Job, in_parallel, one_after_another
+from mien.studies.sweep_trials import FOLDER, INSTEAD_OF, SweepJob, in_parallel, one_after_another
 from mien.training import Recipe, to_dict
 
 with extra_required("sweep", "mien sweep"):
@@ -84,7 +84,7 @@ def sweep(
     chosen = dataclasses.replace(chosen, expressions=store.expressions)
     out = Path(out)
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
-    job = Job(chosen, found, data, labels, out, device, threads, command)
+    job = SweepJob(chosen, found, data, labels, out, device, threads, command)
     job.faces()  # splits that cannot be trained on are said at once
     _begin(job, store)
     with _alone(out):
@@ -105,7 +105,9 @@ def sweep(
     return summary
 
 
-def _run(job: Job, engine: Engine, count: int, workers: int, say: Callable[[str], None]) -> None:
+def _run(
+    job: SweepJob, engine: Engine, count: int, workers: int, say: Callable[[str], None]
+) -> None:
     if engine == "ray":
         from mien.studies.sweep_on_ray import run_on_ray
 
@@ -116,7 +118,7 @@ def _run(job: Job, engine: Engine, count: int, workers: int, say: Callable[[str]
         in_parallel(job, count, workers, say)
 
 
-def _take_up(study: optuna.Study, job: Job) -> int:
+def _take_up(study: optuna.Study, job: SweepJob) -> int:
     """Let what was being trained when the last call ended go on; how many trials wait to be begun."""
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         folder = job.run_folder(trial).name
@@ -125,7 +127,7 @@ def _take_up(study: optuna.Study, job: Job) -> int:
     return len(study.get_trials(states=(optuna.trial.TrialState.WAITING,)))
 
 
-def _begin(job: Job, store: FaceStore) -> None:
+def _begin(job: SweepJob, store: FaceStore) -> None:
     """Write down what is swept; InputError where the folder holds something else."""
     path = job.out / "plan.json"
     content = [to_dict(job.recipe), job.space.to_dict(), store.fingerprint]

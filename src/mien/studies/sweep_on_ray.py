@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.cluster import ray_cluster
 from mien.errors import MienError, extra_required
-from mien.studies.sweep_trials import FOLDER, PROBLEM, Job, line, train_trial
+from mien.studies.sweep_trials import FOLDER, PROBLEM, SweepJob, line, train_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ACCURACY, _EPOCH, _KEPT = "validation_accuracy", "epoch", "kept_accuracy"
 
 
-def run_on_ray(job: Job, count: int, workers: int, say: Callable[[str], None]) -> None:
+def run_on_ray(job: SweepJob, count: int, workers: int, say: Callable[[str], None]) -> None:
     """Train `count` trials, `workers` at a time."""
     with extra_required("scale", "mien sweep --engine ray"):
         from ray import tune
@@ -98,7 +98,7 @@ def run_on_ray(job: Job, count: int, workers: int, say: Callable[[str], None]) -
             tuner.fit()
 
 
-def _train(config: dict[str, Any], *, job: Job, threads: int) -> None:
+def _train(config: dict[str, Any], *, job: SweepJob, threads: int) -> None:
     """One trial, on some machine of the cluster."""
     import torch
     from ray import tune
@@ -118,7 +118,7 @@ def _train(config: dict[str, Any], *, job: Job, threads: int) -> None:
         tune.report(last | {_KEPT: kept, _EPOCH: last[_EPOCH] + 1})
 
 
-def _epochs(job: Job) -> list[int]:
+def _epochs(job: SweepJob) -> list[int]:
     """The most epochs that the space allows, where it says something of them."""
     return [
         int(text)

@@ -13,7 +13,7 @@ from mien.data.store import FaceStore
 from mien.errors import extra_required
 from mien.runs import RunFolder
 from mien.studies.sweep_space import Space
-from mien.studies.sweep_trials import INSTEAD_OF, PROBLEM, Job, last_value
+from mien.studies.sweep_trials import INSTEAD_OF, PROBLEM, SweepJob, last_value
 from mien.training import Recipe
 
 with extra_required("sweep", "mien sweep"):
@@ -97,7 +97,7 @@ def ended_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [t for t in trials if t.state in _ENDED and t.number not in superseded]
 
 
-def summarise(job: Job, study: optuna.Study, engine: str) -> Sweep:
+def summarise(job: SweepJob, study: optuna.Study, engine: str) -> Sweep:
     """What the journal and the runs tell."""
     tried = []
     for trial in ended_trials(study):

@@ -12,7 +12,7 @@ from typing import Any
 
 from mien import api
 from mien.data.splits import needed, split
-from mien.data.store import Faces, FaceStore
+from mien.data.store import FaceStore, FaceView
 from mien.errors import MienError, extra_required
 from mien.runs import RunFolder
 from mien.studies.sweep_space import Space, assignments
@@ -30,7 +30,7 @@ FOLDER, INSTEAD_OF, PROBLEM = "folder", "instead_of", "problem"
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """All that a worker, here or on another machine, has to know.
 
     recipe: what the space's fields are changed of; its expressions are the data's.
@@ -64,7 +64,7 @@ class Job:
         study.sampler = optuna.samplers.TPESampler(seed=1000 * len(study.trials) + seed)
         return study
 
-    def faces(self) -> tuple[Faces, Faces]:
+    def faces(self) -> tuple[FaceView, FaceView]:
         """The faces to fit, and those that every trial is judged by."""
         store = api.load_for(self.recipe, self.data, self.labels)
         splits = split(store, self.recipe.split)
@@ -77,7 +77,11 @@ class Job:
 
 
 def one_after_another(
-    job: Job, may_begin: Callable[[], bool], count: int, worker: int, say: Callable[[str], None]
+    job: SweepJob,
+    may_begin: Callable[[], bool],
+    count: int,
+    worker: int,
+    say: Callable[[str], None],
 ) -> None:
     """Ask for trials and train them, `count` at most, while others may begin."""
     study = job.study(worker)
@@ -107,10 +111,10 @@ def one_after_another(
 
 
 def train_trial(
-    job: Job,
+    job: SweepJob,
     folder: Path,
     settings: Mapping[str, Any],
-    faces: tuple[Faces, Faces],
+    faces: tuple[FaceView, FaceView],
     report: Callable[[int, float, bool], None],
 ) -> float:
     """Train one point of the space, or go on with it; the validation accuracy of the kept weights.
@@ -148,7 +152,7 @@ class _Reporter(Watcher):
             sys.exit("the sweep was killed; the same command goes on")
 
 
-def in_parallel(job: Job, count: int, workers: int, say: Callable[[str], None]) -> None:
+def in_parallel(job: SweepJob, count: int, workers: int, say: Callable[[str], None]) -> None:
     """So many processes, each asking for the next trial, until all have begun."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     tickets = context.Semaphore(count)
@@ -178,7 +182,9 @@ def in_parallel(job: Job, count: int, workers: int, say: Callable[[str], None]) 
         )
 
 
-def _worker(job: Job, tickets: Any, count: int, number: int, say: Callable[[str], None]) -> None:
+def _worker(
+    job: SweepJob, tickets: Any, count: int, number: int, say: Callable[[str], None]
+) -> None:
     """One process of several."""
     if sys.platform != "win32":
         os.setsid()  # Ctrl-C in the terminal reaches the parent alone, which passes it on

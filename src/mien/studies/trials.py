@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.data.splits import stratified
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.evaluation import Evaluation, score
 from mien.evaluation.evaluate import weights_digest
 from mien.runs import RunFolder
@@ -40,7 +40,7 @@ class Trial:
     share: float = 1.0
     shuffled: bool = False
 
-    def faces(self, train: Faces) -> Faces:
+    def faces(self, train: FaceView) -> FaceView:
         """The faces that the trial trains on, out of all training faces."""
         chosen = train if self.share == 1 else subset(train, self.share)
         return with_shuffled_labels(chosen) if self.shuffled else chosen
@@ -82,13 +82,13 @@ class Outcome:
         return sum(row["seconds"] for row in self.run.history())
 
 
-def subset(faces: Faces, share: float) -> Faces:
+def subset(faces: FaceView, share: float) -> FaceView:
     """A stratified share of some faces, in their order; drawn by digest, so nested and layout-free."""
     drawn = stratified(faces.labels, faces.digests, share, seed=0)
     return faces.store.faces(faces.indices[drawn])
 
 
-def with_shuffled_labels(faces: Faces, seed: int = 0) -> Faces:
+def with_shuffled_labels(faces: FaceView, seed: int = 0) -> FaceView:
     """The same faces, their labels dealt anew among them: counts as before, no meaning left."""
     labels = faces.store.labels.copy()
     labels[faces.indices] = np.random.default_rng(seed).permutation(faces.labels)
@@ -99,8 +99,8 @@ def with_shuffled_labels(faces: Faces, seed: int = 0) -> Faces:
 
 def complete(
     trial: Trial,
-    train: Faces,
-    validation: Faces,
+    train: FaceView,
+    validation: FaceView,
     folder: Path,
     device: str,
     *,
@@ -142,7 +142,7 @@ def complete(
     )
 
 
-def _scored(run: RunFolder, faces: Faces, split: str, device: str) -> Evaluation:
+def _scored(run: RunFolder, faces: FaceView, split: str, device: str) -> Evaluation:
     """The saved evaluation where it is of these weights and faces; else a new one, saved."""
     if run.evaluation(split) is not None:
         saved = Evaluation.load(run, split)

@@ -12,7 +12,7 @@ from mien.training.loop import train
 from mien.training.recipe import (
     Augment,
     Mixing,
-    Model,
+    ModelSpec,
     Objective,
     Optimizer,
     Recipe,
@@ -32,7 +32,7 @@ __all__ = [
     "Augment",
     "Interval",
     "Mixing",
-    "Model",
+    "ModelSpec",
     "Moment",
     "Objective",
     "Optimizer",

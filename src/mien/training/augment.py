@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.models.preparing import normalise, resize, to_unit
 from mien.training.recipe import Augment
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from mien.data.store import Faces
+from mien.data.store import FaceView
 
 #: Bytes of faces that are kept in memory on a CPU; FER-2013's 28,709 take 66 MB.
 CPU_BUDGET = 1_000_000_000
@@ -22,7 +22,7 @@ class FaceFeed:
         resident: whether all pixels lie on the device.
     """
 
-    def __init__(self, faces: Faces, device: torch.device, budget: int | None = None) -> None:
+    def __init__(self, faces: FaceView, device: torch.device, budget: int | None = None) -> None:
         """`budget`: the largest number of bytes to keep on the device; by default what is sensible."""
         self._faces = faces
         self._device = device

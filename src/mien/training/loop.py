@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.allocator import keep_freed_memory
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError, MienError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.files import write_json
@@ -57,8 +57,8 @@ _VALIDATION_BATCH = 256
 
 def train(
     recipe: Recipe,
-    train_faces: Faces,
-    validation_faces: Faces,
+    train_faces: FaceView,
+    validation_faces: FaceView,
     out: Path,
     *,
     device: str = "auto",
@@ -111,8 +111,8 @@ class _Training:
     def __init__(
         self,
         recipe: Recipe,
-        train_faces: Faces,
-        validation_faces: Faces,
+        train_faces: FaceView,
+        validation_faces: FaceView,
         run: RunFolder,
         team: Team,
         interval: checkpoint.Interval,

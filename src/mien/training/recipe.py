@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from mien.data.splits import SplitRule
 from mien.errors import InputError, near_names, reading_from
 from mien.expressions import SEVEN, Expressions
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 
 Finite = pydantic.AllowInfNan(False)
 Share = Annotated[float, Ge(0), Le(1)]
@@ -28,7 +28,7 @@ Count = Annotated[int, Gt(0)]
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSpec:
     """A registered network and its options (`--set model.dropout=0.3`)."""
 
     name: str
@@ -163,7 +163,7 @@ class Recipe:
     """
 
     name: str
-    model: Model
+    model: ModelSpec
     init: str | None = None
     init_share: Annotated[float, Ge(0), Lt(1)] = 0.0
     freeze_epochs: Annotated[int, Ge(0)] = 0

@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.files import write_json
 from mien.models import entry
 from mien.runs import RunFolder
-from mien.training.recipe import Model, Recipe, from_dict, to_dict
+from mien.training.recipe import ModelSpec, Recipe, from_dict, to_dict
 
 
 def with_all_options(recipe: Recipe) -> Recipe:
     """The recipe with every option of its network; those it does not name have their defaults."""
     model = entry(recipe.model.name)
-    return replace(recipe, model=Model(model.name, model.options(recipe.model.options)))
+    return replace(recipe, model=ModelSpec(model.name, model.options(recipe.model.options)))
 
 
-def data_facts(train: Faces, validation: Faces) -> dict[str, Any]:
+def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
     """What environment.json says of the faces."""
     store = train.store
     return {

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.data.ferplus import EIGHT, read_votes
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.training.augment import draw_views
 from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
@@ -22,7 +22,7 @@ from mien.training.teaching import Teaching
 class Supervision:
     """Labels, blended as a recipe's `targets` say with annotators' votes and a teacher's word."""
 
-    def __init__(self, recipe: Recipe, train: Faces, labels_N: Tensor) -> None:
+    def __init__(self, recipe: Recipe, train: FaceView, labels_N: Tensor) -> None:
         """`labels_N`: int64, the labels of `train` on the device of the training.
 
         InputError for votes or soft targets that are missing or belong to other faces.
@@ -62,7 +62,7 @@ class Supervision:
         return torch.lerp(own_NK, said_NK, self._recipe.targets.teacher_share)
 
 
-def _vote_shares(path: str, train: Faces) -> NDArray[np.float32]:
+def _vote_shares(path: str, train: FaceView) -> NDArray[np.float32]:
     """FER+'s distributions over the faces' own expressions: float32 (N, K); zeros where it has none.
 
     Only the rows of training faces are used. A face on which contempt leads has none of the labels.

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mien.data.store import Faces
+from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.evaluate import Progress, weights_digest
 from mien.files import atomic_file, write_json
@@ -49,7 +49,7 @@ class Teaching:
     seed: int
 
     @classmethod
-    def open(cls, path: Path | str, recipe: Recipe, train: Faces) -> Teaching:
+    def open(cls, path: Path | str, recipe: Recipe, train: FaceView) -> Teaching:
         """The finished teaching in a folder, for a student trained by `recipe` on `train`.
 
         InputError where there is none, it is not finished, or it was made for other faces, labels,
@@ -91,7 +91,7 @@ class Teaching:
 def teach(
     teachers: Sequence[RunFolder],
     recipe: Recipe,
-    train: Faces,
+    train: FaceView,
     out: Path,
     *,
     views: int,
@@ -176,7 +176,7 @@ def _said(
     return said_BK
 
 
-def _order(run: RunFolder, teacher: Classifier, train: Faces) -> list[int]:
+def _order(run: RunFolder, teacher: Classifier, train: FaceView) -> list[int]:
     """Where a teacher has each of the faces' expressions."""
     if sorted(teacher.expressions) != sorted(train.expressions):
         raise InputError(
@@ -193,7 +193,7 @@ def _file(folder: Path, view: int) -> Path:
     return folder / f"view-{view:03d}.npy"
 
 
-def _made_for(recipe: Recipe, train: Faces) -> dict[str, Any]:
+def _made_for(recipe: Recipe, train: FaceView) -> dict[str, Any]:
     """What has to be equal for a student to see what the teachers saw."""
     wanted = {
         "augment": dataclasses.asdict(recipe.augment),

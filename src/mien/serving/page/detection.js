@@ -1,4 +1,4 @@
-// Faces in a picture by YuNet, and how a network is shown them: `mien.recognise.faces` once more.
+// Faces in a picture by YuNet, and how a network is shown them: `mien.recognise.detect` once more.
 // A picture here is RGBA, opaque: {data, width, height, channels: 4}.
 
 import { byArea, byTriangles, luma, part, rounded, warped } from "./sampling.js";

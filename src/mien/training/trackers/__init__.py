@@ -8,7 +8,7 @@ from functools import partial
 from mien.errors import InputError
 from mien.training.trackers.mlflow_store import MLflow
 from mien.training.trackers.tensorboard_events import TensorBoard
-from mien.training.trackers.tracking import TRACKERS, Tracker, Tracking
+from mien.training.trackers.tracking import TRACKERS, ExperimentTracker, Tracking
 from mien.training.trackers.weights_and_biases import WeightsAndBiases
 
 TRACKERS.add("wandb", WeightsAndBiases)
@@ -30,4 +30,4 @@ def trackers_named(names: Sequence[str]) -> list[Tracking]:
     return [Tracking(name, tracker) for name, tracker in made.items()]
 
 
-__all__ = ["TRACKERS", "Tracker", "Tracking", "trackers_named"]
+__all__ = ["TRACKERS", "ExperimentTracker", "Tracking", "trackers_named"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.errors import extra_required
 from mien.evaluation.text import flatten
 from mien.runs import RunFolder
-from mien.training.trackers.tracking import Tracker, title
+from mien.training.trackers.tracking import ExperimentTracker, title
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,7 @@ _SEND_EVERY = 5.0
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
 
 
-class MLflow(Tracker):
+class MLflow(ExperimentTracker):
     """One MLflow run: figures as metrics, the recipe as params, data and environment as tags."""
 
     library = "mlflow"

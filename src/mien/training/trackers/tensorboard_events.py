@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from mien.errors import extra_required
 from mien.evaluation.text import flatten
 from mien.runs import RunFolder
-from mien.training.trackers.tracking import Tracker
+from mien.training.trackers.tracking import ExperimentTracker
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class TensorBoard(Tracker):
+class TensorBoard(ExperimentTracker):
     """Scalars by optimiser step, the recipe and the data as text, the confusion matrix as image."""
 
     library = "tensorboard"

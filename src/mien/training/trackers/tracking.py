@@ -22,7 +22,7 @@ from mien.training.recipe import Recipe, to_dict
 from mien.training.watch import Moment, Watcher
 
 
-class Tracker(ABC):
+class ExperimentTracker(ABC):
     """One tracking library.
 
     The constructor raises InputError for what can be known before a training starts. The methods may
@@ -62,7 +62,7 @@ class Tracker(ABC):
 
 
 #: What makes a tracker, by the name that --track takes.
-TRACKERS = Registry[Callable[[], Tracker]]("tracker")
+TRACKERS = Registry[Callable[[], ExperimentTracker]]("tracker")
 
 
 class Tracking(Watcher):
@@ -74,9 +74,11 @@ class Tracking(Watcher):
     matrix of the best epoch is drawn once, at the end: drawing takes as long as many steps.
     """
 
-    def __init__(self, name: str, tracker: Tracker, console: Console | None = None) -> None:
+    def __init__(
+        self, name: str, tracker: ExperimentTracker, console: Console | None = None
+    ) -> None:
         self._name = name
-        self._tracker: Tracker | None = tracker
+        self._tracker: ExperimentTracker | None = tracker
         self._console = console or Console(stderr=True)
         self._expressions: tuple[str, ...] = ()
         self._validation_accuracy: float | None = None
@@ -91,7 +93,7 @@ class Tracking(Watcher):
         if history:
             self._validation_accuracy = history[-1]["validation_accuracy"]
 
-        def begin(tracker: Tracker) -> None:
+        def begin(tracker: ExperimentTracker) -> None:
             environment = run.environment()
             data = environment.pop("data")
             facts = {"recipe": to_dict(recipe), "data": data, "environment": environment}
@@ -131,7 +133,7 @@ class Tracking(Watcher):
         error = sys.exception()  # the loop tells its watchers while what ended it is on its way
         exit_code = 0 if error is self._handled_outside else getattr(error, "exit_code", 1)
 
-        def end(tracker: Tracker) -> None:
+        def end(tracker: ExperimentTracker) -> None:
             if self._best is not None:
                 caption, confusion_KK = self._best
                 figure = plots.confusion(confusion_KK, self._expressions, caption)
@@ -141,7 +143,7 @@ class Tracking(Watcher):
 
         self._attempt(end)
 
-    def _attempt(self, action: Callable[[Tracker], None]) -> None:
+    def _attempt(self, action: Callable[[ExperimentTracker], None]) -> None:
         if self._tracker is None:
             return
         try:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required
 from mien.runs import RunFolder
-from mien.training.trackers.tracking import Tracker, title
+from mien.training.trackers.tracking import ExperimentTracker, title
 
 if TYPE_CHECKING:
     import wandb
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _START_WAIT, _END_WAIT = 30, 120
 
 
-class WeightsAndBiases(Tracker):
+class WeightsAndBiases(ExperimentTracker):
     """One W&B run, gone on with by its id. The WANDB_... variables of the environment are respected."""
 
     library = "wandb"

