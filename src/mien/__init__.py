@@ -1,6 +1,14 @@
 """mien: facial expression recognition that a person can train, trust and take anywhere.
 
-The verbs are loaded when they are first used, so that `import mien` is quick and needs no torch.
+    mien.Recognizer().recognize("photo.jpg")   faces and their expressions, offline, no torch
+    mien.follow("film.mp4")                    the same over time: videos, cameras, streams
+    mien.load("fer2013.csv")                   faces for training, whatever layout they come in
+    mien.train("mien-s", "fer2013.csv")        a run folder: weights, curves, all that made them
+    mien.evaluate(run)                         scores with intervals, and report.html
+    mien.export(run, "model.onnx")             one calibrated file, for mien.Recognizer("model.onnx")
+
+Training, evaluating and exporting need `pip install 'mien[train]'`. Each part is loaded when it is
+first used, so that `import mien` is quick. The command line is `mien --help`.
 """
 
 from __future__ import annotations
@@ -69,3 +77,9 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """With the parts that are not loaded yet, for `dir`, tab completion and `help`."""
+    own = (name for name in globals() if name.startswith("__"))
+    return sorted({*own, *__all__})

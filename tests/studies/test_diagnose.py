@@ -122,7 +122,7 @@ class TestBudget:
 
 class TestLabelNoise:
     def test_the_gap_divides_exactly_between_rejected_and_accepted_labels(self):
-        """100 training faces, 20 of them rejected; 50 validation faces, 10 of them."""
+        """1,000 training faces, 200 of them rejected; 500 validation faces, 100 of them."""
 
         def evaluation(right):
             predicted = np.where(right, 0, 1)
@@ -130,10 +130,10 @@ class TestLabelNoise:
                 probabilities={"none": np.eye(2)[predicted]}, labels=np.zeros(len(right), int)
             )
 
-        train_right = np.r_[np.ones(18), np.zeros(2), np.ones(64), np.zeros(16)] > 0
-        held_right = np.r_[np.ones(3), np.zeros(7), np.ones(24), np.zeros(16)] > 0
-        rejected = np.r_[np.ones(20), np.zeros(80), np.ones(10), np.zeros(40)] > 0
-        faces = SimpleNamespace(indices=np.arange(100))
+        train_right = np.r_[np.ones(180), np.zeros(20), np.ones(640), np.zeros(160)] > 0
+        held_right = np.r_[np.ones(30), np.zeros(70), np.ones(240), np.zeros(160)] > 0
+        rejected = np.r_[np.ones(200), np.zeros(800), np.ones(100), np.zeros(400)] > 0
+        faces = SimpleNamespace(indices=np.arange(1000))
         baseline = SimpleNamespace(
             trial=SimpleNamespace(faces=lambda _: faces),
             train=evaluation(train_right),
@@ -144,7 +144,7 @@ class TestLabelNoise:
                 votes=SimpleNamespace(rejected=lambda: rejected),
                 baseline=baseline,
                 train=faces,
-                validation=SimpleNamespace(indices=np.arange(100, 150)),
+                validation=SimpleNamespace(indices=np.arange(1000, 1500)),
             )
         )
         assert noise.share == pytest.approx(0.2)
@@ -158,6 +158,30 @@ class TestLabelNoise:
         """A third of the labels is rejected, and makes up a third of the gap."""
         noise = verdicts.LabelNoise(0.33, (0.286, 0.730), (0.189, 0.635), part=0.33)
         assert not noise.stands_out
+
+
+class TestNoVerdict:
+    @staticmethod
+    def diagnosis(faces, right):
+        """A baseline that is right on the first so many of the validation faces; a seventh is each label."""
+        labels = np.arange(faces) % 7
+        predicted = np.where(np.arange(faces) < right, labels, (labels + 1) % 7)
+        validation = SimpleNamespace(probabilities={"none": np.eye(7)[predicted]}, labels=labels)
+        return SimpleNamespace(baseline=SimpleNamespace(validation=validation))
+
+    def test_a_network_at_chance_is_not_diagnosed(self):
+        found = verdicts.verdicts(self.diagnosis(faces=14, right=3))
+        assert [item.culprit for item in found] == [None] * 4
+        assert all("14 validation faces" in item.verdict for item in found)
+        assert verdicts.learnt_nothing(self.diagnosis(faces=1400, right=210)) is not None
+
+    def test_one_that_has_learnt_is(self):
+        assert verdicts.learnt_nothing(self.diagnosis(faces=700, right=420)) is None
+
+    def test_few_faces_leave_a_trial_open_even_where_all_answers_agree(self):
+        assert "about 200 of them" in verdicts._blurred((0.0, 0.0), 14)
+        assert "± 5.0 points; about 1,400" in verdicts._blurred((-0.05, 0.05), 500)
+        assert verdicts._blurred((-0.02, 0.03), 500) is None
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,12 @@ def doctor(as_json: options.Json = False) -> None:
     head.add_row("devices", "\n".join(found["devices"]))
     cache = found["cache"]
     head.add_row("cache", f"{cache['folder']} ({cache['bytes'] / 1e6:,.1f} MB)")
+    told: set[str] = set()  # extras are made of one another: a version is said once
     for extra, packages in found["packages"].items():
-        installed = [f"{name} {version}" for name, version in packages.items() if version]
-        missing = [name for name, version in packages.items() if not version]
-        said = Text(", ".join(installed))
-        if missing:
-            said.append(f"  missing: {', '.join(missing)} (pip install 'mien[{extra}]')", "yellow")
-        head.add_row("core" if extra == "core" else f"extra {extra}", said)
+        if extra == "all":
+            continue
+        head.add_row("core" if extra == "core" else f"extra {extra}", _said(extra, packages, told))
+        told |= set(packages)
     checks = table("self-test", "", "")
     checks.columns[2].justify = "left"
     marks = {
@@ -44,3 +43,16 @@ def doctor(as_json: options.Json = False) -> None:
     show(found, Group(head, checks), as_json=as_json)
     if any(check["passed"] is False for check in found["checks"]):
         raise typer.Exit(1)
+
+
+def _said(extra: str, packages: dict[str, str | None], told: set[str]) -> Text:
+    """The versions of an extra that were not told before, or in one line that it is missing."""
+    missing = [name for name, version in packages.items() if not version]
+    if not missing:
+        versions = (f"{name} {packages[name]}" for name in packages if name not in told)
+        return Text(", ".join(versions) or "installed")
+    if len(missing) == len(packages):
+        lacks = "not installed"
+    else:
+        lacks = f"misses {missing[0]}" + f" and {len(missing) - 1} more" * (len(missing) > 1)
+    return Text(f"{lacks}: pip install 'mien[{extra}]'", "yellow")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +33,8 @@ app = typer.Typer()
 
 #: Pictures of which the table tells.
 _SHOWN = 100
+#: Letters that a line of the table has beside the picture's name.
+_FIGURES = 45
 #: Copies keep these formats; others become PNG.
 _WRITTEN = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -252,22 +255,21 @@ class _Told:
 
     def _pictures(self) -> Table:
         """A line a face; the picture is named once."""
-        lines = table("picture", "expression", "probability", "next", "box")
+        from mien.recognise.draw import surely
+
+        lines = table("picture", "expression", "probability", "next")
         lines.columns[1].justify = lines.columns[3].justify = "left"
-        lines.columns[0].overflow = "fold"
-        lines.columns[4].no_wrap = True
+        room = max(20, Console().width - _FIGURES)
         for item, answer in self.answers:
             if not answer:
-                lines.add_row(Text(item.name), "no face", "", "", "")
+                lines.add_row(Text(_shortened(item.name, room)), "no face", "", "")
             for number, face in enumerate(answer):
-                x, y, width, height = (round(side) for side in face.box)
-                (_, probability), (other, less) = face.top(2)
+                _, (other, less) = face.top(2)
                 lines.add_row(
-                    Text("" if number else item.name),
+                    Text("" if number else _shortened(item.name, room)),
                     Text(face.expression + (" ?" if face.uncertain else "")),
-                    f"{probability:.0%}",
-                    Text(f"{other} {less:.0%}"),
-                    f"{width} x {height} at {x}, {y}",
+                    surely(face),
+                    Text(f"{other} {100 * less:.0f} %"),
                 )
         said = [f"faces: {self.faces:,}, pictures: {self.pictures:,}"]
         if self.pictures > len(self.answers):
@@ -278,6 +280,11 @@ class _Told:
             said.append("?: uncertain")
         lines.caption, lines.caption_justify = "; ".join(said), "left"
         return lines
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name's end, which tells it from its neighbours, where the whole has no room."""
+    return name if len(name) <= room else f"…{name[1 - room :]}"
 
 
 class _Bar:

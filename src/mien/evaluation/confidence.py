@@ -17,6 +17,7 @@ from mien.evaluation.metrics import (
     compute_scores,
     risk_coverage,
 )
+from mien.evaluation.text import figure_text, percent
 
 _VIEW = "none"
 
@@ -43,6 +44,26 @@ class Confidence:
     def answered(self) -> tuple[float, float | None]:
         """(share of faces that are not uncertain, share of these that is named wrongly)."""
         return self.curve.at(self.uncertain_below)
+
+    @property
+    def doubt(self) -> str:
+        """Where `uncertain` begins and what it leaves, in a sentence."""
+        if self.uncertain_below >= 1:
+            return (
+                "On validation faces no answer, however sure, is right more often than wrong: every one "
+                "is called uncertain."
+            )
+        if self.uncertain_below <= 0:
+            return (
+                "On validation faces even the least sure answers are right as often as wrong: none is "
+                "called uncertain."
+            )
+        coverage, risk = self.answered
+        return (
+            f"Below a probability of {self.uncertain_below:.3f} an answer is called uncertain: "
+            f"{percent(coverage, 0)} of the faces are then answered, and {figure_text('', risk)} of "
+            "these answers are wrong."
+        )
 
 
 def confidence(evaluations: Mapping[str, Evaluation]) -> Confidence | None:

@@ -245,12 +245,9 @@ def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, Any] | None
     found = confidence(evaluations) if set(evaluations) == set(_SPLITS) else None
     if found is None:
         return None
-    coverage, risk = found.answered
     return {
         "temperature": f"{found.temperature:.3f}",
         "rows": calibration_rows(found.before, found.after),
         "area": f"{found.curve.area:.3f}",
-        "uncertain_below": f"{found.uncertain_below:.2f}",
-        "answered": percent(coverage, 0),
-        "wrong": figure_text("", risk),
+        "doubt": found.doubt,
     }

@@ -50,12 +50,18 @@ def accuracy_curves(history: History) -> Figure:
     figure, axes = _canvas()
     epochs, train, validation = _columns(history, "accuracy")
     axes.fill_between(
-        epochs, train, validation, color=ORANGE, alpha=0.13, linewidth=0, label="overfitting gap"
+        epochs,
+        train,
+        validation,
+        color=ORANGE,
+        alpha=0.13,
+        linewidth=0,
+        label="gap between the two",
     )
     _line(axes, epochs, train, BLUE, "training")
     _line(axes, epochs, validation, ORANGE, "validation")
     best = int(np.argmax(validation))
-    axes.plot(epochs[best], validation[best], "o", color=ORANGE, markersize=7)
+    _dot(axes, epochs[best], validation[best], "best epoch")
     last_gap = train[-1] - validation[-1]
     wide = abs(last_gap) > 0.15 * np.ptp([train, validation])
     axes.annotate(  # inside a wide gap; else in the corner that rising curves leave free
@@ -71,7 +77,7 @@ def accuracy_curves(history: History) -> Figure:
     )
     title(
         axes,
-        f"Validation accuracy peaks at {percent(validation[best])} in epoch {epochs[best]:.0f}",
+        f"Validation accuracy is highest, {percent(validation[best])}, in epoch {epochs[best]:.0f}",
     )
     in_percent(axes.yaxis)
     _finish_curves(axes, epochs, "accuracy")
@@ -82,11 +88,19 @@ def loss_curves(history: History) -> Figure:
     """Training and validation cross-entropy by epoch."""
     figure, axes = _canvas()
     epochs, train, validation = _columns(history, "loss")
-    axes.fill_between(epochs, train, validation, color=ORANGE, alpha=0.13, linewidth=0)
+    axes.fill_between(
+        epochs,
+        train,
+        validation,
+        color=ORANGE,
+        alpha=0.13,
+        linewidth=0,
+        label="gap between the two",
+    )
     _line(axes, epochs, train, BLUE, "training")
     _line(axes, epochs, validation, ORANGE, "validation")
     best = int(np.argmin(validation))
-    axes.plot(epochs[best], validation[best], "o", color=ORANGE, markersize=7)
+    _dot(axes, epochs[best], validation[best], "lowest loss")
     title(axes, f"Validation loss is lowest, {validation[best]:.3f}, in epoch {epochs[best]:.0f}")
     _finish_curves(axes, epochs, "cross-entropy (nats)")
     return figure
@@ -138,8 +152,7 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
     axes.set_yticks(np.linspace(0, 1, 6))
     in_percent(axes.yaxis)
     axes.tick_params(axis="x", length=0)
-    best, worst = short(expressions[order[0]]), short(expressions[order[-1]])
-    title(axes, f"{what}: best at {best}, worst at {worst}")
+    title(axes, f"{what}: precision, recall and F1 of each expression")
     legend(axes, loc="upper right", ncols=3)
     return figure
 
@@ -187,7 +200,8 @@ def reliability_bars(axes: Axes, scores: Scores) -> NDArray[np.float64]:
         alpha=0.3,
         label="distance to confidence",
     )
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    dashes = (0, (4, 3))
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=dashes, label="as sure as right")
     axes.set_ylim(0, 1)
     return distances
 
@@ -331,6 +345,10 @@ def _columns(history: History, figure: str) -> tuple[Any, Any, Any]:
 
 def _line(axes: Axes, x: Any, y: Any, colour: str, label: str) -> None:
     axes.plot(x, y, color=colour, linewidth=2.2, label=label, solid_capstyle="round")
+
+
+def _dot(axes: Axes, x: float, y: float, label: str) -> None:
+    axes.plot(x, y, "o", color=ORANGE, markersize=7, label=label)
 
 
 def _finish_curves(axes: Axes, epochs: Any, ylabel: str) -> None:

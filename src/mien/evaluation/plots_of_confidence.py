@@ -56,7 +56,7 @@ def risk_coverage(found: Confidence) -> Figure:
             fontsize=10,
         )
     plots.title(
-        axes, f"{found.shown.capitalize()}: the surer, the fewer errors (AURC {curve.area:.3f})"
+        axes, f"{found.shown.capitalize()}: wrong answers by faces answered (AURC {curve.area:.3f})"
     )
     axes.set(xlim=(0, 1.01), ylim=(0, None))
     axes.set_xlabel("faces answered, the most confident first")

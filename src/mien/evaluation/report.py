@@ -275,14 +275,11 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
     found = confidence({item.split: item for item in evaluations if item.weights == current})
     if found is None:
         return None
-    coverage, risk = found.answered
     same = " It was fitted to these very faces." if found.shown == "validation" else ""
     return {
         "explanation": f"{found.shown.capitalize()} faces, as the network was trained and with the "
         f"temperature {found.temperature:.3f} that validation faces ask for; mien export puts it into the "
-        f"model file.{same} Below a probability of {found.uncertain_below:.3f} an answer is called "
-        f"uncertain: {figure_text('', coverage)} of the faces are then answered, and "
-        f"{figure_text('', risk)} of these answers are wrong.",
+        f"model file.{same} {found.doubt}",
         "rows": calibration_rows(found.before, found.after),
         "before_and_after": draw(
             plots_of_confidence.before_and_after(found),

@@ -61,6 +61,17 @@ def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[
     return np.asarray(image)
 
 
+def surely(face: FaceLike) -> str:
+    """A face's probability in whole percent; an uncertain one's is rounded down, never up to the limit.
+
+    >>> from mien.recognise.track import TrackedFace
+    >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, True, {"happy": 0.509}, None))
+    '50 %'
+    """
+    percent = 100 * face.probability
+    return f"{math.floor(percent) if face.uncertain else round(percent)} %"
+
+
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write uint8 RGB (H, W, 3) atomically, in the format that the name's suffix says."""
     Image.init()
@@ -149,7 +160,7 @@ def _fitting(face: FaceLike, font: ImageFont.FreeTypeFont, room: int) -> list[tu
     """The texts that fit into the picture's width, with their widths; where none does, a few letters."""
     doubt = "?" if face.uncertain else ""
     named = f"{face.expression}{doubt}"
-    texts = [f"{named} {100 * face.probability:.0f} %", named]
+    texts = [f"{named} {surely(face)}", named]
     if isinstance(face, TrackedFace):
         texts = [f"{face.track_id}: {text}" for text in texts] + [named, f"{face.track_id}"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.g
 MAX_PIXELS = 50_000_000
 #: The largest file that is read: 50 megapixels of 16 bits in four channels, not compressed.
 MAX_BYTES = 400_000_000
+_ADDRESS = re.compile(r"[a-z]{2,10}://", re.IGNORECASE)
 #: A Pillow image decodes itself when first asked, which two threads must not do at once.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -63,8 +65,15 @@ def read_pixels(
         if not source:
             raise InputError(f"{where}: there are none; a picture has some")
         return np.ascontiguousarray(decode(io.BytesIO(source), where, max_pixels=max_pixels))
+    if isinstance(source, str) and _ADDRESS.match(source):
+        raise InputError(f"{source}: an address; pictures are not fetched: save it, give the file")
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
+    if source is None:
+        raise InputError(
+            "the picture is None, which is OpenCV's answer to a file that it cannot read: check the "
+            "path, or give the path instead of cv2.imread's answer"
+        )
     raise InputError(
         f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
     )

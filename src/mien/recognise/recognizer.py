@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -52,7 +52,7 @@ class Face:
     detection_score: float
     expression: str
     probability: float
-    probabilities: dict[str, float]
+    probabilities: dict[str, float] = field(hash=False)
     uncertain: bool
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
@@ -72,7 +72,7 @@ class Face:
 
 
 class Faces(list[Face]):
-    """The faces of one picture, the surest detection first. None is an answer, too."""
+    """The faces of one picture, from left to right. None is an answer, too."""
 
     def __init__(
         self, found: Iterable[Face], *, size: tuple[int, int], expressions: Expressions
@@ -106,7 +106,7 @@ class Seen:
 
     Attributes:
         size: the picture's (width, height) in pixels.
-        detections: the N faces, in the detector's order.
+        detections: the N faces, from left to right.
         crops: uint8 (N, C, H, W), in their order.
     """
 
@@ -213,7 +213,7 @@ class Recognizer:
         read = read_pixels if self._ready else read_picture
         pixels = read(picture, bgr=bgr, max_pixels=self._max_pixels)
         size = (pixels.shape[1], pixels.shape[0])
-        found = detect.checked(self._detector(pixels))
+        found = sorted(detect.checked(self._detector(pixels)), key=_place)
         if self._ready:
             return Seen(size, found, detect.ready_crop(pixels, self.card.input))
         return Seen(size, found, detect.crops(pixels, found, self.card.crop, self.card.input))
@@ -271,6 +271,12 @@ def _detector(detector: str | Detector) -> Detector:
     if detector == "none":
         return detect.whole_picture
     raise InputError(f"detector {detector!r} is not known: use yunet, none, or a function")
+
+
+def _place(found: Detection) -> tuple[float, float]:
+    """What sorts faces from left to right, and those of one column from top to bottom."""
+    x, y, width, _ = found.box
+    return x + width / 2, y
 
 
 def _asked(

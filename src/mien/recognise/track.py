@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -60,8 +60,8 @@ class TrackedFace:
     expression: str
     probability: float
     uncertain: bool
-    probabilities: Mapping[str, float]
-    raw: Mapping[str, float] | None
+    probabilities: Mapping[str, float] = field(hash=False)
+    raw: Mapping[str, float] | None = field(hash=False)
 
     def carried(self, box: Box) -> TrackedFace:
         """The same face in a frame that was not looked at."""

@@ -3,7 +3,7 @@
 import json
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 
 from mien import __version__
 from mien.serving import card_page, schemas
@@ -14,15 +14,15 @@ from mien.serving.settings import Settings
 
 
 def router(
-    engine: Engine, settings: Settings, metrics: Metrics, *, has_card_page: bool
+    engine: Engine, settings: Settings, metrics: Metrics, *, card: bytes | None
 ) -> APIRouter:
-    """The routes, for one engine."""
+    """The routes, for one engine; `card` is the page of its model, if there is one."""
     routes = APIRouter(tags=["about"])
     described = json.dumps(
         {
             **json.loads(engine.model.card.to_json()),
             "version": __version__,
-            "card_page": card_page.ADDRESS if has_card_page else None,
+            "card_page": card_page.ADDRESS if card is not None else None,
             "detectors": ["yunet", "none"],
             "formats": list(FORMATS),
             "limits": {
@@ -60,5 +60,11 @@ def router(
     async def figures() -> Response:
         """Counts and times, for Prometheus."""
         return Response(metrics.text(), media_type=MEDIA_TYPE)
+
+    if card is not None:
+
+        @routes.get(f"/{card_page.ADDRESS}", include_in_schema=False)
+        async def page() -> HTMLResponse:
+            return HTMLResponse(card, headers={"Content-Security-Policy": card_page.POLICY})
 
     return routes

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocketClose
 
 from mien import __version__
 from mien.recognise.recognizer import Model
-from mien.serving import about, card_page, docs, guard, live, problems, recognise, schemas, video
+from mien.serving import about, docs, guard, live, problems, recognise, schemas, video
 from mien.serving.engine import Engine
 from mien.serving.jobs import Jobs
 from mien.serving.metrics import Metrics
@@ -79,10 +79,8 @@ def create_app(
     app.include_router(recognise.router(engine, settings, metrics))
     app.include_router(live.router(engine, settings, metrics))
     app.include_router(video.router(jobs, settings))
-    app.include_router(about.router(engine, settings, metrics, has_card_page=card is not None))
+    app.include_router(about.router(engine, settings, metrics, card=card))
     docs.add(app)
-    if card is not None:
-        card_page.add(app, card)
     _describe(app, settings)
     if PAGE.is_dir():
         app.mount("/page", StaticFiles(directory=PAGE, html=True))

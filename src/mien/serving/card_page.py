@@ -5,16 +5,13 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
-
 from mien.errors import InputError, reading_from
 
 #: Its address: of the service, and in a static site.
 ADDRESS = "card.html"
 _MOST_BYTES = 5_000_000
 #: It carries its style with it, and needs nothing else.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 def read_card_page(given: Path | None, *, bundled: bool) -> bytes | None:
@@ -35,11 +32,3 @@ def read_card_page(given: Path | None, *, bundled: bool) -> bytes | None:
             f"{given}: not an HTML page; give the model-card.html that `mien card` wrote"
         )
     return content
-
-
-def add(app: FastAPI, page: bytes) -> None:
-    """Serve the page at its address."""
-
-    @app.get(f"/{ADDRESS}", include_in_schema=False)
-    async def card() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})

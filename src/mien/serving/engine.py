@@ -30,7 +30,7 @@ from mien.serving.problems import Problem, busy
 from mien.serving.settings import Settings
 
 DetectorName = Literal["yunet", "none"]
-#: Faces of a request that are explained, the surest: one takes hundreds of looks by the network.
+#: Faces of a request that are explained, the first from the left: one takes hundreds of looks by the network.
 MOST_EXPLAINED = 8
 #: Faces of several requests that are classified at once: in batches as large as the model takes, all requests
 #: would wait at the same time, and nobody would read the next pictures meanwhile.

@@ -34,7 +34,9 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
     class Asked(BaseModel):
         model_config = ConfigDict(extra="forbid")
         top: int = Field(most, ge=1, le=most, description="So many expressions, the likeliest.")
-        explain: bool = Field(False, description="Tell which pixels of the surest faces mattered.")
+        explain: bool = Field(
+            False, description="Tell which pixels of the first eight faces mattered."
+        )
         detector: DetectorName = Field(
             "yunet", description="How faces are found; none: each picture is one, cut out already."
         )

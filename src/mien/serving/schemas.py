@@ -55,7 +55,7 @@ class FaceShape(_Shape):
 
 
 class PictureShape(_Shape):
-    """The faces of a picture, the surest detection first."""
+    """The faces of a picture, from left to right."""
 
     name: str | None
     width: int

@@ -40,9 +40,10 @@ RUNTIME = "1.30.0"
 _PACKAGE_SHA512 = (
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
+_WASM = "ort-wasm-simd-threaded.wasm"
 _PARTS_SHA256 = {
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
-    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    _WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 _REGISTRY = "https://registry.npmjs.org/"
 #: The package has 33 MB.
@@ -104,10 +105,11 @@ def export_web(
     _check_replaceable(out)
     parts = _parts(runtime) if runtime is not None else _kept_parts(say)
     named = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
+    detector = browser_detector()
     replaced: Path | None = None
     with atomic_folder(out) as folder:
         _write_page(folder)
-        _write(folder / "models" / _DETECTOR, browser_detector())
+        _write(folder / "models" / _DETECTOR, detector)
         _write(folder / named, content)
         for name, data in parts.items():
             _write(folder / "runtime" / name, data)
@@ -120,6 +122,7 @@ def export_web(
             "runtime": "runtime",
             "detector": f"models/{_DETECTOR}",
             "model": named,
+            "bytes": len(content) + len(detector) + len(parts[_WASM]),
             "card": asdict(card),
             "card_page": None if about is None else ADDRESS,
         }
@@ -140,8 +143,13 @@ def browser_detector() -> bytes:
     return model.replace(_FIXED_SIDES, _FREE_SIDES)
 
 
+def page_folder() -> Path:
+    """Where the package has the page's files."""
+    return Path(str(resources.files("mien.serving"))) / "page"
+
+
 def _write_page(folder: Path) -> None:
-    for file in resources.files("mien.serving").joinpath("page").iterdir():
+    for file in page_folder().iterdir():
         if file.is_file() and file.name not in _NOT_PART_OF_A_SITE:
             _write(folder / file.name, file.read_bytes())
 
@@ -253,6 +261,7 @@ def _licences(card: ModelCard) -> str:
     ours = importlib.metadata.distribution("mien").read_text("licenses/LICENSE") or ""
     return f"""\
 The page, mien {__version__}: Apache License 2.0, below.
+example.jpg, Grace Hopper, photographed for the US Navy: public domain.
 models/, the classifier {card.name}: {card.licence}.
 models/{_DETECTOR}: MIT License, Copyright (c) 2020 Shiqi Yu.
 runtime/, ONNX Runtime Web {RUNTIME}: MIT License, Copyright (c) Microsoft Corporation.

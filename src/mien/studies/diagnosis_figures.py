@@ -37,7 +37,10 @@ def overview(diagnosis: Diagnosis) -> Figure:
     axes.hlines(places, validation, train, color=plots.LINE, linewidth=5, capstyle="round")
     axes.plot(train, places, "o", color=BLUE, markersize=8, label="training faces")
     axes.plot(validation, places, "o", color=ORANGE, markersize=8, label="validation faces")
-    axes.axvline(validation[0], color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+    dashes = (0, (4, 3))
+    axes.axvline(
+        validation[0], color=ORANGE, linewidth=1, linestyle=dashes, zorder=0, label="as it is"
+    )
     for place, item in zip(places, outcomes, strict=True):
         axes.annotate(
             points(item.gap),
@@ -55,7 +58,7 @@ def overview(diagnosis: Diagnosis) -> Figure:
     plots.in_percent(axes.xaxis)
     axes.set_xlabel("accuracy of the kept weights, without augmentation and dropout")
     plots.title(axes, "The overfitting gap of each trial")
-    plots.legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.9 / len(outcomes)), ncols=2)
+    plots.legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.9 / len(outcomes)), ncols=3)
     return figure
 
 
@@ -68,7 +71,9 @@ def learning(diagnosis: Diagnosis) -> Figure:
     sizes = [count for count, _ in curve]
     train = [item.train_accuracy for _, item in curve]
     validation = [item.validation_accuracy for _, item in curve]
-    axes.fill_between(sizes, train, validation, color=ORANGE, alpha=0.13, linewidth=0)
+    axes.fill_between(
+        sizes, train, validation, color=ORANGE, alpha=0.13, linewidth=0, label="gap between the two"
+    )
     for values, colour, label in (
         (train, BLUE, "training faces"),
         (validation, ORANGE, "validation faces"),
@@ -111,7 +116,7 @@ def memorising(real: Outcome, shuffled: Outcome) -> Figure:
     axes.set_ylim(bottom=0)
     plots.in_percent(axes.yaxis)
     last = shuffled.run.history()[-1]["train_accuracy"]
-    plots.title(axes, f"Meaningless labels are learnt to {percent(last)}")
+    plots.title(axes, f"Labels dealt at random: {percent(last)} training accuracy in the end")
     plots.legend(axes)
     return figure
 

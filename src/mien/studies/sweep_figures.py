@@ -132,7 +132,7 @@ def importance(found: Sweep) -> Figure:
     plots.in_percent(axes.xaxis)
     axes.set_xlim(0, 1)
     axes.set_xlabel(f"share of the variance between {len(found.complete)} complete trials (fANOVA)")
-    plots.title(axes, f"What matters most: {items[-1][0]}")
+    plots.title(axes, "How much each field matters")
     return figure
 
 

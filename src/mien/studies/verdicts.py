@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.evaluation.compare import paired_interval
+from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.text import percent
 from mien.studies.diagnose import Diagnosis
 from mien.studies.plan import FACTORS
@@ -20,6 +21,11 @@ _A_PART = 0.15
 #: From this many times their share of the labels, rejected labels have more than their part in the gap: learnt
 #: by heart as any other label is, they would make up of the gap what they make up of the labels.
 _MORE_THAN_ITS_SHARE = 1.25
+#: A difference of validation accuracy that would matter: an interval that reaches farther on either side of
+#: what was measured leaves the question open.
+_OF_NOTE = 0.03
+#: Fewer rejected faces than this in a split say nothing of rejected labels.
+_FEWEST_REJECTED = 30
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class Effect:
     gap_change: float
     beyond_noise: bool
     still_rising: bool
+
+    @property
+    def blurred(self) -> str | None:
+        """Why the difference says nothing: its interval is too wide; else None."""
+        return _blurred(self.interval, len(self.outcome.validation.labels))
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,8 @@ def label_noise(diagnosis: Diagnosis) -> LabelNoise | None:
     rejected = diagnosis.votes.rejected()
     fitted = rejected[baseline.trial.faces(diagnosis.train).indices]
     held = rejected[diagnosis.validation.indices]
-    if fitted.all() or held.all() or not fitted.any() or not held.any():
+    fewest = min(int(count.sum()) for side in (fitted, held) for count in (side, ~side))
+    if fewest < _FEWEST_REJECTED:
         return None
     right = baseline.train.probabilities["none"].argmax(1) == baseline.train.labels
     right_held = _right(baseline) > 0
@@ -123,13 +135,46 @@ def label_noise(diagnosis: Diagnosis) -> LabelNoise | None:
 
 
 def verdicts(diagnosis: Diagnosis) -> list[Verdict]:
-    """One a factor, in the order of FACTORS."""
+    """One a factor, in the order of FACTORS; all open where the baseline has learnt nothing."""
+    why = learnt_nothing(diagnosis)
+    if why is not None:
+        return [_open(factor, f"No verdict: {why}") for factor in FACTORS]
     return [
         _data(diagnosis),
         _capacity(diagnosis),
         _regularisation(diagnosis),
         _labels(diagnosis),
     ]
+
+
+def learnt_nothing(diagnosis: Diagnosis) -> str | None:
+    """Why no trial can tell of overfitting: the baseline is not clearly above chance; else None."""
+    right = _right(diagnosis.baseline)
+    labels = diagnosis.baseline.validation.labels
+    chance = float(np.bincount(labels).max()) / len(labels)
+    low, high = accuracy_interval(int(right.sum()), len(right))
+    if low > chance:
+        return None
+    return (
+        f"on {len(right):,} validation faces the recipe as it is reaches {percent(float(right.mean()))} "
+        f"(95 % interval {percent(low)} to {percent(high)}), and always naming the commonest expression "
+        f"{percent(chance)}. A network that has not clearly learnt cannot show why it overfits: give it more "
+        "faces, more epochs or a larger budget."
+    )
+
+
+def _blurred(interval: tuple[float, float], faces: int) -> str | None:
+    """Why an interval of a paired difference says nothing, and how many faces would; else None."""
+    half = max(
+        (interval[1] - interval[0]) / 2, 1.5 / faces
+    )  # equal answers to few faces prove little
+    if half <= _OF_NOTE:
+        return None
+    enough = faces * (half / _OF_NOTE) ** 2
+    return (
+        f"no verdict: {faces:,} validation faces leave ± {points(half)}; "
+        f"about {max(100, round(enough, -2)):,.0f} of them would tell."
+    )
 
 
 def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
@@ -140,6 +185,9 @@ def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
         f"names {percent(baseline.train_accuracy)} of them rightly and {percent(baseline.validation_accuracy)} "
         f"of the validation faces: a gap of {points(baseline.gap)}."
     )
+    why = learnt_nothing(diagnosis)
+    if why is not None:
+        return f"{start} No verdict: {why}"
     names = {
         "data": "too few faces",
         "capacity": "a network larger than it need be",
@@ -177,7 +225,12 @@ def _data(diagnosis: Diagnosis) -> Verdict:
     doubling = float(np.polyfit(sizes, accuracies, 1)[0])
     last = float((accuracies[-1] - accuracies[-2]) / (sizes[-1] - sizes[-2]))
     (few, first), (many, most) = curve[0], curve[-1]
-    helps = last > _WORTH_A_DOUBLING
+    helps: bool | None = last > _WORTH_A_DOUBLING
+    doubt = _blurred(
+        paired_interval(_right(curve[-1][1]) - _right(curve[-2][1])), len(_right(most))
+    )
+    if doubt is not None:
+        helps = None
     return Verdict(
         "data",
         f"From {few:,} to {many:,} faces, validation accuracy goes from "
@@ -185,7 +238,9 @@ def _data(diagnosis: Diagnosis) -> Verdict:
         f"each doubling ({points(last)} for the last one), and the gap from {points(first.gap)} to "
         f"{points(most.gap)}: "
         + (
-            "the curve has not flattened, more faces would help."
+            doubt
+            if doubt is not None
+            else "the curve has not flattened, more faces would help."
             if helps
             else "the curve has flattened, more faces of this kind would hardly help."
         ),
@@ -208,6 +263,8 @@ def _capacity(diagnosis: Diagnosis) -> Verdict:
         f"{_signed(narrow.difference)} ({_interval(narrow.interval)}) and the gap from {points(gap)} "
         f"to {points(narrow.outcome.gap)}: "
     )
+    if narrow.blurred is not None:
+        return _open("capacity", what + narrow.blurred)
     if relief < _A_PART:
         return Verdict(
             "capacity", what + "a narrower network overfits as much, so size is not why.", False
@@ -241,10 +298,13 @@ def _regularisation(diagnosis: Diagnosis) -> Verdict:
     )
     helped = [item for item in tried if item.beyond_noise and item.difference > 0]
     closed = [item for item in tried if gap > 0 and -item.gap_change / gap >= _A_PART]
+    blurred = next((item.blurred for item in tried if item.blurred), None)
     rising = [item.outcome.trial.label for item in tried if item.still_rising]
     verdict = f"Validation accuracy and gap (as it is: {points(gap)}) with {told}: "
     if helped:
         verdict += f"{helped[0].outcome.trial.label} helps most, so regularisation was wanting."
+    elif blurred is not None:
+        return _open("regularisation", verdict + blurred)
     elif closed:
         verdict += "the gap can be closed, but validation accuracy gains nothing by it."
     else:
@@ -269,7 +329,12 @@ def _labels(diagnosis: Diagnosis) -> Verdict:
             f"and {percent(noise.validation[1])}."
         )
     else:
-        sentences.append("Without FER+ votes (--votes) nothing is known of wrong labels.")
+        sentences.append(
+            "Without FER+ votes (--votes) nothing is known of wrong labels."
+            if diagnosis.votes is None
+            else f"Fewer than {_FEWEST_REJECTED} labels of a split are rejected by FER+ annotators, or accepted: "
+            "too few to tell."
+        )
     dealt = diagnosis.of("labels")
     if dealt:
         last = dealt[0].run.history()[-1]["train_accuracy"]

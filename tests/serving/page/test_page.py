@@ -64,15 +64,20 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
     with ExitStack() as stack:
 
-        def visited(url: str, running: Any = None, **options: Any) -> Any:
+        def visited(
+            url: str, running: Any = None, before: dict[str, Any] | None = None, **options: Any
+        ) -> Any:
             context = stack.enter_context((running or browser).new_context(**options))
             page = context.new_page()
             page.set_default_timeout(_PATIENCE_MS)
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", lambda said: _note(said, wrong))
             page.on("request", lambda asked: _check_host(asked.url, url, wrong))
+            for pattern, act in (before or {}).items():
+                page.route(pattern, act)
             page.goto(url)
-            page.wait_for_selector(_READY)
+            if before is None:
+                page.wait_for_selector(_READY)
             return page
 
         yield visited
@@ -92,7 +97,7 @@ def _check_host(asked: str, url: str, wrong: list[str]) -> None:
 
 def _give(page: Any, how: str, **files: bytes) -> None:
     """Drop or paste files, named with a double underscore for the dot."""
-    kinds = {"jpg": "image/jpeg", "png": "image/png", "webm": "video/webm"}
+    kinds = {"jpg": "image/jpeg", "png": "image/png", "webm": "video/webm", "txt": "text/plain"}
     carried = [
         {
             "name": name.replace("__", "."),
@@ -133,6 +138,39 @@ def _is_marked(page: Any, panel: str) -> bool:
 
 def _rows(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def test_photos_that_come_before_the_page_is_ready_wait(visit: Any, service: Any) -> None:
+    held: list[Any] = []
+    page = visit(service().url, before={"**/v1/model": lambda route: held.append(route)})
+    while not held:
+        page.wait_for_timeout(50)
+    _give(page, "drop", one__jpg=_photo())
+    _give(page, "drop", two__jpg=_photo())
+    page.wait_for_selector("#loading:has-text('2 files wait')")
+    assert not page.is_visible(".strip")
+    held[0].continue_()
+    page.wait_for_selector(".strip li:nth-child(2)")
+    page.wait_for_selector(".face")
+    assert not page.is_visible("#loading")
+
+
+@_BOTH
+def test_the_example_is_one_click_away(visit: Any, address: str) -> None:
+    page = visit(address)
+    page.click("#example")
+    page.wait_for_selector(".face")
+    assert page.locator(".face").count() == 1
+
+
+@_BOTH
+def test_a_text_is_refused_in_words_of_the_page(visit: Any, address: str) -> None:
+    page = visit(address)
+    _give(page, "drop", notes__txt=b"no picture at all")
+    page.wait_for_selector("#problem:has-text('notes.txt: This is not a photo')")
+    page.click("[data-clear]")
+    _give(page, "drop", notes__jpg=b"no picture at all")
+    page.wait_for_selector("#problem:has-text('notes.jpg: This is not a photo')")
 
 
 @_BOTH

@@ -1,7 +1,7 @@
 // What the model's card says, in words.
 
 import { element } from "./elements.js";
-import { percent } from "./marks.js";
+import { limit, percent } from "./marks.js";
 
 // Agreement: 65 ± 5 % (Goodfellow et al. 2013).
 const FER_2013 = ": small gray pictures from the web, on whose labels people do not agree well either";
@@ -22,7 +22,8 @@ export function describe(root, { card, version, place, cardPage }) {
   }
   const doubted = validation?.uncertain;
   if (doubted?.accuracy !== undefined && doubted.accuracy !== null) {
-    put("doubt", `A “?” marks answers under ${percent(card.uncertain_below)}: it is right about ${percent(doubted.accuracy)} of those, and ${percent(doubted.accuracy_of_others)} of the others.`);
+    const marked = card.uncertain_below < 1 ? `answers under ${limit(card.uncertain_below)}` : "every answer of this model";
+    put("doubt", `A “?” marks ${marked}: it is right about ${percent(doubted.accuracy)} of those, and ${percent(doubted.accuracy_of_others)} of the others.`);
   }
   const facts = {
     Model: card.name,

@@ -11,10 +11,13 @@
 
 import { Problem } from "./problem.js";
 
-/** The backend that config.json names; `askForKey` resolves with a key for a service that wants one. */
-export async function openBackend({ askForKey }) {
+/**
+ * The backend that config.json names; `askForKey` resolves with a key for a service that wants one, `onLoad` is told
+ * what share of the models is here (0..1), where they have to come.
+ */
+export async function openBackend({ askForKey, onLoad }) {
   const config = await loadConfig();
-  if (config.backend === "browser") return (await import("./browser.js")).openBrowser(config);
+  if (config.backend === "browser") return (await import("./browser.js")).openBrowser(config, onLoad);
   return (await import("./server.js")).openServer({ askForKey });
 }
 

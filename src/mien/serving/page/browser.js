@@ -8,11 +8,11 @@ import { recogniseVideo } from "./video-frames.js";
 const LIVE_GAP_S = 1;
 
 /** Load runtime and models; resolves when it can recognise. */
-export async function openBrowser(config) {
+export async function openBrowser(config, onLoad) {
   if (!("OffscreenCanvas" in globalThis && "WebAssembly" in globalThis)) {
     throw new Problem("This browser is too old to recognise by itself; use a current Chrome, Edge, Firefox or Safari.");
   }
-  const ask = taskForce(new Worker(new URL("worker.js", import.meta.url), { type: "module" }));
+  const ask = taskForce(new Worker(new URL("worker.js", import.meta.url), { type: "module" }), onLoad);
   const here = (name) => new URL(name, document.baseURI).href;
   await ask({
     task: "open",
@@ -20,6 +20,7 @@ export async function openBrowser(config) {
     detectorFile: here(config.detector),
     modelFile: here(config.model),
     cardContent: config.card,
+    bytes: config.bytes,
   });
   const { card } = config;
   const look = (picture, detector) => {
@@ -49,10 +50,14 @@ export async function openBrowser(config) {
 }
 
 /** A function that hands a worker a message and resolves with its answer. */
-function taskForce(worker) {
+function taskForce(worker, onLoad) {
   const waiting = new Map();
   let last = 0;
-  worker.onmessage = ({ data: { id, answer, problem } }) => {
+  worker.onmessage = ({ data: { id, answer, problem, share } }) => {
+    if (share !== undefined) {
+      onLoad(share);
+      return;
+    }
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
     if (problem === undefined) resolve(answer);

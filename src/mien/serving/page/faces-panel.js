@@ -2,7 +2,7 @@
 
 import { colourOf } from "./colours.js";
 import { element, show } from "./elements.js";
-import { percent } from "./marks.js";
+import { limit, percent, surely } from "./marks.js";
 
 const MOST = 60;
 const THUMB = 96; // pixels
@@ -44,7 +44,7 @@ export class FacesPanel {
       if (this.#list.children[place] !== card.root) this.#list.insertBefore(card.root, this.#list.children[place] ?? null);
     }
     this.#say(".none", faces.length === 0, none);
-    const doubt = `“?”: its best answer is under ${percent(this.#uncertainBelow)}, where this model is more often wrong than right.`;
+    const doubt = this.#uncertainBelow >= 1 ? "“?”: this model is never right more often than wrong." : `“?”: its best answer is under ${limit(this.#uncertainBelow)}, where this model is more often wrong than right.`;
     this.#say(".doubt", shown.some(([, face]) => face.uncertain), doubt);
     this.#root.querySelector("h2").textContent = faces.length > 0 ? `Faces (${faces.length})` : "Faces";
   }
@@ -76,11 +76,11 @@ class FaceCard {
 
   update(face, explain) {
     this.#name.textContent = `${face.expression}${face.uncertain ? "?" : ""}`;
-    this.#sure.textContent = percent(face.probability);
+    this.#sure.textContent = surely(face);
     for (const [name, { row, fill, figure }] of this.#bars) {
       const share = face.probabilities[name] ?? 0;
       fill.style.transform = `scaleX(${share})`;
-      figure.textContent = percent(share);
+      figure.textContent = name === face.expression ? surely(face) : percent(share);
       row.classList.toggle("best", name === face.expression);
     }
     this.#why.replaceChildren();

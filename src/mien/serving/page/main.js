@@ -25,6 +25,9 @@ const desk = {
 };
 let modes = {};
 let current = "photos";
+/** What was given before the page can recognise. */
+const early = [];
+let loaded = null; // share of what the page loads first, where it is known
 
 function select(name, focus = false) {
   if (name !== current) modes[current]?.close();
@@ -41,7 +44,12 @@ function select(name, focus = false) {
 }
 
 function take(files) {
-  if (files.length === 0 || !modes.photos) return;
+  if (files.length === 0) return;
+  if (!modes.photos) {
+    early.push(...files);
+    drawLoading();
+    return;
+  }
   const film = files.find(({ type }) => type.startsWith("video/"));
   const photos = files.filter((file) => file !== film);
   if (film) {
@@ -67,6 +75,7 @@ function listen() {
       input.value = "";
     });
   }
+  byId("example").addEventListener("click", () => takeExample().catch((error) => desk.problem(error.message)));
   document.addEventListener("paste", ({ clipboardData }) => take([...clipboardData.files]));
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -78,6 +87,22 @@ function listen() {
     document.body.classList.remove("dropping");
     take([...event.dataTransfer.files]);
   });
+}
+
+/** The drop zone while the page gets ready: how far it is, and how many files wait. */
+function drawLoading() {
+  const line = byId("loading");
+  const bar = line.querySelector("progress");
+  if (loaded === null) bar.removeAttribute("value");
+  else bar.value = loaded;
+  const files = early.length === 1 ? "1 file waits" : `${early.length} files wait`;
+  line.querySelector("span").textContent = early.length > 0 ? `Getting ready; ${files} …` : "Getting ready …";
+  show(!modes.photos && (loaded !== null || early.length > 0), line);
+}
+
+async function takeExample() {
+  const answer = await fetch("example.jpg");
+  take([new File([await answer.blob()], "grace-hopper.jpg", { type: "image/jpeg" })]);
 }
 
 /** A key for a service that asks for one. */
@@ -101,7 +126,13 @@ function askForKey() {
 async function start() {
   listen();
   try {
-    const backend = await openBackend({ askForKey });
+    const backend = await openBackend({
+      askForKey,
+      onLoad: (share) => {
+        loaded = share;
+        drawLoading();
+      },
+    });
     const { card } = backend;
     Object.assign(desk, {
       backend,
@@ -115,11 +146,14 @@ async function start() {
       video: new Video(byId("video"), desk, byId("appearances")),
     };
     describe(document, backend);
+    drawLoading();
     select(current);
+    take(early.splice(0));
     document.body.dataset.ready = "";
   } catch (error) {
     console.error(error);
     byId("place").textContent = "";
+    show(false, byId("loading"));
     desk.problem(error.message);
   }
 }

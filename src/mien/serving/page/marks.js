@@ -71,7 +71,17 @@ function overlap(one, other) {
 
 /** "happy 93 %", with a question mark where it is uncertain. */
 export function label(face) {
-  return `${named(face)} ${percent(face.probability)}`;
+  return `${named(face)} ${surely(face)}`;
+}
+
+/** A face's probability; an uncertain one is rounded down: it is not to look as if it reached the limit. */
+export function surely({ probability, uncertain }) {
+  return uncertain ? `${Math.floor(100 * probability)} %` : percent(probability);
+}
+
+/** The limit that an uncertain answer is under, rounded up. */
+export function limit(share) {
+  return `${Math.ceil(100 * share)} %`;
 }
 
 function named({ expression, uncertain }) {

@@ -2,7 +2,7 @@
 
 import { element, show, within } from "./elements.js";
 import { cover, label, marked } from "./marks.js";
-import { Problem } from "./problem.js";
+import { NO_PICTURE, Problem } from "./problem.js";
 import { asRow, save, stem, toCsv } from "./rows.js";
 
 const SMALL = 360; // pixels: what is smaller is shown enlarged
@@ -36,7 +36,7 @@ export class Photos {
 
   /** Take photos in; the first of them is shown. */
   add(files) {
-    const added = files.map((file) => ({ file, url: URL.createObjectURL(file), answer: null, problem: null }));
+    const added = files.map((file) => ({ file, url: URL.createObjectURL(file), answer: null, problem: notPicture(file) }));
     this.#photos.push(...added);
     this.#select(added[0]);
     this.#work();
@@ -84,7 +84,7 @@ export class Photos {
   }
 
   #again() {
-    for (const photo of this.#photos) Object.assign(photo, { answer: null, problem: null });
+    for (const photo of this.#photos) Object.assign(photo, { answer: null, problem: notPicture(photo.file) });
     this.#render();
     this.#work();
   }
@@ -193,6 +193,11 @@ export class Photos {
     };
     save("mien.json", JSON.stringify(content, null, 2), "application/json");
   }
+}
+
+/** Why a file cannot be a photo, if its name says so already; the rest is told when it is read. */
+function notPicture({ type }) {
+  return !type || type.startsWith("image/") ? null : NO_PICTURE;
 }
 
 /** A photo in words. */

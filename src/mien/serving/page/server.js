@@ -1,6 +1,6 @@
 // The backend that asks the service `mien serve`. See backend.js for what it promises.
 
-import { Problem } from "./problem.js";
+import { NO_PICTURE, Problem } from "./problem.js";
 import { fromCsv } from "./rows.js";
 
 const TRIES = 4;
@@ -31,7 +31,7 @@ export async function openServer({ askForKey }) {
       await pause(1000 * wait);
       return request(path, { tries: tries - 1, ...options });
     }
-    throw new Problem(await sentence(answer));
+    throw new Problem(answer.status === 415 && path.startsWith("v1/recognise") ? NO_PICTURE : await sentence(answer));
   }
 
   async function recognise(file, { detector, explain = false }) {

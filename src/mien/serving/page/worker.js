@@ -1,27 +1,30 @@
 // Recognition in the browser, away from the thread that draws the page. Nothing leaves it.
 //
 // Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector}; answers {id, answer} or
-// {id, problem}, a sentence.
+// {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
 
+import { NO_PICTURE } from "./problem.js";
 import { crop, detections, readyCrop, shownToDetector } from "./detection.js";
 
 const MOST_PIXELS = 50_000_000;
 let ort, card, detector, classifier;
 
 const tasks = {
-  async open({ runtime, detectorFile, modelFile, cardContent }) {
+  async open({ runtime, detectorFile, modelFile, cardContent, bytes }) {
+    const files = [`${runtime}/ort-wasm-simd-threaded.wasm`, detectorFile, modelFile];
+    const [wasm, ...models] = await loaded(files, bytes);
     ort = await import(`${runtime}/ort.wasm.bundle.min.mjs`);
-    ort.env.wasm.wasmPaths = { wasm: `${runtime}/ort-wasm-simd-threaded.wasm` };
+    ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency ?? 1) : 1;
     ort.env.logLevel = "error";
     card = cardContent;
-    const open = (file) => ort.InferenceSession.create(file, { executionProviders: ["wasm"], logSeverityLevel: 3 });
-    [detector, classifier] = [await open(detectorFile), await open(modelFile)];
+    const open = (model) => ort.InferenceSession.create(model, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+    [detector, classifier] = [await open(models[0]), await open(models[1])];
   },
 
   async recognise({ picture, detector: wanted }) {
     const pixels = await opened(picture);
-    const found = wanted === "none" ? whole(pixels) : await find(pixels);
+    const found = wanted === "none" ? whole(pixels) : (await find(pixels)).sort(fromLeftToRight);
     const crops = found.map((face) =>
       wanted === "none" ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
     );
@@ -30,6 +33,24 @@ const tasks = {
     return { width: pixels.width, height: pixels.height, faces };
   },
 };
+
+/** The contents of files, loaded at the same time; tells how much of their `bytes` is here. */
+async function loaded(files, bytes) {
+  let here = 0;
+  self.postMessage({ share: 0 });
+  return Promise.all(files.map(async (file) => {
+    const answer = await fetch(file);
+    if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
+    const parts = [];
+    const reader = answer.body.getReader();
+    for (let part; !(part = await reader.read()).done; ) {
+      parts.push(part.value);
+      here += part.value.length;
+      self.postMessage({ share: Math.min(1, here / bytes) });
+    }
+    return new Uint8Array(await new Blob(parts).arrayBuffer());
+  }));
+}
 
 /** A file or a frame as a viewer shows it: upright, transparency laid on white. */
 async function opened(picture) {
@@ -52,7 +73,7 @@ async function decoded(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
-    throw new Refused("cannot be read as a picture by this browser; give a JPEG, PNG, WebP, GIF or BMP");
+    throw new Refused(NO_PICTURE);
   }
 }
 
@@ -60,6 +81,10 @@ async function find(pixels) {
   const shown = shownToDetector(pixels);
   const input = new ort.Tensor("float32", shown.data, [1, 3, shown.height, shown.width]);
   return detections(await detector.run({ input }), shown, pixels);
+}
+
+function fromLeftToRight({ box: [x, y, width] }, { box: [otherX, otherY, otherWidth] }) {
+  return x + width / 2 - (otherX + otherWidth / 2) || y - otherY;
 }
 
 function whole({ width, height }) {
