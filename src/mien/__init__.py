@@ -51,6 +51,9 @@ _HOME = {
     "MienError": "mien.errors",
 }
 
+#: What cannot even be looked at without it.
+_NEED_TORCH = {"diagnose", "reproduce"}
+
 __all__ = [
     "Detection",
     "InputError",
@@ -80,6 +83,12 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """With the parts that are not loaded yet, for `dir`, tab completion and `help`."""
+    """With the parts that are not loaded yet, for `dir`, tab completion and `help`, which loads them all."""
+    from importlib.util import find_spec
+
     own = (name for name in globals() if name.startswith("__"))
-    return sorted({*own, *__all__})
+    try:
+        trains = find_spec("torch") is not None
+    except ModuleNotFoundError:  # a finder that forbids it
+        trains = False
+    return sorted({*own, *__all__} - (set() if trains else _NEED_TORCH))
