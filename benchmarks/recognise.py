@@ -1,16 +1,15 @@
-"""How fast mien recognises, what it takes, and how much of it is right; beside the package `fer`.
+"""How fast mien recognises, what it takes, and how much of it is right. Beside others: `peers.py`.
 
-    python benchmarks/recognise.py [--int8 FILE.onnx] [--data FER2013] [--fer PYTHON] [--rounds 3]
-        [--seconds 10] [--threads 2] [--out FOLDER]
+    python benchmarks/recognise.py [--int8 FILE.onnx] [--data FER2013] [--rounds 3] [--seconds 10]
+        [--threads 2] [--out FOLDER]
 
 Films are made (`scenes.py`): 1, 3 and 10 people in 1280 x 720 pixels at 30 frames a second. They are
 gone through as `mien predict FILM --csv ROWS` does, and with `--out` as well; opening the model is not
 counted, all else is. A box of detection on every frame counts as given where the usual interval has a
 box in the same frame that covers it with an intersection over union of at least 0.5.
 
-`--int8` names what `mien export RUN --int8` wrote. `--fer` names the Python of an environment in which
-`pip install fer` was run (`recognise_fer.py` says how it is measured). With `--data` both classify
-PublicTest and PrivateTest of FER-2013 as ready crops, single view.
+`--int8` names what `mien export RUN --int8` wrote. With `--data` PublicTest and PrivateTest of FER-2013 are
+classified as ready crops, single view.
 
 Every measurement is a process of its own on `--threads` cores. They take turns, round after round, every
 other one backwards. The best of the rounds is shown, as `timeit` does: whatever else a machine does only
@@ -252,7 +251,6 @@ def main() -> None:
     )
     parser.add_argument("--int8", type=Path, metavar="FILE", help="an int8 model file")
     parser.add_argument("--data", metavar="PATH", help="FER-2013, for accuracies")
-    parser.add_argument("--fer", metavar="PYTHON", help="of an environment that has fer")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each speed")
     parser.add_argument("--seconds", type=float, default=10, help="length of the films")
     parser.add_argument("--threads", type=int, default=2, help="cores and threads")
@@ -272,7 +270,6 @@ def main() -> None:
         turns = ["import", "classifier float32", "detection"]
         turns += ["classifier int8"] if options.int8 else []
         turns += [f"film {people} {kind}" for people in PEOPLE for kind in FILMS]
-        turns += ["fer"] if options.fer else []
         measured: dict[str, list[dict[str, Any]]] = {name: [] for name in turns}
         for number in range(options.rounds):
             for name in turns[:: 1 if number % 2 == 0 else -1]:
@@ -296,9 +293,6 @@ def main() -> None:
 
 
 def measure(name: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
-    if name == "fer":
-        script = Path(__file__).with_name("recognise_fer.py")
-        return run_part(script, folder, str(options.threads), python=options.fer)
     return run_part(__file__, *arguments(name, folder, options))
 
 
@@ -312,7 +306,7 @@ def arguments(part: str, folder: str, options: argparse.Namespace) -> list[str]:
 
 
 def report(results: dict[str, Any]) -> str:
-    """A table in Markdown: what, ours, theirs, what is aimed at."""
+    """A table in Markdown: what, the figure, what is aimed at."""
 
     def figure(form: str, part: str, *keys: str, best: Callable[[list[float]], float] = max) -> str:
         """The best of the rounds; a dash where it was not measured."""
@@ -337,79 +331,57 @@ def report(results: dict[str, Any]) -> str:
     def speeds(kind: str) -> str:
         return each("{:,.0f}", f"classifier {kind}", "faces_per_second", "{}", over=BATCHES)
 
-    def accuracy(split: str) -> tuple[str, str, str]:
+    def accuracy(split: str) -> tuple[str, str]:
         ours, less = (figure("{:.2%}", f"classifier {k}", "accuracy", split) for k in KINDS)
-        return f"{ours}, int8 {less}", figure("{:.2%}", "fer", "accuracy", split), ""
+        return f"{ours}, int8 {less}", ""
 
     people, sizes, batches = (" / ".join(map(str, of)) for of in (PEOPLE, SIZES, BATCHES))
     photos = " / ".join(map(str, PHOTOS))
-    fer_speeds = each("{:,.0f}", "fer", "faces_per_second", "{}", over=BATCHES)
-    fer_network = figure("{:,.0f}", "fer", "network_faces_per_second")
-    fer_third = each("{:.1f}", "fer", "frames_per_second_every_third", "{}")
     times = each("{:.1f}", "detection", "milliseconds", "{}", over=SIZES, best=min)
-    fer_time = figure("{:.1f}", "fer", "detection_milliseconds", best=min)
     given = each("{:.2%}", "boxes", "boxes", "{}", "given")
     rows = {
-        f"classifier, float32, batch {batches}, faces/s": (speeds("float32"), "-", ">= 1,000"),
-        f"classifier, int8, batch {batches}, faces/s": (speeds("int8"), fer_speeds, ">= 3,000"),
-        "fer's network past its code, batch 32, all threads, faces/s": ("-", fer_network, ""),
-        f"detection in a 720p frame at {sizes} px, ms": (times, f"{fer_time} at full size", ""),
+        f"classifier, float32, batch {batches}, faces/s": (speeds("float32"), ">= 1,000"),
+        f"classifier, int8, batch {batches}, faces/s": (speeds("int8"), ">= 3,000"),
+        f"detection in a 720p frame at {sizes} px, ms": (times, ""),
         f"720p film to a table, faces: {people}, frames/s": (
-            each("{:.0f}", "film {} rows", "frames_per_second"),
-            f"{each('{:.1f}', 'fer', 'frames_per_second', '{}')}; each 3rd frame: {fer_third}",
-            ">= 60 with 3",
+            each("{:.0f}", "film {} rows", "frames_per_second"), ">= 60 with 3",
         ),
         f"720p film to a table and an annotated film, faces: {people}, frames/s": (
-            each("{:.0f}", "film {} marked", "frames_per_second"), "-", ">= 30 with 3",
+            each("{:.0f}", "film {} marked", "frames_per_second"), ">= 30 with 3",
         ),
         "the same two with 3 faces, processor time of all threads, ms a frame": (
-            each("{:.1f}", "film 3 {}", "processor_milliseconds", over=FILMS, best=min), "-", "",
+            each("{:.1f}", "film 3 {}", "processor_milliseconds", over=FILMS, best=min), "",
         ),
         f"looking at every frame: boxes for each face, faces: {people}": (
-            each("{:.3f}", "boxes", "boxes", "{}", "for_each_face"),
-            each("{:.3f}", "fer", "for_each_face", "{}"),
-            "",
+            each("{:.3f}", "boxes", "boxes", "{}", "for_each_face"), "",
         ),
-        f"of these, at the usual interval too (IoU >= {SHARED})": (given, "-", ">= 99 %"),
+        f"of these, at the usual interval too (IoU >= {SHARED})": (given, ">= 99 %"),
         "PublicTest, ready crops, single view": accuracy("PublicTest"),
         "PrivateTest, ready crops, single view": accuracy("PrivateTest"),
-        "import, s": (
-            figure("{:.3f}", "import", "seconds", best=min),
-            figure("{:.1f}", "fer", "import_seconds", best=min),
-            "< 0.3",
-        ),
-        "until the model is open, s": (
-            figure("{:.2f}", "import", "until_open_seconds", best=min),
-            figure("{:.1f}", "fer", "until_open_seconds", best=min),
-            "",
-        ),
+        "import, s": (figure("{:.3f}", "import", "seconds", best=min), "< 0.3"),
+        "until the model is open, s": (figure("{:.2f}", "import", "until_open_seconds", best=min), ""),
         "installed with all it requires, MB": (
-            figure("{:,.0f}", "import", "installed_megabytes"),
-            figure("{:,.0f}", "fer", "installed_megabytes"),
-            "< 400",
+            figure("{:,.0f}", "import", "installed_megabytes"), "< 400",
         ),
         f"peak memory, 720p film to a table, faces: {people}, MB": (
-            each("{:,.0f}", "film {} rows", "peak_megabytes"),
-            figure("{:,.0f}", "fer", "peak_megabytes"),
-            "< 400",
+            each("{:,.0f}", "film {} rows", "peak_megabytes"), "< 400",
         ),
         f"peak memory, 720p film to a table and an annotated film, faces: {people}, MB": (
-            each("{:,.0f}", "film {} marked", "peak_megabytes"), "-", "< 400",
+            each("{:,.0f}", "film {} marked", "peak_megabytes"), "< 400",
         ),
         f"peak memory, a photo of {photos} megapixels, MB": (
-            each("{:,.0f}", "photo {}", "peak_megabytes", over=PHOTOS), "-", "< 400",
+            each("{:,.0f}", "photo {}", "peak_megabytes", over=PHOTOS), "< 400",
         ),
     }  # fmt: skip
     looked = results["measured"][f"film {PEOPLE[0]} rows"][0]
-    version = results["measured"]["fer"][0]["version"] if "fer" in results["measured"] else ""
     lines = [
         f"{results['processor']}, {results['threads']} cores, Python {results['python']}, ONNX Runtime "
         f"{results['onnxruntime']}; mien {results['mien']} with `{results['model']}`; films of "
         f"{results['seconds']:g} s; the best of {results['rounds']} rounds. Default settings: detector "
         f"at 640 px on {looked['looked_at']} of {looked['frames']} frames.",
         "",
-        f"| | mien | fer {version} | aim |",
-        "|---|---|---|---|",
+        "| | mien | aim |",
+        "|---|---|---|",
         *(f"| {what} | {' | '.join(told)} |" for what, told in rows.items()),
     ]
     return "\n".join(lines)
