@@ -140,7 +140,7 @@ def test_bodies_are_held_up_to_a_limit(serve):
         b"POST /v1/recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
         b"Content-Length: 1000\r\n\r\n"
     )
-    with service.connect(head):
+    with service.connect(head + bytes(600)):
 
         def refused() -> bool:
             return (

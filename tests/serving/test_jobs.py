@@ -209,7 +209,7 @@ def test_ids_are_not_to_be_guessed(serve, film):
 
 
 def test_a_place_for_so_many_and_no_more(serve, film, gate):
-    service = serve(gate, max_jobs=2)
+    service = serve(gate, max_jobs=4)
     gate.open.clear()
     first = send(service, film)
     assert send(service, film).status_code == 202

@@ -20,6 +20,25 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
 
+#: What is read: films, by FFmpeg's names of formats. Not among them is what names other files or addresses (concat,
+#: hls, dash, sdp, image2), nor what nobody films with.
+FORMATS = (
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpeg", "mpegvideo", "mpegts", "asf", "flv",
+    "ogg",
+)  # fmt: skip
+#: And codecs. A picture format is none of them: FFmpeg decodes such a stream while it still finds out its size.
+CODECS = (
+    "h264", "hevc", "vvc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "libaom-av1", "mpeg4", "mpeg1video",
+    "mpeg2video", "mjpeg", "h263", "h263p", "flv", "wmv1", "wmv2", "wmv3", "vc1", "msmpeg4", "msmpeg4v1", "msmpeg4v2",
+    "theora", "prores", "dnxhd", "dvvideo", "huffyuv", "ffv1", "rawvideo",
+    "aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "opus", "libopus", "vorbis", "libvorbis",
+    "flac", "alac", "wmav1", "wmav2", "wmapro", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_u8", "pcm_mulaw", "pcm_alaw",
+    "amrnb", "amrwb",
+)  # fmt: skip
+#: Streams of a file, sound and subtitles among them; each costs memory before anything is asked of it.
+_MOST_STREAMS = 32
+#: Frames a second, as a file says: it may say anything.
+_SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
 #: Formats that say in their head how long they are, by the first name that FFmpeg gives them.
 _SAY_HOW_LONG = ("mov", "matroska", "avi", "flv", "asf")
 #: A file whose packets end so many seconds before the end that its head promises is cut short.

@@ -28,6 +28,7 @@ from mien.recognise.recognizer import Faces, Model, Recognizer, Seen
 from mien.serving.metrics import Metrics
 from mien.serving.problems import Problem, busy
 from mien.serving.settings import Settings
+from mien.serving.shares import Shares
 
 DetectorName = Literal["yunet", "none"]
 #: Faces of a request that are explained, the first from the left: one takes hundreds of looks by the network.
@@ -81,14 +82,22 @@ class Engine:
         cv2.setNumThreads(1)
         self._lookers = ThreadPoolExecutor(settings.workers, "mien-look")
         self._batches = _Batches(self._recognizers["none"], settings, metrics)
-        self._waiting = 0
+        self._line = Shares(
+            settings.max_waiting,
+            "too many pictures are waiting already; come again in a second",
+            each=max(settings.max_images, settings.max_waiting // 2),
+        )
         self._tidy: asyncio.TimerHandle | None = None
-        metrics.waiting.set_function(lambda: self._waiting)
+        metrics.waiting.set_function(lambda: self._line.total)
 
     @property
     def full(self) -> bool:
         """Whether there is no room for one picture more."""
-        return self._waiting >= self._settings.max_waiting
+        return self._line.full
+
+    def check_room(self, client: str) -> None:
+        """Problem 503 where there is no room for one picture more of this client's."""
+        self._line.check(client)
 
     def close(self) -> None:
         """End the threads, after the work that they are at."""
@@ -107,8 +116,11 @@ class Engine:
         detector: DetectorName = "yunet",
         *,
         explain: bool = False,
+        client: str = "",
     ) -> list[Answer | Problem]:
         """What is in each of some pictures, or what is wrong with it.
+
+        client: whose they are: one has half of the line at most.
 
         Raises:
             Problem: 503 where the line is full, or the answer takes too long.
@@ -118,7 +130,7 @@ class Engine:
         order = _Order(
             self._recognizers[detector], explain, threads=1 if quick else self._settings.workers
         )
-        with self._in_line(len(pictures)):
+        with self._in_line(client, len(pictures)):
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
                     return await self._all(order, pictures)
@@ -131,14 +143,11 @@ class Engine:
                 order.off = True
 
     @contextmanager
-    def _in_line(self, count: int) -> Iterator[None]:
-        if self._waiting + count > self._settings.max_waiting:
-            raise busy("too many pictures are waiting already; come again in a second")
-        self._waiting += count
+    def _in_line(self, client: str, count: int) -> Iterator[None]:
         try:
-            yield
+            with self._line.taken(client, count):
+                yield
         finally:
-            self._waiting -= count
             if self._tidy is None:
                 self._tidy = asyncio.get_running_loop().call_later(_TIDY_S, self._tidy_up)
 

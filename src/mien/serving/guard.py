@@ -197,7 +197,7 @@ class Gate:
         """A bucket of tokens for each client: `rate` of them come a second, two seconds' fit in."""
         if not self._rate:
             return None
-        client = connection.client.host if connection.client else ""
+        client = client_of(connection)
         now = time.monotonic()
         most = max(1.0, 2 * self._rate)
         left, then = self._clients.pop(client, (most, now))
@@ -234,6 +234,26 @@ def owner(request: HTTPConnection) -> int | None:
     """Whose request this is: the number of its API key."""
     number: int | None = request.scope.get("state", {}).get("owner")
     return number
+
+
+def client_of(request: HTTPConnection) -> str:
+    """Who asks, as limits count: the key; where there is none the address, of IPv6 the network (64 bits)."""
+    number = owner(request)
+    if number is not None:
+        return f"key {number}"
+    return network_of(request.client.host if request.client else "")
+
+
+def network_of(address: str) -> str:
+    """The addresses that one client has, named by the first of them."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((parsed, 64), strict=False).network_address)
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

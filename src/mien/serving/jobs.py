@@ -43,7 +43,8 @@ class _StoppedError(Exception):
 class Job:
     """A video and what comes of it.
 
-    folder: its upload and results; owner: the number of the API key that it came with.
+    folder: its upload and results; owner: the number of the API key that it came with; client: who it
+    is counted for.
     every: faces are looked for in every so-many-th frame, None is what is usual; annotated: make a
     copy with the faces marked.
     progress: 0..1; detail: why it failed, or what was left out; summary: as `Summary.to_dict`.
@@ -52,6 +53,7 @@ class Job:
     id: str
     folder: Path
     owner: int | None
+    client: str = ""
     every: int | None = None
     annotated: bool = False
     status: Status = "queued"
@@ -103,16 +105,17 @@ class Jobs:
         return job
 
     @contextmanager
-    def room(self, owner: int | None) -> Iterator[Job]:
+    def room(self, owner: int | None, client: str = "") -> Iterator[Job]:
         """A job with an empty folder; unless it is started within, it is gone after.
 
         Raises:
-            Problem: 503 where as many as may are kept already.
+            Problem: 503 where as many as may are kept already: half of all by one client.
         """
-        if len(self._jobs) >= self._settings.max_jobs:
+        most, theirs = self._settings.max_jobs, sum(j.client == client for j in self._jobs.values())
+        if len(self._jobs) >= most or 2 * theirs >= most:
             raise busy("as many videos as may are kept already; delete one, or come again later")
         number = secrets.token_urlsafe(24)
-        job = self._jobs[number] = Job(number, self._place() / number, owner)
+        job = self._jobs[number] = Job(number, self._place() / number, owner, client)
         try:
             job.folder.mkdir(mode=0o700)
             yield job

@@ -12,11 +12,12 @@ from starlette.websockets import WebSocketDisconnect
 
 from mien.recognise.track import FaceTracker, TrackedFace
 from mien.serving.engine import DetectorName, Engine
-from mien.serving.guard import PROTOCOL
+from mien.serving.guard import PROTOCOL, client_of
 from mien.serving.metrics import Metrics
-from mien.serving.problems import Problem, busy
+from mien.serving.problems import Problem
 from mien.serving.recognise import likeliest
 from mien.serving.settings import Settings
+from mien.serving.shares import Shares
 
 #: Seconds for which a face may be out of sight and still be the same; a slow server looks seldom.
 _GAP_S = 1.0
@@ -63,6 +64,7 @@ class _Camera:
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
+        self._client = client_of(socket)
         self._newest = _Newest()
         self._tracker = FaceTracker(gap_s=_GAP_S, uncertain_below=engine.model.card.uncertain_below)
 
@@ -112,7 +114,8 @@ class _Camera:
             self._metrics.frames.labels("refused" if "problem" in told else "answered").inc()
             counts = {"frame": frame, "dropped": newest.dropped}
             took = {"milliseconds": round(1000 * (time.monotonic() - came), 1)}
-            await self._socket.send_text(json.dumps(counts | told | took))
+            text = await asyncio.to_thread(json.dumps, counts | told | took)
+            await self._socket.send_text(text)
 
     async def _look(
         self, content: bytes | None, came: float, detector: DetectorName, top: int
@@ -120,13 +123,14 @@ class _Camera:
         try:
             if content is None:
                 raise Problem(422, "the frame: text; send each picture as one binary message")
-            (answer,) = await self._engine.recognise([content], detector)
+            (answer,) = await self._engine.recognise([content], detector, client=self._client)
             if isinstance(answer, Problem):
                 raise answer
         except Problem as problem:
             return {"problem": problem.to_dict()}
         width, height = answer.faces.size
-        followed = self._tracker.update(came, answer.faces)
+        # Of a crowd that takes a while.
+        followed = await asyncio.to_thread(self._tracker.update, came, answer.faces)
         return {
             "width": width,
             "height": height,
@@ -152,7 +156,10 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
     """The route, for one engine."""
     routes = APIRouter()
     most = len(engine.model.card.expressions)
-    connected = 0
+    cameras = Shares(
+        settings.max_live, "as many cameras as may are connected already; come again later"
+    )
+    metrics.live.set_function(lambda: cameras.total)
 
     class Asked(BaseModel):
         model_config = ConfigDict(extra="forbid")
@@ -161,17 +168,9 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
 
     @routes.websocket("/v1/live")
     async def live(socket: WebSocket, asked: Annotated[Asked, Query()]) -> None:
-        nonlocal connected
-        if connected >= settings.max_live:
-            raise busy("as many cameras as may are connected already; come again later")
-        connected += 1
-        metrics.live.set(connected)
-        try:
+        with cameras.taken(client_of(socket), 1):
             chosen = socket.scope.get("subprotocols", ())
             await socket.accept(PROTOCOL if PROTOCOL in chosen else None)
             await _Camera(socket, engine, settings, metrics).run(asked.detector, asked.top)
-        finally:
-            connected -= 1
-            metrics.live.set(connected)
 
     return routes

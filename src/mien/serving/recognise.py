@@ -1,5 +1,6 @@
 """POST /v1/recognise: pictures in, faces and expressions out."""
 
+import asyncio
 import base64
 import io
 import json
@@ -15,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from mien.recognise.explain import painted
 from mien.serving import schemas, uploads
 from mien.serving.engine import Answer, DetectorName, Engine, Reason
+from mien.serving.guard import client_of
 from mien.serving.metrics import Metrics
-from mien.serving.problems import Problem, busy, refusals
+from mien.serving.problems import Problem, refusals
 from mien.serving.settings import Settings
-from mien.serving.uploads import PICTURE_TYPES, Holding, Upload
+from mien.serving.shares import Shares
+from mien.serving.uploads import PICTURE_TYPES, Upload
 
 _BINARY = {"type": "string", "format": "binary"}
 
@@ -28,7 +31,13 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
     routes = APIRouter(tags=["recognise"])
     card = engine.model.card
     most = len(card.expressions)
-    holding = Holding(settings.max_held)
+    holding = Shares(
+        settings.max_held,
+        "too much is being sent at once; come again in a second",
+        each=max(settings.max_body, settings.max_held // 2),
+    )
+    # Nothing that a body may hold keeps the event loop; two at a time, for each may take thrice its bytes.
+    parsing = asyncio.Semaphore(2)
     named = {"name": card.name, "digest": card.digest}
 
     class Asked(BaseModel):
@@ -54,16 +63,21 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         form, or as base64 in JSON. One that cannot be read is a problem in its place; where it is
         the only one, it is the answer.
         """
-        if engine.full:
-            raise busy("too many pictures are waiting already; come again in a second")
-        with holding.room(uploads.announced(request, settings.max_body)):
-            found = uploads.pictures(
-                request.headers.get("content-type"),
-                await uploads.whole_body(request, settings),
-                settings.max_images,
-            )
+        client = client_of(request)
+        engine.check_room(client)
+        holding.check(client, uploads.announced(request, settings.max_body))
+        with holding.taken(client) as hold:
+            body = await uploads.whole_body(request, settings, hold)
+            async with parsing:
+                found = await asyncio.to_thread(
+                    uploads.pictures,
+                    request.headers.get("content-type"),
+                    body,
+                    settings.max_images,
+                )
+            del body
             answers = await engine.recognise(
-                [one.content for one in found], asked.detector, explain=asked.explain
+                [one.content for one in found], asked.detector, explain=asked.explain, client=client
             )
         if len(answers) == 1 and isinstance(answers[0], Problem):
             raise answers[0]
@@ -71,9 +85,8 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         images = [
             _image(upload, answer, asked) for upload, answer in zip(found, answers, strict=True)
         ]
-        return Response(
-            json.dumps({"model": named, "images": images}), media_type="application/json"
-        )
+        told = await asyncio.to_thread(json.dumps, {"model": named, "images": images})
+        return Response(told, media_type="application/json")
 
     def _image(upload: Upload, answer: Answer | Problem, asked: Asked) -> dict[str, Any]:
         if isinstance(answer, Problem):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from mien.errors import InputError, one_line
+from mien.serving.protocols import protocols
 from mien.serving.settings import Settings
 
 
@@ -42,8 +42,27 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+#: Files that a service has open besides its connections.
+_OTHER_FILES = 64
+
+
+def _room_for(connections: int) -> int:
+    """How many connections the system lets this process have, of so many, after asking it for more."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - _OTHER_FILES)
+    return connections
+
+
 class Server(uvicorn.Server):
-    """Serves an application until SIGINT or SIGTERM; what was accepted by then is answered first.
+    """Serves an application until SIGINT, SIGTERM or SIGHUP; what was accepted by then is answered first.
 
     started: called once requests are answered.
     """
@@ -51,7 +70,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
         for name in ("uvicorn", "python_multipart"):  # their words may be of what was sent
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        http, websocket = _protocols(settings.timeout_s)
+        http, websocket = protocols(settings.timeout_s, _room_for(settings.max_connections))
         super().__init__(
             uvicorn.Config(
                 app,
@@ -75,62 +94,20 @@ class Server(uvicorn.Server):
         if self.started:
             self._told()
 
-
-def _protocols(patience_s: float) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
-    """HTTP and WebSocket as uvicorn speaks them, but no peer is waited for without end.
-
-    uvicorn's own limit is for the time between requests: it ends with the first byte of a head. And
-    a connection that it closes stays while there is something in it that nobody reads.
-    """
-
-    class Read:
-        """Who does not read what was sent is hung up on."""
-
-        transport: asyncio.Transport
-        _unread: asyncio.TimerHandle | None = None
-
-        def pause_writing(self) -> None:
-            super().pause_writing()  # type: ignore[misc]
-            loop = asyncio.get_running_loop()
-            self._unread = loop.call_later(patience_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()  # type: ignore[misc]
-            if self._unread is not None:
-                self._unread.cancel()
-
-    class Http(Read, H11Protocol):
-        """And who does not finish the head of a request."""
-
-        _late: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            self._watch()
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            self.loop.call_later(patience_s, self.transport.abort)
-
-        def _watch(self) -> None:
-            """Time runs while a head is awaited on what is still our connection."""
-            ours = not self.transport.is_closing() and self.transport.get_protocol() is self
-            if ours and (self.cycle is None or self.cycle.response_complete):
-                if self._late is None:
-                    self._late = self.loop.call_later(patience_s, self.transport.abort)
-            elif self._late is not None:
-                self._late.cancel()
-                self._late = None
-
-    class WebSocket(Read, WebSocketsSansIOProtocol):
-        pass
-
-    return Http, WebSocket
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Hear SIGHUP as well, which a terminal sends that is closed; unless nohup has it ignored."""
+        number = getattr(signal, "SIGHUP", None)
+        with super().capture_signals():
+            if (
+                number is None
+                or threading.current_thread() is not threading.main_thread()
+                or signal.getsignal(number) is signal.SIG_IGN
+            ):
+                yield
+                return
+            before = signal.signal(number, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(number, before)

@@ -13,12 +13,16 @@ from mien.recognise.model import BATCH
 class Settings:
     """How a service behaves. What does not fit together is an InputError.
 
+    One client (a key; where there are none an address) has at most half of what all have together, but
+    always what one request may have.
+
     threads: pictures that are looked at side by side; 0 is one a core.
     window_s: faces of different requests wait so long for one another, to be classified together.
 
     max_body: bytes of a request with pictures; max_pixels: of each; max_images: pictures of a request.
     max_waiting: pictures that are waiting or in work; what comes on top is told to come later.
     max_held: bytes of all requests' bodies that are held at the same time.
+    max_connections: that are open; what comes on top is hung up on.
     timeout_s: for a request to arrive, and again for its answer.
 
     max_live: cameras at the same time; max_frame: bytes of a frame; max_frames_per_s: a flood is more.
@@ -40,7 +44,8 @@ class Settings:
     max_pixels: int = 25_000_000
     max_images: int = BATCH
     max_waiting: int = 2 * BATCH
-    max_held: int = 200_000_000
+    max_held: int = 100_000_000
+    max_connections: int = 2048
     timeout_s: float = 30.0
 
     max_live: int = 8

@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 
 from mien.recognise.rows import read_rows
 from mien.serving import schemas, uploads
-from mien.serving.guard import owner
+from mien.serving.guard import client_of, owner
 from mien.serving.jobs import COPY, ROWS, TIMELINE, UPLOAD, Job, Jobs, check_video
 from mien.serving.problems import Problem, busy, refusals
 from mien.serving.settings import Settings
@@ -57,7 +57,7 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
         """
         most = settings.max_video + _FORM
         uploads.announced(request, most)
-        with jobs.room(owner(request)) as job:
+        with jobs.room(owner(request), client_of(request)) as job:
             job.every, job.annotated = asked.every, asked.annotated
             await _store(request, job.folder / UPLOAD, most, settings)
             await asyncio.to_thread(check_video, job.folder / UPLOAD, settings)
@@ -147,7 +147,7 @@ async def _store(request: Request, target: Path, most: int, settings: Settings) 
         elif kind.startswith(b"video/") or kind == b"application/octet-stream":
             with target.open("wb") as file:
                 async for piece in pieces:
-                    file.write(piece)
+                    await asyncio.to_thread(file.write, piece)
         else:
             shown = f"of type {kind.decode('latin-1')[:80]!r}" if kind else "without a Content-Type"
             raise Problem(
@@ -170,7 +170,7 @@ async def _store_form(pieces: AsyncIterator[bytes], boundary: bytes | None, targ
 
         form = uploads.Form(boundary, "video", begin)
         async for piece in pieces:
-            form.write(piece)
+            await asyncio.to_thread(form.write, piece)
         form.finish()
     if not target.exists():
         raise Problem(422, "the form: has no video; send one as a file called video")
