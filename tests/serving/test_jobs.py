@@ -240,7 +240,7 @@ BAD = {
     "text": ("text/plain", b"x", 415, "text/plain"),
     "empty": ("video/mp4", b"", 422, "no bytes"),
     "no video": ("video/mp4", b"hello " * 100, 422, "cannot be read as a video"),
-    "a photo": ("video/mp4", photo().read_bytes(), 202, ""),
+    "a photo": ("video/mp4", photo().read_bytes(), 422, "cannot be read as a video"),
     "a playlist of a file": (
         "video/mp4", b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/passwd\n", 422, "cannot",
     ),
@@ -278,12 +278,7 @@ def test_bad_videos(shared, place, case):
     answer = shared.client.post("/v1/video", content=content, headers=headers)
 
     assert answer.status_code == status, answer.text
-    if status == 202:  # to FFmpeg a photo is a video of one frame
-        told = finished(shared, answer.headers["location"])
-        assert told["status"] == "done"
-        shared.client.delete(answer.headers["location"])
-    else:
-        assert words in problem(answer)["detail"]
+    assert words in problem(answer)["detail"]
     assert not list(place.rglob("upload"))
     assert shared.figure("mien_jobs ") == 0
 

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,13 @@ HEAD = b"POST /v1/recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/p
 
 def answer_to(service: Running, sent: bytes, address: str = "127.0.0.1") -> bytes:
     """All that comes back; what hangs up on us while we still send has said all it wanted to."""
+    got = b""
     with socket.create_connection(service.place, 20, (address, 0)) as raw:
-        try:
+        with suppress(OSError):
             raw.sendall(sent)
-        except OSError:
-            pass
-        got = b""
-        try:
+        with suppress(OSError):
             while piece := raw.recv(10_000):
                 got += piece
-        except OSError:
-            pass
     return got
 
 
@@ -152,7 +149,9 @@ def test_connections_are_counted_and_given_back(serve):
         for raw in held:
             raw.close()
     end = time.monotonic() + 10
-    while not answer_to(service, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200"):
+    while not answer_to(service, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(
+        b"HTTP/1.1 200"
+    ):
         assert time.monotonic() < end
 
 

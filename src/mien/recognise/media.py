@@ -70,11 +70,15 @@ class Frame:
     index: counts the source's frames from 0.
     time_s: seconds since the source's beginning, larger than that of the frame before.
     read: gives the pixels.
+    held: bytes that it keeps in memory for that.
+    looked_at: whether faces were looked for in it.
     """
 
     index: int
     time_s: float
     read: Callable[[], NDArray[np.uint8]]
+    held: int = 0
+    looked_at: bool = False
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:

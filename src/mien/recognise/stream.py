@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ Recognize = Callable[[NDArray[np.uint8]], Sequence[FaceLike]]
 _LOOKS_PER_S = 10
 #: A track outlives so many looks that do not find its face, and half a second.
 _MISSED_LOOKS, _GAP_S = 2.5, 0.5
+#: Frames between two looks wait for the second: so many at most, and with their pixels at most so many bytes.
+_MOST_WAITING, _WAITING_BYTES = 10_000, 64_000_000
 #: The time of a frame that was looked at, and its faces.
 _Look = tuple[float, list[TrackedFace]]
 
@@ -157,13 +159,16 @@ def recognise_movie(
     # Whatever ends this, nobody reads the movie any more when it is closed.
     with closing(newest(movie) if movie.live else movie.__iter__()) as frames:
         try:
-            for frame, faces in follow(frames, recognize, every=every, tracker=tracker):
+            followed = follow(
+                frames, recognize, every=every, tracker=tracker, pixels=video is not None
+            )
+            for frame, faces in followed:
                 made = [row(movie.name, frame.index, frame.time_s, face) for face in faces]
                 for take in rows:
                     take(made)
                 if video is not None:
                     video.write(annotated(frame.pixels, faces), frame.time_s)
-                done.add(frame, faces, looked=done.frames % every == 0)
+                done.add(frame, faces, looked=frame.looked_at)
                 told(frame)
         except KeyboardInterrupt:
             if not movie.live:  # which ends in no other way
@@ -178,26 +183,33 @@ def follow(
     *,
     every: int = 1,
     tracker: FaceTracker | None = None,
+    pixels: bool = True,
 ) -> Iterator[tuple[Frame, list[TrackedFace]]]:
     """Each frame with its faces, as they come.
 
     Faces are looked for in every so-many-th frame. A frame between two looks has the faces of the
     nearer one; the box of a face that both have moves in a straight line between them. So frames
-    come out up to `every` frames late.
+    come out up to `every` frames late, and are looked at earlier where more would wait than memory is for.
 
     Args:
         frames: in order.
         recognize: picture -> faces.
         every: 1 looks at each frame.
         tracker: says how faces are followed and smoothed.
+        pixels: whether those between two looks keep theirs; without, they have none and cost no memory.
     """
     tracker = FaceTracker() if tracker is None else tracker
     waiting: list[Frame] = []
+    held = 0
     looked: _Look | None = None
-    for count, frame in enumerate(frames):
-        if count % every:
-            waiting.append(frame)
-            continue
+    for frame in frames:
+        if looked is not None and len(waiting) + 1 < min(every, _MOST_WAITING):
+            held += frame.held
+            if not pixels or held <= _WAITING_BYTES:
+                waiting.append(frame if pixels else replace(frame, read=_without_pixels, held=0))
+                continue
+        held = 0
+        frame = replace(frame, looked_at=True)
         faces = tracker.update(frame.time_s, recognize(frame.pixels))
         for between in waiting:
             yield between, _between(between.time_s, looked, (frame.time_s, faces))
@@ -206,6 +218,10 @@ def follow(
         yield frame, faces
     for after in waiting:
         yield after, _between(after.time_s, looked, None)
+
+
+def _without_pixels() -> NDArray[np.uint8]:
+    raise ValueError("the pixels of this frame were not kept")
 
 
 def _between(time_s: float, before: _Look | None, after: _Look | None) -> list[TrackedFace]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -28,15 +28,15 @@ FORMATS = (
 )  # fmt: skip
 #: And codecs. A picture format is none of them: FFmpeg decodes such a stream while it still finds out its size.
 CODECS = (
-    "h264", "hevc", "vvc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "libaom-av1", "mpeg4", "mpeg1video",
+    "h264", "hevc", "vvc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mpeg1video",
     "mpeg2video", "mjpeg", "h263", "h263p", "flv", "wmv1", "wmv2", "wmv3", "vc1", "msmpeg4", "msmpeg4v1", "msmpeg4v2",
     "theora", "prores", "dnxhd", "dvvideo", "huffyuv", "ffv1", "rawvideo",
-    "aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "opus", "libopus", "vorbis", "libvorbis",
+    "aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "opus", "libopus", "vorbis",
     "flac", "alac", "wmav1", "wmav2", "wmapro", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_u8", "pcm_mulaw", "pcm_alaw",
     "amrnb", "amrwb",
 )  # fmt: skip
 #: Streams of a file, sound and subtitles among them; each costs memory before anything is asked of it.
-_MOST_STREAMS = 32
+_MOST_STREAMS = 16
 #: Frames a second, as a file says: it may say anything.
 _SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
 #: Formats that say in their head how long they are, by the first name that FFmpeg gives them.
@@ -59,12 +59,13 @@ class VideoReader:
     usual duration. Where the size changes on the way, later frames are fitted into the first one's
     size, black beside them. What is damaged is left out. `problem` says so afterwards.
 
-    Only the file itself is read: a playlist in it that names other files or addresses is refused.
+    Only the file itself is read, and only the usual formats and codecs: a playlist that names other files or
+    addresses is refused.
 
     Attributes:
         name: what messages call it.
         live: whether it is an address, which sends its frames when it likes.
-        rate: frames per second, on average where it varies; time_base: what all times are
+        rate: frames per second, on average where it varies, 0.1 to 1000 whatever the file says; time_base: what all times are
             multiples of, in seconds.
         duration_s: how long the file says it is; None for an address.
         has_sound: whether there is any beside the pictures.
@@ -73,18 +74,25 @@ class VideoReader:
         source: a path or an address.
         max_pixels: videos with larger frames are refused before the first is decoded.
         threads: that decode; 0 is as many as there are cores.
+        watch: is called for each packet that is read, shown or not; what it raises ends the reading.
 
     Raises:
         InputError: for what is no video, has no video stream, is not there, cannot be reached.
     """
 
     def __init__(
-        self, source: str | Path, *, max_pixels: int = MAX_PIXELS, threads: int = 0
+        self,
+        source: str | Path,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        threads: int = 0,
+        watch: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = without_password(str(source))
         self.live = is_address(str(source))
         self.problem: str | None = None
-        self._container = _opened(str(source), self.name, self.live)
+        self._watch = watch
+        self._container = _opened(str(source), self.name, self.live, max_pixels)
         self._closed = False
         try:
             self._look(max_pixels, threads)
@@ -107,6 +115,10 @@ class VideoReader:
         codec = stream.codec_context
         if codec is None:
             raise InputError(f"{self.name}: a codec that is not known here; convert it to H.264")
+        if codec.name not in CODECS:
+            raise InputError(
+                f"{self.name}: the codec {codec.name} is not read here; convert it to H.264"
+            )
         if codec.width * codec.height > max_pixels:
             raise InputError(
                 f"{self.name}: frames of {codec.width} x {codec.height} pixels, more than "
@@ -117,7 +129,8 @@ class VideoReader:
         codec.thread_type = "AUTO"
         # All that is asked for later is noted now: FFmpeg's own memory ends with `close`.
         # Fractions, whatever kind of rational number this version of PyAV has.
-        self.rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+        self.rate = min(max(rate, _SLOWEST), _FASTEST)
         self.time_base = Fraction(stream.time_base or 1 / self.rate)
         duration = self._container.duration
         self.duration_s = None if duration is None or self.live else duration / 1e6
@@ -158,7 +171,8 @@ class VideoReader:
                     f"{decoded.width} x {decoded.height} pixels at {time_s:.1f} s; what follows was "
                     "fitted into the first size"
                 )
-            yield Frame(index, time_s, partial(self._pixels, decoded))
+            size = sum(plane.buffer_size for plane in decoded.planes)
+            yield Frame(index, time_s, partial(self._pixels, decoded), size)
             index += 1
         if index == 0:
             raise SourceError(
@@ -177,6 +191,7 @@ class VideoReader:
             except FFmpegError as error:
                 why = one_line(error)
                 break
+            self._watch()
             if packet is None:
                 break
             if packet.pts is not None:
@@ -247,16 +262,25 @@ def _matrix(decoded: VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def open_file(path: str | Path) -> InputContainer:
+def open_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
     """Open a video file for reading; FFmpeg's own errors where it cannot.
 
-    Nothing but this file is read, whatever names or addresses stand in it.
+    Nothing but this file is read, whatever names or addresses stand in it. To find out what it is FFmpeg decodes
+    its first frames, so the limits are given here and not after.
     """
     import av
 
     # Absolute, so that no file name is taken for a protocol.
     name = str(Path(path).expanduser().absolute())
-    opened: InputContainer = av.open(name, options={"protocol_whitelist": "file"}, **_any_names())
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(FORMATS),
+        "codec_whitelist": ",".join(CODECS),
+        "max_streams": str(_MOST_STREAMS),
+        "max_pixels": str(max_pixels),
+        "threads": "1",
+    }
+    opened: InputContainer = av.open(name, options=options, **_any_names())
     return opened
 
 
@@ -267,12 +291,14 @@ def _any_names() -> dict[str, Any]:
     return {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
-def _opened(source: str, name: str, live: bool) -> InputContainer:
+def _opened(source: str, name: str, live: bool, max_pixels: int) -> InputContainer:
     with extra_required("video", "reading videos"):
         import av
         from av.error import FFmpegError
     if live:
-        options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
+        options = {"max_pixels": str(max_pixels)}
+        if source.startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"
         try:
             stream: InputContainer = av.open(
                 source, options=options, timeout=_PATIENCE_S, **_any_names()
@@ -287,11 +313,11 @@ def _opened(source: str, name: str, live: bool) -> InputContainer:
         with path.open("rb"):  # the system's own reasons, in its own words
             pass
         try:
-            return open_file(path)
+            return open_file(path, max_pixels)
         except FFmpegError as error:
             raise InputError(
-                f"{name}: cannot be read as a video ({_why(error, source)}): it is none, or was cut "
-                "short; copy it again"
+                f"{name}: cannot be read as a video ({_why(error, source)}): it is none of a usual "
+                "format, or was cut short; convert it to MP4, or copy it again"
             ) from error
 
 

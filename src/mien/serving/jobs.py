@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -150,8 +150,11 @@ def check_video(file: Path, settings: Settings) -> None:
         raise Problem(422, _sentence(error, file)) from None
 
 
-def _opened(file: Path, settings: Settings) -> VideoReader:
-    return VideoReader(file, max_pixels=settings.max_pixels, threads=1)
+def _opened(
+    file: Path, settings: Settings, watch: Callable[[], object] = lambda: None
+) -> VideoReader:
+    most = min(settings.max_pixels, settings.max_video_pixels)
+    return VideoReader(file, max_pixels=most, threads=1, watch=watch)
 
 
 def _sentence(error: InputError, file: Path) -> str:
@@ -189,8 +192,19 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
     card, upload = recognizer.card, job.folder / UPLOAD
     end = time.monotonic() + settings.max_job_s
     timeline = Timeline()
+
+    def watch() -> None:
+        """For each packet: frames that are never shown, or shown without faces, take time as well."""
+        if job.stopped:
+            raise _StoppedError
+        if time.monotonic() > end:
+            raise InputError(
+                f"the video: takes longer than {settings.max_job_s / 60:g} minutes; send a "
+                "shorter one, or look at fewer of its frames with every=N"
+            )
+
     with ExitStack() as stack:
-        movie = stack.enter_context(_opened(upload, settings))
+        movie = stack.enter_context(_opened(upload, settings, watch))
         movie.name = "video"
         total = frames_of(movie)
         every = job.every or usual_interval(movie)
@@ -201,13 +215,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
             stack.enter_context(video)
 
         def told(frame: Frame) -> None:
-            if job.stopped:
-                raise _StoppedError
-            if time.monotonic() > end:
-                raise InputError(
-                    f"the video: takes longer than {settings.max_job_s / 60:g} minutes; send a "
-                    "shorter one, or look at fewer of its frames with every=N"
-                )
+            watch()
             if total:
                 job.progress = round(min(1.0, (frame.index + 1) / total), 3)
 

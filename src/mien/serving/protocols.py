@@ -136,7 +136,9 @@ def protocols(
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(
-                Problem(400, "the request: no HTTP that is taken here; leave it to your HTTP library")
+                Problem(
+                    400, "the request: no HTTP that is taken here; leave it to your HTTP library"
+                )
             )
 
         def shutdown(self) -> None:

@@ -32,9 +32,7 @@ class Shares:
 
     def has(self, client: str, count: int = 1) -> bool:
         """Whether a client could take so much now."""
-        return (
-            self.total + count <= self._most and self._taken.get(client, 0) + count <= self._each
-        )
+        return self.total + count <= self._most and self._taken.get(client, 0) + count <= self._each
 
     def check(self, client: str, count: int = 1) -> None:
         """Problem 503 where a client could not take so much now."""
