@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from services import Running
-from talk import PHOTO, picture, post, problem
+from talk import PHOTO, picture, post
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.sync.client import connect as camera

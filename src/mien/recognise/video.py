@@ -32,8 +32,8 @@ CODECS = (
     "mpeg2video", "mjpeg", "h263", "h263p", "flv", "wmv1", "wmv2", "wmv3", "vc1", "msmpeg4", "msmpeg4v1", "msmpeg4v2",
     "theora", "prores", "dnxhd", "dvvideo", "huffyuv", "ffv1", "rawvideo",
     "aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "opus", "libopus", "vorbis",
-    "flac", "alac", "wmav1", "wmav2", "wmapro", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_u8", "pcm_mulaw", "pcm_alaw",
-    "amrnb", "amrwb",
+    "flac", "alac", "wmav1", "wmav2", "wmapro", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_u8", "pcm_mulaw",
+    "pcm_alaw", "amrnb", "amrwb",
 )  # fmt: skip
 #: Streams of a file, sound and subtitles among them; each costs memory before anything is asked of it.
 _MOST_STREAMS = 16
@@ -65,8 +65,8 @@ class VideoReader:
     Attributes:
         name: what messages call it.
         live: whether it is an address, which sends its frames when it likes.
-        rate: frames per second, on average where it varies, 0.1 to 1000 whatever the file says; time_base: what all times are
-            multiples of, in seconds.
+        rate: frames per second, on average where it varies, 0.1 to 1000 whatever the file says;
+            time_base: what all times are multiples of, in seconds.
         duration_s: how long the file says it is; None for an address.
         has_sound: whether there is any beside the pictures.
 

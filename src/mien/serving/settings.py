@@ -28,7 +28,8 @@ class Settings:
     max_live: cameras at the same time; max_frame: bytes of a frame; max_frames_per_s: a flood is more.
     idle_s: a camera that shows nothing for so long is hung up on.
 
-    max_video: bytes of a video; max_video_pixels: of its frames, of which a decoder keeps up to 17: 4K; max_jobs: videos that are kept, waiting or done; max_job_s: of work
+    max_video: bytes of a video; max_video_pixels: of a frame (4K; decoders keep up to 17 of them);
+    max_jobs: videos that are kept, waiting or done; max_job_s: of work
     on one; keep_s: its results are gone after.
 
     rate: requests a second and client, with as many as come in two seconds at once; 0 is any number.
