@@ -15,6 +15,11 @@ class InputSpec:
     A face of any size and 1 or 3 channels (RGB) is converted to `channels` (luma, or the gray
     repeated), resized to `height` x `width` pixels (bilinear, antialiased, aspect not kept, as
     the reference systems do), scaled to 0..1, then normalised: `(x - mean) / std`.
+
+    Attributes:
+        standardise: each face is first given mean 0 and standard deviation 1 by its own pixels, so that
+            light and contrast do not matter. A standard deviation below about 0.01 (of 0..1) is that of
+            noise: such a face stays flat.
     """
 
     channels: int = 1
@@ -22,6 +27,7 @@ class InputSpec:
     width: int = 48
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+    standardise: bool = False
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> InputSpec:

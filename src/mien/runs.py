@@ -37,6 +37,10 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_second",
 )
+#: One more column if a recipe has FER+'s votes: see mien.evaluation.people.people_score.
+JUDGED_BY_PEOPLE = "validation_people"
+#: `select=people` chooses among the epochs after this share of them: the best of all would be luck.
+LATE = 0.8
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,9 @@ class RunFolder:
         if not history:
             raise InputError(f"{self.path}: no epoch was trained yet; go on with --resume")
         select = self.recipe().get("select")
+        if select == "people":
+            late = [row for row in history if row["epoch"] > LATE * self.recipe()["epochs"]]
+            return max(late or history[-1:], key=lambda row: row[JUDGED_BY_PEOPLE])
         if select == "last":
             return history[-1]
         if select == "loss":

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import entropy, pearsonr
+from sklearn.metrics import balanced_accuracy_score
 
 from mien.data.ferplus import CHOICES, EIGHT, NO_FACE, UNKNOWN, Votes
 from mien.errors import InputError
 from mien.evaluation import Subject
-from mien.evaluation.people import People, beside_people
+from mien.evaluation.people import People, beside_people, majority_of, people_score
 from mien.expressions import SEVEN
 
 N = 240
@@ -83,6 +84,23 @@ def test_majorities_that_it_cannot_name_are_counted(people, probabilities, faces
     assert people.no_face == (majority == NO_FACE).sum() > 0
 
 
+def test_the_score_is_the_mean_of_scikit_learn_s_accuracies(people, probabilities, faces, votes):
+    majority = majority_of(votes, faces)
+    assert majority.min() == -1  # some have none, or contempt
+    decided = majority >= 0
+    answers = probabilities.argmax(axis=1)
+    balanced = balanced_accuracy_score(majority[decided], answers[decided])
+    assert people.balanced.value == pytest.approx(balanced)
+    assert people.score.value == pytest.approx((people.majority.value + balanced) / 2)
+    assert people_score(answers, majority) == pytest.approx(people.score.value)
+    assert people.score.interval[0] < people.score.value < people.score.interval[1]
+    for name, (recall, of) in people.recalls.items():
+        here = majority == SEVEN.index(name)
+        assert of == here.sum()
+        assert recall == (answers == majority)[here].mean()
+    assert sum(of for _, of in people.recalls.values()) == people.decided
+
+
 def test_in_an_annotator_s_place(people, probabilities, faces, votes):
     """Each annotator in turn is taken away; ties of the others count in part."""
     answers = probabilities.argmax(axis=1)
@@ -116,6 +134,13 @@ def test_who_says_what_annotators_say_is_beside_none(faces, votes):
 def test_it_is_read_again_as_it_was(people):
     assert People.from_dict(json.loads(json.dumps(people.to_dict()))) == people
     assert people.source == "votes.csv"
+
+
+def test_one_that_mien_0_1_wrote_is_read_without_the_score(people):
+    content = json.loads(json.dumps(people.to_dict()))
+    for name in ("balanced", "score", "recalls"):
+        del content[name]
+    assert People.from_dict(content) == replace(people, balanced=None, score=None, recalls={})
 
 
 def test_an_evaluation_carries_it(store, faces, votes, predict, people):

@@ -32,3 +32,30 @@ def test_resizing_agrees_with_pil():
     theirs = np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR))
     ours = resize(torch.from_numpy(image)[None, None], 48, 48)[0, 0].numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+STANDARDISED = InputSpec(height=12, width=12, mean=(0.0,), std=(1.0,), standardise=True)
+
+
+def test_a_standardised_face_has_mean_0_and_deviation_1_whatever_its_light():
+    face = np.random.default_rng(2).integers(0, 256, (1, 1, 12, 12), dtype=np.uint8)
+    dark = (face * 0.25 + 10).astype(np.uint8)
+    both = prepare(torch.from_numpy(np.concatenate([face, dark])), STANDARDISED)
+    expected = (face[0, 0] - face.mean()) / face.std()
+    np.testing.assert_allclose(both[0, 0].numpy(), expected, atol=2e-3)
+    assert (both[0] - both[1]).abs().max() < 0.05  # rounding to whole levels
+
+
+def test_a_flat_face_stays_flat_and_noise_is_not_blown_up():
+    flat = np.full((2, 1, 12, 12), 100, np.uint8)
+    flat[1, 0, ::2] += 1
+    prepared = prepare(torch.from_numpy(flat), STANDARDISED)
+    assert not prepared[0].any()
+    assert prepared[1].abs().max() < 0.25
+
+
+def test_colour_is_standardised_as_a_whole():
+    rgb = np.random.default_rng(3).integers(0, 256, (1, 3, 12, 12), dtype=np.uint8)
+    spec = InputSpec(3, 12, 12, mean=(0.0,), std=(1.0,), standardise=True)
+    expected = (rgb - rgb.mean()) / rgb.std()
+    np.testing.assert_allclose(prepare(torch.from_numpy(rgb), spec).numpy(), expected, atol=2e-3)

@@ -186,3 +186,34 @@ def test_so_many_faces_are_spared_and_the_others_changed_as_far(harm, spared):
     ]
     assert (changes[0] < 1e-6).float().mean() == pytest.approx(spared, abs=0.03)
     assert 0.8 * changes[1].max() < changes[0].max() < 1.05 * changes[1].max()
+
+
+def test_borders_are_filled_in_four_ways_and_the_face_is_as_it_was():
+    face = torch.full((400, 1, 48, 48), 200, dtype=torch.uint8)
+    face[:, :, :, :24] = 100
+    half = Augment(scale=(0.5, 0.5))
+    plain = augmented(face, SPEC, half)
+    varied = augmented(face, SPEC, Augment(scale=(0.5, 0.5), border="varied"))
+    inside = (slice(None), 0, slice(14, 34), slice(14, 34))
+    torch.testing.assert_close(varied[inside], plain[inside])
+    left, right = varied[:, 0, 24, 1], varied[:, 0, 24, 46]
+    dark, light = 100 / 255, 200 / 255
+
+    def near(values, level):
+        return (values - level).abs() < 1e-3
+
+    black = near(left, 0) & near(right, 0)
+    drawn_out = near(left, dark) & near(right, light)
+    gray = (left == right) & ~black
+    assert 60 < black.sum() < 140
+    assert 60 < gray.sum() < 140
+    assert 140 < drawn_out.sum() < 260  # and the mirror image, whose outermost pixels are these too
+
+
+def test_a_mirrored_border_is_numpy_s():
+    face = torch.arange(48, dtype=torch.uint8).mul(5).expand(500, 1, 48, 48).contiguous()
+    varied = augmented(face, SPEC, Augment(scale=(0.5, 0.5), border="varied"))[:, 0, 24]
+    shrunk = prepare(face[:1], InputSpec(height=24, width=24, mean=(0.0,), std=(1.0,)))[0, 0, 12]
+    expected = torch.from_numpy(np.pad(shrunk.numpy(), 12, mode="symmetric"))
+    mirrored = (varied - expected).abs().max(1).values < 0.03
+    assert 80 < mirrored.sum() < 170

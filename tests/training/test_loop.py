@@ -1,5 +1,6 @@
 """The loop: it learns, repeats itself bit for bit, stops cleanly, and never sees a test face."""
 
+import csv
 import json
 import os
 import signal
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
 from mien.data.splits import SplitRule, split
 from mien.errors import InputError, MienError
+from mien.expressions import SEVEN
 from mien.models import load_classifier
 from mien.training import (
     Augment,
@@ -19,6 +22,7 @@ from mien.training import (
     Optimizer,
     Schedule,
     StoppedError,
+    Targets,
     Watcher,
     override,
     train,
@@ -113,6 +117,65 @@ def test_the_last_epoch_is_kept_where_the_recipe_says_so(recipe, splits, tmp_pat
     assert identical(weights(run), weights(run, "last"))
     with pytest.raises(InputError, match="early_stopping waits for a best epoch"):
         override(recipe, ["select=last", "early_stopping=2"])
+
+
+def write_votes(path, labels_by_row):
+    """FER+'s file, nine of ten annotators naming the label of each row that is given."""
+    columns = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
+    ours = ["neutral", "happy", "surprise", "sad", "angry", "disgust", "fear"]
+    usages = np.repeat(["Training", "PublicTest", "PrivateTest"], [28709, 3589, 3589])
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Usage", "Image name", *columns, "contempt", "unknown", "NF"])
+        for row, usage in enumerate(usages):
+            counts = [0] * 10
+            if row in labels_by_row:
+                counts[ours.index(SEVEN[labels_by_row[row]])] = 9
+            counts[8] = 10 - sum(counts)
+            writer.writerow([usage, f"fer{row:07d}.png", *counts])
+    return path
+
+
+@pytest.fixture
+def voted(store, tmp_path):
+    """(splits, votes): the drawn faces under the challenge's row numbers, and annotators who agree with them."""
+    starts = np.array([0, 28709, 28709 + 3589])[store.splits]
+    firsts = np.searchsorted(store.splits, store.splits)
+    rows = starts + np.arange(len(store)) - firsts
+    labels = dict(zip(rows.tolist(), store.labels.tolist(), strict=True))
+    numbered = replace(store, rows=rows.astype(str))
+    return split(numbered, SplitRule()), write_votes(tmp_path / "votes.csv", labels)
+
+
+def test_people_s_majorities_select_among_the_last_fifth(recipe, voted, tmp_path):
+    splits, votes = voted
+    judged = replace(
+        recipe,
+        epochs=10,
+        select="people",
+        targets=Targets(votes=str(votes)),
+        optimizer=Optimizer(lr=5e-3),
+    )
+    run = train(judged, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    history = run.history()
+    late = {row["epoch"]: row["validation_people"] for row in history if row["epoch"] > 8}
+    assert sorted(late) == [9, 10]
+    assert run.kept_epoch()["validation_people"] == max(late.values())
+    answers = load_classifier(run, "cpu")(splits.validation.pixels()).argmax(1)
+    balanced = balanced_accuracy_score(splits.validation.labels, answers)
+    accuracy = (answers == splits.validation.labels).mean()
+    assert (accuracy + balanced) / 2 == pytest.approx(run.kept_epoch()["validation_people"])
+
+
+def test_a_judge_without_votes_is_refused(recipe, voted, tmp_path):
+    with pytest.raises(InputError, match=r"select=people.*targets.votes=fer2013new.csv"):
+        override(recipe, ["select=people"])
+    splits, _ = voted
+    silent = write_votes(tmp_path / "silent.csv", {})
+    judged = replace(recipe, select="people", targets=Targets(votes=str(silent)))
+    with pytest.raises(InputError, match="no majority on any validation face"):
+        train(judged, splits.train, splits.validation, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("rule", [SplitRule(), SplitRule(holdout=0.2)])

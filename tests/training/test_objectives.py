@@ -42,3 +42,18 @@ def test_a_class_without_faces_takes_no_part_in_balanced_smoothing():
 def test_an_unknown_objective_is_refused_with_a_hint():
     with pytest.raises(InputError, match=r"cross-entropi.*did you mean cross-entropy"):
         build_objective(Objective(name="cross-entropi"), LABELS, 3)
+
+
+def test_logit_adjustment_adds_the_logarithm_of_each_share():
+    shares = torch.tensor([0.75, 0.25, 1.0])  # the third has no face: it is left as it is
+    loss = build_objective(Objective(logit_adjustment=2.0), LABELS, 3)(LOGITS, LABELS)
+    adjusted = LOGITS + 2 * shares.log()
+    expected = -adjusted.log_softmax(1)[range(4), LABELS].mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_logit_adjustment_of_distributions_goes_by_their_mean():
+    targets = torch.tensor([[0.5, 0.5, 0], [1, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5]])
+    loss = build_objective(Objective(logit_adjustment=1.0), LABELS, 3, targets)(LOGITS, targets)
+    adjusted = (LOGITS + targets.mean(0).log()).log_softmax(1)
+    torch.testing.assert_close(loss, -(targets * adjusted).sum(1).mean())

@@ -9,14 +9,14 @@ contempt are counted but have no answer it could give. What counts as majority a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.ferplus import EIGHT, NO_FACE, UNKNOWN, LabelledVotes, Votes
+from mien.data.ferplus import CHOICES, EIGHT, NO_FACE, UNKNOWN, LabelledVotes, Votes
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.metrics import RESAMPLES, SMALLEST_PROBABILITY
@@ -54,6 +54,9 @@ class People:
         annotator: how often one annotator names what most of the others name.
         network: how often the network does, in that annotator's place.
         lead: the network less the annotator, with its paired interval.
+        balanced: the mean of `recalls`, so that every expression counts alike; None in evaluations of mien 0.1.
+        score: the mean of `majority` and `balanced`, the judge of networks ("J" in the documents).
+        recalls: expression -> (how often the network names it if it is the majority's, faces).
     """
 
     source: str
@@ -73,6 +76,9 @@ class People:
     annotator: Estimate
     network: Estimate
     lead: Estimate
+    balanced: Estimate | None = None
+    score: Estimate | None = None
+    recalls: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -82,9 +88,11 @@ class People:
     def from_dict(cls, content: Mapping[str, Any]) -> People:
         """The inverse of `to_dict`, also after a way through JSON."""
         plain = dict(content)
-        for name in ("divergence", "majority", "annotator", "network", "lead"):
+        judged = ("balanced", "score") if plain.get("score") else ()
+        for name in ("divergence", "majority", "annotator", "network", "lead", *judged):
             low, high = plain[name]["interval"]
             plain[name] = Estimate(plain[name]["value"], (low, high))
+        plain["recalls"] = {name: tuple(value) for name, value in plain.get("recalls", {}).items()}
         return cls(**{**plain, "expressions": tuple(plain["expressions"])})
 
 
@@ -110,6 +118,9 @@ def beside_people(
         )
     majority = said.majority()
     rng = np.random.default_rng(seed)
+    named = majority_of(votes, faces)
+    answers = probabilities.argmax(axis=1)
+    balanced, score = _balanced(answers[decided], named[decided], rng)
     return People(
         source=Path(votes.source).name,
         expressions=faces.expressions,
@@ -122,6 +133,13 @@ def beside_people(
         },
         decided=int(decided.sum()),
         majority=_share(right[decided].astype(float), np.ones(int(decided.sum())), rng),
+        balanced=balanced,
+        score=score,
+        recalls={
+            name: (float((answers[named == k] == k).mean()), int((named == k).sum()))
+            for k, name in enumerate(faces.expressions)
+            if (named == k).any()
+        },
         labels=float(right_labels[decided].mean()),
         no_face=int((majority == NO_FACE).sum()),
         unknown=int((majority == UNKNOWN).sum()),
@@ -131,6 +149,54 @@ def beside_people(
         network=_share(in_place, annotators, rng),
         lead=_share(in_place - agreeing, annotators, rng),
     )
+
+
+def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:
+    """The expression that most annotators name, int64 (N,), index into the faces' own expressions.
+
+    -1 for faces without a majority, and for those whose majority is none of these expressions.
+
+    Raises:
+        InputError: the votes are of other data (see `Votes.join`).
+    """
+    positions = np.full(len(CHOICES), -1)
+    for k, name in enumerate(faces.expressions):
+        positions[EIGHT.index(name)] = k
+    return positions[votes.join(faces.store)[faces.indices].majority()]
+
+
+def people_score(answers_N: NDArray[np.int64], majority_N: NDArray[np.int64]) -> float:
+    """The judge of networks ("J"): the mean of accuracy and balanced accuracy, 0..1.
+
+    Args:
+        answers_N: int64 (N,), index into the expressions.
+        majority_N: int64 (N,), as `majority_of` gives it; faces of -1 do not count.
+    """
+    decided = majority_N >= 0
+    right = (answers_N == majority_N)[decided]
+    recalls = [right[majority_N[decided] == k].mean() for k in np.unique(majority_N[decided])]
+    return float((right.mean() + np.mean(recalls)) / 2)
+
+
+def _balanced(
+    answers: NDArray[np.int64], majority: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Estimate, Estimate]:
+    """Balanced accuracy, and its mean with accuracy; each draw of the intervals draws faces."""
+
+    def figures(chosen: NDArray[np.int64]) -> tuple[float, float]:
+        whole = people_score(answers[chosen], majority[chosen])
+        accuracy = float((answers[chosen] == majority[chosen]).mean())
+        return 2 * whole - accuracy, whole
+
+    draws = np.array(
+        [figures(rng.integers(len(answers), size=len(answers))) for _ in range(RESAMPLES)]
+    )
+    lows, highs = np.percentile(draws, [2.5, 97.5], axis=0)
+    balanced, score = (
+        Estimate(value, (float(low), float(high)))
+        for value, low, high in zip(figures(np.arange(len(answers))), lows, highs, strict=True)
+    )
+    return balanced, score
 
 
 def _distributions(

@@ -169,6 +169,18 @@ def people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
     lead = people.lead
     return [
         ("names what the majority names", text(people.majority), people.decided),
+        *(
+            (name, text(share), people.decided)
+            for name, share in (
+                ("  each expression counting alike", people.balanced),
+                ("  mean of these two (J)", people.score),
+            )
+            if share is not None
+        ),
+        *(
+            (f"  of {name}", (figure_text("", recall), ""), faces)
+            for name, (recall, faces) in people.recalls.items()
+        ),
         ("  the challenge's label does", (figure_text("", people.labels), ""), people.decided),
         ("names what most others name", text(people.network), people.annotated),
         ("  one annotator does", text(people.annotator), people.annotated),

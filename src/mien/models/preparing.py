@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from mien.input_spec import InputSpec
 
+#: Standard deviation (of values 0..1) that noise alone has: a flat face is not stretched beyond it.
+_NOISE = 0.01
 # Rec. 601 luma, as PIL's convert("L") computes it.
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -38,13 +40,22 @@ def resize(unit_BCHW: Tensor, height: int, width: int) -> Tensor:
 
 
 def normalise(unit_BCHW: Tensor, spec: InputSpec) -> Tensor:
-    """(x - mean) / std by channel; gray is repeated to the network's channels."""
+    """(x - mean) / std by channel, of standardised faces if `spec` says so; gray is repeated to all channels."""
+    if spec.standardise:
+        unit_BCHW = _standardised(unit_BCHW)
     mean = unit_BCHW.new_tensor(spec.mean).view(1, -1, 1, 1)
     std = unit_BCHW.new_tensor(spec.std).view(1, -1, 1, 1)
     normalised_BCHW = (unit_BCHW - mean) / std
     return normalised_BCHW.expand(-1, spec.channels, -1, -1).contiguous(
         memory_format=torch.channels_last
     )
+
+
+def _standardised(unit_BCHW: Tensor) -> Tensor:
+    """Each face with mean 0 and standard deviation 1, over all its pixels and channels; a flat one stays flat."""
+    centred_BCHW = unit_BCHW - unit_BCHW.mean(dim=(1, 2, 3), keepdim=True)
+    variance_B111 = centred_BCHW.square().mean(dim=(1, 2, 3), keepdim=True)
+    return centred_BCHW * (variance_B111 + _NOISE**2).rsqrt()
 
 
 def prepare(faces_BCHW: Tensor, spec: InputSpec) -> Tensor:

@@ -19,7 +19,7 @@ from mien.models.weights import InitialWeights, read_weights
 from mien.runs import RunFolder
 
 #: Mean and standard deviation of ImageNet's red, green and blue, in 0..1: what most backbones saw.
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 #: Sources of weights that are not a path.
 HUB, PACKAGE = "hub", "package"

@@ -30,6 +30,7 @@ _NUMBERS = (
         "erase", "area", "aspect", "top", "left", "gray",
     ),
     ("blur", "noise", "noise_top", "noise_left"),
+    ("border", "border_gray"),
 )  # fmt: skip
 #: Side of the field that noise is cut out of: far more windows than there are faces in an epoch.
 _FIELD = 1024
@@ -114,9 +115,25 @@ def _moved(
     grid = functional.affine_grid(
         theta_B23, [*unit_BCHW.shape[:2], spec.height, spec.width], align_corners=False
     )
+    if augment.border == "varied":
+        return _bordered(unit_BCHW, grid, numbers)
     return functional.grid_sample(
         unit_BCHW, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
+
+
+def _bordered(unit_BCHW: Tensor, grid_BHW2: Tensor, numbers: dict[str, Tensor]) -> Tensor:
+    """Sampled at a grid; beyond the face, by its number: black, one gray, the edge drawn out, the mirror image."""
+    choice_B = (numbers["border"] * 4).long()
+    beyond_BHW = (grid_BHW2.abs() > 1).any(dim=3)
+    mirrored_BHW2 = 1 - ((grid_BHW2 + 1) % 4 - 2).abs()  # 1.2 -> 0.8, -1.2 -> -0.8
+    grid_BHW2 = torch.where(_each(choice_B == 3), mirrored_BHW2, grid_BHW2)
+    sampled_BCHW = functional.grid_sample(
+        unit_BCHW, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    level_B = torch.where(choice_B == 1, numbers["border_gray"], 0.0)
+    painted_BHW = beyond_BHW & (choice_B < 2).view(-1, 1, 1)
+    return torch.where(painted_BHW[:, None], _each(level_B), sampled_BCHW)
 
 
 def _sparing(numbers: dict[str, Tensor], share: float) -> dict[str, Tensor]:

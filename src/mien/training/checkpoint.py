@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,10 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def save_history(run: RunFolder, rows: Sequence[Mapping[str, float]]) -> None:
-    """One line an epoch, the columns of HISTORY_COLUMNS."""
+    """One line an epoch: the columns of HISTORY_COLUMNS, and what the rows have beyond them."""
     with atomic_file(run.history_path, "w") as handle:
-        writer = csv.DictWriter(handle, HISTORY_COLUMNS, lineterminator="\n")
+        columns = dict.fromkeys([*HISTORY_COLUMNS, *chain.from_iterable(rows)])
+        writer = csv.DictWriter(handle, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -24,14 +24,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.allocator import keep_freed_memory
+from mien.data.ferplus import read_votes
 from mien.data.store import FaceView
 from mien.errors import InputError, MienError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
+from mien.evaluation.people import majority_of, people_score
 from mien.files import write_json
 from mien.models import Classifier, create, initial_weights
 from mien.models.device import on_device
 from mien.models.preparing import prepare
-from mien.runs import RunFolder
+from mien.runs import JUDGED_BY_PEOPLE, LATE, RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
 from mien.training.blend import blended
@@ -155,8 +157,12 @@ class _Training:
         self.feed = FaceFeed(train_faces, self.device)
         self.supervision = Supervision(recipe, train_faces, self.feed.labels)
         self.objective = build_objective(
-            recipe.objective, self.feed.labels, len(recipe.expressions)
+            recipe.objective,
+            self.feed.labels,
+            len(recipe.expressions),
+            self.supervision.targets(1),
         )
+        self.majority_N = self._majority()
         self.steps_per_epoch = math.ceil(len(self.feed) / recipe.batch_size)
         self.steps = self.steps_per_epoch * recipe.epochs
         self.optimizer = build_optimizer(recipe.optimizer, self.network)
@@ -165,6 +171,20 @@ class _Training:
         self.timer = checkpoint.Timer(interval)
         self.asked = StopRequest()
         self.stopping: int | None = None  # the signal, once all processes know of it
+
+    def _majority(self) -> NDArray[np.int64] | None:
+        """What most annotators name on the validation faces, if the recipe has their votes."""
+        if self.recipe.targets.votes is None:
+            return None
+        majority_N = majority_of(read_votes(self.recipe.targets.votes), self.validation)
+        if (majority_N >= 0).any():
+            return majority_N
+        if self.recipe.select == "people":
+            raise InputError(
+                f"{self.recipe.targets.votes}: no majority on any validation face, so it cannot judge; "
+                "give more validation faces, or select=accuracy"
+            )
+        return None
 
     def _judged(self) -> nn.Module:
         """The network that is validated and kept: the moving average where there is one.
@@ -339,6 +359,12 @@ class _Training:
         accuracy = float((probabilities_NK.argmax(axis=1) == labels_N).mean())
         self.rate.after_epoch(loss, accuracy)
         values = {"accuracy": accuracy, "loss": -loss, "last": progress.epoch}
+        score = None
+        if self.majority_N is not None:
+            score = people_score(probabilities_NK.argmax(axis=1), self.majority_N)
+            early = progress.epoch <= LATE * self.recipe.epochs
+            # Until then each epoch takes the place of the one before.
+            values["people"] = progress.epoch - self.recipe.epochs - 1 if early else score
         value = values[self.recipe.select]
         is_best = value > progress.best_value
         row = {
@@ -353,6 +379,8 @@ class _Training:
             "seconds": progress.seconds + time.perf_counter() - started,
             "images_per_second": progress.seen / max(progress.seconds, 1e-9),
         }
+        if score is not None:
+            row[JUDGED_BY_PEOPLE] = score
         if is_best:
             progress.best_epoch, progress.best_value = self.progress.epoch, value
             self._save_weights(self.run.best_weights, judged)

@@ -17,6 +17,25 @@ from mien.training.recipe import Objective
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+class LogitAdjusted(nn.Module):
+    """A loss of logits to which `tau * ln(share)` of each expression was added (Menon et al. 2021, section 5.2).
+
+    An expression that no target names is left as it is.
+    """
+
+    shift: Tensor
+
+    def __init__(self, loss: nn.Module, shares_K: Tensor, tau: float) -> None:
+        super().__init__()
+        self.loss = loss
+        logs_K = torch.where(shares_K > 0, shares_K.clamp(min=1e-9).log(), 0)
+        self.register_buffer("shift", tau * logs_K)
+
+    def forward(self, logits_BK: Tensor, targets_B: Tensor) -> Tensor:
+        loss: Tensor = self.loss(logits_BK + self.shift, targets_B)
+        return loss
+
+
 def cross_entropy(objective: Objective, counts_K: Tensor) -> nn.Module:
     """Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7)."""
     weights = None
@@ -31,8 +50,25 @@ _OBJECTIVES = Registry[Callable[[Objective, Tensor], nn.Module]]("objective")
 _OBJECTIVES.add("cross-entropy", cross_entropy)
 
 
-def build_objective(objective: Objective, labels: Tensor, classes: int) -> nn.Module:
-    """The loss a recipe asks for, fitted to the training labels' counts."""
+def build_objective(
+    objective: Objective, labels: Tensor, classes: int, targets: Tensor | None = None
+) -> nn.Module:
+    """The loss a recipe asks for.
+
+    Args:
+        objective: the recipe's.
+        labels: int64 (N,), of the training faces; their counts are the class weights'.
+        classes: K.
+        targets: float32 (N, K), if the network learns from distributions; their mean is the logit
+            adjustment's, else the labels' counts are.
+    """
     build = _OBJECTIVES[objective.name]
     counts_K = torch.bincount(labels.cpu(), minlength=classes).float()
-    return build(objective, counts_K).to(labels.device)
+    loss = build(objective, counts_K)
+    if objective.logit_adjustment:
+        soft = targets is not None and targets.is_floating_point()
+        shares_K = (
+            targets.cpu().mean(0) if soft and targets is not None else counts_K / counts_K.sum()
+        )
+        loss = LogitAdjusted(loss, shares_K, objective.logit_adjustment)
+    return loss.to(labels.device)

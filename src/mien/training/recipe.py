@@ -43,6 +43,8 @@ class Augment:
     rotation: degrees, uniform in ±rotation, about the centre, black beyond the border.
     scale: zoom factor, uniform between the two.
     shift: share of the side, uniform in ±shift, each axis.
+    border: what rotation, scale and shift uncover. `black`, or `varied`: of each face its own, one of black, one
+        gray, the edge drawn out and the mirror image, since around a face in a photo there is hair and background.
     light: contrast and brightness, each by a factor uniform in 1 ± light.
     blur: by a Gaussian of a standard deviation uniform in 0..blur pixels.
     noise: Gaussian, of a standard deviation uniform in 0..noise of the range from black to white.
@@ -56,6 +58,7 @@ class Augment:
     rotation: Annotated[float, Ge(0), Le(180)] = 0.0
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     shift: Annotated[float, Ge(0), Lt(1)] = 0.0
+    border: Literal["black", "varied"] = "black"
     light: Annotated[float, Ge(0), Lt(1)] = 0.0
     blur: Annotated[float, Ge(0), Le(20)] = 0.0
     noise: Annotated[float, Ge(0), Le(1)] = 0.0
@@ -97,9 +100,15 @@ class Targets:
 
 @dataclass(frozen=True)
 class Objective:
-    """The training loss. `class_weights=balanced` weighs a class by N / (K x its count)."""
+    """The training loss. `class_weights=balanced` weighs a class by N / (K x its count).
+
+    logit_adjustment: tau of `logits + tau * ln(share of each expression among the targets)`, in training alone: the
+        network then says how well a face fits an expression, however rare that is (Menon et al. 2021).
+        0 is off, 1 the balanced error's.
+    """
 
     name: str = "cross-entropy"
+    logit_adjustment: Annotated[float, Ge(0), Le(3)] = 0.0
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     class_weights: Literal["none", "balanced"] = "none"
 
@@ -157,6 +166,8 @@ class Recipe:
         and kept are computed (Wu & Johnson 2021); None keeps the moving ones. Training itself is the same.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
     select: the validation figure that picks the best checkpoint; `last` takes the last epoch, whatever its figures.
+        `people` takes, of the last fifth of the epochs, the one with the best score by FER+'s majorities
+        (`targets.votes`): the mean of accuracy and balanced accuracy.
     precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32; on
         a CPU float32 too for networks of depthwise convolutions.
     seed: decides initial weights, order, augmentation and dropout. The split has a seed of its own.
@@ -182,7 +193,7 @@ class Recipe:
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     precise_norm: Annotated[int, Ge(2)] | None = None
     early_stopping: Count | None = None
-    select: Literal["accuracy", "loss", "last"] = "accuracy"
+    select: Literal["accuracy", "loss", "last", "people"] = "accuracy"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Annotated[int, Ge(0)] = 0
 
@@ -291,6 +302,12 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
         problem = f"init_share={recipe.init_share:g} would be of random weights: give an init (--init RUN)"
     elif recipe.select == "last" and recipe.early_stopping is not None:
         problem = "early_stopping waits for a best epoch, which select=last does not know"
+    elif recipe.select == "people" and recipe.targets.votes is None:
+        problem = "select=people judges by FER+'s votes: give them (targets.votes=fer2013new.csv)"
+    elif recipe.select == "people" and recipe.early_stopping is not None:
+        problem = (
+            "early_stopping waits for a best epoch, which select=people looks for at the end alone"
+        )
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
         problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"
     elif recipe.optimizer.nesterov and not (

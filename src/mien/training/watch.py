@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from mien.runs import RunFolder
+from mien.runs import JUDGED_BY_PEOPLE, RunFolder
 from mien.training.recipe import Recipe
 
 
@@ -99,6 +99,7 @@ class TerminalWatcher(Watcher):
             f"epoch {row['epoch']:>3.0f}/{self._epochs}"
             f"  training {row['train_loss']:.4f} / {row['train_accuracy']:6.2%}"
             f"  validation {row['validation_loss']:.4f} / {row['validation_accuracy']:6.2%}"
+            f"{f'  people {row[JUDGED_BY_PEOPLE]:6.2%}' if JUDGED_BY_PEOPLE in row else ''}"
             f"  lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s"
             f"  {row['images_per_second']:,.0f} img/s{'  kept' if best else ''}",
             highlight=False,
