@@ -168,9 +168,15 @@ def test_people_s_majorities_select_among_the_last_fifth(recipe, voted, tmp_path
 
 
 def test_a_judge_without_votes_is_refused(recipe, voted, tmp_path):
-    with pytest.raises(InputError, match=r"select=people.*targets.votes=fer2013new.csv"):
-        override(recipe, ["select=people"])
     splits, _ = voted
+    with pytest.raises(InputError, match=r"select=people.*targets.votes=fer2013new.csv"):
+        train(
+            replace(recipe, select="people"),
+            splits.train,
+            splits.validation,
+            tmp_path / "run",
+            device="cpu",
+        )
     silent = write_votes(tmp_path / "silent.csv", {})
     judged = replace(recipe, select="people", targets=Targets(votes=str(silent)))
     with pytest.raises(InputError, match="no majority on any validation face"):

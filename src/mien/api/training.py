@@ -220,9 +220,10 @@ def _training_faces(
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:
-    """Refuse options that the network lacks, and weights that a run in `folder` could not start from."""
-    from mien import models
+    """Refuse a judge without votes, options that the network lacks, and weights that a run could not start from."""
+    from mien import models, training
 
+    training.refuse_silent_judge(recipe)
     name, options = recipe.model.name, recipe.model.options
     models.entry(name).options(options)
     if recipe.init is not None and not RunFolder(folder).has_state:

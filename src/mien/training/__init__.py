@@ -8,7 +8,7 @@ with extra_required("train", "Training"):
 
 from mien.training.checkpoint import Interval
 from mien.training.distributed import is_first
-from mien.training.loop import train
+from mien.training.loop import refuse_silent_judge, train
 from mien.training.recipe import (
     Augment,
     Mixing,
@@ -47,6 +47,7 @@ __all__ = [
     "is_first",
     "override",
     "read_recipe",
+    "refuse_silent_judge",
     "teach",
     "to_dict",
     "trackers_named",

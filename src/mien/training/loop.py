@@ -107,6 +107,15 @@ def train(
     return training.run
 
 
+def refuse_silent_judge(recipe: Recipe) -> None:
+    """InputError if a recipe is to be selected by people's votes and has none."""
+    if recipe.select == "people" and recipe.targets.votes is None:
+        raise InputError(
+            f"{recipe.name}: select=people judges by FER+'s votes; give them "
+            "(--set targets.votes=fer2013new.csv, from github.com/microsoft/FERPlus)"
+        )
+
+
 class _Training:
     """The parts of one training and the three things done with them: announce or restore, run."""
 
@@ -174,6 +183,7 @@ class _Training:
 
     def _majority(self) -> NDArray[np.int64] | None:
         """What most annotators name on the validation faces, if the recipe has their votes."""
+        refuse_silent_judge(self.recipe)
         if self.recipe.targets.votes is None:
             return None
         majority_N = majority_of(read_votes(self.recipe.targets.votes), self.validation)

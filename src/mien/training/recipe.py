@@ -302,8 +302,6 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
         problem = f"init_share={recipe.init_share:g} would be of random weights: give an init (--init RUN)"
     elif recipe.select == "last" and recipe.early_stopping is not None:
         problem = "early_stopping waits for a best epoch, which select=last does not know"
-    elif recipe.select == "people" and recipe.targets.votes is None:
-        problem = "select=people judges by FER+'s votes: give them (targets.votes=fer2013new.csv)"
     elif recipe.select == "people" and recipe.early_stopping is not None:
         problem = (
             "early_stopping waits for a best epoch, which select=people looks for at the end alone"
