@@ -1,4 +1,4 @@
-"""How many photos a second `mien.scale.recognise` does, against workers, and what Ray itself costs.
+"""How many photos a second `mien.predict_on_ray.recognise` does, against workers, and what Ray itself costs.
 
     python benchmarks/scale.py [--workers 1 2] [--photos 400] [--rounds 2] [--json FILE]
 
@@ -55,7 +55,7 @@ def measure_plain(folder: Path) -> float:
 def measure_job(folder: Path, workers: int, scratch: Path) -> tuple[float, float]:
     """Photos a second of a job on warm workers, and the seconds of Ray's start and a first shard each."""
     from mien.cluster import ray_cluster
-    from mien.scale import recognise
+    from mien.predict_on_ray import recognise
 
     begun = time.perf_counter()
     with ray_cluster("scale", "This benchmark", workers):

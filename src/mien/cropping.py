@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.callbacks import Progress
 from mien.card import MAX_SIDE, CropRule
 from mien.data.class_folders import ClassFolders, class_name
 from mien.data.tree import Entry, FolderTree
@@ -64,7 +64,7 @@ def crop_faces(
     several: Several = "skip",
     labels: Expressions | None = None,
     detector: Detector | None = None,
-    watch: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = lambda _done, _total: None,
 ) -> Cropped:
     """Cut the face out of each photo in class folders, into a new tree of the same shape.
 
@@ -84,7 +84,7 @@ def crop_faces(
         several: `largest` takes the largest face of photos with several.
         labels: the label set of the folders, where it is not the usual seven.
         detector: by default YuNet, as a `Recognizer` uses it.
-        watch: told of each photo done: how many, of how many.
+        progress: told of each photo done: how many, of how many.
 
     Raises:
         InputError: for folders that are no expressions, an `out` that exists, and where no photo
@@ -116,7 +116,7 @@ def crop_faces(
                 file = folder / f"{entry.name}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(face).save(file)
-            watch(done, len(found))
+            progress(done, len(found))
         cropped = Cropped(out, len(found) - len(skipped), skipped)
         if not cropped.faces:
             raise InputError(f"{photos}: nothing to crop ({_summary(cropped)}); {_WANTED}")

@@ -11,7 +11,7 @@ from make_photos import SAME, cut, photo, store_of
 from mien import cli
 from mien.auditing.audit import audit
 from mien.auditing.findings import of_copies, of_pictures, of_votes
-from mien.auditing.pictures import faceless, measure_tones
+from mien.auditing.tones import faceless, measure_tones
 from mien.data import load
 from mien.data.copies import NO_PAIRS
 from mien.data.exclusions import read_exclusions
@@ -128,7 +128,7 @@ def test_the_files_say_what_was_found(tmp_path):
     faces += [SAME["shifted"](photo(0)), faces[1], np.zeros((48, 48), np.uint8)]
     store = store_of(faces, [0, 1, 2, 3, 4, 5, 0, 1, 6], [2, 0, 0, 0, 0, 0, 0, 1, 0])
     seen = []
-    found = audit(store, watch=lambda *said: seen.append(said))
+    found = audit(store, progress=lambda *said: seen.append(said))
     found.save(tmp_path / "out")
 
     content = json.loads((tmp_path / "out" / "audit.json").read_text())

@@ -253,7 +253,7 @@ def test_mistakes_are_said_before_the_data_are_read(capsys, tmp_path, run, monke
     def too_late(*_, **__):
         raise AssertionError("the data were read")
 
-    monkeypatch.setattr("mien.api.choosing.load", too_late)
+    monkeypatch.setattr("mien.api.inputs.load", too_late)
     for arguments in (
         ["train", "basic-cnn", "--device", "gpu"],
         ["train", "basic-cnn", "--out", run],

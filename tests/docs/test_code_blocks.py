@@ -22,7 +22,7 @@ import mien.cli
 RECORDS = {
     "docs/results.md": "a record: FER-2013 and hours of training for each figure",
     "docs/reliability.md": "a record: benchmarks that kill trainings for minutes; tests/training does so in little",
-    "docs/scale.md": "clusters, buckets, eight GPUs; tests/scale and tests/studies run the same in little",
+    "docs/scale.md": "clusters, buckets, eight GPUs; tests/predict_on_ray and tests/studies run the same in little",
     "docs/serving.md": "clients of a service that runs; tests/serving asks it the same",
     "docs/why-it-overfits.md": "a record: FER-2013 and five hours",
 }

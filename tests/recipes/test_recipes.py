@@ -10,7 +10,7 @@ from mien import models, recipes
 from mien.data.splits import SplitRule
 from mien.errors import InputError
 from mien.expressions import SEVEN
-from mien.recipes import registry
+from mien.recipes import catalogue
 from mien.registry import Registry
 from mien.training import Augment, Optimizer, Schedule, from_dict, to_dict
 
@@ -93,24 +93,24 @@ def test_published_figures_agree_with_each_other(name):
 
 
 def test_a_recipe_registers_with_and_without_a_system(monkeypatch):
-    monkeypatch.setattr(registry, "_RECIPES", Registry("recipe"))
+    monkeypatch.setattr(catalogue, "_RECIPES", Registry("recipe"))
 
-    @registry.register
+    @catalogue.register
     def my_own():
         """Mine."""
 
-    @registry.register(system="Z", published=registry.Published(test_accuracy=0.5))
+    @catalogue.register(system="Z", published=catalogue.Published(test_accuracy=0.5))
     def their_own():
         """Theirs."""
 
-    assert registry.names() == ["my-own", "their-own"]
-    assert registry.reference_names() == ["their-own"]
-    assert (registry.entry("my-own").system, registry.entry("my-own").published.figures()) == (
+    assert catalogue.names() == ["my-own", "their-own"]
+    assert catalogue.reference_names() == ["their-own"]
+    assert (catalogue.entry("my-own").system, catalogue.entry("my-own").published.figures()) == (
         None,
         {},
     )
-    assert registry.entry("their-own").published.figures() == {"test_accuracy": 0.5}
-    assert registry.evidence("their-own") == "Theirs."
+    assert catalogue.entry("their-own").published.figures() == {"test_accuracy": 0.5}
+    assert catalogue.evidence("their-own") == "Theirs."
 
 
 def test_system_a_is_as_published():

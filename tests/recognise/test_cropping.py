@@ -229,6 +229,6 @@ def test_stopped_half_way_leaves_nothing_behind(photos, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cropping.crop_faces(photos, tmp_path / "faces", watch=stop)
+        cropping.crop_faces(photos, tmp_path / "faces", progress=stop)
 
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]

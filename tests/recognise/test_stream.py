@@ -47,7 +47,11 @@ def test_every_frame_has_a_row_and_a_place_in_the_copy(film, tmp_path):
     ):
         told = []
         done = recognise_movie(
-            movie, find_drawn, rows=[rows.write], video=video, told=lambda f: told.append(f.index)
+            movie,
+            find_drawn,
+            rows=[rows.write],
+            video=video,
+            on_frame=lambda f: told.append(f.index),
         )
     assert (done.frames, done.looked_at) == (60, 60)
     assert done.to_dict()["faces"] == [
@@ -302,7 +306,7 @@ with (
     RowFile(out / "faces.csv", NAMES) as rows,
     VideoWriter(out / "copy.mp4", time_base=movie.time_base, sound_of=str(film)) as video,
 ):
-    done = recognise_movie(movie, find_drawn, every=3, rows=[rows.write, timeline.add], video=video, told=told)
+    done = recognise_movie(movie, find_drawn, every=3, rows=[rows.write, timeline.add], video=video, on_frame=told)
 print(done.frames, peak / 1e6)
 """
 

@@ -126,7 +126,7 @@ class Pretended:
         self.stop_at = self.fail_at = None
         monkeypatch.setattr(sweep_trials, "train_trial", self)
 
-    def __call__(self, job, folder, settings, faces, report):
+    def __call__(self, job, folder, settings, faces, on_epoch):
         number = len(self.folders)
         self.folders.append(folder)
         self.settings.append(dict(settings))
@@ -139,7 +139,7 @@ class Pretended:
 
         accuracy = 0.6 - 0.1 * abs(math.log10(settings["optimizer.lr"]) + 3)
         for epoch in range(1, self.epochs + 1):
-            report(epoch, accuracy * epoch / self.epochs, epoch == self.epochs)
+            on_epoch(epoch, accuracy * epoch / self.epochs, epoch == self.epochs)
         return accuracy
 
 
@@ -244,7 +244,7 @@ def test_two_sweeps_do_not_work_in_one_folder(space, tmp_path, monkeypatch):
 def test_faces_of_the_test_split_are_not_handed_on(space, tmp_path, monkeypatch):
     handed = []
 
-    def look(job, folder, settings, faces, report):
+    def look(job, folder, settings, faces, on_epoch):
         handed.extend(faces)
         raise MienError("seen")
 

@@ -1,7 +1,8 @@
 """The verbs of mien: what the command line calls, and what a program or a notebook calls."""
 
-from mien.api.choosing import chosen_recipe, is_model_file, load, load_for
-from mien.api.judging import evaluate, evaluate_corrupted, export
+from mien.api.inputs import chosen_recipe, is_model_file, load, load_for
+from mien.api.model_files import export
+from mien.api.scoring import evaluate, evaluate_corrupted
 from mien.api.training import parse_seeds, teach, train, train_seeds
 
 __all__ = [

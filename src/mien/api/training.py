@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien import data as faces_of
-from mien.api.choosing import chosen_recipe, load_for
+from mien.api.inputs import chosen_recipe, load_for
+from mien.callbacks import Progress
 from mien.data.exclusions import read_exclusions
 from mien.data.splits import needed
 from mien.data.store import FaceStore, FaceView
@@ -18,7 +19,6 @@ from mien.files import atomic_file
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
-    from mien.evaluation import Progress
     from mien.training import Recipe, Watcher
     from mien.training.teaching import Teaching
 

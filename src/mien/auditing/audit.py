@@ -16,7 +16,8 @@ from mien.auditing.findings import (
     of_pictures,
     of_votes,
 )
-from mien.auditing.pictures import faceless, measure_tones
+from mien.auditing.tones import faceless, measure_tones
+from mien.callbacks import Progress
 from mien.data.copies import Copies, count_copies
 from mien.data.exclusions import write_exclusions
 from mien.data.ferplus import read_votes
@@ -25,10 +26,10 @@ from mien.data.near import near_pairs
 from mien.data.store import FaceStore
 from mien.files import write_json
 
-#: Told now and then: (what is looked at, faces done, faces in all).
-Watch = Callable[[str, int, int], None]
+#: Called now and then with (the name of the look, faces done, faces in all).
+LookProgress = Callable[[str, int, int], None]
 #: A look at a store that takes long: the findings of it.
-Look = Callable[[FaceStore, Watch], list[Finding]]
+Look = Callable[[FaceStore, LookProgress], list[Finding]]
 
 
 @dataclass
@@ -97,7 +98,7 @@ def audit(
     *,
     votes: str | Path | None = None,
     looks: tuple[Look, ...] = (),
-    watch: Watch = lambda *_: None,
+    progress: LookProgress = lambda *_: None,
 ) -> Audit:
     """Look through a store.
 
@@ -105,7 +106,7 @@ def audit(
         store: the faces.
         votes: FER+'s fer2013new.csv, for the labels that annotators reject.
         looks: more that is to be looked for (cross-validation, for one).
-        watch: told now and then.
+        progress: told now and then.
 
     Raises:
         InputError: votes that do not match the data.
@@ -114,21 +115,21 @@ def audit(
     seconds: dict[str, float] = {}
 
     @contextmanager
-    def timed(name: str) -> Iterator[Callable[[int, int], None]]:
+    def timed(name: str) -> Iterator[Progress]:
         started = time.monotonic()
-        yield lambda done, total: watch(name, done, total)
+        yield lambda done, total: progress(name, done, total)
         seconds[name] = time.monotonic() - started
 
-    with timed("copies") as progress:
-        pairs = near_pairs(store, progress=progress)
-    with timed("pictures") as progress:
-        findings = of_pictures(measure_tones(store), faceless(store, progress))
+    with timed("copies") as told:
+        pairs = near_pairs(store, progress=told)
+    with timed("pictures") as told:
+        findings = of_pictures(measure_tones(store), faceless(store, told))
     findings += of_copies(store, pairs)
     if joined is not None:
         findings += of_votes(joined)
     for look in looks:
         with timed("labels"):
-            findings += look(store, watch)
+            findings += look(store, progress)
     return Audit(store, inspect(store), count_copies(store, pairs), findings, seconds)
 
 

@@ -47,9 +47,11 @@ class CrossValidation:
     budget: float
     device: str = "auto"
 
-    def __call__(self, store: FaceStore, watch: Callable[[str, int, int], None]) -> list[Finding]:
+    def __call__(
+        self, store: FaceStore, progress: Callable[[str, int, int], None]
+    ) -> list[Finding]:
         """The labels that are rejected, in all splits."""
-        probabilities, epochs = self.probabilities(store, watch)
+        probabilities, epochs = self.probabilities(store, progress)
         right = probabilities.argmax(axis=1) == store.labels
         most = np.bincount(store.labels).max() / len(store)
         if right.mean() < _ABOVE_GUESSING * most:
@@ -82,7 +84,7 @@ class CrossValidation:
         ]
 
     def probabilities(
-        self, store: FaceStore, watch: Callable[[str, int, int], None]
+        self, store: FaceStore, progress: Callable[[str, int, int], None]
     ) -> tuple[NDArray[np.float32], int]:
         """float32 (N, K) of every face, by networks that were not trained on it or a copy of it; epochs.
 
@@ -108,7 +110,7 @@ class CrossValidation:
         with tempfile.TemporaryDirectory(prefix="mien-audit-") as folder:
             epochs = self._epochs(recipe, train, validation, Path(folder) / "probe")
             for number in range(FOLDS):
-                watch("labels", number, FOLDS)
+                progress("labels", number, FOLDS)
                 run = training.train(
                     replace(recipe, epochs=epochs, seed=number),
                     store.faces(train.indices[fold != number]),
@@ -121,7 +123,7 @@ class CrossValidation:
                     for start in range(0, len(chosen), 512):
                         part = chosen[start : start + 512]
                         probabilities[part] += share * classifier(store.pixels[part])
-            watch("labels", FOLDS, FOLDS)
+            progress("labels", FOLDS, FOLDS)
         return probabilities, epochs
 
     def _epochs(self, recipe: Recipe, train: FaceView, validation: FaceView, folder: Path) -> int:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.auditing import pictures
-from mien.auditing.pictures import Tones
+from mien.auditing.tones import BLANK, BRIGHT, DARK, FLAT, LITTLE_CONTRAST, Tones
 from mien.data.copies import Pairs, grouped, identities
 from mien.data.ferplus import CHOICES, NO_FACE, UNKNOWN, LabelledVotes
 from mien.data.store import SPLITS, FaceStore
@@ -40,8 +39,8 @@ class Finding:
 
 def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
     """Blank, drawn, dark, bright, gray and faceless pictures. The first two are to be left out."""
-    blank = tones.spread < pictures.BLANK
-    flat = (tones.flat > pictures.FLAT) & ~blank
+    blank = tones.spread < BLANK
+    flat = (tones.flat > FLAT) & ~blank
     return [
         _by_figure(
             "blank",
@@ -55,7 +54,7 @@ def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
         _by_figure(
             "not a photograph",
             "Pictures that are no photographs",
-            f"Writing, icons, drawings: more than {pictures.FLAT:.0%} of their pixels equal the next one.",
+            f"Writing, icons, drawings: more than {FLAT:.0%} of their pixels equal the next one.",
             flat,
             -tones.flat,
             "{:.0%} flat",
@@ -73,24 +72,24 @@ def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
         _by_figure(
             "dark",
             "Very dark pictures",
-            f"A mean gray level below {pictures.DARK:.0f} of 255.",
-            (tones.mean < pictures.DARK) & ~blank,
+            f"A mean gray level below {DARK:.0f} of 255.",
+            (tones.mean < DARK) & ~blank,
             tones.mean,
             "gray level {:.0f}",
         ),
         _by_figure(
             "bright",
             "Very bright pictures",
-            f"A mean gray level above {pictures.BRIGHT:.0f} of 255.",
-            (tones.mean > pictures.BRIGHT) & ~blank,
+            f"A mean gray level above {BRIGHT:.0f} of 255.",
+            (tones.mean > BRIGHT) & ~blank,
             -tones.mean,
             "gray level {:.0f}",
         ),
         _by_figure(
             "little contrast",
             "Pictures with little contrast",
-            f"Gray levels with a standard deviation below {pictures.LITTLE_CONTRAST:.0f}.",
-            (tones.spread < pictures.LITTLE_CONTRAST) & ~blank,
+            f"Gray levels with a standard deviation below {LITTLE_CONTRAST:.0f}.",
+            (tones.spread < LITTLE_CONTRAST) & ~blank,
             tones.spread,
             "spread {:.0f}",
         ),

@@ -15,7 +15,7 @@ from mien.data.store import SPLITS, FaceStore
 from mien.evaluation.pages import write_page
 from mien.evaluation.report import picture
 from mien.evaluation.text import duration
-from mien.tables import table
+from mien.terminal import table
 
 if TYPE_CHECKING:
     from mien.auditing.audit import Audit

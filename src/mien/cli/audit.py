@@ -54,12 +54,12 @@ def audit(
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
         tasks: dict[str, int] = {}
 
-        def watch(name: str, done: int, total: int) -> None:
+        def progress(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name)
             bar.update(tasks[name], completed=done, total=total)  # type: ignore[arg-type]
 
-        found = look_through(store, votes=votes, looks=looks, watch=watch)
+        found = look_through(store, votes=votes, looks=looks, progress=progress)
     found.save(out)
     show(found.to_dict(), render_audit(found), as_json=as_json)
     note(f"page: {out / 'audit.html'}")

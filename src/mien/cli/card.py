@@ -10,7 +10,7 @@ import typer
 from mien.cli import options
 from mien.cli.output import note, show
 from mien.runs import RunFolder
-from mien.tables import facts
+from mien.terminal import facts
 
 app = typer.Typer()
 

@@ -22,7 +22,7 @@ from mien.data.majority import write_majority
 from mien.data.store import FaceStore
 from mien.errors import InputError, near_names
 from mien.expressions import parse_expressions
-from mien.tables import facts, table
+from mien.terminal import facts, table
 
 app = typer.Typer(
     help="Look at data, audit it, read it ahead of time, download FER-2013.", no_args_is_help=True
@@ -164,14 +164,14 @@ def _crop(
     if several not in ("skip", "largest"):
         raise InputError(f"--several {several!r} is not known: skip or largest")
     names = options.names(labels)
-    with counting("cropping") as watch:
+    with counting("cropping") as progress:
         cropped = crop_faces(
             Path(photos),
             out,
             size=size,
             several="largest" if several == "largest" else "skip",
             labels=None if names is None else parse_expressions(names),
-            watch=watch,
+            progress=progress,
         )
     counts = table("photos", "number")
     counts.add_row("with a face", f"{cropped.faces:,}")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mien.cli import options
 from mien.cli.output import show
-from mien.tables import facts, table
+from mien.terminal import facts, table
 
 app = typer.Typer()
 

@@ -12,7 +12,7 @@ from mien import api
 from mien.cli import options
 from mien.cli.output import note, show
 from mien.errors import InputError
-from mien.tables import facts
+from mien.terminal import facts
 
 if TYPE_CHECKING:
     from mien.exporting import Exported

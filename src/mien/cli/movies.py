@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.errors import InputError
-from mien.tables import table
+from mien.terminal import table
 
 if TYPE_CHECKING:
     from mien.evaluation.timeline import Timeline
@@ -41,9 +41,9 @@ class Movies:
     timeline: bool = False
 
     def recognise(
-        self, item: Item, rows: RowFile | None, told: Callable[[Frame, int | None], None]
+        self, item: Item, rows: RowFile | None, on_frame: Callable[[Frame, int | None], None]
     ) -> Summary:
-        """Go through one of them; `told` hears of each frame and how many there will be.
+        """Go through one of them; `on_frame` hears of each frame and how many there will be.
 
         Raises:
             SourceError: nothing can be made of it; any other InputError is of where things go.
@@ -84,7 +84,7 @@ class Movies:
                 tracker=usual_tracker(movie, every, self.recognizer.card.uncertain_below),
                 rows=takers,
                 video=video,
-                told=lambda frame: told(frame, total),
+                on_frame=lambda frame: on_frame(frame, total),
             )
         if timeline is not None and done.faces and self.out is not None:
             from mien.evaluation.plots import save_png

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import Progress
+from rich.progress import Progress as Bar
+
+from mien.callbacks import Progress
 
 #: For people: progress, notes, errors.
 messages = Console(stderr=True)
@@ -30,9 +32,9 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def counting(what: str) -> Iterator[Progress]:
     """A bar on a terminal while something is done; yields what is told (done, in all)."""
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+    with Bar(console=messages, transient=True, disable=not messages.is_terminal) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -20,9 +20,9 @@ from rich.text import Text
 from mien.cli import options
 from mien.cli.movies import Movies, render
 from mien.cli.output import messages, note, show
-from mien.cli.scale import recognise_on_cluster, refuse_others
+from mien.cli.predict_on_ray import recognise_on_cluster, refuse_others
 from mien.errors import InputError
-from mien.tables import Stack, table
+from mien.terminal import Stack, table
 
 if TYPE_CHECKING:
     from mien.recognise.media import Frame, Item

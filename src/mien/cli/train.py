@@ -16,7 +16,7 @@ from mien import api
 from mien.cli import options
 from mien.cli.output import command_line, counting, note, show
 from mien.runs import RunFolder
-from mien.tables import facts, table
+from mien.terminal import facts, table
 
 app = typer.Typer()
 

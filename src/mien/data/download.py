@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from mien.callbacks import Say
 from mien.errors import InputError, extra_required, writing_to
 
 _CHALLENGE = "challenges-in-representation-learning-facial-expression-recognition-challenge"
@@ -12,7 +12,7 @@ _FOLDERS = "msambare/fer2013"
 _BY_HAND = f"https://www.kaggle.com/c/{_CHALLENGE}/data"
 
 
-def download_fer2013(out: Path | None = None, say: Callable[[str], None] | None = None) -> Path:
+def download_fer2013(out: Path | None = None, say: Say | None = None) -> Path:
     """Download FER-2013 with kagglehub and the user's own key; the folder it lies in, for `load`.
 
     The challenge's own files first: they hold the original pixels, but Kaggle gives them only to

@@ -8,7 +8,7 @@ before, lead from all pairs of faces to the copies among them. Shapes: n faces o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,14 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.callbacks import Progress
 from mien.data import synthetic
 from mien.data.copies import NO_PAIRS, Pairs, has_copy, identities
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import atomic_file
-
-#: Told now and then: (faces done, faces in all).
-Progress = Callable[[int, int], None]
 
 #: What the steps ask for, chosen on FER-2013 and on copies made of its faces (docs/data-audit.md):
 #: the cosine of two descriptors, the correlation of details at the best shift, that after alignment.

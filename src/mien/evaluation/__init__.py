@@ -3,7 +3,7 @@
 from mien.evaluation.choosing import SPLIT_NAMES, check_request, faces_to_score
 from mien.evaluation.compare import Comparison, compare, render_comparison, write_comparison
 from mien.evaluation.ensemble import ensemble
-from mien.evaluation.evaluate import Progress, Subject, find_copies, score
+from mien.evaluation.evaluate import Subject, find_copies, score
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.model_card import CardFiles, write_card
@@ -27,7 +27,6 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Predictor",
-    "Progress",
     "Robustness",
     "Scores",
     "Subject",

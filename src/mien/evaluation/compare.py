@@ -30,7 +30,7 @@ from mien.evaluation.tables import (
 from mien.evaluation.text import duration
 from mien.files import write_json
 from mien.runs import RunFolder
-from mien.tables import table
+from mien.terminal import table
 
 #: The view that runs are compared in: the one every evaluation has.
 VIEW = "none"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.callbacks import Progress
 from mien.card import ModelCard
 from mien.data.exclusions import Exclusions
 from mien.data.ferplus import Votes
@@ -24,9 +25,6 @@ from mien.evaluation.people import beside_people
 from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
-
-#: Told after each batch: (faces done, faces in all).
-Progress = Callable[[int, int], None]
 
 
 def score(

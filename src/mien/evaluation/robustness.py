@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mien import __version__
+from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Corruption
@@ -25,9 +25,6 @@ REFERENCE = "four-block-cnn"
 REFERENCE_FILE = "four_block_corruptions.json"
 #: The severity that one figure stands for.
 MIDDLE = 3
-
-#: Told after each corruption: (corruptions done, in all).
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mien.evaluation.pages import draw, write_page
 from mien.evaluation.plots import INK, MUTED, blank, in_percent, legend, style
 from mien.evaluation.robustness import MIDDLE, REFERENCE, Robustness, reference_for
 from mien.evaluation.text import percent
-from mien.tables import table
+from mien.terminal import table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores
 from mien.evaluation.people import Estimate, People
 from mien.evaluation.text import BRIER, IN_NATS, figure_text, interval_text
-from mien.tables import Stack, table
+from mien.terminal import Stack, table
 
 #: The headline that is shown only where it says something: where there are near copies.
 NEAR = "without near copies"

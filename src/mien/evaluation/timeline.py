@@ -31,7 +31,7 @@ _LONG_S = 600
 
 
 @dataclass
-class _Track:
+class _Line:
     """A face over time: in each step the sums of its probabilities, and in the end how many."""
 
     steps: dict[int, NDArray[np.float64]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Timeline:
     """
 
     def __init__(self) -> None:
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, _Line] = {}
         self._names: list[str] = []
         self._step_s = _FINEST_S
 
@@ -62,7 +62,7 @@ class Timeline:
                 self._names = [name.removesuffix(SMOOTHED) for name in ends]
             while time_s >= self._step_s * _MOST_STEPS:
                 self._halve()
-            track = self._tracks.setdefault(number, _Track())
+            track = self._tracks.setdefault(number, _Line())
             figures: list[Any] = [row[f"{name}{SMOOTHED}"] for name in self._names]
             step = int(time_s / self._step_s)
             track.steps[step] = track.steps.get(step, 0) + np.array([*figures, 1.0])

@@ -167,7 +167,7 @@ def export_run(
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _Graded:
     """A model file in memory, temperature and threshold fitted, scored on the validation faces.
 
     `card` is that of `content` with threshold and scores.
@@ -186,7 +186,7 @@ def _calibrated(
     card: ModelCard,
     faces_NCHW: NDArray[np.uint8],
     labels_N: NDArray[np.int64],
-) -> _Candidate:
+) -> _Graded:
     """Fit temperature and threshold by what the graph itself answers, and score the file."""
     _, _, raw = _opened(graph, card)
     logits_NK = raw.logits(faces_NCHW)
@@ -213,7 +213,7 @@ def _calibrated(
         },
     }
     card = replace(model.card, uncertain_below=threshold, scores={"validation": scores})
-    return _Candidate(content, whole, card, model, answers_N, scores)
+    return _Graded(content, whole, card, model, answers_N, scores)
 
 
 def _opened(graph: onnx.ModelProto, card: ModelCard) -> tuple[bytes, bytes, FaceModel]:
@@ -260,7 +260,7 @@ def _torch_logits(reference: Classifier, faces_NCHW: NDArray[np.uint8]) -> NDArr
 
 def _written(
     out: Path,
-    candidate: _Candidate,
+    candidate: _Graded,
     parity: dict[str, Any],
     test: dict[str, Any],
     speeds: dict[str, float],

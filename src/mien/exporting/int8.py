@@ -48,7 +48,7 @@ def quantised(model: onnx.ModelProto, faces_NCHW: NDArray[np.uint8]) -> onnx.Mod
         quantize_static(
             plain,
             small,
-            _Batches(faces_NCHW),
+            _CalibrationBatches(faces_NCHW),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATORS,
             nodes_to_exclude=[head],
@@ -110,7 +110,7 @@ def faces_per_second(
     return {name: len(faces_NCHW) / max(seconds, 1e-9) for name, seconds in best.items()}
 
 
-class _Batches(CalibrationDataReader):  # type: ignore[misc] # the package has no types
+class _CalibrationBatches(CalibrationDataReader):  # type: ignore[misc] # the package has no types
     """Faces as the quantiser asks for them, a batch a call."""
 
     def __init__(self, faces_NCHW: NDArray[np.uint8]) -> None:

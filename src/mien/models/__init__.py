@@ -9,7 +9,7 @@ with extra_required("train", "Building a network"):
 from mien.models import basic, four_block, iterative, residual, transfer  # noqa: F401 (importing registers them)
 from mien.models.classifier import Classifier, load_classifier
 from mien.models.device import pick_device
-from mien.models.registry import Cost, ModelEntry, cost, create, entry, names, register
+from mien.models.networks import Cost, ModelEntry, cost, create, entry, names, register
 from mien.models.transfer import HUB, PACKAGE, check_init, initial_weights
 
 __all__ = [

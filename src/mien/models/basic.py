@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from mien.models.layers import DropRate, Width, conv3x3, dropped, pooled_relu, widened
-from mien.models.registry import register
+from mien.models.networks import register
 
 
 @register("basic-cnn")

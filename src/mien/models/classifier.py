@@ -11,8 +11,8 @@ from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.input_spec import InputSpec
 from mien.models.device import on_device, pick_device
+from mien.models.networks import create
 from mien.models.preparing import prepare
-from mien.models.registry import create
 from mien.models.weights import load_weights
 from mien.runs import RunFolder
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mien.input_spec import InputSpec
 from mien.models.layers import DropRate, Width, conv3x3, dropped, pooled_relu, widened
-from mien.models.registry import register
+from mien.models.networks import register
 
 #: The input of all five; the system normalises, with values that it does not state.
 RGB_128 = InputSpec(channels=3, height=128, width=128)

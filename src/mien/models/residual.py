@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.models.layers import DropRate, Width, conv3x3, widened
-from mien.models.registry import register
+from mien.models.networks import register
 
 #: Blocks of each of the four stages.
 Depth = Annotated[int, Ge(1), Le(16)]

@@ -14,7 +14,7 @@ from mien.errors import InputError, extra_required, near_names
 from mien.expressions import Expressions
 from mien.input_spec import InputSpec
 from mien.models.layers import DropRate
-from mien.models.registry import create, entry, register
+from mien.models.networks import create, entry, register
 from mien.models.weights import InitialWeights, read_weights
 from mien.runs import RunFolder
 

@@ -1,7 +1,7 @@
 """Published runs as functions. The only room, with the command line, that names a dataset and a model."""
 
 from mien.recipes import basic, dropout, flagship, four_block, iterative, transfer  # noqa: F401 (importing registers them)
-from mien.recipes.registry import (
+from mien.recipes.catalogue import (
     Published,
     entry,
     evidence,

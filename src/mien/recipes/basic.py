@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.data.splits import SplitRule
-from mien.recipes.registry import Published, register
+from mien.recipes.catalogue import Published, register
 from mien.training.recipe import ModelSpec, Optimizer, Recipe
 
 

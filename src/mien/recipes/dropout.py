@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mien.recipes.registry import register
+from mien.recipes.catalogue import register
 from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.input_spec import InputSpec
-from mien.recipes.registry import register
+from mien.recipes.catalogue import register
 from mien.training.recipe import (
     Augment,
     Mixing,

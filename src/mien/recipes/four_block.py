@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mien.recipes.registry import Published, register
+from mien.recipes.catalogue import Published, register
 from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 
 

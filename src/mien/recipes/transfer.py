@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mien.input_spec import InputSpec
 from mien.models.transfer import HUB, IMAGENET, PACKAGE
-from mien.recipes.registry import Published, register
+from mien.recipes.catalogue import Published, register
 from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 
 

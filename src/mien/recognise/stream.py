@@ -137,7 +137,7 @@ def recognise_movie(
     tracker: FaceTracker | None = None,
     rows: Sequence[Callable[[list[Row]], object]] = (),
     video: VideoWriter | None = None,
-    told: Callable[[Frame], None] = lambda frame: None,
+    on_frame: Callable[[Frame], None] = lambda frame: None,
 ) -> Summary:
     """Recognise the faces of a video, stream or camera from its first frame to its last.
 
@@ -150,7 +150,7 @@ def recognise_movie(
         tracker: says how faces are followed and smoothed.
         rows: are given the rows of each frame, one a face: `RowFile.write`, `Timeline.add`.
         video: is given each frame with its faces drawn.
-        told: is called after each frame.
+        on_frame: is called after each frame.
 
     Raises:
         InputError: where nothing can be read, or a table or video cannot be written.
@@ -169,7 +169,7 @@ def recognise_movie(
                 if video is not None:
                     video.write(annotated(frame.pixels, faces), frame.time_s)
                 done.add(frame, faces, looked=frame.looked_at)
-                told(frame)
+                on_frame(frame)
         except KeyboardInterrupt:
             if not movie.live:  # which ends in no other way
                 raise

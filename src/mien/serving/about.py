@@ -8,8 +8,8 @@ from fastapi.responses import HTMLResponse, Response
 from mien import __version__
 from mien.serving import card_page, schemas
 from mien.serving.engine import FORMATS, Engine
-from mien.serving.metrics import MEDIA_TYPE, Metrics
 from mien.serving.problems import busy, refusals
+from mien.serving.prometheus import MEDIA_TYPE, Metrics
 from mien.serving.settings import Settings
 
 

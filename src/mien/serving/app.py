@@ -17,10 +17,19 @@ from starlette.websockets import WebSocketClose
 
 from mien import __version__
 from mien.recognise.recognizer import Model
-from mien.serving import about, docs, guard, live, problems, recognise, schemas, video
+from mien.serving import (
+    about,
+    docs,
+    guard,
+    live,
+    problems,
+    recognise_routes,
+    schemas,
+    video_routes,
+)
 from mien.serving.engine import Engine
 from mien.serving.jobs import Jobs
-from mien.serving.metrics import Metrics
+from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 
 #: The page that people see.
@@ -76,9 +85,9 @@ def create_app(
         telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
-    app.include_router(recognise.router(engine, settings, metrics))
+    app.include_router(recognise_routes.router(engine, settings, metrics))
     app.include_router(live.router(engine, settings, metrics))
-    app.include_router(video.router(jobs, settings))
+    app.include_router(video_routes.router(jobs, settings))
     app.include_router(about.router(engine, settings, metrics, card=card))
     docs.add(app)
     _describe(app, settings)

@@ -25,8 +25,8 @@ from mien.errors import InputError
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import BATCH
 from mien.recognise.recognizer import Faces, Model, Recognizer, Seen
-from mien.serving.metrics import Metrics
 from mien.serving.problems import Problem, busy
+from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 

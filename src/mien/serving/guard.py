@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from mien.serving.metrics import Metrics
 from mien.serving.problems import Problem
+from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 
 _log = logging.getLogger("mien.serving")

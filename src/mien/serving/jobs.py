@@ -25,8 +25,8 @@ from mien.recognise.video import VideoReader
 from mien.recognise.video_writer import VideoWriter
 from mien.serving.engine import Engine
 from mien.serving.guard import where_of
-from mien.serving.metrics import Metrics
 from mien.serving.problems import Problem, busy
+from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 
 _log = logging.getLogger("mien.serving")
@@ -214,7 +214,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
             video = VideoWriter(job.folder / COPY, time_base=movie.time_base, sound_of=str(upload))
             stack.enter_context(video)
 
-        def told(frame: Frame) -> None:
+        def check(frame: Frame) -> None:
             watch()
             if total:
                 job.progress = round(min(1.0, (frame.index + 1) / total), 3)
@@ -226,7 +226,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
             tracker=usual_tracker(movie, every, card.uncertain_below),
             rows=(rows.write, timeline.add),
             video=video,
-            told=told,
+            on_frame=check,
         )
     upload.unlink()
     job.summary, job.detail = done.to_dict(), done.problem

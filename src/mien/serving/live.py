@@ -13,9 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 from mien.recognise.track import FaceTracker, TrackedFace
 from mien.serving.engine import DetectorName, Engine
 from mien.serving.guard import PROTOCOL, client_of
-from mien.serving.metrics import Metrics
 from mien.serving.problems import Problem
-from mien.serving.recognise import likeliest
+from mien.serving.prometheus import Metrics
+from mien.serving.recognise_routes import likeliest
 from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 
@@ -161,13 +161,13 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
     )
     metrics.live.set_function(lambda: cameras.total)
 
-    class Asked(BaseModel):
+    class LiveQuery(BaseModel):
         model_config = ConfigDict(extra="forbid")
         top: int = Field(most, ge=1, le=most)
         detector: DetectorName = "yunet"
 
     @routes.websocket("/v1/live")
-    async def live(socket: WebSocket, asked: Annotated[Asked, Query()]) -> None:
+    async def live(socket: WebSocket, asked: Annotated[LiveQuery, Query()]) -> None:
         with cameras.taken(client_of(socket), 1):
             chosen = socket.scope.get("subprotocols", ())
             await socket.accept(PROTOCOL if PROTOCOL in chosen else None)

@@ -19,13 +19,14 @@ import shutil
 import subprocess
 import tarfile
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mien import __version__
+from mien.callbacks import Say
 from mien.card import ModelCard
 from mien.data.cache import cache_folder
 from mien.errors import InputError, reading_from, writing_to
@@ -83,7 +84,7 @@ def export_web(
     *,
     runtime: Path | None = None,
     card_page: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Site:
     """Write a site that any static host can show; frames and photos never leave who looks at it.
 
@@ -172,7 +173,7 @@ def _check_replaceable(out: Path) -> None:
             raise InputError(f"{out}: a file; give the name of a folder")
 
 
-def _kept_parts(say: Callable[[str], None]) -> dict[str, bytes]:
+def _kept_parts(say: Say) -> dict[str, bytes]:
     """The runtime from the cache, where it is fetched to."""
     folder = cache_folder() / f"onnxruntime-web-{RUNTIME}"
     if folder.is_dir():
@@ -215,7 +216,7 @@ def _checked(parts: Mapping[str, bytes], where: str) -> dict[str, bytes]:
     return dict(parts)
 
 
-def _fetched(say: Callable[[str], None]) -> bytes:
+def _fetched(say: Say) -> bytes:
     registry = _registry()
     address = f"{registry.rstrip('/')}/{_package()}"
     if not address.startswith("https://"):

@@ -22,8 +22,8 @@ from mien.studies.verdicts import (
     summary,
     verdicts,
 )
-from mien.tables import facts as facts_table
-from mien.tables import table
+from mien.terminal import facts as facts_table
+from mien.terminal import table
 
 _HEAD = [
     "trial",

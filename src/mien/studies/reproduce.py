@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mien import api, recipes
+from mien.callbacks import Say
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError, MienError
 from mien.models import entry, pick_device
@@ -31,7 +32,7 @@ def reproduce(
     device: str = "auto",
     command: str | None = None,
     watchers: Sequence[Watcher] | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Reproduction:
     """Train and score the reference recipes; lay what the systems publish beside what comes.
 
@@ -111,9 +112,7 @@ def _folder(recipe_folder: Path, seed: int) -> Path:
     return recipe_folder
 
 
-def _trained(
-    recipe: Recipe, store: FaceStore, folder: Path, say: Callable[[str], None], **options: Any
-) -> RunFolder:
+def _trained(recipe: Recipe, store: FaceStore, folder: Path, say: Say, **options: Any) -> RunFolder:
     """The finished run of a recipe: the one that is there, gone on with, or a new one."""
     begun = (folder / "recipe.json").is_file()
     if not (begun and (run := RunFolder.open(folder)).is_finished()):
@@ -124,7 +123,7 @@ def _trained(
     return run
 
 
-def _score(run: RunFolder, store: FaceStore, say: Callable[[str], None], **options: Any) -> None:
+def _score(run: RunFolder, store: FaceStore, say: Say, **options: Any) -> None:
     """Score what was not scored yet, on the data that the run was trained on."""
     wanted = SPLITS if bool((store.splits == TEST).any()) else SPLITS[:1]
     missing = [split for split in wanted if current_evaluation(run, split) is None]

@@ -27,7 +27,7 @@ from mien.studies.reproduction import (
     Row,
     total_seconds,
 )
-from mien.tables import table
+from mien.terminal import table
 
 TITLE = "Reference systems: published and ours"
 EXPLANATION = (

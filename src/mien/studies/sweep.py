@@ -12,12 +12,13 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mien import api
+from mien.callbacks import Say
 from mien.data.store import FaceStore
 from mien.errors import InputError, extra_required
 from mien.files import write_json
@@ -47,7 +48,7 @@ def sweep(
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     device: str = "auto",
-    say: Callable[[str], None] = print,
+    say: Say = print,
     command: str | None = None,
 ) -> Sweep:
     """Train a recipe with settings out of a space, and write which did best on validation.
@@ -105,9 +106,7 @@ def sweep(
     return summary
 
 
-def _run(
-    job: SweepJob, engine: Engine, count: int, workers: int, say: Callable[[str], None]
-) -> None:
+def _run(job: SweepJob, engine: Engine, count: int, workers: int, say: Say) -> None:
     if engine == "ray":
         from mien.studies.sweep_on_ray import run_on_ray
 

@@ -8,12 +8,12 @@ the same paths.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.callbacks import Say
 from mien.cluster import ray_cluster
 from mien.errors import MienError, extra_required
 from mien.studies.sweep_trials import FOLDER, PROBLEM, SweepJob, line, train_trial
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ACCURACY, _EPOCH, _KEPT = "validation_accuracy", "epoch", "kept_accuracy"
 
 
-def run_on_ray(job: SweepJob, count: int, workers: int, say: Callable[[str], None]) -> None:
+def run_on_ray(job: SweepJob, count: int, workers: int, say: Say) -> None:
     """Train `count` trials, `workers` at a time."""
     with extra_required("scale", "mien sweep --engine ray"):
         from ray import tune
@@ -106,12 +106,12 @@ def _train(config: dict[str, Any], *, job: SweepJob, threads: int) -> None:
     torch.set_num_threads(threads)
     last = {_ACCURACY: 0.0, _EPOCH: 0}
 
-    def report(epoch: int, accuracy: float, _last: bool) -> None:
+    def on_epoch(epoch: int, accuracy: float, _last: bool) -> None:
         last.update({_ACCURACY: accuracy, _EPOCH: epoch})
         tune.report(dict(last))
 
     try:
-        kept = train_trial(job, Path(config["folder"]), config["settings"], job.faces(), report)
+        kept = train_trial(job, Path(config["folder"]), config["settings"], job.faces(), on_epoch)
     except MienError as error:
         tune.report(last | {PROBLEM: str(error), _EPOCH: last[_EPOCH] + 1})
     else:

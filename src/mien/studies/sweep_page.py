@@ -15,7 +15,7 @@ from mien.files import write_json
 from mien.runs import RunFolder
 from mien.studies import sweep_figures
 from mien.studies.sweep_result import Sweep, Tried
-from mien.tables import table
+from mien.terminal import table
 
 EXPLANATION = (
     "Accuracy is that of the kept weights on the validation faces; of a pruned trial it is the last before "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mien import api
+from mien.callbacks import Say
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import MienError, extra_required
@@ -81,7 +82,7 @@ def one_after_another(
     may_begin: Callable[[], bool],
     count: int,
     worker: int,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Ask for trials and train them, `count` at most, while others may begin."""
     study = job.study(worker)
@@ -91,13 +92,13 @@ def one_after_another(
             return
         trial = study.ask(job.space.distributions())
 
-        def report(epoch: int, accuracy: float, last: bool, trial: optuna.Trial = trial) -> None:
+        def on_epoch(epoch: int, accuracy: float, last: bool, trial: optuna.Trial = trial) -> None:
             trial.report(accuracy, epoch)
             if not last and trial.should_prune():
                 raise optuna.TrialPruned
 
         try:
-            value = train_trial(job, job.run_folder(trial), trial.params, faces, report)
+            value = train_trial(job, job.run_folder(trial), trial.params, faces, on_epoch)
         except optuna.TrialPruned:
             ended = study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         except StoppedError:
@@ -115,11 +116,11 @@ def train_trial(
     folder: Path,
     settings: Mapping[str, Any],
     faces: tuple[FaceView, FaceView],
-    report: Callable[[int, float, bool], None],
+    on_epoch: Callable[[int, float, bool], None],
 ) -> float:
     """Train one point of the space, or go on with it; the validation accuracy of the kept weights.
 
-    `report` is told epoch, validation accuracy, and whether it was the last; it may raise to end it.
+    `on_epoch` is called with epoch, validation accuracy, and whether it was the last; it may raise to end it.
     """
     recipe = override(job.recipe, assignments(settings))
     run = train(
@@ -128,7 +129,7 @@ def train_trial(
         folder,
         device=job.device,
         resume=(folder / "recipe.json").exists(),
-        watchers=[_Reporter(report, recipe.epochs)],
+        watchers=[_Reporter(on_epoch, recipe.epochs)],
         notes={"command": job.command},
     )
     return run.kept_epoch()["validation_accuracy"]
@@ -137,22 +138,22 @@ def train_trial(
 class _Reporter(Watcher):
     """Tells every epoch on, those first that were trained before a run was gone on with."""
 
-    def __init__(self, report: Callable[[int, float, bool], None], epochs: int) -> None:
-        self._report, self._epochs = report, epochs
+    def __init__(self, on_epoch: Callable[[int, float, bool], None], epochs: int) -> None:
+        self._on_epoch, self._epochs = on_epoch, epochs
 
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
         for row in run.history():
-            self._report(int(row["epoch"]), row["validation_accuracy"], True)
+            self._on_epoch(int(row["epoch"]), row["validation_accuracy"], True)
 
     def epoch_ended(self, row: Mapping[str, float], confusion_KK: Any, *, best: bool) -> None:
         epoch = int(row["epoch"])
-        self._report(epoch, row["validation_accuracy"], epoch >= self._epochs)
+        self._on_epoch(epoch, row["validation_accuracy"], epoch >= self._epochs)
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             sys.exit("the sweep was killed; the same command goes on")
 
 
-def in_parallel(job: SweepJob, count: int, workers: int, say: Callable[[str], None]) -> None:
+def in_parallel(job: SweepJob, count: int, workers: int, say: Say) -> None:
     """So many processes, each asking for the next trial, until all have begun."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     tickets = context.Semaphore(count)
@@ -182,9 +183,7 @@ def in_parallel(job: SweepJob, count: int, workers: int, say: Callable[[str], No
         )
 
 
-def _worker(
-    job: SweepJob, tickets: Any, count: int, number: int, say: Callable[[str], None]
-) -> None:
+def _worker(job: SweepJob, tickets: Any, count: int, number: int, say: Say) -> None:
     """One process of several."""
     if sys.platform != "win32":
         os.setsid()  # Ctrl-C in the terminal reaches the parent alone, which passes it on

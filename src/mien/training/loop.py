@@ -44,9 +44,9 @@ from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.precise_norm import with_precise_norm
-from mien.training.progress import Progress
 from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
+from mien.training.state import TrainingState
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
 from mien.training.targets import Supervision
 from mien.training.watch import Watcher
@@ -176,7 +176,7 @@ class _Training:
         self.steps = self.steps_per_epoch * recipe.epochs
         self.optimizer = build_optimizer(recipe.optimizer, self.network)
         self.rate = LearningRate(recipe.schedule, self.optimizer, self.steps)
-        self.progress = Progress()
+        self.progress = TrainingState()
         self.timer = checkpoint.Timer(interval)
         self.asked = StopRequest()
         self.stopping: int | None = None  # the signal, once all processes know of it
@@ -255,7 +255,7 @@ class _Training:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.start = state["start"]
-            self.progress = Progress(**state["progress"])
+            self.progress = TrainingState(**state["progress"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.run.state_path}: not a state of this version ({error}); train again"

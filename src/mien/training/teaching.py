@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.evaluation.evaluate import Progress, weights_digest
+from mien.evaluation.evaluate import weights_digest
 from mien.files import atomic_file, write_json
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize

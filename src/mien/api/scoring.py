@@ -1,4 +1,4 @@
-"""From a run, or a model file, to scores; from a run to a model file."""
+"""From a run, or a model file, to scores."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien import data as faces_of
-from mien.api.choosing import is_model_file, load_for
-from mien.data.class_folders import FOUND, UnknownClassesError
+from mien.api.inputs import is_model_file, read_for, run_and_data
+from mien.callbacks import Progress
 from mien.data.exclusions import read_exclusions
 from mien.data.ferplus import read_votes
-from mien.data.mapping import ClassMap, parse_map, unmapped
+from mien.data.mapping import ClassMap, parse_map
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.expressions import SEVEN, canonical
+from mien.expressions import canonical
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
-    from mien.card import ModelCard
-    from mien.evaluation import Evaluation, Progress, Robustness, Subject
-    from mien.exporting import Exported, Weights
-    from mien.training import Recipe
+    from mien.evaluation import Evaluation, Robustness, Subject
 
 
 def evaluate(
@@ -116,59 +112,6 @@ def evaluate_corrupted(
     return found
 
 
-def export(
-    run: str | Path | RunFolder,
-    out: str | Path,
-    *,
-    data: str | Path | FaceStore | None = None,
-    weights: Weights = "float32",
-    max_drop: float = 0.5,
-    licence: str | None = None,
-    labels: Sequence[str] | None = None,
-    device: str = "auto",
-) -> Exported:
-    """Write a run's best network as one ONNX file that needs no torch and carries its card.
-
-    Args:
-        run: a run folder.
-        out: the file, `.onnx`.
-        data: what the run was trained on, by default where it lay then: its validation faces
-            calibrate and check the file, its training faces scale int8.
-        weights: `float32`; `float16`, half the size; or `int8`, a quarter and faster, at some loss.
-        max_drop: refuse a smaller file that loses more validation accuracy than this, in points.
-        licence: of the weights, for the card.
-        labels: the label set of the data, by default the run's.
-        device: where torch computes what the file is compared with.
-    """
-    from mien.exporting import export_run
-
-    folder, store = _run_and_data(run, data, labels, device)
-    return export_run(
-        folder, store, Path(out), weights=weights, max_drop=max_drop, licence=licence, device=device
-    )
-
-
-def _run_and_data(
-    run: str | Path | RunFolder,
-    data: str | Path | FaceStore | None,
-    labels: Sequence[str] | None,
-    device: str,
-    mapping: ClassMap | None = None,
-) -> tuple[RunFolder, FaceStore]:
-    """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
-    from mien.models import pick_device
-    from mien.training import from_dict
-
-    pick_device(device)
-    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
-    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
-    if data is None:
-        data = (folder.environment().get("data") or {}).get("source")
-        if data is None:
-            raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
-    return folder, _read(recipe, data, labels, mapping)
-
-
 def _subject(
     run: str | Path | RunFolder,
     data: str | Path | FaceStore | None,
@@ -183,13 +126,13 @@ def _subject(
     from mien.recognise.resize import fitted
 
     if isinstance(run, RunFolder) or not is_model_file(run):
-        folder, store = _run_and_data(run, data, labels, device, mapping)
+        folder, store = run_and_data(run, data, labels, device, mapping)
         return Subject.of_run(folder, store, split, device, mapping), folder
     model = FaceModel.open(run, device)
     card = model.card
     if data is None:
         raise InputError(f"{run}: a model file does not know where its data lie; give --data")
-    store = _read(card, data, labels, mapping)
+    store = read_for(card, data, labels, mapping)
     subject = Subject.of_model(
         card, lambda faces: model(fitted(faces, card.input)), store, split, str(run), mapping
     )
@@ -203,7 +146,7 @@ def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
     store = subject.faces.store
     if subject.across is not None:
         try:
-            _, store = _run_and_data(folder, None, None, "cpu")
+            _, store = run_and_data(folder, None, None, "cpu")
         except InputError:  # what it was trained on lies there no more
             return {}
     return {
@@ -212,26 +155,6 @@ def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
         if ((folder.evaluation(name) or {}).get("data") or {}).get("fingerprint")
         == store.fingerprint
     }
-
-
-def _read(
-    network: Recipe | ModelCard,
-    data: str | Path | FaceStore,
-    labels: Sequence[str] | None,
-    mapping: ClassMap | None,
-) -> FaceStore:
-    """The data, with the network's label set; with their own where a mapping says what that means."""
-    if labels is None and mapping is not None and not isinstance(data, FaceStore):
-        size = network.input.height, network.input.width
-        return faces_of.load(data, labels=FOUND, size=size)
-    if labels is None and network.expressions != SEVEN:
-        labels = network.expressions
-    try:
-        return load_for(network, data, labels)
-    except UnknownClassesError as error:
-        if labels is not None and tuple(labels) != network.expressions:
-            raise  # the person's own set lacks a class
-        raise unmapped(error.unknown, network.expressions, str(data)) from None
 
 
 def _class_map(mapping: ClassMap | str | None) -> ClassMap | None:

@@ -30,7 +30,7 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
     """The routes, for one service's jobs."""
     routes = APIRouter(tags=["video"])
 
-    class Asked(BaseModel):
+    class VideoQuery(BaseModel):
         model_config = ConfigDict(extra="forbid")
         every: int | None = Field(
             None, ge=1, le=10_000, description="Look at each N-th frame; by default ten a second."
@@ -49,7 +49,7 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
         openapi_extra=_request_body(),
     )
     async def send(
-        request: Request, response: Response, asked: Annotated[Asked, Query()]
+        request: Request, response: Response, asked: Annotated[VideoQuery, Query()]
     ) -> dict[str, Any]:
         """Recognise a video: the answer names a job to ask for again.
 

@@ -13,9 +13,9 @@ import pyarrow
 import pyarrow.parquet
 
 from mien.errors import InputError, one_line
+from mien.predict_on_ray.storage import Place
 from mien.recognise.media import PHOTO_SUFFIXES
 from mien.recognise.pictures import MAX_BYTES
-from mien.scale.storage import Place
 
 #: Rows of a parquet file that are in memory at a time: a picture may be large.
 _ROWS = 16

@@ -9,7 +9,7 @@ from mien.training.watch import Moment
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """With weights, optimiser and schedule, all that the next step depends on.
 
     step: optimiser steps taken. loss_sum, correct, seen, seconds: of the running epoch's faces so far.

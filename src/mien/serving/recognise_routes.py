@@ -17,8 +17,8 @@ from mien.recognise.explain import painted
 from mien.serving import schemas, uploads
 from mien.serving.engine import Answer, DetectorName, Engine, Reason
 from mien.serving.guard import client_of
-from mien.serving.metrics import Metrics
 from mien.serving.problems import Problem, refusals
+from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 from mien.serving.uploads import PICTURE_TYPES, Upload
@@ -40,7 +40,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
     parsing = asyncio.Semaphore(2)
     named = {"name": card.name, "digest": card.digest}
 
-    class Asked(BaseModel):
+    class RecogniseQuery(BaseModel):
         model_config = ConfigDict(extra="forbid")
         top: int = Field(most, ge=1, le=most, description="So many expressions, the likeliest.")
         explain: bool = Field(
@@ -56,7 +56,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         responses=refusals(400, 408, 413, 415, 422, 503),
         openapi_extra=_request_body(settings.max_images),
     )
-    async def recognise(request: Request, asked: Annotated[Asked, Query()]) -> Response:
+    async def recognise(request: Request, asked: Annotated[RecogniseQuery, Query()]) -> Response:
         """The faces of one or many pictures, with their expressions.
 
         A picture comes as it is (`Content-Type: image/jpeg`), several as the files `images` of a
@@ -88,7 +88,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         told = await asyncio.to_thread(json.dumps, {"model": named, "images": images})
         return Response(told, media_type="application/json")
 
-    def _image(upload: Upload, answer: Answer | Problem, asked: Asked) -> dict[str, Any]:
+    def _image(upload: Upload, answer: Answer | Problem, asked: RecogniseQuery) -> dict[str, Any]:
         if isinstance(answer, Problem):
             return {"name": upload.name, "problem": answer.to_dict()}
         told = answer.faces.to_dict()

@@ -15,12 +15,12 @@ from typing import Any
 
 from mien.cluster import ray_cluster
 from mien.errors import InputError, one_line
+from mien.predict_on_ray.shards import Plan, Shard, checked_column
+from mien.predict_on_ray.storage import Place
+from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
 from mien.recognise.detect import YuNet
 from mien.recognise.model_file import read_model_file
 from mien.recognise.recognizer import Recognizer, default_model
-from mien.scale.shards import Plan, Shard, checked_column
-from mien.scale.storage import Place
-from mien.scale.work import RESULTS, Counts, Work, counts_of, recognise_shard
 
 #: Workers that may die on a shard before it is left; the same command tries it again.
 _RETRIES = 3
@@ -106,19 +106,23 @@ def recognise(
 
     present = target.names(RESULTS)
     left = [one for one in plan if one.file not in present]
-    told = _Told(len(plan), progress)
+    counter = _Counter(len(plan), progress)
     with ThreadPoolExecutor(_READERS) as readers:
         done = [one.file for one in plan if one.file in present]
-        told.add(*readers.map(partial(counts_of, target), done))
-    failed = _run(work, left, workers, told) if left else []
+        counter.add(*readers.map(partial(counts_of, target), done))
+    failed = _run(work, left, workers, counter) if left else []
     summary = Recognised(
-        told.counts, len(plan), len(plan) - len(left), failed, target.shown(target.below(RESULTS))
+        counter.counts,
+        len(plan),
+        len(plan) - len(left),
+        failed,
+        target.shown(target.below(RESULTS)),
     )
     _finish(target, summary)
     return summary
 
 
-class _Told:
+class _Counter:
     """Counts so far, told on."""
 
     def __init__(self, shards: int, progress: Callable[[int, int, Counts], None] | None) -> None:
@@ -158,7 +162,7 @@ def _plan(
 
 
 def _run(
-    work: Work, shards: Iterable[Shard], workers: int | None, told: _Told
+    work: Work, shards: Iterable[Shard], workers: int | None, counter: _Counter
 ) -> list[tuple[str, str]]:
     """Keep as many shards in work as there are workers; (file, why) of those that failed."""
     failed: list[tuple[str, str]] = []
@@ -182,7 +186,7 @@ def _run(
             (ready, *_), _ = ray.wait(list(running))
             shard = running.pop(ready)
             try:
-                told.add(ray.get(ready))
+                counter.add(ray.get(ready))
             except ray.exceptions.RayTaskError as error:
                 failed.append((shard.file, one_line(error.cause)))
             except ray.exceptions.RayError as error:

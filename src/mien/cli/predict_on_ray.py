@@ -12,11 +12,11 @@ from rich.table import Table
 
 from mien.cli.output import messages, note, show
 from mien.errors import InputError
-from mien.tables import facts
+from mien.terminal import facts
 
 if TYPE_CHECKING:
-    from mien.scale import Recognised
-    from mien.scale.work import Counts
+    from mien.predict_on_ray import Recognised
+    from mien.predict_on_ray.work import Counts
 
 #: Broken pictures that are named; the file lists all.
 _NAMED = 10
@@ -45,7 +45,7 @@ def recognise_on_cluster(
     """Recognise a dataset, a bar meanwhile; exit status 1 where a picture or a shard failed."""
     if len(inputs) != 1 or out is None:
         raise InputError("--engine ray takes one folder, parquet file or address, and --out DIR")
-    from mien.scale import recognise
+    from mien.predict_on_ray import recognise
 
     bar = Progress(
         TextColumn("{task.description}"),

@@ -12,6 +12,6 @@ from mien.errors import extra_required
 with extra_required("scale", "Recognising with Ray"):
     import pyarrow  # noqa: F401
 
-from mien.scale.job import Recognised, recognise
+from mien.predict_on_ray.job import Recognised, recognise
 
 __all__ = ["Recognised", "recognise"]

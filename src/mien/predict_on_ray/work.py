@@ -14,11 +14,11 @@ import pyarrow
 import pyarrow.parquet
 
 from mien.errors import InputError
+from mien.predict_on_ray.shards import Shard, pictures
+from mien.predict_on_ray.storage import Place
 from mien.recognise.detect import YuNet
 from mien.recognise.recognizer import Recognizer, Seen
 from mien.recognise.rows import Row, columns, row
-from mien.scale.shards import Shard, pictures
-from mien.scale.storage import Place
 
 #: The folder of results within a job's.
 RESULTS = "results"

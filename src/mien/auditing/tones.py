@@ -7,7 +7,6 @@ docs/data-audit.md has the figures.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,11 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.callbacks import Progress
 from mien.data.store import FaceStore
 from mien.recognise.detect import YuNet
-
-#: Told now and then: (faces done, faces in all).
-Progress = Callable[[int, int], None]
 
 #: Standard deviation of gray levels below which a picture is blank, and below which it has little contrast.
 BLANK, LITTLE_CONTRAST = 2.0, 15.0

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien import data as faces_of
+from mien.data.class_folders import FOUND, UnknownClassesError
+from mien.data.mapping import ClassMap, unmapped
 from mien.data.store import FaceStore
-from mien.expressions import parse_expressions
+from mien.errors import InputError
+from mien.expressions import SEVEN, parse_expressions
+from mien.runs import RunFolder
 
 if TYPE_CHECKING:
     from mien.card import ModelCard
@@ -79,3 +83,44 @@ def _anchored(path: str | None) -> str | None:
 def is_model_file(path: str | Path) -> bool:
     """Whether a path names a model file rather than a run folder."""
     return Path(path).suffix == ".onnx"
+
+
+def run_and_data(
+    run: str | Path | RunFolder,
+    data: str | Path | FaceStore | None,
+    labels: Sequence[str] | None,
+    device: str,
+    mapping: ClassMap | None = None,
+) -> tuple[RunFolder, FaceStore]:
+    """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
+    from mien.models import pick_device
+    from mien.training import from_dict
+
+    pick_device(device)
+    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
+    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
+    if data is None:
+        data = (folder.environment().get("data") or {}).get("source")
+        if data is None:
+            raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
+    return folder, read_for(recipe, data, labels, mapping)
+
+
+def read_for(
+    network: Recipe | ModelCard,
+    data: str | Path | FaceStore,
+    labels: Sequence[str] | None,
+    mapping: ClassMap | None,
+) -> FaceStore:
+    """The data, with the network's label set; with their own where a mapping says what that means."""
+    if labels is None and mapping is not None and not isinstance(data, FaceStore):
+        size = network.input.height, network.input.width
+        return faces_of.load(data, labels=FOUND, size=size)
+    if labels is None and network.expressions != SEVEN:
+        labels = network.expressions
+    try:
+        return load_for(network, data, labels)
+    except UnknownClassesError as error:
+        if labels is not None and tuple(labels) != network.expressions:
+            raise  # the person's own set lacks a class
+        raise unmapped(error.unknown, network.expressions, str(data)) from None

@@ -18,11 +18,11 @@ from PIL import Image
 
 from mien import cli
 from mien.errors import InputError
+from mien.predict_on_ray import recognise
+from mien.predict_on_ray.shards import Plan, image_column, pictures
+from mien.predict_on_ray.storage import Place
+from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
 from mien.recognise.recognizer import Recognizer, default_model
-from mien.scale import recognise
-from mien.scale.shards import Plan, image_column, pictures
-from mien.scale.storage import Place
-from mien.scale.work import RESULTS, Counts, Work, counts_of, recognise_shard
 
 
 def write_faces(folder: Path, count: int) -> list[Path]:
