@@ -1,11 +1,11 @@
 """mien: facial expression recognition that a person can train, trust and take anywhere.
 
-    mien.Recognizer().recognize("photo.jpg")   faces and their expressions, offline, no torch
-    mien.follow("film.mp4")                    the same over time: videos, cameras, streams
+    mien.predict("photo.jpg")                  faces and their expressions, offline, no torch; folders,
+                                               videos, streams, cameras and arrays, too
     mien.load("fer2013.csv")                   faces for training, whatever layout they come in
     mien.train("mien-s", "fer2013.csv")        a run folder: weights, curves, all that made them
     mien.evaluate(run)                         scores with intervals, and report.html
-    mien.export(run, "model.onnx")             one calibrated file, for mien.Recognizer("model.onnx")
+    mien.export(run, "model.onnx")             one calibrated file, for mien.predict(..., model="model.onnx")
 
 Training, evaluating and exporting need `pip install 'mien[train]'`. Each part is loaded when it is
 first used, so that `import mien` is quick. The command line is `mien --help`.
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from mien.cropping import crop_faces
     from mien.errors import InputError, MienError
     from mien.recognise.detect import Detection
+    from mien.recognise.predict import predict
     from mien.recognise.recognizer import Recognizer
+    from mien.recognise.showing import draw
     from mien.recognise.stream import follow
     from mien.recognise.video import VideoReader
     from mien.studies.diagnose import diagnose
@@ -41,8 +43,10 @@ _HOME = {
     "diagnose": "mien.studies.diagnose",
     "evaluate": "mien.api",
     "export": "mien.api",
+    "draw": "mien.recognise.showing",
     "follow": "mien.recognise.stream",
     "load": "mien.api",
+    "predict": "mien.recognise.predict",
     "reproduce": "mien.studies.reproduce",
     "teach": "mien.api",
     "train": "mien.api",
@@ -63,10 +67,12 @@ __all__ = [
     "__version__",
     "crop_faces",
     "diagnose",
+    "draw",
     "evaluate",
     "export",
     "follow",
     "load",
+    "predict",
     "reproduce",
     "teach",
     "train",

@@ -7,13 +7,14 @@ last/  best/                weights.safetensors (and in last/ state.pt to go on 
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
 corruptions-<split>.json    accuracy and calibration on faces made worse; .html and .png beside it
 exclusions.csv              the training faces that were left out, where some were
-report.html, *.png          what people look at
+report.html, *.png          what people look at; training.png shows the curves while it trains
 tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
 """
 
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,18 @@ class RunFolder:
                 raise InputError(
                     f"{self.history_path}: not the figures that training wrote ({error}); train again"
                 ) from error
+
+    def plot(self) -> Any:
+        """Accuracy and loss by epoch: a matplotlib Figure, which a notebook shows.
+
+        Raises:
+            InputError: before the first epoch ended, or without the extra `report`.
+        """
+        history = self.history()
+        if not history:
+            raise InputError(f"{self.path}: no epoch was trained yet; go on with --resume")
+        # What draws lies above the run folder: it is asked by name, as `mien` asks for its verbs.
+        return importlib.import_module("mien.evaluation.plots_of_runs").curves(history)
 
     def is_finished(self) -> bool:
         """Whether its training came to its end; one that was stopped can be resumed."""

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mien import cli
+from mien.runs import RunFolder
 
 FAST = ["--data", "synthetic:100", "--set", "epochs=1", "--device", "cpu"]
 
@@ -316,3 +317,34 @@ def test_ctrl_c_and_termination_leave_a_run_that_goes_on(tmp_path):
         assert "--resume" in err
         assert "Traceback" not in err
         assert (out / "last" / "state.pt").exists()
+
+
+def test_short_options_are_fields_of_the_recipe(capsys, tmp_path):
+    out = tmp_path / "run"
+    arguments = [
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+        "--lr",
+        "2e-3",
+        "--set",
+        "precision=float32",
+    ]
+    status, _, err = mien(
+        capsys, "train", "basic-cnn", "--data", "synthetic:50", "--out", str(out), *arguments
+    )
+    assert status == 0, err
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert (recipe["epochs"], recipe["batch_size"], recipe["optimizer"]["lr"]) == (2, 16, 0.002)
+    assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert RunFolder.open(out).plot().get_axes()[0].get_title(loc="left").startswith("Validation")
+
+
+def test_a_wrong_value_or_option_of_training_is_explained(capsys):
+    status, _, err = mien(capsys, "train", "basic-cnn", "--epochs", "many")
+    assert status == 2
+    assert "epochs" in err
+    status, _, err = mien(capsys, "train", "basic-cnn", "--learning-rate", "1")
+    assert status == 2
+    assert "--set FIELD=VALUE" in err

@@ -98,7 +98,7 @@ def test_the_module_shows_what_it_has(tmp_path: Path) -> None:
     names, _, shown = done.stdout.partition("\n")
     assert {"Recognizer", "train", "evaluate", "__version__"} <= set(eval(names))  # noqa: S307
     assert "os" not in eval(names)  # noqa: S307
-    for verb in ("Recognizer", "follow", "load", "train", "evaluate", "export"):
+    for verb in ("predict", "load", "train", "evaluate", "export"):
         assert f"mien.{verb}(" in shown
 
 

@@ -38,7 +38,7 @@ def full(rows):
     return [dict.fromkeys(columns(NAMES)) | one for one in rows]
 
 
-@pytest.mark.parametrize("name", ["faces.csv", "faces.parquet"])
+@pytest.mark.parametrize("name", ["faces.csv", "faces.parquet", "faces.jsonl"])
 def test_what_is_read_is_what_was_written(name, tmp_path):
     rows = [row('a, "b"\n.jpg', 0, None, FACE), *video_rows()]
     path = tmp_path / "new" / name
@@ -97,7 +97,7 @@ def test_rows_are_in_the_file_as_soon_as_they_are_written(tmp_path):
     assert len(path.read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", ["faces.csv", "faces.parquet"])
+@pytest.mark.parametrize("name", ["faces.csv", "faces.parquet", "faces.jsonl"])
 @pytest.mark.parametrize("damage", ["none", "half a row", "half a note", "rows lost"])
 def test_what_was_stopped_goes_on_after_the_last_item_that_was_finished(name, damage, tmp_path):
     whole = tmp_path / "whole" / name
@@ -201,5 +201,5 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path):
     ):
         with pytest.raises(InputError, match=said):
             RowFile(path, NAMES).__enter__()
-    with pytest.raises(InputError, match=r"\.csv or \.parquet"):
+    with pytest.raises(InputError, match=r"\.csv or \.parquet or \.jsonl"):
         RowFile(tmp_path / "faces.xlsx", NAMES)

@@ -60,7 +60,8 @@ def train(
             else, so that what selects and what tests stays what it is for every run. It is kept in the
             run; resuming takes it from there.
         track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
-        watchers: told of every epoch; by default one that prints to standard error. `[]` is silence.
+        watchers: told of every epoch; by default one prints to standard error, and one keeps
+            `training.png` in the run folder. `[]` is silence.
         command: the command line, for the record.
 
     Raises:
@@ -95,7 +96,7 @@ def train(
         device=device,
         resume=resume,
         checkpoint_every=checkpoint_every,
-        watchers=[*([training.TerminalWatcher()] if watchers is None else watchers), *tracking],
+        watchers=[*(training.usual_watchers() if watchers is None else watchers), *tracking],
         notes={"command": command, **notes},
     )
 

@@ -23,7 +23,7 @@ from mien.cli import (
     train,
 )
 from mien.cli.output import note
-from mien.errors import MienError
+from mien.errors import InputError, MienError
 
 app = typer.Typer(
     name="mien",
@@ -74,5 +74,7 @@ def run(arguments: Sequence[str]) -> int:
             note(f"error: {error}")
         return error.exit_code
     except SystemExit as leaving:  # how typer ends, a mistake in the usage (2) and Ctrl-C (130) too
+        if leaving.code == InputError.exit_code and list(arguments[:1]) == ["train"]:
+            note("any field of a recipe can be changed: --set FIELD=VALUE; see mien recipes RECIPE")
         return leaving.code if isinstance(leaving.code, int) else 1
     return 0

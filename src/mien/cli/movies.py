@@ -16,12 +16,10 @@ from mien.terminal import table
 
 if TYPE_CHECKING:
     from mien.evaluation.timeline import Timeline
-    from mien.recognise.camera import Camera
     from mien.recognise.media import Frame, Item
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile
     from mien.recognise.stream import Summary
-    from mien.recognise.video import VideoReader
 
 #: Faces of which the table tells, those that are seen longest.
 _SHOWN = 10
@@ -48,6 +46,7 @@ class Movies:
         Raises:
             SourceError: nothing can be made of it; any other InputError is of where things go.
         """
+        from mien.recognise.predict import open_movie
         from mien.recognise.rows import Row
         from mien.recognise.stream import (
             frames_of,
@@ -58,7 +57,7 @@ class Movies:
         from mien.recognise.video_writer import VideoWriter
 
         with ExitStack() as stack:
-            movie = _opened(item)
+            movie = open_movie(item)
             stack.callback(movie.close)
             every = self.every or usual_interval(movie)
             total = frames_of(movie)
@@ -100,17 +99,6 @@ class Movies:
         return Timeline()
 
 
-def _opened(item: Item) -> VideoReader | Camera:
-    from mien.recognise.camera import Camera
-    from mien.recognise.media import SourceError
-    from mien.recognise.video import VideoReader
-
-    try:
-        return Camera(int(item.where)) if item.kind == "camera" else VideoReader(item.where)
-    except InputError as error:
-        raise SourceError(str(error)) from error
-
-
 def _copy(item: Item, out: Path) -> Path:
     from mien.recognise.video_writer import copy_name
 
@@ -124,7 +112,6 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
     """A line a face; the video is named once."""
     lines = table("video", "face", "expression", "mean", "next", "seen, s")
     lines.columns[2].justify = lines.columns[4].justify = "left"
-    lines.columns[0].overflow = "fold"
     for item, summary in done:
         longest = sorted(summary.faces.values(), key=lambda face: -face.frames)[:_SHOWN]
         if not longest:

@@ -46,14 +46,12 @@ def predict(
         typer.Argument(
             metavar="INPUT...",
             help="Photos, videos, folders (with all below), patterns ('trip/**/*.jpg'), addresses "
-            "(rtsp://...).",
+            "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C.",
         ),
     ] = None,
     camera: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=0, help="A camera, from 0; rows go to standard output, Ctrl-C ends it."
-        ),
+        typer.Option(metavar="N", min=0, hidden=True, help="The older way to name a camera."),
     ] = None,
     model: Annotated[
         Path | None,
@@ -69,7 +67,9 @@ def predict(
     ] = None,
     rows: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write a row a face as they come; or .parquet."),
+        typer.Option(
+            "--csv", metavar="FILE", help="Write a row a face as they come; or .parquet, .jsonl."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a --csv that was stopped.")
@@ -137,7 +137,7 @@ def predict(
         )
         return
     from mien.recognise.detect import YuNet
-    from mien.recognise.media import SourceError
+    from mien.recognise.media import SourceError, is_camera
     from mien.recognise.pictures import read_picture
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile, row
@@ -146,11 +146,14 @@ def predict(
     if workers is not None or column is not None:
         raise InputError("--workers and --column belong to --engine ray")
     if not inputs and camera is None:
-        raise InputError("give photos, videos or folders, or a camera with --camera 0")
+        raise InputError(
+            "give photos, videos or folders, or the number of a camera: mien predict 0"
+        )
     for name, wanted in (("--explain", explain), ("--timeline", timeline)):
         if wanted and out is None:
             raise InputError(f"{name} needs --out: the folder to write to")
-    if camera is not None and rows is None and not as_json:
+    live = camera is not None or any(map(is_camera, inputs or []))
+    if live and rows is None and not as_json:
         rows = Path("-")
     if resume and rows is None:
         raise InputError("--resume needs --csv: the file to go on with")

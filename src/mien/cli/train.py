@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +31,20 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field; can be repeated."),
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Change any field (`mien recipes RECIPE` lists them); can be repeated.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        str | None, typer.Option(metavar="N", help="Short for --set epochs=N.")
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N", help="Short for --set batch_size=N.")
+    ] = None,
+    lr: Annotated[
+        str | None, typer.Option("--lr", metavar="RATE", help="Short for --set optimizer.lr=RATE.")
     ] = None,
     init: Annotated[
         str | None,
@@ -67,7 +80,10 @@ def train(
 ) -> None:
     """Train a recipe. Fits Training, selects on validation, never reads the test split."""
     settings: dict[str, Any] = {
-        "overrides": overrides or [],
+        "overrides": [
+            *(overrides or []),
+            *_short({"epochs": epochs, "batch_size": batch_size, "optimizer.lr": lr}),
+        ],
         "init": init,
         "labels": options.names(labels),
         "device": device,
@@ -89,6 +105,11 @@ def train(
     show({"runs": rows}, _figures(rows), as_json=as_json)
     where = runs[0].path if seeds is None else runs[0].path.parent
     note(f"next: {shlex.join(['mien', 'evaluate', str(where)])}")
+
+
+def _short(given: Mapping[str, str | None]) -> list[str]:
+    """Short options as overrides; what is wrong with one is said as of --set."""
+    return [f"{name}={value}" for name, value in given.items() if value is not None]
 
 
 @app.command()

@@ -7,7 +7,7 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from mien.evaluation.people import People
 from mien.expressions import Expressions
 from mien.files import atomic_file, write_json
 from mien.runs import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,13 @@ class Evaluation:
                 for view, scores in self.scores.items()
             },
         }
+
+    def plot(self, view: str = "none") -> Figure:
+        """The confusion matrix of a view, which a notebook shows where a cell ends in it."""
+        from mien.evaluation import plots
+
+        name = self.split.replace("-", " ").capitalize()
+        return plots.confusion(self.scores[view].official.confusion, self.expressions, name)
 
     def save(self, run: RunFolder) -> None:
         """Write both files, each whole or not at all; the JSON last, it stands for both."""

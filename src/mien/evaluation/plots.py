@@ -45,9 +45,9 @@ LONGEST_NAME = 18
 History = Sequence[Mapping[str, float]]
 
 
-def accuracy_curves(history: History) -> Figure:
+def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
     """Training and validation accuracy by epoch, the overfitting gap shaded between them."""
-    figure, axes = _canvas()
+    figure, axes = _canvas(axes)
     epochs, train, validation = _columns(history, "accuracy")
     axes.fill_between(
         epochs,
@@ -84,9 +84,9 @@ def accuracy_curves(history: History) -> Figure:
     return figure
 
 
-def loss_curves(history: History) -> Figure:
+def loss_curves(history: History, axes: Axes | None = None) -> Figure:
     """Training and validation cross-entropy by epoch."""
-    figure, axes = _canvas()
+    figure, axes = _canvas(axes)
     epochs, train, validation = _columns(history, "loss")
     axes.fill_between(
         epochs,
@@ -300,9 +300,11 @@ def blank(width: float, height: float) -> Figure:
     return ShownFigure(figsize=(width, height), layout="constrained")
 
 
-def _canvas() -> tuple[Figure, Axes]:
-    figure = blank(6.8, 4.2)
-    axes = figure.add_subplot()
+def _canvas(axes: Axes | None = None) -> tuple[Figure, Axes]:
+    """A figure with axes of its own, or a part of another one."""
+    if axes is None:
+        axes = blank(6.8, 4.2).add_subplot()
+    figure: Any = axes.figure
     style(axes)
     return figure, axes
 

@@ -19,6 +19,15 @@ _COLUMNS = 4
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)))
 
 
+def curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Accuracy and loss by epoch, side by side."""
+    figure = plots.blank(13, 4.4)
+    left, right = figure.subplots(1, 2)
+    plots.accuracy_curves(history, left)
+    plots.loss_curves(history, right)
+    return figure
+
+
 def panels(
     histories: Mapping[str, Sequence[History]], published: Mapping[str, float] | None = None
 ) -> Figure:

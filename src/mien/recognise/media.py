@@ -123,7 +123,8 @@ def find(
     those count that are photos or videos by their first bytes or by their name; hidden ones do not.
 
     Args:
-        inputs: files, folders, patterns (`holiday/**/*.jpg`), addresses (`rtsp://...`).
+        inputs: files, folders, patterns (`holiday/**/*.jpg`), addresses (`rtsp://...`), the number
+            of a camera (`0`) where no file is called so.
         leave_out: a folder that is not searched: where annotated copies go.
         on_error: told of folders below that cannot be listed; by default that ends the search.
 
@@ -138,6 +139,9 @@ def find(
         files: Iterable[Path]
         if is_address(text):
             yield Item("video", text, _free(_words(without_password(text)), taken))
+            continue
+        if is_camera(text):
+            yield Item.camera(int(text))
             continue
         if path.is_dir():
             root, files = path, _below(path, out, on_error)
@@ -158,6 +162,15 @@ def find(
                 yield Item(kind, str(file), str(Path(label, file.relative_to(root))))
         if not found:
             raise InputError(f"{text}: no photo or video here; check the path")
+
+
+def is_camera(text: str) -> bool:
+    """Whether this is the number of a camera; a file of that name wins.
+
+    >>> is_camera("0"), is_camera("front"), is_camera("1234")
+    (True, False, False)
+    """
+    return re.fullmatch("[0-9]{1,3}", text) is not None and not os.path.lexists(text)
 
 
 def is_address(text: str) -> bool:

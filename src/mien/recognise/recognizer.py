@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -17,9 +17,11 @@ from mien.errors import InputError, extra_required
 from mien.expressions import Expressions
 from mien.recognise import detect
 from mien.recognise.detect import Box, Detection, Detector, YuNet
+from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
 from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture, read_pixels
+from mien.recognise.showing import Origin, Shown, cut, pixels_of
 
 #: Several pictures, recognised together.
 Pictures = list[Picture] | tuple[Picture, ...]
@@ -46,6 +48,7 @@ class Face:
             on faces like those that it was fitted on.
         probabilities: expression -> 0..1, summing to 1, in the model's order.
         uncertain: the probability is below the model's threshold; better say nothing.
+        origin: the picture, for `crop`; None in copies that went to another process.
     """
 
     box: Box
@@ -54,6 +57,23 @@ class Face:
     probability: float
     probabilities: dict[str, float] = field(hash=False)
     uncertain: bool
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        x, y, width, height = (round(side) for side in self.box)
+        doubt = "?" if self.uncertain else ""
+        return f"<Face {self.expression}{doubt} {surely(self)}, {width} x {height} at {x}, {y}>"
+
+    def crop(self, margin: float = 0.2) -> NDArray[np.uint8]:
+        """The face cut out of its picture: uint8 RGB (h, w, 3).
+
+        Args:
+            margin: how much around the box, as a share of its sides.
+
+        Raises:
+            InputError: where the picture is not there any more, for a margin below 0.
+        """
+        return cut(pixels_of(self.origin), self.box, margin)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The k most probable expressions with their probabilities, the most probable first."""
@@ -71,8 +91,11 @@ class Face:
         }
 
 
-class Faces(list[Face]):
-    """The faces of one picture, from left to right. None is an answer, too."""
+class Faces(list[Face], Shown):
+    """The faces of one picture, from left to right. None is an answer, too.
+
+    It shows itself: `plot()`, `save(path)`, `show()`, and as a cell's last line in a notebook.
+    """
 
     def __init__(
         self, found: Iterable[Face], *, size: tuple[int, int], expressions: Expressions
@@ -81,6 +104,20 @@ class Faces(list[Face]):
         super().__init__(found)
         self.size = size
         self.expressions = expressions
+        self.origin: Origin | None = None
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"<Faces: {len(self)} in {width} x {height}{': ' * bool(self)}{', '.join(map(_told, self))}>"
+
+    def _faces(self) -> Faces:
+        return self
+
+    def seen_in(self, origin: Origin) -> Faces:
+        """The same faces, which know their picture."""
+        self[:] = [replace(face, origin=origin) for face in self]
+        self.origin = origin
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
@@ -179,7 +216,11 @@ class Recognizer:
         Raises:
             InputError: for what is not a picture; of a list it says which.
         """
-        answers = self.answer(self._seen(pictures, bgr))
+        several = pictures if isinstance(pictures, list | tuple) else [pictures]
+        answers = [
+            faces.seen_in(Origin(picture, bgr=bgr, max_pixels=self._max_pixels))
+            for faces, picture in zip(self.answer(self._seen(pictures, bgr)), several, strict=True)
+        ]
         return answers if isinstance(pictures, list | tuple) else answers[0]
 
     @overload
@@ -271,6 +312,10 @@ def _detector(detector: str | Detector) -> Detector:
     if detector == "none":
         return detect.whole_picture
     raise InputError(f"detector {detector!r} is not known: use yunet, none, or a function")
+
+
+def _told(face: Face) -> str:
+    return f"{face.expression}{'?' if face.uncertain else ''} {surely(face)}"
 
 
 def _place(found: Detection) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""One row for each face of each frame, written as they come to CSV or parquet.
+"""One row for each face of each frame, written as they come to CSV, parquet or JSON lines.
 
 source             path, address or camera
 frame              counts from 0; 0 for a photo
@@ -47,7 +47,7 @@ _BEFORE = {
 }
 #: What a column of smoothed probabilities ends in.
 SMOOTHED = "_smoothed"
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 def columns(expressions: Expressions) -> dict[str, str]:
@@ -88,10 +88,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 class RowFile:
-    """A table of rows: .csv, .parquet, or `-` for CSV on standard output.
+    """A table of rows: .csv, .parquet, .jsonl, or `-` for CSV on standard output.
 
     Rows are written at once to `NAME.part` beside it; when the block ends well, that becomes the
-    file (for parquet it is converted, some thousand rows at a time). What was begun and stopped can
+    file (for parquet and JSON lines it is converted, a part at a time). What was begun and stopped can
     be gone on with: `finished` notes in `NAME.done` where the rows of an item end, `resume` cuts off
     what came after and knows what is done. Memory does not grow with the rows.
 
@@ -216,6 +216,10 @@ class RowFile:
             elif self._path.suffix.lower() == ".parquet":
                 _to_parquet(self._part, self._path, self._columns)
                 self._part.unlink()
+            elif self._path.suffix.lower() == ".jsonl":
+                with atomic_file(self._path, "w") as handle:
+                    handle.writelines(json.dumps(one) + "\n" for one in read_rows(self._part))
+                self._part.unlink()
             else:
                 self._part.replace(self._path)
             self._journal.unlink()
@@ -231,6 +235,9 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield from batch.to_pylist()
         return
     with path.open(newline="", encoding="utf-8") as handle:
+        if path.suffix.lower() == ".jsonl":
+            yield from map(json.loads, handle)
+            return
         for texts in csv.DictReader(handle):
             yield {name: _value(text, _BEFORE.get(name, "double")) for name, text in texts.items()}
 

@@ -26,7 +26,7 @@ from mien.training.recipe import (
 from mien.training.stopping import StoppedError
 from mien.training.teaching import Teaching, teach
 from mien.training.trackers import trackers_named
-from mien.training.watch import Moment, TerminalWatcher, Watcher
+from mien.training.watch import Moment, PictureWatcher, TerminalWatcher, Watcher, usual_watchers
 
 __all__ = [
     "Augment",
@@ -36,6 +36,7 @@ __all__ = [
     "Moment",
     "Objective",
     "Optimizer",
+    "PictureWatcher",
     "Recipe",
     "Schedule",
     "StoppedError",
@@ -52,4 +53,5 @@ __all__ = [
     "to_dict",
     "trackers_named",
     "train",
+    "usual_watchers",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+from mien.evaluation.plots import save_png
 from mien.runs import JUDGED_BY_PEOPLE, RunFolder
 from mien.training.recipe import Recipe
 
@@ -108,3 +111,37 @@ class TerminalWatcher(Watcher):
 
     def ended(self) -> None:
         self._bar.stop()
+
+
+class PictureWatcher(Watcher):
+    """Keeps `training.png` in the run folder: the curves so far. Quick epochs do not each draw one."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self._seconds = seconds
+        self._run: RunFolder | None = None
+        self._drawn = -math.inf
+        self._stale = False
+
+    def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
+        self._run = run
+
+    def epoch_ended(
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+    ) -> None:
+        self._stale = True
+        if time.monotonic() - self._drawn >= self._seconds:
+            self._draw()
+
+    def ended(self) -> None:
+        if self._stale:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._run is not None and self._run.history():
+            save_png(self._run.plot(), self._run.path / "training.png")
+        self._drawn, self._stale = time.monotonic(), False
+
+
+def usual_watchers() -> list[Watcher]:
+    """Who looks on where nobody says: a terminal, and a picture in the run folder."""
+    return [TerminalWatcher(), PictureWatcher()]

@@ -1,0 +1,120 @@
+"""Results that show themselves: the picture that faces were found in, with the faces marked."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.errors import InputError
+from mien.recognise.draw import annotated, write_picture
+from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture
+from mien.recognise.track import FaceLike
+
+#: A notebook is shown no more pixels than this on the longer side.
+_NOTEBOOK = 1200
+
+
+class Origin:
+    """The picture that faces come from. It is read again when it is asked for: results stay small.
+
+    A copy in another process, or a pickle, has no picture.
+    """
+
+    def __init__(self, picture: Picture, *, bgr: bool, max_pixels: int = MAX_PIXELS) -> None:
+        self._picture = picture
+        self._bgr = bgr
+        self._max_pixels = max_pixels
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """uint8 RGB (H, W, 3), read-only.
+
+        Raises:
+            InputError: for a file that is not there any more.
+        """
+        shown = read_picture(self._picture, bgr=self._bgr, max_pixels=self._max_pixels).view()
+        shown.flags.writeable = False
+        return shown
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+
+def pixels_of(origin: Origin | None) -> NDArray[np.uint8]:
+    """The picture; InputError where it was not kept."""
+    if origin is None:
+        raise InputError(
+            "the picture is not kept with these faces; draw with mien.draw(picture, faces)"
+        )
+    return origin.pixels()
+
+
+class Shown:
+    """A result with a picture and faces: for a terminal, a file, a window and a notebook."""
+
+    origin: Origin | None
+
+    def _faces(self) -> Sequence[FaceLike]:
+        raise NotImplementedError
+
+    def plot(self) -> NDArray[np.uint8]:
+        """The picture with its faces marked: uint8 RGB (H, W, 3), as `mien.draw` makes it.
+
+        Raises:
+            InputError: where the picture is not there any more.
+        """
+        return annotated(pixels_of(self.origin), self._faces())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write `plot()` as the name's suffix says (.png, .jpg); the path.
+
+        Raises:
+            InputError: where it cannot be written.
+        """
+        target = Path(path)
+        write_picture(target, self.plot())
+        return target
+
+    def show(self) -> None:
+        """Open `plot()` in the system's viewer; a notebook shows a result by itself."""
+        Image.fromarray(self.plot()).show()
+
+    def _repr_png_(self) -> bytes | None:
+        if self.origin is None:
+            return None
+        image = Image.fromarray(self.plot())
+        image.thumbnail((_NOTEBOOK, _NOTEBOOK))
+        stream = io.BytesIO()
+        image.save(stream, "PNG")
+        return stream.getvalue()
+
+
+def draw(picture: Picture, faces: Sequence[FaceLike], *, bgr: bool = False) -> NDArray[np.uint8]:
+    """A copy of a picture with faces marked: uint8 RGB (H, W, 3).
+
+    Args:
+        picture: whatever `Recognizer.recognize` takes.
+        faces: what it found there; faces followed in a video, too.
+        bgr: the colours of an array are in OpenCV's order; the copy's are RGB all the same.
+
+    Raises:
+        InputError: for what is no picture.
+    """
+    return annotated(read_picture(picture, bgr=bgr), faces)
+
+
+def cut(picture: NDArray[np.uint8], box: Sequence[float], margin: float) -> NDArray[np.uint8]:
+    """What lies in a box (x, y, width, height) and a margin around it, within the picture: uint8 (h, w, 3)."""
+    if not margin >= 0:
+        raise InputError(f"margin {margin}: a share of the box's sides, 0 or more")
+    x, y, width, height = box
+    more_x, more_y = margin * width, margin * height
+    left, top = max(0, int(x - more_x)), max(0, int(y - more_y))
+    right, bottom = int(np.ceil(x + width + more_x)), int(np.ceil(y + height + more_y))
+    return np.ascontiguousarray(picture[top:bottom, left:right])

@@ -1,0 +1,90 @@
+"""`mien.predict`: one verb for photos, folders, videos, arrays and lists of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_videos import write_video
+from stand_in import StandIn, photo
+
+import mien
+from mien.errors import InputError
+from mien.recognise.media import Item, find
+from mien.recognise.recognizer import Recognizer
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return Recognizer(StandIn())
+
+
+def test_a_photo_gives_one_result(recognizer: Recognizer) -> None:
+    (result,) = mien.predict(photo(), model=recognizer)
+    assert (result.source, result.frame, result.time_s, result.problem) == (
+        str(photo()),
+        0,
+        None,
+        None,
+    )
+    assert result.faces == recognizer.recognize(photo())
+    assert result.plot().shape == (600, 512, 3)
+    (row,) = result.rows()
+    assert row["expression"] == result.faces[0].expression
+
+
+def test_a_broken_file_among_others_is_told_and_ends_nothing(
+    recognizer: Recognizer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    (tmp_path / "b.jpg").write_bytes(photo().read_bytes())
+    broken, whole = mien.predict(tmp_path, model=recognizer)
+    assert broken.problem is not None
+    assert "a.jpg" in broken.problem
+    assert list(broken.faces) == []
+    assert whole.problem is None
+    assert len(whole.faces) == 1
+    with pytest.raises(InputError, match=r"a\.jpg"):
+        mien.predict(tmp_path / "a.jpg", model=recognizer)
+
+
+def test_lists_mix_what_there_is(recognizer: Recognizer) -> None:
+    blank = np.zeros((80, 80, 3), np.uint8)
+    results = mien.predict([photo(), blank, photo().read_bytes()], model=recognizer)
+    assert [len(result.faces) for result in results] == [1, 0, 1]
+    assert [result.source for result in results[1:]] == ["picture 2", "picture 3"]
+
+
+def test_a_film_gives_its_frames_one_at_a_time(recognizer: Recognizer, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    write_video(film, range(0, 1200, 100))
+    results = mien.predict(film, model=recognizer, stream=True)
+    first = next(results)
+    assert (first.frame, first.time_s) == (0, 0.0)
+    frames = [first, *results]
+    assert [result.frame for result in frames] == list(range(12))
+    assert first.plot().ndim == 3
+
+
+def test_what_has_no_end_is_asked_for_as_a_stream() -> None:
+    for endless in (0, "0", "rtsp://camera/front", [photo(), 1]):
+        with pytest.raises(InputError, match="stream=True"):
+            mien.predict(endless)  # type: ignore[arg-type]
+
+
+def test_what_is_not_there_is_said_at_once(recognizer: Recognizer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.jpg"):
+        mien.predict([photo(), tmp_path / "none.jpg"], model=recognizer, stream=True)
+    with pytest.raises(InputError, match="every 0"):
+        mien.predict(photo(), model=recognizer, every=0)
+
+
+def test_a_number_is_a_camera_unless_a_file_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(find(["0"])) == [Item.camera(0)]
+    Path("0").write_bytes(photo().read_bytes())
+    (item,) = find(["0"])
+    assert (item.kind, item.where) == ("photo", "0")
