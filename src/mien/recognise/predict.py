@@ -111,7 +111,7 @@ def predict(
     if not stream:
         for one in given:
             if _endless(one):
-                raise InputError(f"{one}: has no end; take results as they come: stream=True")
+                raise InputError(f"{one!s}: has no end; take results as they come: stream=True")
     if every is not None and every < 1:
         raise InputError(f"every {every}: 1 looks at each frame, 2 at every second one")
     for one in given:  # what is not there is said before anything is done
