@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 # imported (https://github.com/microsoft/onnxruntime/pull/27379). Nothing leaves the machine from here.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__ = "0.1.0"
+from mien.version import __version__
 
 if TYPE_CHECKING:
     from mien.api import evaluate, export, load, teach, train, train_seeds

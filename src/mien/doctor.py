@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-import mien
 from mien import api
 from mien.data.cache import cache_folder
 from mien.data.synthetic import synthetic_faces
 from mien.errors import MienError
 from mien.recognise.recognizer import Recognizer
 from mien.serving import web_export
+from mien.version import __version__
 
 #: The photo that the page offers: Grace Hopper, of the US Navy, in the public domain.
 EXAMPLE = "example.jpg"
@@ -49,7 +49,7 @@ def examine() -> dict[str, Any]:
     else:
         checks.append(_try("train and evaluate a network", _train_network))
     return {
-        "mien": mien.__version__,
+        "mien": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _packages(),

@@ -30,8 +30,9 @@ from make_layouts import (
 )
 
 from mien.data import load, split
-from mien.data.splits import SplitRule, needed
+from mien.data.splits import needed
 from mien.errors import InputError, MienError, MissingExtraError
+from mien.recipe import SplitRule
 
 FACES = made_up()
 TEXT = csv_text(FACES)

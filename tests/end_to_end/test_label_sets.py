@@ -23,8 +23,8 @@ from mien import Recognizer, cli
 from mien.data.ferplus import EIGHT, ROWS
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
+from mien.recipe import Optimizer, Schedule
 from mien.training import ModelSpec, Recipe, to_dict
-from mien.training.recipe import Optimizer, Schedule
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 
 from mien import models, recipes
-from mien.data.splits import SplitRule
 from mien.errors import InputError
 from mien.expressions import SEVEN
+from mien.recipe import SplitRule
 from mien.recipes import catalogue
 from mien.registry import Registry
 from mien.training import Augment, Optimizer, Schedule, from_dict, to_dict

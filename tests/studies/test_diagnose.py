@@ -9,8 +9,9 @@ import pytest
 
 from mien import api, recipes
 from mien.cli import run as mien
-from mien.data.splits import SplitRule, split
+from mien.data.splits import split
 from mien.errors import InputError
+from mien.recipe import SplitRule
 from mien.runs import RunFolder
 from mien.studies import verdicts
 from mien.studies.diagnose import diagnose

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.data.splits import SplitRule, split
+from mien.data.splits import split
 from mien.data.store import FaceStore
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
+from mien.recipe import SplitRule
 from mien.training import ModelSpec, Recipe
 
 RELIABILITY = Path(__file__).parents[2] / "benchmarks" / "reliability.py"

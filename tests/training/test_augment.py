@@ -7,9 +7,9 @@ from scipy.ndimage import gaussian_filter
 
 from mien.input_spec import InputSpec
 from mien.models.preparing import prepare
+from mien.recipe import Augment
 from mien.training import augment as module
 from mien.training.augment import draw_views
-from mien.training.recipe import Augment
 
 SPEC = InputSpec(mean=(0.0,), std=(1.0,))
 

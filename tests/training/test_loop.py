@@ -12,10 +12,11 @@ import safetensors.torch
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from mien.data.splits import SplitRule, split
+from mien.data.splits import split
 from mien.errors import InputError, MienError
 from mien.expressions import SEVEN
 from mien.models import load_classifier
+from mien.recipe import SplitRule
 from mien.training import (
     Augment,
     ModelSpec,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mien.recipe import Mixing
 from mien.training.mixing import mixed
-from mien.training.recipe import Mixing
 
 LABELS = torch.arange(32) % 7
 

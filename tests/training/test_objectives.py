@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mien.errors import InputError
+from mien.recipe import Objective
 from mien.training.objectives import build_objective
-from mien.training.recipe import Objective
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 1.0]])
 LABELS = torch.tensor([0, 0, 1, 0])

@@ -8,8 +8,8 @@ import torch
 from mien.errors import InputError
 from mien.input_spec import InputSpec
 from mien.models import create
+from mien.recipe import Optimizer, Schedule
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
-from mien.training.recipe import Optimizer, Schedule
 
 
 def rates(schedule, steps=100, lr=0.1):

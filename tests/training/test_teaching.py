@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.data.splits import SplitRule, split
+from mien.data.splits import split
 from mien.errors import InputError
 from mien.models import load_classifier
+from mien.recipe import SplitRule
 from mien.training import Augment, Objective, Targets, teach, train
 from mien.training.augment import augmented
 from mien.training.targets import Supervision

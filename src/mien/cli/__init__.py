@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-import mien
 from mien.cli import (
     card,
     data,
@@ -24,6 +23,7 @@ from mien.cli import (
 )
 from mien.cli.output import note
 from mien.errors import InputError, MienError
+from mien.version import __version__
 
 app = typer.Typer(
     name="mien",
@@ -47,7 +47,7 @@ app.add_typer(doctor.app)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mien {mien.__version__}")
+        typer.echo(f"mien {__version__}")
         raise typer.Exit
 
 

@@ -2,8 +2,9 @@
 
 from mien.data.cache import load
 from mien.data.ferplus import LabelledVotes, Votes, read_votes
-from mien.data.splits import SplitRule, Splits, split
+from mien.data.splits import Splits, split
 from mien.data.store import SPLITS, FaceStore, FaceView
+from mien.recipe import SplitRule
 
 __all__ = [
     "SPLITS",

@@ -9,23 +9,7 @@ from numpy.typing import NDArray
 
 from mien.data.store import TEST, TRAIN, VALIDATION, FaceStore, FaceView
 from mien.errors import InputError
-
-#: Share of Training that selects where a source has no validation split of its own.
-CARVED_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class SplitRule:
-    """How training and validation faces are told apart.
-
-    `holdout=None` is the official split: Training / PublicTest / PrivateTest; a source without a
-    validation split gets a stratified `CARVED_SHARE` of Training, never of test.
-    `holdout=0.2` sets that share of Training aside, stratified by label and drawn by `seed`; the
-    source's own validation faces then take no part.
-    """
-
-    holdout: float | None = None
-    seed: int = 0
+from mien.recipe import CARVED_SHARE, SplitRule
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ import numpy as np
 
 from mien.data.exclusions import read_exclusions
 from mien.data.mapping import ClassMap
-from mien.data.splits import SplitRule, Splits
+from mien.data.splits import Splits
 from mien.data.splits import split as split_store
 from mien.data.store import TRAIN, FaceStore, FaceView
 from mien.errors import InputError, near_names
 from mien.evaluation.across import Across, lacks_some, mapped
 from mien.evaluation.views import find_view
 from mien.expressions import Expressions, canonical
+from mien.recipe import SplitRule
 from mien.runs import RunFolder
 
 #: The splits of the data that a network was trained on: the name on the command line -> the field of

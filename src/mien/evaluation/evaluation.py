@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import __version__
 from mien.errors import InputError
 from mien.evaluation.across import Across
 from mien.evaluation.metrics import Scores, compute_scores
@@ -20,6 +19,7 @@ from mien.evaluation.people import People
 from mien.expressions import Expressions
 from mien.files import atomic_file, write_json
 from mien.runs import RunFolder
+from mien.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

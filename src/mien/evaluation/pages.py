@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien import __version__
 from mien.errors import extra_required
 from mien.evaluation.plots import inline_svg, save_png
 from mien.files import atomic_file
+from mien.version import __version__
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from mien import __version__
 from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
@@ -19,6 +18,7 @@ from mien.evaluation.metrics import calibration_bins, calibration_error
 from mien.evaluation.views import Predictor
 from mien.files import write_json
 from mien.runs import RunFolder
+from mien.version import __version__
 
 #: The network whose errors others are measured by, and the file with its figures inside the package.
 REFERENCE = "four-block-cnn"

@@ -11,7 +11,6 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-import mien
 from mien.card import CropRule, ModelCard
 from mien.data.store import FaceStore
 from mien.errors import InputError, MienError
@@ -33,6 +32,7 @@ from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import OPSET, digest_of, sealed
 from mien.recognise.resize import fitted
 from mien.runs import RunFolder
+from mien.version import __version__
 
 #: What a file keeps its weights in.
 Weights: TypeAlias = Literal["float32", "float16", "int8"]
@@ -309,7 +309,7 @@ def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:
             if place.get(name) is not None:
                 place[name] = Path(place[name]).name
     return {
-        "mien": mien.__version__,
+        "mien": __version__,
         "recipe": recipe,
         "data": {"source": Path(store.source).name, "fingerprint": store.fingerprint},
         "init": init and {**init, "source": Path(init["source"]).name},

@@ -13,13 +13,13 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-import mien
 from mien.errors import MienError
 from mien.input_spec import InputSpec
 from mien.models import Classifier
 from mien.models.preparing import prepare
 from mien.models.weights import head_names
 from mien.recognise.model_file import OPSET
+from mien.version import __version__
 
 #: Name of the temperature among the graph's constants.
 _TEMPERATURE = "temperature"
@@ -54,7 +54,7 @@ def traced(classifier: Classifier) -> onnx.ModelProto:
     assert program is not None  # noqa: S101 (with dynamo=True there is one)
     model: onnx.ModelProto = program.model_proto
     _forget_sources(model)
-    model.producer_name, model.producer_version = "mien", mien.__version__
+    model.producer_name, model.producer_version = "mien", __version__
     return model
 
 

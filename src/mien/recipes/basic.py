@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mien.data.splits import SplitRule
+from mien.recipe import ModelSpec, Optimizer, Recipe, SplitRule
 from mien.recipes.catalogue import Published, register
-from mien.training.recipe import ModelSpec, Optimizer, Recipe
 
 
 @register(

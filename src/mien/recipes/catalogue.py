@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, overload
 
+from mien.recipe import Recipe
 from mien.registry import Registry
-from mien.training.recipe import Recipe
 
 Builder = Callable[[], Recipe]
 

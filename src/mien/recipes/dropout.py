@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mien.recipe import Augment, ModelSpec, Optimizer, Recipe
 from mien.recipes.catalogue import register
-from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe
 
 
 @register(system="C")

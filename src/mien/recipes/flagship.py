@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.input_spec import InputSpec
-from mien.recipes.catalogue import register
-from mien.training.recipe import (
+from mien.recipe import (
     Augment,
     Mixing,
     ModelSpec,
@@ -16,6 +15,7 @@ from mien.training.recipe import (
     Schedule,
     Targets,
 )
+from mien.recipes.catalogue import register
 
 #: How faces are changed: rotation, scale, shift, flip and erasing.
 _AUGMENT = Augment(flip=0.5, rotation=15, scale=(0.85, 1.15), shift=0.08, erase=0.5)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mien.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 from mien.recipes.catalogue import Published, register
-from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 
 
 @register(system="B", published=Published(test_accuracy=0.6333, test_loss=1.1434, faces=32_298))

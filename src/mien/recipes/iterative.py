@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mien.models.iterative import RGB_128
+from mien.recipe import ModelSpec, Optimizer, Recipe
 from mien.recipes.catalogue import Published, register
-from mien.training.recipe import ModelSpec, Optimizer, Recipe
 
 
 @register(system="D")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mien.input_spec import InputSpec
 from mien.models.transfer import HUB, IMAGENET, PACKAGE
+from mien.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 from mien.recipes.catalogue import Published, register
-from mien.training.recipe import Augment, ModelSpec, Optimizer, Recipe, Schedule
 
 
 @register(

@@ -5,12 +5,12 @@ import json
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
-from mien import __version__
 from mien.serving import card_page, schemas
 from mien.serving.engine import FORMATS, Engine
 from mien.serving.problems import busy, refusals
 from mien.serving.prometheus import MEDIA_TYPE, Metrics
 from mien.serving.settings import Settings
+from mien.version import __version__
 
 
 def router(

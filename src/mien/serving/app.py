@@ -15,7 +15,6 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from mien import __version__
 from mien.recognise.recognizer import Model
 from mien.serving import (
     about,
@@ -31,6 +30,7 @@ from mien.serving.engine import Engine
 from mien.serving.jobs import Jobs
 from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
+from mien.version import __version__
 
 #: The page that people see.
 PAGE = Path(__file__).parent / "page"

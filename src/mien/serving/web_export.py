@@ -25,7 +25,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mien import __version__
 from mien.callbacks import Say
 from mien.card import ModelCard
 from mien.data.cache import cache_folder
@@ -35,6 +34,7 @@ from mien.recognise.detect import yunet_model
 from mien.recognise.model_file import checked_card, read_model_file
 from mien.recognise.recognizer import default_model
 from mien.serving.card_page import ADDRESS, read_card_page
+from mien.version import __version__
 
 #: ONNX Runtime for browsers, as npm has it: version, digest of the package and of the parts that are needed.
 RUNTIME = "1.30.0"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mien import __version__, recipes
+from mien import recipes
 from mien.errors import MienError
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import accuracy_interval
@@ -21,6 +21,7 @@ from mien.models import cost, entry
 from mien.recipes import Published
 from mien.runs import RunFolder
 from mien.training import ModelSpec, Recipe, from_dict, to_dict
+from mien.version import __version__
 
 #: The views that are shown, and the splits they are shown of.
 VIEWS, SPLITS = ("none", "flip"), ("validation", "test")

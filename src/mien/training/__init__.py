@@ -6,10 +6,7 @@ with extra_required("train", "Training"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
-from mien.training.checkpoint import Interval
-from mien.training.distributed import is_first
-from mien.training.loop import refuse_silent_judge, train
-from mien.training.recipe import (
+from mien.recipe import (
     Augment,
     Mixing,
     ModelSpec,
@@ -23,6 +20,9 @@ from mien.training.recipe import (
     read_recipe,
     to_dict,
 )
+from mien.training.checkpoint import Interval
+from mien.training.distributed import is_first
+from mien.training.loop import refuse_silent_judge, train
 from mien.training.stopping import StoppedError
 from mien.training.teaching import Teaching, teach
 from mien.training.trackers import trackers_named

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from mien.input_spec import InputSpec
 from mien.models.preparing import normalise, resize, to_unit
-from mien.training.recipe import Augment
+from mien.recipe import Augment
 
 #: What each number of a view decides, in the order in which they came to be: what is new is drawn after
 #: the rest, so that what was there is as it was.

@@ -33,6 +33,7 @@ from mien.files import write_json
 from mien.models import Classifier, create, initial_weights
 from mien.models.device import on_device
 from mien.models.preparing import prepare
+from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, LATE, RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
@@ -44,7 +45,6 @@ from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
 from mien.training.precise_norm import with_precise_norm
-from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
 from mien.training.state import TrainingState
 from mien.training.stopping import StoppedError, StopRequest, signals_noted

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-import mien
 from mien.models.device import has_bfloat16
+from mien.version import __version__
 
 
 def autocast_type(precision: str, device: torch.device, network: nn.Module) -> torch.dtype:
@@ -34,7 +34,7 @@ def _is_depthwise(module: nn.Module) -> bool:
 def describe(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """What another person needs to know to judge or repeat a run."""
     return {
-        "mien": mien.__version__,
+        "mien": __version__,
         "git": _git_state(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -69,7 +69,7 @@ def processor() -> str:
 
 def _git_state() -> dict[str, Any] | None:
     """Commit of the checkout that mien runs from, and whether it was changed; None if installed."""
-    root = Path(mien.__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
 

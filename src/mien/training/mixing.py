@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mien.training.recipe import Mixing
+from mien.recipe import Mixing
 
 
 def mixed(

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mien.recipe import Objective
 from mien.registry import Registry
-from mien.training.recipe import Objective
 
 #: (logits_BK, targets_B) -> scalar loss
 Loss = Callable[[Tensor, Tensor], Tensor]

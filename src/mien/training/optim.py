@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
 
+from mien import recipe
 from mien.models.weights import head_names
-from mien.training import recipe
 from mien.training.muon import Muon
 
 

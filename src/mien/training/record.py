@@ -11,8 +11,8 @@ from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.files import write_json
 from mien.models import entry
+from mien.recipe import ModelSpec, Recipe, from_dict, to_dict
 from mien.runs import RunFolder
-from mien.training.recipe import ModelSpec, Recipe, from_dict, to_dict
 
 
 def with_all_options(recipe: Recipe) -> Recipe:

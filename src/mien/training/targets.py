@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from mien.data.ferplus import EIGHT, read_votes
 from mien.data.store import FaceView
+from mien.recipe import Recipe
 from mien.training.augment import draw_views
-from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
 from mien.training.teaching import Teaching
 

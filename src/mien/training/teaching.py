@@ -26,11 +26,11 @@ from mien.evaluation.evaluate import weights_digest
 from mien.files import atomic_file, write_json
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize
+from mien.recipe import Recipe
 from mien.runs import RunFolder
 from mien.training.augment import changed, draw_views
 from mien.training.feed import FaceFeed
 from mien.training.machine import autocast_type
-from mien.training.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
 
 _BATCH = 256

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from mien.evaluation.plots import save_png
+from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, RunFolder
-from mien.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from mien.evaluation import plots
 from mien.files import write_json
+from mien.recipe import Recipe, to_dict
 from mien.registry import Registry
 from mien.runs import RunFolder
-from mien.training.recipe import Recipe, to_dict
 from mien.training.watch import Moment, Watcher
 
 

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
 
-from mien.data.splits import SplitRule
 from mien.errors import InputError, near_names, reading_from
 from mien.expressions import SEVEN, Expressions
 from mien.input_spec import InputSpec
@@ -25,6 +24,24 @@ Finite = pydantic.AllowInfNan(False)
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0), Finite]
 Count = Annotated[int, Gt(0)]
+
+
+#: Share of Training that selects where a source has no validation split of its own.
+CARVED_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How training and validation faces are told apart.
+
+    `holdout=None` is the official split: Training / PublicTest / PrivateTest; a source without a
+    validation split gets a stratified `CARVED_SHARE` of Training, never of test.
+    `holdout=0.2` sets that share of Training aside, stratified by label and drawn by `seed`; the
+    source's own validation faces then take no part.
+    """
+
+    holdout: float | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
