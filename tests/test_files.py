@@ -3,12 +3,14 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 
 import pytest
 
 from mien.errors import InputError
-from mien.files import atomic_file, atomic_folder, sweep, write_json
+from mien.files import alone, atomic_file, atomic_folder, sweep, write_json
 
 #: Each call of atomic_file that can fail, and which of its calls of that kind.
 CALLS = {
@@ -115,3 +117,23 @@ def test_a_folder_that_cannot_be_synced_does_not_appear(failing, tmp_path):
     ):
         (folder / "a").write_text("1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such locks there")
+def test_a_folder_is_held_by_one_and_free_when_that_one_is_killed(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from mien.files import alone\n"
+        "with alone(Path(sys.argv[1]), 'is at work'): print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InputError, match="another process is at work here"),
+            alone(tmp_path, ""),
+        ):
+            pass
+        other.kill()
+    with alone(tmp_path, "is at work"):
+        assert list(tmp_path.iterdir()) == []

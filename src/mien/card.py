@@ -90,6 +90,10 @@ class ModelCard:
         fault = card.input.fault() or _fault(card)
         if fault:
             raise _malformed(where, fault)
+        try:
+            card.to_json()  # scores may be of any form, but have to be JSON, which NaN is not
+        except (ValueError, RecursionError):
+            raise _malformed(where, "a value in it is not finite, or no JSON") from None
         return card
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mien.errors import writing_to
+from mien.errors import InputError, writing_to
 
 _PART = ".part"
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
@@ -108,6 +108,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         sync_folder(path.parent)
+
+
+@contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a lock on a folder that exists; it is free again when the block or this process ends, however that ends.
+
+    Without effect on Windows, and on file systems that have no locks.
+
+    Args:
+        folder: nothing is written into it.
+        doing: what another holder does there, for the message: `is training`.
+
+    Raises:
+        InputError: another process holds it, or another block of this one.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another process {doing} here; wait for it, or stop it"
+            ) from None
+        except OSError:  # no locks here
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _make_ordinary(path: Path, mode: int) -> None:

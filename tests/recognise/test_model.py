@@ -179,6 +179,15 @@ def unknown_operator(model):
     model.graph.node[-1].op_type = "Enchant"
 
 
+def endless_loop(model):
+    body = helper.make_graph([helper.make_node("Identity", ["c"], ["d"])], "body", [], [])
+    model.graph.node.append(helper.make_node("Loop", ["", "true", "faces"], ["x"], body=body))
+
+
+def random_operator(model):
+    model.graph.node.append(helper.make_node("RandomNormal", [], ["noise"], shape=[3]))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -202,7 +211,9 @@ def unknown_operator(model):
         (changed(set_opset(18, "com.microsoft")), "com.microsoft"),
         (changed(foreign_node), "com.microsoft"),
         (changed(no_opset), "names no operators"),
-        (changed(unknown_operator), "cannot open it"),
+        (changed(unknown_operator), "the operator b'Enchant'"),
+        (changed(endless_loop), "a graph within the graph"),
+        (changed(random_operator), "the operator b'RandomNormal'"),
         (changed(other_input), "not what its card says"),
         (changed(other_output), "not what its card says"),
         (model_file(expressions=SEVEN[:6]), "not what its card says"),

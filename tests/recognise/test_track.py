@@ -174,3 +174,18 @@ def test_docstring_examples():
     failed, tried = doctest.testmod(track)
     assert tried
     assert not failed
+
+
+def test_a_crowd_is_matched_by_few_comparisons(monkeypatch):
+    """484 faces in a frame took 0.8 s: each was compared with each."""
+    compared = []
+    real = track.diou
+    monkeypatch.setattr(track, "diou", lambda *boxes: compared.append(1) or real(*boxes))
+    crowd = [
+        Found((30.0 * (number % 22), 30.0 * (number // 22), 28.0, 28.0), HAPPY)
+        for number in range(484)
+    ]
+    tracker = FaceTracker(gap_s=1)
+    tracker.update(0.0, crowd)
+    assert [one.track_id for one in tracker.update(0.1, crowd)] == list(range(1, 485))
+    assert len(compared) < 5000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import stat
 import tempfile
 import time
@@ -18,9 +20,11 @@ from services import running
 from stand_in import StandIn, photo
 from talk import files, problem
 
+from mien.files import atomic_file
 from mien.recognise.recognizer import Recognizer
 from mien.recognise.stream import recognise_movie
 from mien.recognise.video import VideoReader
+from mien.serving import jobs
 from mien.serving.schemas import JobShape
 
 FRAMES = 12
@@ -312,3 +316,44 @@ def test_a_damaged_video_says_what_is_missing(shared, film):
         shared.client.delete(accepted.headers["location"])
     else:
         problem(accepted)
+
+
+def test_what_a_killed_service_left_is_swept_and_no_living_ones(serve, film, place):
+    living = serve()
+    send(living, film)
+    (held,) = place.glob("mien-serve-*")
+    dead, fresh, strange = (place / f"mien-serve-{name}" for name in ("dead", "fresh", "link"))
+    for folder in (dead, fresh):
+        folder.mkdir()
+        (folder / "upload").write_bytes(b"somebody's film")
+    strange.symlink_to(place / "elsewhere")
+    for folder in (held, dead):
+        os.utime(folder, (0, 0))
+
+    serve()
+
+    assert not dead.exists()
+    assert held.is_dir()
+    assert fresh.is_dir()  # perhaps a service that is just beginning
+    assert strange.is_symlink()
+
+
+def test_a_full_disk_is_told_without_a_path(serve, film, place, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    monkeypatch.setattr(jobs, "RowFile", lambda path, _: atomic_file(path))
+    monkeypatch.setattr(jobs, "recognise_movie", write)
+    service = serve()
+    told = finished(service, send(service, film).headers["location"])
+    assert told["status"] == "failed"
+    assert told["detail"].startswith("the service has no room")
+    assert str(place) not in told["detail"]
+
+
+def test_more_results_than_there_is_room_for_end_a_job(serve, film, monkeypatch):
+    monkeypatch.setattr(jobs, "_MOST_FACES", 0)
+    service = serve()
+    told = finished(service, send(service, film).headers["location"])
+    assert told["status"] == "failed"
+    assert "more than the service has room for" in told["detail"]

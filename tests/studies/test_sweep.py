@@ -14,9 +14,8 @@ import pytest
 
 from mien import api, cli, recipes
 from mien.errors import InputError, MienError
-from mien.files import write_json
+from mien.files import alone, write_json
 from mien.runs import RunFolder
-from mien.studies import sweep as room
 from mien.studies import sweep_trials
 from mien.studies.sweep import sweep
 from mien.studies.sweep_page import render_sweep
@@ -237,7 +236,7 @@ def test_two_sweeps_do_not_work_in_one_folder(space, tmp_path, monkeypatch):
     Pretended(monkeypatch)
     out = tmp_path / "out"
     quick(space, out, 1)
-    with room._alone(out), pytest.raises(InputError, match="another sweep is at work here"):
+    with alone(out, "is sweeping"), pytest.raises(InputError, match="is sweeping here"):
         quick(space, out, 2)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from mien.data.reading import reading
 from mien.errors import InputError, one_line
@@ -30,6 +30,13 @@ _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
 }
 _CHUNK = 1 << 20
 _CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
+#: Bytes of a name, of a link's target, or of a tar's notes beside a name: more than any system lets a name have.
+_MAX_NAME = 65_536
+_NO_NAME = "a name in it is longer than any name may be"
+#: Members of a tar that only hold the name, or notes, of the next.
+_NAMES = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 #: Bits of a zip member's `external_attr` that hold its Unix mode.
 _UNIX_MODE = 16
 
@@ -126,6 +133,10 @@ class ZipTree(Tree):
         for info in self._zip.infolist():
             name = _inside(info.filename, self.where)
             if stat.S_ISLNK(info.external_attr >> _UNIX_MODE):
+                if info.file_size > _MAX_NAME:
+                    raise InputError(
+                        f"{self.where}: {_NO_NAME}; do not trust this file, get it again from its maker"
+                    )
                 with _unzipping(self.where):
                     target = self._zip.read(info).decode("utf-8", "replace")
                 _inside(target, self.where, parent=posixpath.dirname(name))
@@ -140,6 +151,18 @@ class ZipTree(Tree):
         return f"{self.where}: {name}"
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose name is no longer than a name may be: tarfile reads all of it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile; ReadError where the name that follows is too long."""
+        made = super().frombuf(buf, encoding, errors)
+        if made.type in _NAMES and made.size > _MAX_NAME:
+            raise tarfile.ReadError(_NO_NAME)
+        return made
+
+
 class TarTree(Tree):
     """A tar's members, in its own order: a compressed one is quick to read only that way."""
 
@@ -147,7 +170,7 @@ class TarTree(Tree):
         self.where = entry.where
         with reading(self.where):
             stream = stack.enter_context(entry.unpacked())
-            tar = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 (the stack closes it)
+            tar = tarfile.open(fileobj=stream, mode="r:", tarinfo=_Member)  # noqa: SIM115 (the stack closes it)
             self._tar = stack.enter_context(tar)
             members = self._tar.getmembers()
             # A tar that stops between two members looks whole to tarfile, but for its end mark.

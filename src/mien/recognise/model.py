@@ -78,6 +78,11 @@ class FaceModel:
                 raise MienError(
                     f"{self.card.name}: ONNX Runtime cannot compute it ({_reason(error)})"
                 ) from error
+        if not np.isfinite(answers).all():
+            raise MienError(
+                f"{self.card.name}: answers with what is no number; its weights are damaged, "
+                "make it again with `mien export`"
+            )
         return answers
 
 

@@ -4,8 +4,8 @@
 
 A protobuf message may be written in pieces, so the two entries of metadata are appended, and any ONNX
 tool reads the whole. The seal tells damage, not intent: whoever can write a file can seal it again. So
-what the runtime could be led astray by is refused beside it: data in other files, operators and parts
-of ONNX that mien does not write.
+all but what mien writes is refused beside it: only listed fields and operators of ONNX, no data in other
+files, nothing that parsers could read in different ways.
 """
 
 from __future__ import annotations
@@ -27,8 +27,15 @@ _MAX_CARD = 1_000_000
 
 _CARD, _SEAL = b"mien.card", b"mien.sha256"
 
-# Fields of the ONNX messages, by number (onnx.proto3). Those of `_REFUSED` are never written by mien.
+# Fields of the ONNX messages, by number (onnx.proto3): those that mien writes, and of the others the ones with a name.
 _GRAPH, _OPSET_IMPORT, _METADATA = 7, 8, 14
+_ALLOWED = {
+    "model": {1, 2, 3, 4, 5, 6, _GRAPH, _OPSET_IMPORT, _METADATA},
+    "graph": {1, 2, 5, 10, 11, 12, 13, 14, 16},
+    "node": {1, 2, 3, 4, 5, 6, 7, 9},
+    "attribute": {1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 20},
+    "tensor": {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16},
+}
 _REFUSED = {
     "model": {20: "training", 25: "functions", 26: "device settings"},
     "graph": {15: "sparse weights"},
@@ -37,6 +44,22 @@ _REFUSED = {
                   22: "sparse weights", 23: "sparse weights"},
     "tensor": {13: "weights in another file", 14: "weights in another file"},
 }  # fmt: skip
+#: Operators that a network is made of. None of them runs a graph of its own, draws random numbers or holds anything
+#: but tensors.
+OPERATORS = frozenset(
+    b"""
+    Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization BitShift Cast CastLike Ceil Celu Clip Concat
+    Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div
+    DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gelu Gemm
+    GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid
+    HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Less LessOrEqual Log
+    LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul
+    Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Range Reciprocal ReduceL1
+    ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
+    Reshape Resize Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign
+    SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
+    """.split()
+)
 #: message -> field -> the message inside it that is looked at too.
 _INSIDE = {
     "model": {_GRAPH: "graph"},
@@ -45,7 +68,7 @@ _INSIDE = {
     "attribute": {5: "tensor", 10: "tensor"},
     "tensor": {},
 }
-_NODE_DOMAIN = 7
+_NODE_OPERATOR, _NODE_DOMAIN = 4, 7
 #: Both are ONNX's own operators.
 _KNOWN_DOMAINS = (b"", b"ai.onnx")
 
@@ -123,6 +146,15 @@ def _check_parts(message: memoryview, kind: str, where: str) -> None:
                 f"{where}: holds {_REFUSED[kind][part.number]}, which a model file of mien never does; "
                 "make one with `mien export`"
             )
+        if part.number not in _ALLOWED[kind]:
+            raise _MalformedError(
+                f"a {kind} in it has a field {part.number}, which is not known here"
+            )
+        if kind == "node" and part.number == _NODE_OPERATOR and bytes(part.value) not in OPERATORS:
+            raise InputError(
+                f"{where}: uses the operator {bytes(part.value[:40])!r}, which a model file of mien never does; "
+                "make one with `mien export`"
+            )
         if (
             kind == "node"
             and part.number == _NODE_DOMAIN
@@ -175,6 +207,8 @@ def _fields(message: memoryview) -> Iterator[_Field]:
     while at < end:
         start = at
         tag, at = _varint(message, at)
+        if tag >= 1 << 32:  # other parsers drop these bits, and so read another field
+            raise _MalformedError("not an ONNX file")
         number, wire = tag >> 3, tag & 7
         count, size = 0, 0
         if wire == 0:
@@ -192,7 +226,10 @@ def _fields(message: memoryview) -> Iterator[_Field]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of up to 64 bits in groups of seven, the lowest first; and where it ends."""
+    """A number of up to 64 bits in groups of seven, the lowest first; and where it ends.
+
+    One that is written longer than need be, or of more bits, is refused: parsers differ in what they make of it.
+    """
     number = 0
     for shift in range(0, 64, 7):
         if at >= len(message):
@@ -201,6 +238,8 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         at += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if (byte == 0 and shift) or number >> 64:
+                break
             return number, at
     raise _MalformedError("not an ONNX file")
 

@@ -125,12 +125,20 @@ class FaceTracker:
     def _matched(self, time_s: float, boxes: Sequence[Box]) -> dict[int, _Track]:
         """The track of each box that has one, by its place."""
         pairs = []
-        for track in self._tracks:
+        if boxes:
+            centres_N2, sizes_N = _places(boxes)
+        for track in self._tracks if boxes else ():
             expected = track.expected(time_s)
             reach = _REACH + _REACH_PER_S * (time_s - track.time_s)
-            for place, box in enumerate(boxes):
-                if _near(expected, box, reach):
-                    pairs.append((-diou(expected, box), place, track))
+            # Whether a box may be of the face that was expected there: of a crowd, few.
+            ((centre_2,), (size,)) = _places([expected])
+            larger_N, smaller_N = np.maximum(sizes_N, size), np.minimum(sizes_N, size)
+            apart_N = np.hypot(*(centres_N2 - centre_2).T)
+            near_N = (larger_N <= _GROWTH * smaller_N) & (apart_N <= reach * larger_N)
+            pairs += [
+                (-diou(expected, boxes[place]), place, track)
+                for place in np.flatnonzero(near_N).tolist()
+            ]
         following: dict[int, _Track] = {}
         taken: set[int] = set()
         for _, place, track in sorted(pairs, key=lambda pair: pair[:2]):
@@ -197,11 +205,11 @@ def diou(one: Box, other: Box) -> float:
     return common / max(union, 1e-9) - apart / max(widest, 1e-9)
 
 
-def _near(expected: Box, box: Box, reach: float) -> bool:
-    """Whether a box may be of the face that was expected there."""
-    sizes = [math.sqrt(max(one[2] * one[3], 1e-9)) for one in (expected, box)]
-    apart = math.dist(_centre(expected), _centre(box))
-    return max(sizes) <= _GROWTH * min(sizes) and apart <= reach * max(sizes)
+def _places(boxes: Sequence[Box]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres (N, 2) and sizes (N,) of boxes."""
+    boxes_N4 = np.array(boxes, np.float64)
+    sides_N2 = boxes_N4[:, 2:]
+    return boxes_N4[:, :2] + sides_N2 / 2, np.sqrt(np.maximum(sides_N2.prod(axis=1), 1e-9))
 
 
 def _centre(box: Box) -> tuple[float, float]:

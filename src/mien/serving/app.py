@@ -27,7 +27,7 @@ from mien.serving import (
     video_routes,
 )
 from mien.serving.engine import Engine
-from mien.serving.jobs import Jobs
+from mien.serving.jobs import Jobs, sweep_dead
 from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 from mien.version import __version__
@@ -67,6 +67,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweep_dead()
         model(np.zeros((1, *model.card.input.shape), np.uint8))  # the first time is the slowest
         try:
             yield

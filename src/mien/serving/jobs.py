@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from mien.allocator import return_freed_memory
 from mien.errors import InputError
+from mien.files import alone
 from mien.recognise.media import Frame
 from mien.recognise.recognizer import Recognizer
 from mien.recognise.rows import RowFile
@@ -32,6 +36,11 @@ from mien.serving.settings import Settings
 _log = logging.getLogger("mien.serving")
 
 Status = Literal["queued", "running", "done", "failed"]
+_PREFIX = "mien-serve-"
+#: Seconds in which a folder that was just made is going to be held.
+_SETTLED_S = 60
+#: Faces that come and go in a video, and bytes of its rows and of its copy: with more, no machine is large enough.
+_MOST_FACES, _MOST_ROWS, _MOST_COPY = 10_000, 100_000_000, 1_000_000_000
 UPLOAD, ROWS, TIMELINE, COPY = "upload", "rows.csv", "timeline.png", "video.mp4"
 
 
@@ -86,6 +95,7 @@ class Jobs:
         self._settings = settings
         self._jobs: dict[str, Job] = {}
         self._folder: Path | None = None
+        self._held = ExitStack()
         self._pool = ThreadPoolExecutor(1, "mien-video")
         metrics.jobs.set_function(lambda: len(self._jobs))
 
@@ -96,6 +106,7 @@ class Jobs:
         self._pool.shutdown(cancel_futures=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._held.close()
 
     def get(self, number: str, owner: int | None) -> Job:
         """A job; Problem 404 where there is none of that owner's."""
@@ -138,8 +149,22 @@ class Jobs:
 
     def _place(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="mien-serve-"))
+            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self._held.enter_context(alone(self._folder, "is serving"))
         return self._folder
+
+
+def sweep_dead() -> None:
+    """Remove the folders of services that were killed: those of ours that nobody holds any more."""
+    if os.name == "nt":  # where nobody could hold one
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError, InputError):
+            facts = folder.lstat()
+            ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
+            if ours and time.time() - facts.st_mtime > _SETTLED_S:
+                with alone(folder, "is serving"):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_video(file: Path, settings: Settings) -> None:
@@ -159,7 +184,14 @@ def _opened(
 
 def _sentence(error: InputError, file: Path) -> str:
     """An error's sentence, which is not to tell where files are."""
-    return str(error).replace(str(file), "the video")
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the service has no room for the results of this video; come again later"
+    sentence = str(error).replace(str(file), "the video")
+    if str(file.parent) in sentence or tempfile.gettempdir() in sentence:
+        _log.error("not written: %s", where_of(error))
+        return "the service cannot write the results of this video; its log says where"
+    return sentence
 
 
 def _run(job: Job, recognizer: Recognizer, settings: Settings) -> None:
@@ -214,8 +246,11 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
             video = VideoWriter(job.folder / COPY, time_base=movie.time_base, sound_of=str(upload))
             stack.enter_context(video)
 
+        tracker = usual_tracker(movie, every, card.uncertain_below)
+
         def check(frame: Frame) -> None:
             watch()
+            _check_results(job, tracker.begun)
             if total:
                 job.progress = round(min(1.0, (frame.index + 1) / total), 3)
 
@@ -223,7 +258,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
             movie,
             recognizer.recognize,
             every=every,
-            tracker=usual_tracker(movie, every, card.uncertain_below),
+            tracker=tracker,
             rows=(rows.write, timeline.add),
             video=video,
             on_frame=check,
@@ -232,3 +267,14 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
     job.summary, job.detail = done.to_dict(), done.problem
     if done.faces:
         save_png(timeline.figure(), job.folder / TIMELINE)
+
+
+def _check_results(job: Job, faces: int) -> None:
+    """InputError where a video makes more than there is room for."""
+    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(job.folder)}
+    copy = sum(size for name, size in sizes.items() if COPY in name)
+    rows = sum(size for name, size in sizes.items() if ROWS in name)
+    if faces > _MOST_FACES or rows > _MOST_ROWS or copy > _MOST_COPY:
+        raise InputError(
+            "the video: its faces and rows are more than the service has room for; send it in parts"
+        )

@@ -13,15 +13,14 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from mien import api
 from mien.callbacks import Say
 from mien.data.store import FaceStore
 from mien.errors import InputError, extra_required
-from mien.files import write_json
+from mien.files import alone, write_json
 from mien.studies.sweep_result import Sweep, ended_trials, summarise
 from mien.studies.sweep_space import read_space
 from mien.studies.sweep_trials import FOLDER, INSTEAD_OF, SweepJob, in_parallel, one_after_another
@@ -29,9 +28,6 @@ from mien.training import Recipe, to_dict
 
 with extra_required("sweep", "mien sweep"):
     import optuna
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Engine = Literal["optuna", "ray"]
 
@@ -88,7 +84,8 @@ def sweep(
     job = SweepJob(chosen, found, data, labels, out, device, threads, command)
     job.faces()  # splits that cannot be trained on are said at once
     _begin(job, store)
-    with _alone(out):
+    # It would take over the trials of another.
+    with alone(out, "is sweeping"):
         study = job.study()
         left = max(0, trials - len(ended_trials(study)) - _take_up(study, job))
         waiting = len(study.get_trials(states=(optuna.trial.TrialState.WAITING,)))
@@ -140,21 +137,3 @@ def _begin(job: SweepJob, store: FaceStore) -> None:
         raise InputError(f"{job.out}: holds something else; choose another --out, or a new one")
     else:
         write_json(path, {"recipe": job.recipe.name, "identity": identity})
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """InputError while another `mien sweep` works in the folder: it would take over its trials."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (out / "plan.json").open("rb") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{out}: another sweep is at work here; wait for it, or stop it"
-            ) from None
-        yield
