@@ -14,6 +14,7 @@ from PIL import Image
 from mien.callbacks import Progress
 from mien.card import MAX_SIDE, CropRule
 from mien.data.class_folders import ClassFolders, class_name
+from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
 from mien.errors import InputError
 from mien.expressions import Expressions
@@ -103,7 +104,7 @@ def crop_faces(
         raise InputError(f"{photos}: a file; {_WANTED}")
     tree = FolderTree(photos)
     found = [entry for entry in tree.entries if entry.name.lower().endswith(PHOTO_SUFFIXES)]
-    ClassFolders(found, labels)  # refuses now what training would refuse later
+    ClassFolders(found, Request(labels))  # refuses now what training would refuse later
     cutter = _Cutter(detector or YuNet(), size, several)
     skipped: list[Skipped] = []
     with atomic_folder(out) as folder:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.data.images import is_gray
-from mien.data.reading import Sample, Source
+from mien.data.reading import Damaged, Sample, Source
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError
 from mien.expressions import Expressions
 
 Size = tuple[int, int]
 _ROWS_AT_A_TIME = 65_536
+#: The list of pictures that were left out, in a store.
+DAMAGED = "damaged.csv"
+_DAMAGED_NAMED = 20
 
 
 class DamagedStoreError(Exception):
@@ -52,22 +56,50 @@ class _PlanAnewError(Exception):
         self.plan = plan
 
 
-def write_store(source: Source, folder: Path, *, origin: str, size: Size, progress: bool) -> None:
+def write_store(
+    source: Source,
+    folder: Path,
+    *,
+    origin: str,
+    size: Size,
+    progress: bool,
+    layout: str = "",
+    notes: Sequence[str] = (),
+    skip_damaged: bool = False,
+) -> None:
     """Read a source once (again where its images turn out to be mixed) and write its store.
 
     All faces get one shape: the source's own where its images are uniform, else `size` (height,
     width; bilinear, aspect not kept); gray unless an image has colour. Test faces have no say in
     it, they are fitted to the others. Memory does not grow with the source, but for about 100 bytes
     a face.
+
+    Args:
+        source: the faces.
+        folder: an empty one, for the store.
+        origin: where they come from, for people.
+        size: (height, width) of all where the source mixes sizes.
+        progress: whether to show a bar, on a terminal.
+        layout: what the source was read as; notes: sentences that people are told of it.
+        skip_damaged: leave out pictures that cannot be decoded, and list them in `DAMAGED`.
+
+    Raises:
+        InputError: the first thing that is wrong, or all pictures that cannot be decoded.
     """
     plan = _Plan()
     while True:
+        damaged: list[Damaged] = []
         with (folder / "pixels.npy").open("wb") as file, _bar(source.total, progress) as advance:
             writer = _Writer(file, plan, size)
             try:
                 for sample in source.samples():
-                    writer.add(sample)
+                    if isinstance(sample, Damaged):
+                        damaged.append(sample)
+                    else:
+                        writer.add(sample)
                     advance()
+                if damaged and not skip_damaged:
+                    raise _damage(damaged)
                 writer.finish()
                 break
             except _PlanAnewError as again:
@@ -79,10 +111,19 @@ def write_store(source: Source, folder: Path, *, origin: str, size: Size, progre
     _write_array(folder / "splits.npy", splits)
     _write_array(folder / "digests.npy", digests)
     _write_names(folder / "rows.npy", writer.rows)
+    notes = list(notes)
+    if damaged:
+        _write_damaged(folder / DAMAGED, damaged)
+        notes.append(
+            f"damaged pictures, left out and listed in {DAMAGED} of the store: {len(damaged):,}"
+        )
     about = {
         "expressions": list(source.expressions),
         "fingerprint": fingerprint(labels, splits, digests, source.expressions),
         "source": origin,
+        "layout": layout,
+        "notes": notes,
+        "damaged": len(damaged),
         "bytes": {file.name: file.stat().st_size for file in sorted(folder.glob("*.npy"))},
     }
     (folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -110,6 +151,9 @@ def open_store(folder: Path) -> FaceStore:
             expressions=tuple(about["expressions"]),
             fingerprint=about["fingerprint"],
             source=about["source"],
+            layout=about["layout"],
+            notes=tuple(about["notes"]),
+            damaged=about["damaged"],
             path=folder,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -216,6 +260,25 @@ class _Writer:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
         return self._file.tell()
+
+
+def _damage(damaged: Sequence[Damaged]) -> InputError:
+    """The refusal of pictures that cannot be decoded, all at once."""
+    if len(damaged) == 1:
+        return InputError(f"{damaged[0].reason}; or leave it out with --skip-damaged")
+    named = "; ".join(one.reason for one in damaged[:_DAMAGED_NAMED])
+    more = len(damaged) - _DAMAGED_NAMED
+    return InputError(
+        f"{len(damaged):,} damaged pictures: {named}{f'; and {more:,} more' if more > 0 else ''}; "
+        "correct them, or leave them out with --skip-damaged"
+    )
+
+
+def _write_damaged(path: Path, damaged: Sequence[Damaged]) -> None:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["row", "reason"])
+        rows.writerows([one.row, one.reason] for one in damaged)
 
 
 def _resized(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

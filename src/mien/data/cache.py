@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mien.data import synthetic
 from mien.data.build import DamagedStoreError, Size, open_store, write_store
-from mien.data.class_folders import is_image
-from mien.data.reading import Source, reading
+from mien.data.images import is_image
+from mien.data.reading import Request, Source, reading
 from mien.data.sources import open_source
 from mien.data.store import FaceStore
 from mien.data.tree import walk
@@ -24,7 +24,7 @@ from mien.expressions import Expressions
 from mien.files import atomic_folder
 
 #: Counts up whenever a reader or the store's format changes: older stores are then built anew.
-READER_VERSION = 2
+READER_VERSION = 3
 DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder that nobody wrote to for so long (seconds) was left by a process that died.
 _ABANDONED = 3600
@@ -38,6 +38,7 @@ def load(
     labels: Expressions | None = None,
     size: Size | None = None,
     progress: bool | None = None,
+    skip_damaged: bool = False,
 ) -> FaceStore:
     """The faces of a source, from the cache where they were read before.
 
@@ -48,6 +49,8 @@ def load(
         size: (height, width) that images are brought to where the source mixes sizes; default
             48 x 48. A uniform source keeps its own size.
         progress: False hides the bar (it is shown on a terminal only).
+        skip_damaged: leave out pictures that cannot be decoded; they are counted and listed in the
+            store (`damaged.csv`). By default they are an error that names them.
 
     Raises:
         InputError: what is wrong with the source, in one sentence; nothing is left behind then.
@@ -64,7 +67,7 @@ def load(
         origin = str(Path(path).expanduser().resolve())
         with reading(name):
             stamp = _stamp(Path(origin))
-    options = _hash([READER_VERSION, origin, labels, size])
+    options = _hash([READER_VERSION, origin, labels, size, skip_damaged])
     folder = cache_folder() / "stores" / f"{options}-{stamp}"
     try:
         return open_store(folder)
@@ -72,8 +75,18 @@ def load(
         pass
     except DamagedStoreError:
         shutil.rmtree(folder, ignore_errors=True)
-    with atomic_folder(folder) as part, _source(name, labels) as source:
-        write_store(source, part, origin=origin, size=size, progress=progress is not False)
+    request = Request(labels)
+    with atomic_folder(folder) as part, _source(name, request) as (layout, source):
+        write_store(
+            source,
+            part,
+            origin=origin,
+            size=size,
+            progress=progress is not False,
+            layout=layout,
+            notes=request.notes,
+            skip_damaged=skip_damaged,
+        )
     _sweep(folder, options)
     return open_store(folder)
 
@@ -92,12 +105,12 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def _source(name: str, labels: Expressions | None) -> Iterator[Source]:
+def _source(name: str, request: Request) -> Iterator[tuple[str, Source]]:
     if synthetic.is_named(name):
-        yield synthetic.SyntheticSource(name, labels)
+        yield "drawn faces", synthetic.SyntheticSource(name, request.labels)
     else:
-        with open_source(Path(name).expanduser(), labels) as source:
-            yield source
+        with open_source(Path(name).expanduser(), request) as found:
+            yield found
 
 
 def _stamp(path: Path) -> str:

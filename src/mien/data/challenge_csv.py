@@ -2,111 +2,234 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import math
 from collections.abc import Iterator
+from functools import partial
+from pathlib import PurePosixPath
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.reading import Sample, label_given, reading, split_named
-from mien.data.store import TRAIN
-from mien.data.tree import Entry
+from mien.data.columns import (
+    LABELS,
+    SPLIT_COLUMNS,
+    SplitColumn,
+    position,
+    refuse_hidden_split,
+)
+from mien.data.images import is_image
+from mien.data.layout import Found, Rank
+from mien.data.reading import Damaged, Request, Sample, label_given, plain, reading, split_in_path
+from mien.data.tree import Entry, Tree
 from mien.errors import InputError
-from mien.expressions import SEVEN, Expressions
+from mien.expressions import SEVEN
 
 #: Longer lines are not a face: refused before they fill the memory. Room for 2,000 x 2,000 pixels.
 MAX_LINE = 1 << 24
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PIXELS = ("pixels", "pixel")
+_SEPARATORS = (b",", b";", b"\t", b"|")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: Files that are no tables, of which data sets hold many.
+_NO_TABLES = (".npy", ".mat", ".json", ".xml", ".py", ".md", ".pdf", ".html", ".bib", ".ipynb")
+_GIVE = "give a CSV with the columns emotion,pixels,Usage, such as the challenge's fer2013.csv"
+
+
+def found(tree: Tree) -> list[Found]:
+    """The tables of a tree that have labels and pixels."""
+    return [
+        Found(rank, entry.name, partial(ChallengeCsv, entry))
+        for entry in tree.entries
+        if (rank := _rank(entry)) is not None
+    ]
+
+
+def is_nearly_one(entry: Entry) -> bool:
+    """Whether a table has pixels, or labels, but not both."""
+    header = _header_of(entry)
+    return header is not None and any(plain(name) in (*_PIXELS, "emotion") for name in header.names)
+
+
+def not_one(entry: Entry) -> InputError:
+    """Why a text is no table of faces."""
+    names = header.names if (header := _header_of(entry)) is not None else []
+    pixels = any(plain(name) in _PIXELS for name in names)
+    labels = any(plain(name) in LABELS for name in names)
+    if pixels and not labels:
+        return InputError(
+            f"{entry.where}, line 1: pixels without labels, no column emotion (the challenge's test.csv "
+            f"is such a table): nothing can be learnt or scored from it; {_GIVE}"
+        )
+    missing = [name for name, there in (("emotion", labels), ("pixels", pixels)) if not there]
+    return InputError(
+        f"{entry.where}, line 1: no column {' and no column '.join(missing)}; {_GIVE}"
+    )
 
 
 class ChallengeCsv:
-    """Columns `emotion`, `pixels` and perhaps `Usage`, in any order; without Usage all train.
+    """Columns `emotion`, `pixels` and perhaps `Usage`, under these names or others, in any order.
 
-    A row's name is its number below the header, from 0: the challenge's own numbering.
+    Columns are parted by comma, semicolon, tab or bar; the text is UTF-8 or UTF-16. Without a column of
+    splits all faces are of the one that the file's name tells, else training. A row's name is its
+    number below the header, from 0: the challenge's own numbering.
     """
 
     total = None
 
-    def __init__(self, entry: Entry, labels: Expressions | None = None) -> None:
-        self.expressions = labels or SEVEN
+    def __init__(self, entry: Entry, request: Request) -> None:
+        self.expressions = request.labels or SEVEN
         self._entry = entry
-        missing = [name for name in ("emotion", "pixels") if name not in columns(entry)]
-        if missing:
-            raise InputError(
-                f"{entry.where}, line 1: no column {' and no column '.join(missing)}; give a CSV "
-                "with the columns emotion,pixels,Usage, such as the challenge's fer2013.csv"
-            )
+        self._where = f"{entry.where}, line 1"
+        header = _header_of(entry)
+        if header is None:
+            raise not_one(entry)
+        self._header = header
+        label = position(header.names, LABELS, "label", self._where)
+        pixels = position(header.names, _PIXELS, "pixel", self._where)
+        if label is None or pixels is None:
+            raise not_one(entry)
+        self._label, self._pixels = label, pixels
+        self._split = position(header.names, SPLIT_COLUMNS, "split", self._where)
+        self._others = [
+            number
+            for number, name in enumerate(header.names)
+            if number not in (label, pixels, self._split)
+        ]
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Sample | Damaged]:
         """See `Source`."""
         with self._entry.unpacked() as stream, reading(self._entry.where):
-            rows = _Rows(stream, self._entry.where)
-            fields = iter(rows)
-            names = _names(next(fields, []))
-            emotion, pixels = names.index("emotion"), names.index("pixels")
-            usage = names.index("usage") if "usage" in names else None
-            shape: tuple[int, int] | None = None
-            usages: set[str] = set()
-            count = 0
-            for row in fields:
-                if len(row) != len(names):
-                    raise rows.wrong(f"{len(row)} columns where {len(names)} are needed")
-                values = _numbers(row[pixels], rows)
-                shape = shape or _square(values, rows)  # the first row decides the size
-                if len(values) != shape[0] * shape[1]:
-                    raise rows.wrong(f"{len(values)} pixels where {shape[0] * shape[1]} are needed")
-                label = label_given(_text(row[emotion]), self.expressions, rows.where)
-                split = TRAIN
-                if usage is not None:
-                    name = _text(row[usage])
-                    if rows.cut and usages and name not in usages:  # "Train" of "Training"
-                        raise rows.wrong(f"Usage {name!r}, unlike any row before")
-                    usages.add(name)
-                    split = split_named(name, rows.where)
-                yield Sample(str(count), label, split, values.reshape(shape))
-                count += 1
-            if not count:
-                raise InputError(
-                    f"{self._entry.where}: no rows below the header; download or copy it again"
-                )
+            yield from self._of(_Rows(stream, self._entry.where, self._header.separator))
+
+    def _of(self, rows: _Rows) -> Iterator[Sample | Damaged]:
+        names = self._header.names
+        fields = iter(rows)
+        next(fields, None)  # the header
+        shape: tuple[int, int] | None = None
+        whole = split_in_path(self._entry.name, self._entry.where)
+        splits = self._split is not None and SplitColumn(
+            names[self._split], self._entry.where, "line"
+        )
+        usages: set[str] = set()
+        count = 0
+        for row in fields:
+            where, name = rows.where, str(count)
+            count += 1
+            if len(row) != len(names):
+                yield rows.damaged(name, f"{len(row)} columns where {len(names)} are needed")
+                continue
+            split: int | None = whole
+            if splits and self._split is not None:
+                usage = _text(row[self._split])
+                if rows.cut and usages and usage not in usages:  # "Train" of "Training"
+                    raise rows.wrong(f"{names[self._split]} {usage!r}, unlike any row before")
+                usages.add(usage)
+                split = splits.split(usage, rows.line)
+            for other in self._others:
+                refuse_hidden_split(names[other], [_text(row[other])], where)
+            values = _numbers(row[self._pixels])
+            wrong = values if isinstance(values, str) else _misfit(len(values), shape)
+            if wrong is not None or isinstance(values, str):
+                yield rows.damaged(name, wrong or "")
+                continue
+            side = math.isqrt(len(values))
+            shape = shape or (side, side)  # the first good row decides the size
+            label = label_given(_text(row[self._label]), self.expressions, where)
+            if split is not None:
+                yield Sample(name, label, split, values.reshape(shape))
+        if splits:
+            splits.refuse_unknown()
+        if not count:
+            raise InputError(
+                f"{self._entry.where}: no rows below the header; download or copy it again"
+            )
 
 
-def columns(entry: Entry) -> list[str]:
-    """The names in a table's header, in small letters without blanks."""
-    with entry.unpacked() as stream, reading(entry.where):
-        return _names(next(iter(_Rows(stream, entry.where)), []))
+class _Header:
+    """The first line of a table: what parts the columns, and their names."""
+
+    def __init__(self, line: bytes) -> None:
+        self.separator = max(_SEPARATORS, key=line.count)
+        self.names = [_text(name).strip() for name in _fields(line, self.separator)]
+
+
+def _rank(entry: Entry) -> Rank | None:
+    """How good a source a file is; None for one that is no table of faces."""
+    header = _header_of(entry)
+    if header is None:
+        return None
+    names = [plain(name) for name in header.names]
+    if not (any(name in LABELS for name in names) and any(name in _PIXELS for name in names)):
+        return None
+    if not any(name in SPLIT_COLUMNS for name in names):
+        return Rank.CSV_WITHOUT_SPLITS
+    stem = PurePosixPath(entry.name).name.lower().split(".")[0]
+    return {"fer2013": Rank.FER2013_CSV, "icml_face_data": Rank.ICML_CSV}.get(
+        stem, Rank.CSV_WITH_SPLITS
+    )
+
+
+def _header_of(entry: Entry) -> _Header | None:
+    """The header of a text that is not blank; None for any other file, and for a damaged one."""
+    if is_image(entry.name) or entry.name.lower().endswith(_NO_TABLES):
+        return None
+    try:
+        if entry.kind != "text":
+            return None
+    except InputError:  # damaged, or not ours: said only if nothing else is there
+        return None
+    with io.BytesIO(entry.head) as head:
+        line = next(_lines(head), b"")
+    return _Header(line) if line.strip() else None
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a text as UTF-8, with their ends; none longer than MAX_LINE."""
+    start = stream.read(3)
+    stream.seek(len(start) if start == codecs.BOM_UTF8 else 0)
+    if not start.startswith(_UTF_16):
+        while line := stream.readline(MAX_LINE):
+            yield line
+        return
+    text = io.TextIOWrapper(stream, "utf-16", errors="replace", newline="\n")
+    try:
+        while row := text.readline(MAX_LINE):
+            yield row.encode("utf-8", "replace")
+    finally:
+        text.detach()  # else it would close the stream
 
 
 class _Rows:
     """The rows of a table that are not blank, and what is wrong with the one read last.
 
-    Parted at every comma: no column of these tables holds text with commas in it, and the csv
+    Parted at every separator: no column of these tables holds text with one in it, and the csv
     module takes longer to walk through the pixels than numpy does to read them.
     """
 
-    def __init__(self, stream: IO[bytes], where: str) -> None:
+    def __init__(self, stream: IO[bytes], where: str, separator: bytes) -> None:
         self._stream = stream
         self._file = where
-        self._line = 0
-        #: Whether the line read last is not closed by a line end.
+        self._separator = separator
+        #: The number of the line read last, from 1.
+        self.line = 0
+        #: Whether it is not closed by a line end.
         self.cut = False
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        while line := self._stream.readline(MAX_LINE):
-            self._line += 1
-            if len(line) == MAX_LINE:
+        for line in _lines(self._stream):
+            self.line += 1
+            if len(line) >= MAX_LINE:
                 raise InputError(f"{self.where}: the line is too long for a face; check the file")
             self.cut = not line.endswith(b"\n")
-            if self._line == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
             if line.strip():
-                yield [field.strip().strip(b'"') for field in line.split(b",")]
+                yield _fields(line, self._separator)
 
     @property
     def where(self) -> str:
         """The file and the line read last, for messages."""
-        return f"{self._file}, line {self._line}"
+        return f"{self._file}, line {self.line}"
 
     def wrong(self, what: str) -> InputError:
         """The error for a row; the last line, where no line end closes it, was cut short."""
@@ -116,32 +239,40 @@ class _Rows:
             )
         return InputError(f"{self.where}: {what}; correct or remove this row")
 
+    def damaged(self, row: str, what: str) -> Damaged:
+        """A row that holds no face; InputError where the file was cut short in it."""
+        if self.cut:
+            raise self.wrong(what)
+        return Damaged(row, str(self.wrong(what)))
 
-def _numbers(text: bytes, rows: _Rows) -> NDArray[np.uint8]:
-    """uint8 (n,) from n integers in text."""
+
+def _fields(line: bytes, separator: bytes) -> list[bytes]:
+    return [field.strip().strip(b'"') for field in line.rstrip(b"\r\n").split(separator)]
+
+
+def _numbers(text: bytes) -> NDArray[np.uint8] | str:
+    """uint8 (n,) from n integers in text; a string that says why there are none."""
     digits_only = text and not text.translate(None, b"0123456789 ")
     values = np.fromstring(text, np.int64, sep=" ") if digits_only else None
     if values is None or (values > 255).any():
         words = text.split()
         wrong = [n for n, word in enumerate(words) if not word.isdigit() or int(word) > 255]
         if not wrong:
-            raise rows.wrong(f"{len(words)} pixels")
-        raise rows.wrong(
-            f"pixel {wrong[0] + 1} is {_text(words[wrong[0]])[:20]!r}, not an integer in 0..255"
-        )
+            return f"{len(words)} pixels"
+        return f"pixel {wrong[0] + 1} is {_text(words[wrong[0]])[:20]!r}, not an integer in 0..255"
     return values.astype(np.uint8)
 
 
-def _square(values: NDArray[np.uint8], rows: _Rows) -> tuple[int, int]:
-    side = math.isqrt(len(values))
-    if side * side != len(values):
-        raise rows.wrong(f"{len(values)} pixels, which make no square face")
-    return side, side
-
-
-def _names(row: list[bytes]) -> list[str]:
-    return [_text(name).strip().lower() for name in row]
+def _misfit(count: int, shape: tuple[int, int] | None) -> str | None:
+    """What is wrong with so many pixels, beside the rows before; None if nothing is."""
+    if shape is not None:
+        needed = shape[0] * shape[1]
+        return None if count == needed else f"{count} pixels where {needed} are needed"
+    return None if math.isqrt(count) ** 2 == count else f"{count} pixels, which make no square face"
 
 
 def _text(field: bytes) -> str:
-    return field.decode("utf-8", "replace")
+    try:
+        return field.decode()
+    except UnicodeDecodeError:
+        return field.decode("cp1252", "replace")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from mien.data.images import SUFFIXES, read_image
-from mien.data.reading import SPLIT_NAMES, Sample, reading
+from mien.data.doubles import Named, without_doubled_trees
+from mien.data.images import image_or_damage, is_image
+from mien.data.layout import Found, Rank
+from mien.data.reading import SPLIT_NAMES, Damaged, Request, Sample, plain, split_in_name
 from mien.data.store import TRAIN
-from mien.data.tree import Entry
+from mien.data.tree import Entry, Tree
 from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions, canonical
 
@@ -18,31 +21,54 @@ FOUND: Expressions = ()
 #: class folders people hand out put PublicTest and PrivateTest together into `test`.
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
 
+_NUMBERED = (
+    "RAF-DB counts 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral; AffectNet 0 "
+    "neutral, 1 happy, 2 sad, 3 surprise, 4 fear, 5 disgust, 6 angry, 7 contempt"
+)
+
+
+def found(tree: Tree) -> list[Found]:
+    """The images of a tree, where some lie in class folders."""
+    images = [entry for entry in tree.entries if is_image(entry.name)]
+    if not any(class_name(entry) for entry in images):
+        return []
+    return [Found(Rank.FOLDERS, "class folders", partial(ClassFolders, images))]
+
 
 class ClassFolders:
     """`train/happy/1.jpg`, `images/validation/Happiness/2.png`, `happy/3.jpg` (all training).
 
-    Names are matched in any case; images outside of class folders take no part. A row's name is
-    the image's path below the root. UnknownClassesError where folders are no expressions of the
-    label set.
+    Names are matched in any case; images outside of class folders take no part. Folders that are named
+    by numbers count in the order of the label set that was asked for. Of two trees of the same images
+    one is read. A row's name is the image's path below the root. UnknownClassesError where folders are
+    no expressions of the label set.
     """
 
-    def __init__(self, entries: Sequence[Entry], labels: Expressions | None = None) -> None:
-        named = [(entry, name) for entry in entries if (name := class_name(entry)) is not None]
-        where = {canonical(name): entry.folder for entry, name in reversed(named)}
-        self.expressions = tuple(sorted(where)) if labels == FOUND else labels or SEVEN
-        unknown = tuple(sorted(where.keys() - set(self.expressions)))
-        if unknown:
-            raise UnknownClassesError(where[unknown[0]], unknown, self.expressions)
-        label_of = {name: self.expressions.index(canonical(name)) for _, name in named}
-        self._samples = [(entry, label_of[name], _split(entry)) for entry, name in named]
+    def __init__(self, entries: Sequence[Entry], request: Request) -> None:
+        images = [
+            Named(entry, name, _split(entry), root_of(entry))
+            for entry in entries
+            if (name := class_name(entry)) is not None
+        ]
+        where = {canonical(image.name): image.entry.folder for image in reversed(images)}
+        self.expressions = (
+            tuple(sorted(where)) if request.labels == FOUND else request.labels or SEVEN
+        )
+        label_of = _labels(where, self.expressions, request.labels)
+        kept = without_doubled_trees(images, request.notes)
+        self._samples = [
+            (image.entry, label_of[canonical(image.name)], image.split) for image in kept
+        ]
         self.total = len(self._samples)
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Sample | Damaged]:
+        """See `Source`."""
         for entry, label, split in self._samples:
-            with reading(entry.where):
-                image = read_image(entry)
-            yield Sample(entry.name, label, split, image)
+            image = image_or_damage(entry)
+            if isinstance(image, Damaged):
+                yield image
+            else:
+                yield Sample(entry.name, label, TRAIN if split is None else split, image)
 
 
 class UnknownClassesError(InputError):
@@ -51,30 +77,69 @@ class UnknownClassesError(InputError):
     def __init__(self, where: str, unknown: tuple[str, ...], known: Expressions) -> None:
         first, *others = unknown
         more = f" (nor are {', '.join(map(repr, others))})" if others else ""
-        super().__init__(
-            f"{where}: expression {first!r} is not in the label set ({near_names(first, known)}){more}; "
-            "give the set with --labels"
-        )
+        if all(name.isdecimal() for name in unknown):
+            message = (
+                f"{where}: class folders that are numbers ({', '.join(unknown)}) do not tell which "
+                f"expressions they are: {_NUMBERED}; say which with --labels and all names in the order "
+                'of the numbers, or at `mien evaluate` with --map "1=surprise,2=fear,..."'
+            )
+        else:
+            message = (
+                f"{where}: expression {first!r} is not in the label set ({near_names(first, known)}){more}; "
+                "give the set with --labels"
+            )
+        super().__init__(message)
         self.unknown = unknown
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def class_name(entry: Entry) -> str | None:
     """The nearest folder above an image that does not name a split; None where there is none."""
     folders = entry.name.split("/")[:-1]
-    return next((name for name in reversed(folders) if name.lower() not in SPLIT_NAMES), None)
+    return next((name for name in reversed(folders) if plain(name) not in SPLIT_NAMES), None)
 
 
-def _split(entry: Entry) -> int:
+def root_of(entry: Entry) -> str:
+    """The path above the folders that name an image's class and split."""
+    folders = entry.name.split("/")[:-1]
+    own = len(folders)
+    while own and plain(folders[own - 1]) in SPLIT_NAMES:
+        own -= 1
+    own -= 1  # the class
+    if own == len(folders) - 1 and own > 0 and _folder_split(folders[own - 1], entry) is not None:
+        own -= 1
+    return "/".join(folders[: max(own, 0)])
+
+
+def _labels(
+    where: dict[str, str], expressions: Expressions, asked: Expressions | None
+) -> dict[str, int]:
+    """Class folders, by canonical name, and their labels; `where` names one folder of each."""
+    numbers = sorted(int(name) for name in where if name.isdecimal())
+    unknown = tuple(sorted(where.keys() - set(expressions)))
+    if asked and unknown and len(numbers) == len(where):
+        first = 0 if numbers[0] == 0 else 1
+        if numbers[-1] - first == len(expressions) - 1:
+            return {name: int(name) - first for name in where}
+        raise InputError(
+            f"{where[unknown[0]]}: class folders {', '.join(map(str, numbers))} are not as many as the "
+            f"{len(expressions)} labels given, counted from 0 or 1; give one label for each number, or "
+            "name the folders after their expressions"
+        )
+    if unknown:
+        raise UnknownClassesError(where[unknown[0]], unknown, expressions)
+    return {name: expressions.index(name) for name in where}
+
+
+def _folder_split(name: str, entry: Entry) -> int | None:
+    return split_in_name(name, entry.folder)
+
+
+def _split(entry: Entry) -> int | None:
+    """The split that an image's name, else the nearest folder above it, tells; None where none does."""
     *folders, name = entry.name.split("/")
     for prefix in _PREFIXES:
         if name.lower().startswith(prefix.lower()):
             return SPLIT_NAMES[prefix[:-1].lower()]
-    return next(
-        (SPLIT_NAMES[name.lower()] for name in reversed(folders) if name.lower() in SPLIT_NAMES),
-        TRAIN,
-    )
+    own = class_name(entry)
+    told = (_folder_split(folder, entry) for folder in reversed(folders) if folder != own)
+    return next((split for split in told if split is not None), None)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import decoding
+from mien.data.reading import Damaged, reading
 from mien.data.tree import Entry
 from mien.errors import InputError
 
@@ -15,6 +16,29 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 MAX_PIXELS = 64_000_000
 #: An encoded image larger than this is not a face: it is not even read.
 MAX_BYTES = 256 * 1024 * 1024
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def image_or_damage(entry: Entry) -> NDArray[np.uint8] | Damaged:
+    """The image in a file, or why it cannot be read: one bad picture must not hide the next.
+
+    InputError where it lies in an archive that is damaged itself, so that none after it can be read.
+    """
+    try:
+        with reading(entry.where):
+            return read_image(entry)
+    except InputError as error:
+        if entry.tree.is_stream and not isinstance(error, UndecodableError):
+            raise
+        return Damaged(entry.name, str(error))
+
+
+class UndecodableError(InputError):
+    """The bytes of a picture could be read, but are none."""
 
 
 def read_image(entry: Entry) -> NDArray[np.uint8]:
@@ -35,8 +59,11 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
     is absurdly large.
     """
     if not data:
-        raise InputError(f"{where}: the file is empty; copy it again or remove it")
-    pixels = decoding.decode(io.BytesIO(data), where, max_pixels=MAX_PIXELS)
+        raise UndecodableError(f"{where}: the file is empty; copy it again or remove it")
+    try:
+        pixels = decoding.decode(io.BytesIO(data), where, max_pixels=MAX_PIXELS)
+    except InputError as error:
+        raise UndecodableError(str(error)) from error
     return np.ascontiguousarray(pixels[..., 0]) if pixels.ndim == 3 and is_gray(pixels) else pixels
 
 

@@ -3,79 +3,117 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from mien.data.images import decode
-from mien.data.reading import SPLIT_NAMES, Sample, label_given, reading, split_named
-from mien.data.store import TRAIN
-from mien.data.tree import Entry
+from mien.data.columns import (
+    LABELS,
+    SPLIT_COLUMNS,
+    SplitColumn,
+    position,
+    refuse_hidden_split,
+)
+from mien.data.doubles import without_same_files
+from mien.data.images import UndecodableError, decode, is_image
+from mien.data.layout import Found, Rank
+from mien.data.reading import Damaged, Request, Sample, label_given, reading, split_in_path
+from mien.data.tree import Entry, Tree
 from mien.errors import InputError, extra_required, one_line
 from mien.expressions import SEVEN, Expressions, label_of
 
 _IMAGE = ("image", "img", "face")
-_LABEL = ("label", "labels", "emotion", "expression")
 #: Rows in memory at a time, and bytes of the file read ahead: both small, images may be large.
 _ROWS = 16
 _READ_AHEAD = 1 << 20
+#: Rows of a column that are looked at to see whether it tells splits.
+_LOOKED_AT = 1000
+
+
+def found(tree: Tree) -> list[Found]:
+    """All parquet files of a tree, as one source."""
+    files = [entry for entry in tree.entries if not is_image(entry.name) and _is_parquet(entry)]
+    name = files[0].name if len(files) == 1 else "parquet files"
+    return [Found(Rank.PARQUET, name, partial(ParquetFiles, files))] if files else []
+
+
+def _is_parquet(entry: Entry) -> bool:
+    try:
+        return entry.kind == "parquet"
+    except InputError:
+        return False
 
 
 class ParquetFiles:
     """Rows of one or several files: an image (struct with `bytes`, or bytes) and a label.
 
     Labels are integers or names. Class names in the file's `huggingface` metadata are mapped by
-    name; without them integers count in the label set's order. The split is a `usage` column's,
-    else the one that the file's path names (train-00000-of-00002.parquet), else training. A row's
-    name is its `row` column, else the file's name and the position in it.
+    name; without them integers count in the label set's order. The split is that of a column of
+    splits, else the one that the file's path names (train-00000-of-00002.parquet), else training. A
+    row's name is its `row` column, else the file's name and the position in it.
 
     Rows are read a few at a time, but a page of the file is what the format reads at once, and
     writers may put all images of a row group into one page.
     """
 
-    def __init__(self, entries: Sequence[Entry], labels: Expressions | None = None) -> None:
-        self.expressions = labels or SEVEN
-        self._entries = entries
-        self._lone = len(entries) == 1
+    def __init__(self, entries: Sequence[Entry], request: Request) -> None:
+        self.expressions = request.labels or SEVEN
+        self._entries = without_same_files(entries, request.notes)
         self.total = 0
-        for entry in entries:
+        named: dict[bool, str] = {}
+        for entry in self._entries:
             with _opened(entry) as table:
                 self.total += table.metadata.num_rows
-                _columns(table, entry.where)
+                columns = _Columns(table, entry.where)
+                names = _class_labels(table, columns.label, self.expressions, entry.where)
+                if columns.has_numbers(table):
+                    named[names is not None] = entry.name
         if not self.total:
             raise InputError(f"{entries[0].where}: no rows; download or copy it again")
+        if len(named) > 1:
+            raise InputError(
+                f"{named[False]}: its labels are numbers without names, but {named[True]} names its "
+                "classes, perhaps in another order; give one of the two, or files that name them"
+            )
+        if False in named and request.labels is None:
+            request.notes.append(
+                "labels are numbers without names, read in the challenge's order "
+                f"({', '.join(f'{n} {name}' for n, name in enumerate(SEVEN))}); another order is said "
+                "by --labels"
+            )
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Sample | Damaged]:
+        """See `Source`."""
         for entry in self._entries:
             with _opened(entry) as table:
                 yield from self._of_file(entry, table)
 
-    def _of_file(self, entry: Entry, table: Any) -> Iterator[Sample]:
-        image, label, usage, row = _columns(table, entry.where)
-        labels = _class_labels(table, label, self.expressions, entry.where)
-        split = split_in_path(entry.name)
-        wanted = [name for name in (image, label, usage, row) if name]
+    def _of_file(self, entry: Entry, table: Any) -> Iterator[Sample | Damaged]:
+        columns = _Columns(table, entry.where)
+        columns.refuse_hidden_splits(table, entry.where)
+        labels = _class_labels(table, columns.label, self.expressions, entry.where)
+        whole = split_in_path(entry.name, entry.where)
+        splits = columns.split and SplitColumn(columns.split, entry.where, "row")
         count = 0
-        for batch in table.iter_batches(_ROWS, columns=wanted):
+        for batch in table.iter_batches(_ROWS, columns=columns.wanted):
             for values in batch.to_pylist():
                 where = f"{entry.where}, row {count + 1}"
-                yield Sample(
-                    str(values[row]) if row else f"{entry.name}:{count}",
-                    _label(values[label], labels, self.expressions, where),
-                    split_named(str(values[usage]), where) if usage else split,
-                    decode(_encoded(values[image], where), where),
-                )
+                row = str(values[columns.row]) if columns.row else f"{entry.name}:{count}"
                 count += 1
-
-
-def split_in_path(path: str) -> int:
-    """The split that a table's file name, else the folders above it, name; else training."""
-    for part in reversed(path.split("/")):
-        word = re.match(r"[a-z]*", part.lower())
-        if word and word[0] in SPLIT_NAMES:
-            return SPLIT_NAMES[word[0]]
-    return TRAIN
+                split: int | None = whole
+                if splits and columns.split:
+                    split = splits.split(str(values[columns.split]), count)
+                label = _label(values[columns.label], labels, self.expressions, where)
+                try:
+                    image = decode(_encoded(values[columns.image], where), where)
+                except UndecodableError as error:
+                    yield Damaged(row, str(error))
+                    continue
+                if split is not None:
+                    yield Sample(row, label, split, image)
+        if splits:
+            splits.refuse_unknown()
 
 
 @contextmanager
@@ -83,7 +121,7 @@ def _opened(entry: Entry) -> Iterator[Any]:
     with extra_required("data", "reading parquet files"):
         import pyarrow
         import pyarrow.parquet
-    with entry.open() as stream, reading(entry.where):
+    with entry.unpacked() as stream, reading(entry.where):
         try:
             # Buffered and not read ahead: a row group may be as large as the file.
             yield pyarrow.parquet.ParquetFile(stream, buffer_size=_READ_AHEAD, pre_buffer=False)
@@ -93,17 +131,49 @@ def _opened(entry: Entry) -> Iterator[Any]:
             ) from error
 
 
-def _columns(table: Any, where: str) -> tuple[str, str, str | None, str | None]:
-    """The names of the image, label, usage and row columns."""
-    by_lower = {name.lower(): name for name in reversed(table.schema_arrow.names)}
-    image = next((by_lower[name] for name in _IMAGE if name in by_lower), None)
-    label = next((by_lower[name] for name in _LABEL if name in by_lower), None)
-    if image is None or label is None:
-        raise InputError(
-            f"{where}: no column {'image' if image is None else 'label'} "
-            f"(found: {', '.join(table.schema_arrow.names)}); give a table of images and labels"
-        )
-    return image, label, by_lower.get("usage"), by_lower.get("row")
+class _Columns:
+    """The names of the image, label, split and row columns."""
+
+    def __init__(self, table: Any, where: str) -> None:
+        names = list(table.schema_arrow.names)
+        by_lower = {name.lower(): name for name in reversed(names)}
+        image = next((by_lower[name] for name in _IMAGE if name in by_lower), None)
+        label = position(names, LABELS, "label", where)
+        if image is None or label is None:
+            raise InputError(
+                f"{where}: no column {'image' if image is None else 'label'} "
+                f"(found: {', '.join(names)}); give a table of images and labels"
+            )
+        split = position(names, SPLIT_COLUMNS, "split", where)
+        self.image: str = image
+        self.label: str = names[label]
+        self.split: str | None = None if split is None else names[split]
+        self.row: str | None = by_lower.get("row")
+
+    @property
+    def wanted(self) -> list[str]:
+        """All of them that there are."""
+        return [name for name in (self.image, self.label, self.split, self.row) if name]
+
+    def has_numbers(self, table: Any) -> bool:
+        """Whether labels are numbers."""
+        from pyarrow import types
+
+        kind = table.schema_arrow.field(self.label).type
+        return bool(types.is_integer(kind) or types.is_floating(kind))
+
+    def refuse_hidden_splits(self, table: Any, where: str) -> None:
+        """InputError where a column of text that is not read holds splits."""
+        from pyarrow import types
+
+        for column in table.schema_arrow:
+            kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+            if column.name not in self.wanted and (
+                types.is_string(kind) or types.is_large_string(kind)
+            ):
+                first = next(table.iter_batches(_LOOKED_AT, columns=[column.name]), None)
+                values = () if first is None else first.column(0).to_pylist()
+                refuse_hidden_split(column.name, filter(None, values), where)
 
 
 def _class_labels(

@@ -37,6 +37,9 @@ class FaceStore:
         fingerprint: hex; covers pixels, labels and splits, whatever the source's order or layout.
         source: where the faces came from, for people.
         path: the folder that holds the store; None for one that is only in memory.
+        layout: what the source was read as; empty where nothing was read.
+        notes: sentences that whoever uses the faces should be told: what was passed over, what is odd.
+        damaged: how many pictures of the source were left out, for they could not be decoded.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,6 +51,9 @@ class FaceStore:
     fingerprint: str
     source: str
     path: Path | None = None
+    layout: str = ""
+    notes: tuple[str, ...] = ()
+    damaged: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
