@@ -23,7 +23,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from mien.version import __version__
 
 if TYPE_CHECKING:
-    from mien.api import evaluate, export, load, teach, train, train_seeds
+    from mien.api import evaluate, export, load, plan, teach, train, train_seeds
     from mien.cropping import crop_faces
     from mien.errors import InputError, MienError
     from mien.recognise.detect import Detection
@@ -46,6 +46,7 @@ _HOME = {
     "draw": "mien.recognise.showing",
     "follow": "mien.recognise.stream",
     "load": "mien.api",
+    "plan": "mien.api",
     "predict": "mien.recognise.predict",
     "reproduce": "mien.studies.reproduce",
     "teach": "mien.api",
@@ -72,6 +73,7 @@ __all__ = [
     "export",
     "follow",
     "load",
+    "plan",
     "predict",
     "reproduce",
     "teach",

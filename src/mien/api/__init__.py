@@ -3,7 +3,7 @@
 from mien.api.inputs import chosen_recipe, is_model_file, load, load_for
 from mien.api.model_files import export
 from mien.api.scoring import evaluate, evaluate_corrupted
-from mien.api.training import parse_seeds, teach, train, train_seeds
+from mien.api.training import parse_seeds, plan, teach, train, train_seeds
 
 __all__ = [
     "chosen_recipe",
@@ -14,6 +14,7 @@ __all__ = [
     "load",
     "load_for",
     "parse_seeds",
+    "plan",
     "teach",
     "train",
     "train_seeds",

@@ -25,6 +25,7 @@ def load(
     *,
     labels: Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
+    skip_damaged: bool = False,
 ) -> FaceStore:
     """Read faces from any supported source, with a bar on a terminal when it is the first time.
 
@@ -32,21 +33,29 @@ def load(
         data: a CSV, parquet, archive or folder (recognised by content), `synthetic`, `synthetic:N`.
         labels: the label set of the data, where it is not the challenge's seven.
         size: (height, width) for images of mixed sizes; a uniform source keeps its own.
+        skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
+            names them.
     """
     return faces_of.load(
         data,
         labels=parse_expressions(labels) if labels is not None else None,
         size=size,
+        skip_damaged=skip_damaged,
     )
 
 
 def load_for(
-    network: Recipe | ModelCard, data: str | Path | FaceStore, labels: Sequence[str] | None
+    network: Recipe | ModelCard,
+    data: str | Path | FaceStore,
+    labels: Sequence[str] | None,
+    *,
+    skip_damaged: bool = False,
 ) -> FaceStore:
     """The store of some data; images of mixed sizes are brought to the network's input."""
     if isinstance(data, FaceStore):
         return data
-    return load(data, labels=labels, size=(network.input.height, network.input.width))
+    size = network.input.height, network.input.width
+    return load(data, labels=labels, size=size, skip_damaged=skip_damaged)
 
 
 def chosen_recipe(
@@ -91,6 +100,8 @@ def run_and_data(
     labels: Sequence[str] | None,
     device: str,
     mapping: ClassMap | None = None,
+    *,
+    skip_damaged: bool = False,
 ) -> tuple[RunFolder, FaceStore]:
     """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
     from mien.models import pick_device
@@ -100,10 +111,12 @@ def run_and_data(
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
     recipe = from_dict(folder.recipe(), str(folder.recipe_path))
     if data is None:
-        data = (folder.environment().get("data") or {}).get("source")
+        trained_on = folder.environment().get("data") or {}
+        data = trained_on.get("source")
+        skip_damaged |= bool(trained_on.get("damaged"))
         if data is None:
             raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
-    return folder, read_for(recipe, data, labels, mapping)
+    return folder, read_for(recipe, data, labels, mapping, skip_damaged=skip_damaged)
 
 
 def read_for(
@@ -111,15 +124,17 @@ def read_for(
     data: str | Path | FaceStore,
     labels: Sequence[str] | None,
     mapping: ClassMap | None,
+    *,
+    skip_damaged: bool = False,
 ) -> FaceStore:
     """The data, with the network's label set; with their own where a mapping says what that means."""
     if labels is None and mapping is not None and not isinstance(data, FaceStore):
         size = network.input.height, network.input.width
-        return faces_of.load(data, labels=FOUND, size=size)
+        return faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
     if labels is None and network.expressions != SEVEN:
         labels = network.expressions
     try:
-        return load_for(network, data, labels)
+        return load_for(network, data, labels, skip_damaged=skip_damaged)
     except UnknownClassesError as error:
         if labels is not None and tuple(labels) != network.expressions:
             raise  # the person's own set lacks a class

@@ -30,6 +30,7 @@ def evaluate(
     mapping: ClassMap | str | None = None,
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
+    skip_damaged: bool = False,
     device: str = "auto",
     command: str | None = None,
 ) -> Evaluation:
@@ -56,6 +57,8 @@ def evaluate(
         votes: FER+'s fer2013new.csv: the single view is compared with its annotators too.
         labels: the label set of the data, by default the run's; with `mapping`, by default the names
             of the class folders.
+        skip_damaged: leave out pictures that cannot be decoded; a run's own data are read as they were
+            for its training.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
         command: the command line, for the record.
     """
@@ -64,7 +67,9 @@ def evaluate(
     check_request(split, tta)
     excluded = read_exclusions(exclude) if exclude is not None else None
     said = read_votes(votes) if votes is not None else None
-    subject, folder = _subject(run, data, split, _class_map(mapping), labels, device)
+    subject, folder = _subject(
+        run, data, split, _class_map(mapping), labels, device, skip_damaged=skip_damaged
+    )
     subject = subject.without(excluded)
     evaluation = subject.evaluated(tta, command=command, votes=said)
     if folder is None or excluded is not None:
@@ -119,6 +124,8 @@ def _subject(
     mapping: ClassMap | None,
     labels: Sequence[str] | None,
     device: str,
+    *,
+    skip_damaged: bool = False,
 ) -> tuple[Subject, RunFolder | None]:
     """A run or a model file, and what it is to be scored on; the run's folder."""
     from mien.evaluation import Subject
@@ -126,13 +133,13 @@ def _subject(
     from mien.recognise.resize import fitted
 
     if isinstance(run, RunFolder) or not is_model_file(run):
-        folder, store = run_and_data(run, data, labels, device, mapping)
+        folder, store = run_and_data(run, data, labels, device, mapping, skip_damaged=skip_damaged)
         return Subject.of_run(folder, store, split, device, mapping), folder
     model = FaceModel.open(run, device)
     card = model.card
     if data is None:
         raise InputError(f"{run}: a model file does not know where its data lie; give --data")
-    store = read_for(card, data, labels, mapping)
+    store = read_for(card, data, labels, mapping, skip_damaged=skip_damaged)
     subject = Subject.of_model(
         card, lambda faces: model(fitted(faces, card.input)), store, split, str(run), mapping
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,14 @@ from mien import data as faces_of
 from mien.api.inputs import chosen_recipe, load_for
 from mien.callbacks import Progress
 from mien.data.exclusions import read_exclusions
-from mien.data.splits import needed
+from mien.data.splits import Splits, needed
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import atomic_file
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
-    from mien.training import Recipe, Watcher
+    from mien.training import Outlook, Recipe, Watcher
     from mien.training.teaching import Teaching
 
 #: Where runs go when nobody says.
@@ -38,6 +38,7 @@ def train(
     resume: bool = False,
     checkpoint_every: str = "10m",
     exclude: str | Path | None = None,
+    skip_damaged: bool = False,
     track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
@@ -59,14 +60,92 @@ def train(
         exclude: a list that `mien data audit` wrote: its faces are left out of Training, and of nothing
             else, so that what selects and what tests stays what it is for every run. It is kept in the
             run; resuming takes it from there.
+        skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
+            names them.
         track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
-        watchers: told of every epoch; by default one prints to standard error, and one keeps
-            `training.png` in the run folder. `[]` is silence.
+        watchers: told of the plan and of every epoch; by default one prints to standard error, and one
+            keeps `training.png` in the run folder. `[]` is silence.
         command: the command line, for the record.
 
     Raises:
         MienError: with one sentence that says what is wrong and what to do.
     """
+    from mien import training
+
+    training.Interval.parse(checkpoint_every)
+    tracking = training.trackers_named(track)
+    ready = _ready(
+        recipe, data, out, overrides, init, labels, device, resume, exclude, skip_damaged
+    )
+    notes = _keep_exclusions(ready, resume)
+    if watchers is None:
+        watchers = training.usual_watchers(plan=not resume)
+    if watchers and training.is_first():
+        plan = ready.outlook(device)
+        for watcher in watchers:
+            watcher.planned(plan)
+    return training.train(
+        ready.recipe,
+        ready.fitted,
+        needed(ready.splits.validation, "validation"),
+        ready.folder,
+        device=device,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        watchers=[*watchers, *tracking],
+        notes={"command": command, **notes},
+    )
+
+
+def plan(
+    recipe: str | Recipe,
+    data: str | Path | FaceStore = "synthetic",
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    init: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    device: str = "auto",
+    exclude: str | Path | None = None,
+    skip_damaged: bool = False,
+) -> Outlook:
+    """What `train` would do with the same arguments; nothing is trained or written into a run."""
+    ready = _ready(recipe, data, out, overrides, init, labels, device, False, exclude, skip_damaged)
+    return ready.outlook(device)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that a training needs, checked."""
+
+    recipe: Recipe
+    folder: Path
+    store: FaceStore
+    splits: Splits
+    fitted: FaceView
+    exclude: Path | None
+
+    def outlook(self, device: str) -> Outlook:
+        from mien import training
+
+        return training.outlook(
+            self.recipe, self.store, self.splits, self.fitted, device, self.folder
+        )
+
+
+def _ready(
+    recipe: str | Recipe,
+    data: str | Path | FaceStore,
+    out: str | Path | None,
+    overrides: Sequence[str],
+    init: str | Path | None,
+    labels: Sequence[str] | None,
+    device: str,
+    resume: bool,
+    exclude: str | Path | None,
+    skip_damaged: bool,
+) -> _Ready:
+    """See `train`. What can be known to fail is said before the data are read, which may take minutes."""
     from mien import models, training
 
     chosen = chosen_recipe(recipe, overrides, init)
@@ -75,30 +154,22 @@ def train(
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
     if any(folder.glob("seed-*/recipe.json")):
         raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
-    # What can be known to fail is said before the data are read, which may take minutes.
-    training.Interval.parse(checkpoint_every)
     if resume and training.is_first():  # the others may be on machines that do not see the folder
         RunFolder.open(folder)
     elif not resume:
         RunFolder(folder).refuse_if_taken()
     models.pick_device(device)
     _check_network(chosen, folder)
-    tracking = training.trackers_named(track)
-    store = load_for(chosen, data, labels)
+    store = load_for(chosen, data, labels, skip_damaged=skip_damaged)
     chosen = replace(chosen, expressions=store.expressions)
     splits = faces_of.split(store, chosen.split)
-    fitted, notes = _training_faces(splits.train, RunFolder(folder), exclude, resume)
-    return training.train(
-        chosen,
-        needed(fitted, "train"),
-        needed(splits.validation, "validation"),
-        folder,
-        device=device,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        watchers=[*(training.usual_watchers() if watchers is None else watchers), *tracking],
-        notes={"command": command, **notes},
-    )
+    kept = RunFolder(folder).exclusions_path
+    if exclude is None and resume and kept.is_file():
+        exclude = kept
+    listed = None if exclude is None else Path(exclude)
+    fitted = splits.train if listed is None else read_exclusions(listed).applied(splits.train)
+    needed(splits.validation, "validation")
+    return _Ready(chosen, folder, store, splits, needed(fitted, "train"), listed)
 
 
 def train_seeds(
@@ -111,7 +182,9 @@ def train_seeds(
     init: str | Path | None = None,
     labels: Sequence[str] | None = None,
     resume: bool = False,
+    skip_damaged: bool = False,
     track: Sequence[str] = (),
+    watchers: Sequence[Watcher] | None = None,
     **options: Any,
 ) -> list[RunFolder]:
     """Train a recipe once for each seed, into `out/seed-N`; the rest as `train`.
@@ -135,7 +208,12 @@ def train_seeds(
     if begun < set(seeds):
         _check_network(chosen, folder)
     training.trackers_named(track)
-    store = load_for(chosen, data, labels)
+    store = load_for(chosen, data, labels, skip_damaged=skip_damaged)
+
+    def lookers_on(number: int) -> Sequence[Watcher]:
+        """The plan is the same for all seeds: it is told once."""
+        return training.usual_watchers(plan=not number) if watchers is None else watchers
+
     return [
         train(
             replace(chosen, seed=seed),
@@ -143,9 +221,10 @@ def train_seeds(
             folder / f"seed-{seed}",
             resume=seed in begun,
             track=track,
+            watchers=lookers_on(number),
             **options,
         )
-        for seed in seeds
+        for number, seed in enumerate(seeds)
     ]
 
 
@@ -201,23 +280,17 @@ def teach(
     )
 
 
-def _training_faces(
-    faces: FaceView, run: RunFolder, exclude: str | Path | None, resume: bool
-) -> tuple[FaceView, dict[str, Any]]:
-    """What of Training is fitted, and what the run notes of it; a list of exclusions is kept in the run."""
-    if exclude is None and resume and run.exclusions_path.is_file():
-        exclude = run.exclusions_path
-    if exclude is None:
-        return faces, {}
-    excluded = read_exclusions(exclude)
-    fitted = excluded.applied(faces)
-    content = Path(exclude).read_bytes()
+def _keep_exclusions(ready: _Ready, resume: bool) -> dict[str, Any]:
+    """What the run notes of its list of exclusions; a new run keeps a copy of the list."""
+    if ready.exclude is None:
+        return {}
+    content = ready.exclude.read_bytes()
     if not resume:
-        with atomic_file(run.exclusions_path) as file:
+        with atomic_file(RunFolder(ready.folder).exclusions_path) as file:
             file.write(content)
     digest = hashlib.sha256(content).hexdigest()
-    left_out = len(faces) - len(fitted)
-    return fitted, {"exclude": {"file": str(exclude), "sha256": digest, "faces": left_out}}
+    left_out = len(ready.splits.train) - len(ready.fitted)
+    return {"exclude": {"file": str(ready.exclude), "sha256": digest, "faces": left_out}}
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:

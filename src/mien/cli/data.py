@@ -32,8 +32,11 @@ app.command()(audit)
 Source = Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")]
 
 
-def _load(path: str, labels: str | None) -> FaceStore:
-    return api.load(path, labels=options.names(labels))
+def _load(path: str, labels: str | None, *, skip_damaged: bool = False) -> FaceStore:
+    store = api.load(path, labels=options.names(labels), skip_damaged=skip_damaged)
+    for sentence in store.notes:
+        note(f"note: {sentence}")
+    return store
 
 
 @app.command()
@@ -44,11 +47,12 @@ def inspect(
     ] = None,
     votes: options.Votes = None,
     labels: options.Labels = None,
+    skip_damaged: options.SkipDamaged = False,
     as_json: options.Json = False,
 ) -> None:
     """Count faces by split and expression, find exact copies, draw samples."""
     given = read_votes(votes) if votes is not None else None
-    store = _load(path, labels)
+    store = _load(path, labels, skip_damaged=skip_damaged)
     found = count(store)
     content, tables = asdict(found), [_counts(found), _facts(found)]
     if given is not None:
@@ -100,6 +104,7 @@ def prepare(
         ),
     ] = None,
     labels: options.Labels = None,
+    skip_damaged: options.SkipDamaged = False,
     as_json: options.Json = False,
 ) -> None:
     """Read a source into the cache now; or cut faces out of photos; or relabel FER-2013 by FER+."""
@@ -120,7 +125,7 @@ def prepare(
         raise InputError(
             "--out is where cropped or relabelled faces go: add --crop faces or --votes"
         )
-    found = count(_load(path, labels))
+    found = count(_load(path, labels, skip_damaged=skip_damaged))
     show(asdict(found), _counts(found), as_json=as_json)
     if found.cache is not None:
         note(f"ready in {found.cache}")
@@ -254,6 +259,7 @@ def _facts(found: Inspection) -> Table:
     copies = found.copies
     in_train = ", ".join(f"{n:,} {split}" for split, n in copies.with_copy_in_train.items())
     said = facts()
+    said.add_row("read as", found.layout or "a store")
     said.add_row("size", f"{found.width} x {found.height}, {found.channels} channel(s)")
     said.add_row("fingerprint", found.fingerprint)
     said.add_row(

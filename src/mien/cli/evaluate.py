@@ -61,6 +61,7 @@ def evaluate(
             "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
         ),
     ] = False,
+    skip_damaged: options.SkipDamaged = False,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -95,6 +96,7 @@ def evaluate(
             mapping=mapping,
             votes=votes,
             labels=options.names(labels),
+            skip_damaged=skip_damaged,
             device=device,
             command=command_line(),
         )

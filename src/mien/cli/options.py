@@ -27,6 +27,12 @@ Labels = Annotated[
     str | None,
     typer.Option("--labels", metavar="A,B,C", help="The label set, if not the usual seven."),
 ]
+SkipDamaged = Annotated[
+    bool,
+    typer.Option(
+        "--skip-damaged", help="Leave out pictures that cannot be decoded: counted and listed."
+    ),
+]
 Exclude = Annotated[
     Path | None,
     typer.Option(

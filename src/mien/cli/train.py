@@ -67,6 +67,11 @@ def train(
         ),
     ] = "10m",
     exclude: options.Exclude = None,
+    skip_damaged: options.SkipDamaged = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the faces, the network and the plan; train nothing."),
+    ] = False,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,9 +92,16 @@ def train(
         "init": init,
         "labels": options.names(labels),
         "device": device,
+        "exclude": exclude,
+        "skip_damaged": skip_damaged,
+    }
+    if dry_run:
+        plan = api.plan(recipe, data, out, **settings)
+        show(plan.to_dict(), plan.render(), as_json=as_json)
+        return
+    settings |= {
         "resume": resume,
         "checkpoint_every": checkpoint_every,
-        "exclude": exclude,
         "track": track or [],
         "command": command_line(),
     }

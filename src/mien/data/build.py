@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.data.copies import repeats_told
 from mien.data.images import is_gray
 from mien.data.reading import Damaged, Sample, Source
 from mien.data.store import TEST, FaceStore
@@ -117,6 +118,8 @@ def write_store(
         notes.append(
             f"damaged pictures, left out and listed in {DAMAGED} of the store: {len(damaged):,}"
         )
+    if (repeated := repeats_told(digests)) is not None:
+        notes.append(repeated)
     about = {
         "expressions": list(source.expressions),
         "fingerprint": fingerprint(labels, splits, digests, source.expressions),

@@ -20,6 +20,9 @@ class Inspection:
     """A store in figures. `counts` is split -> expression -> images."""
 
     source: str
+    layout: str
+    notes: tuple[str, ...]
+    damaged: int
     cache: str | None
     fingerprint: str
     images: int
@@ -38,6 +41,9 @@ def inspect(store: FaceStore) -> Inspection:
     count, channels, height, width = store.pixels.shape
     return Inspection(
         source=store.source,
+        layout=store.layout,
+        notes=store.notes,
+        damaged=store.damaged,
         cache=str(store.path) if store.path else None,
         fingerprint=store.fingerprint,
         images=count,

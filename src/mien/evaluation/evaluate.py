@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mien.callbacks import Progress
 from mien.card import ModelCard
+from mien.data.copies import repeats_told
 from mien.data.exclusions import Exclusions
 from mien.data.ferplus import Votes
 from mien.data.mapping import ClassMap
@@ -76,6 +77,10 @@ def score(
     labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
     near = None if near is None else near | copies
+    repeated = repeats_told(faces.digests)
+    notes = faces.store.notes
+    if repeated is not None and repeated not in notes:
+        notes += (f"the {split} split: {repeated}",)
     return Evaluation(
         expressions=faces.expressions,
         split=split,
@@ -91,6 +96,7 @@ def score(
         source=faces.store.source,
         fingerprint=faces.store.fingerprint,
         near_copies=near,
+        notes=notes,
     )
 
 

@@ -87,6 +87,7 @@ class Evaluation:
             not; None where that was not looked for.
         across: how classes of other data were read; everything here is then of the shared expressions.
         people: how the single view agrees with FER+'s annotators, where their votes were given.
+        notes: sentences that a reader should know of the data and of the faces scored.
     """
 
     expressions: Expressions
@@ -105,6 +106,7 @@ class Evaluation:
     near_copies: NDArray[np.bool_] | None = None
     across: Across | None = None
     people: People | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,6 +128,7 @@ class Evaluation:
             "split": self.split,
             "expressions": list(self.expressions),
             "data": {"source": self.source, "fingerprint": self.fingerprint},
+            "notes": list(self.notes),
             "command": self.command,
             "weights_sha256": self.weights,
             "across": self.across and self.across.to_dict(),
@@ -235,6 +238,7 @@ class Evaluation:
             near_copies=kinds != "0" if looked_for else None,
             across=None if not content.get("across") else Across.from_dict(content["across"]),
             people=None if not content.get("people") else People.from_dict(content["people"]),
+            notes=tuple(content.get("notes", ())),
         )
 
 

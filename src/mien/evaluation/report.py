@@ -110,6 +110,7 @@ def _notes(
                 f"The {item.split} scores belong to other weights than the run has now: "
                 "evaluate again."
             )
+        notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in item.notes]
         if item.across is not None:
             continue  # its section says what it is
         if trained_on and item.fingerprint and item.fingerprint != trained_on:
@@ -122,7 +123,7 @@ def _notes(
                 f"The data of the {item.split} scores hold no training faces, so copies of them "
                 "could not be looked for."
             )
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def _headline(evaluations: list[Evaluation]) -> dict[str, str] | None:

@@ -133,6 +133,7 @@ def render_table(evaluation: Evaluation) -> Group:
         parts += [Text(sentence) for sentence in across.sentences(evaluation.expressions)]
     if evaluation.people is not None:
         parts.append(_people(evaluation.people))
+    parts += [Text(f"note: {sentence}") for sentence in evaluation.notes]
     return Stack(*parts)
 
 
@@ -260,4 +261,14 @@ def render_summary(evaluations: Sequence[Evaluation]) -> Table:
     for name in HEADLINES:
         if name != NEAR or any(NEAR in of for of in summaries.values()):
             rows.add_row(name, *(summary_text(name, of.get(name)) for of in summaries.values()))
+    if len({_faces(evaluation) for evaluation in evaluations}) > 1:
+        rows.caption_justify = "left"
+        rows.caption = (
+            f"The {first.split} faces are not the same for all: figures differ by that, too."
+        )
     return rows
+
+
+def _faces(evaluation: Evaluation) -> tuple[str, frozenset[str]]:
+    """Which faces were scored, whatever their order."""
+    return evaluation.fingerprint, frozenset(evaluation.rows.tolist())

@@ -23,6 +23,7 @@ from mien.recipe import (
 from mien.training.checkpoint import Interval
 from mien.training.distributed import is_first
 from mien.training.loop import refuse_silent_judge, train
+from mien.training.outlook import Outlook, outlook
 from mien.training.stopping import StoppedError
 from mien.training.teaching import Teaching, teach
 from mien.training.trackers import trackers_named
@@ -36,6 +37,7 @@ __all__ = [
     "Moment",
     "Objective",
     "Optimizer",
+    "Outlook",
     "PictureWatcher",
     "Recipe",
     "Schedule",
@@ -46,6 +48,7 @@ __all__ = [
     "Watcher",
     "from_dict",
     "is_first",
+    "outlook",
     "override",
     "read_recipe",
     "refuse_silent_judge",

@@ -30,6 +30,8 @@ def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
         "expressions": list(store.expressions),
         "counts": {"train": len(train), "validation": len(validation)},
         "shape": list(store.pixels.shape[1:]),
+        "damaged": store.damaged,
+        "notes": list(store.notes),
     }
 
 

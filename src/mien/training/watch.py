@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from mien.evaluation.plots import save_png
 from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, RunFolder
+
+if TYPE_CHECKING:
+    from mien.training.outlook import Outlook
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,9 @@ class Moment:
 
 class Watcher:
     """Does nothing at every event; a watcher overrides those it cares for."""
+
+    def planned(self, plan: Outlook) -> None:
+        """What is about to be trained, before anything is written."""
 
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
         """Training begins at `first_step` of `steps` in all."""
@@ -55,10 +62,16 @@ class Watcher:
         """Training is over, whatever ended it."""
 
 
+#: Steps after which the rest of the time is told.
+_STEPS_TIMED = 20
+
+
 class TerminalWatcher(Watcher):
     """A progress bar and one line an epoch; lines alone where standard error is not a terminal."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, plan: bool = True) -> None:
+        """`plan` says whether to print what is about to be trained, too."""
+        self._plan = plan
         self._console = console or Console(stderr=True)
         columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
@@ -75,10 +88,16 @@ class TerminalWatcher(Watcher):
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=None, figures="")
-        self._epochs = 0
+        self._epochs = self._steps = self._first_step = 0
+        self._began: float | None = None
+
+    def planned(self, plan: Outlook) -> None:
+        if self._plan:
+            self._console.print(plan.render(), highlight=False, emoji=False)
 
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
-        self._epochs = recipe.epochs
+        self._epochs, self._steps, self._first_step = recipe.epochs, steps, first_step
+        self._began = time.perf_counter()
         self._console.print(f"{recipe.name} -> {run.path}", highlight=False, soft_wrap=True)
         self._bar.reset(self._task, total=steps, completed=first_step, description="training")
         self._bar.start()
@@ -87,6 +106,14 @@ class TerminalWatcher(Watcher):
         self._console.print(f"note: {sentence}", highlight=False, soft_wrap=True, markup=False)
 
     def stepped(self, moment: Moment) -> None:
+        taken = moment.step - self._first_step
+        if self._began is not None and taken >= _STEPS_TIMED:
+            minutes = (time.perf_counter() - self._began) / taken * (self._steps - moment.step) / 60
+            self._began = None
+            if self._steps > moment.step:
+                self.noted(
+                    f"about {minutes:.0f} min to go" if minutes >= 1 else "under 1 min to go"
+                )
         self._bar.update(
             self._task,
             completed=moment.step,
@@ -142,6 +169,6 @@ class PictureWatcher(Watcher):
         self._drawn, self._stale = time.monotonic(), False
 
 
-def usual_watchers() -> list[Watcher]:
-    """Who looks on where nobody says: a terminal, and a picture in the run folder."""
-    return [TerminalWatcher(), PictureWatcher()]
+def usual_watchers(*, plan: bool = True) -> list[Watcher]:
+    """Who looks on if nobody says: a terminal, with the plan or without, and a picture in the run folder."""
+    return [TerminalWatcher(plan=plan), PictureWatcher()]

@@ -1,0 +1,151 @@
+"""What a training is about to do, told before it begins: faces, network, machine, steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Group
+from rich.text import Text
+
+from mien.data.copies import has_copy
+from mien.data.splits import CARVED_SHARE, SplitRule, Splits
+from mien.data.store import FaceStore, FaceView
+from mien.models import cost, create, pick_device
+from mien.tables import facts, table
+from mien.training.machine import autocast_type
+from mien.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a training is about to do.
+
+    Attributes:
+        recipe, out: its name, and the run folder.
+        source, layout: where the faces come from, and what that was read as.
+        counts: split -> expression -> faces: those fitted, those that select, those left for testing.
+        validation: where the faces that select come from.
+        copies: split -> its faces that have an exact copy among those fitted.
+        notes: sentences that a person should read before waiting.
+        network, parameters, multiply_adds: what is trained; the last for one face's forward pass.
+        input: its input, channels x height x width.
+        device, precision: where and in which type it computes.
+        epochs, batch_size, steps: the plan; steps of all epochs.
+    """
+
+    recipe: str
+    out: str
+    source: str
+    layout: str
+    counts: dict[str, dict[str, int]]
+    validation: str
+    copies: dict[str, int]
+    notes: tuple[str, ...]
+    network: str
+    parameters: int
+    multiply_adds: int
+    input: str
+    device: str
+    precision: str
+    epochs: int
+    batch_size: int
+    steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def render(self) -> Group:
+        """The same for people."""
+        names = list(next(iter(self.counts.values())))
+        faces = table("faces", *names, "all")
+        for split, by_name in self.counts.items():
+            faces.add_row(split, *(f"{n:,}" for n in [*by_name.values(), sum(by_name.values())]))
+        copied = ", ".join(f"{number:,} of {split}" for split, number in self.copies.items())
+        said = facts()
+        said.add_row("data", Text(f"{self.source} ({self.layout or 'a store'})"))
+        said.add_row("validation", self.validation)
+        said.add_row("copies in training", copied)
+        size = f"{self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} M multiply-adds"
+        said.add_row("network", f"{self.network}, {size}, input {self.input}")
+        said.add_row("machine", f"{self.device}, {self.precision}")
+        said.add_row(
+            "plan", f"{self.epochs} epochs, {self.steps:,} steps of {self.batch_size} faces"
+        )
+        return Group(faces, said, *(Text(f"note: {sentence}") for sentence in self.notes))
+
+
+def outlook(
+    recipe: Recipe, store: FaceStore, splits: Splits, fitted: FaceView, device: str, out: Path
+) -> Outlook:
+    """What `train` would do.
+
+    Args:
+        recipe: with the label set of the data.
+        store, splits: the faces, and who trains, selects and tests.
+        fitted: what is left of Training once faces were excluded.
+        device: as for `train`.
+        out: the run folder.
+    """
+    views = {"train": fitted, "validation": splits.validation, "test": splits.test}
+    counts = {name: _counts(view) for name, view in views.items()}
+    chosen, model = pick_device(device), recipe.model
+    with torch.device("meta"):
+        network = create(model.name, recipe.input, len(recipe.expressions), model.options)
+    precision = str(autocast_type(recipe.precision, chosen, network)).removeprefix("torch.")
+    costs = cost(model.name, recipe.input, len(recipe.expressions), model.options)
+    return Outlook(
+        recipe=recipe.name,
+        out=str(out),
+        source=store.source,
+        layout=store.layout,
+        counts=counts,
+        validation=_origin(splits, recipe.split),
+        copies={
+            name: int(has_copy(store, view.indices, fitted.indices).sum())
+            for name, view in views.items()
+            if view is not fitted
+        },
+        notes=(*store.notes, *_untaught(counts)),
+        network=model.name,
+        parameters=costs.parameters,
+        multiply_adds=costs.multiply_adds,
+        input="x".join(map(str, recipe.input.shape)),
+        device=torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type,
+        precision=precision,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        steps=math.ceil(len(fitted) / recipe.batch_size) * recipe.epochs,
+    )
+
+
+def _counts(faces: FaceView) -> dict[str, int]:
+    numbers: NDArray[np.int64] = np.bincount(faces.labels, minlength=len(faces.expressions))
+    return dict(zip(faces.expressions, numbers.tolist(), strict=True))
+
+
+def _origin(splits: Splits, rule: SplitRule) -> str:
+    """Where the faces that select come from."""
+    if rule.holdout is not None:
+        told = f"{rule.holdout:.0%} of Training, held out by split.holdout and seed {rule.seed}"
+        unused = len(splits.official_validation)
+        return f"{told}; the source's own {unused:,} take no part" if unused else told
+    if len(splits.official_validation):
+        return "the source's own"
+    return f"{CARVED_SHARE:.0%} of Training, carved out: the source has no validation faces"
+
+
+def _untaught(counts: dict[str, dict[str, int]]) -> list[str]:
+    """Expressions that are asked for and not taught."""
+    told = []
+    for name, number in counts["train"].items():
+        asked = [f"{by[name]:,} in {split}" for split, by in counts.items() if by[name]]
+        if not number and asked:
+            told.append(f"{name}: no face to train with, {' and '.join(asked)}; it is not learnt")
+    return told
