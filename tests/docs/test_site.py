@@ -145,7 +145,12 @@ def test_every_public_name_is_documented(site):
     for name in mien.__all__:
         if name != "__version__":
             assert re.search(rf'id="mien\.{name}"', page), name
-    for home in ("training.Recipe", "evaluation.compare", "models.register", "scale.recognise"):
+    for home in (
+        "training.Recipe",
+        "evaluation.compare",
+        "models.register",
+        "predict_on_ray.recognise",
+    ):
         assert f'id="mien.{home}"' in page
 
 

@@ -17,9 +17,9 @@ from mien.data.copies import has_copy
 from mien.data.splits import CARVED_SHARE, SplitRule, Splits
 from mien.data.store import FaceStore, FaceView
 from mien.models import cost, create, pick_device
+from mien.recipe import Recipe
 from mien.terminal import facts, table
 from mien.training.machine import autocast_type
-from mien.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

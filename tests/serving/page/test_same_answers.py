@@ -159,7 +159,9 @@ def test_ready_crops_of_any_size_and_colour_are_answered_alike(
     assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
 
 
-@pytest.mark.parametrize(("content", "why"), [(b"", "empty"), (b"GIF87a", "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "empty"), (b"GIF87a", "is not a photo that can be read here")]
+)
 def test_what_is_no_picture_is_one_sentence(ask: Any, content: bytes, why: str) -> None:
     from playwright.sync_api import Error
 
