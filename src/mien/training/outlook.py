@@ -14,10 +14,10 @@ from rich.console import Group
 from rich.text import Text
 
 from mien.data.copies import has_copy
-from mien.data.splits import CARVED_SHARE, SplitRule, Splits
+from mien.data.splits import Splits
 from mien.data.store import FaceStore, FaceView
 from mien.models import cost, create, pick_device
-from mien.recipe import Recipe
+from mien.recipe import CARVED_SHARE, Recipe, SplitRule
 from mien.terminal import facts, table
 from mien.training.machine import autocast_type
 
