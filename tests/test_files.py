@@ -131,7 +131,7 @@ def test_a_folder_is_held_by_one_and_free_when_that_one_is_killed(tmp_path):
         assert other.stdout.readline() == "held\n"
         with (
             pytest.raises(InputError, match="another process is at work here"),
-            alone(tmp_path, ""),
+            alone(tmp_path, "is at work"),
         ):
             pass
         other.kill()
