@@ -339,7 +339,7 @@ def test_what_a_killed_service_left_is_swept_and_no_living_ones(serve, film, pla
 
 
 def test_a_full_disk_is_told_without_a_path(serve, film, place, monkeypatch):
-    def write(*_):
+    def write(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", str(place))
 
     monkeypatch.setattr(jobs, "RowFile", lambda path, _: atomic_file(path))
