@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.data.reading import Request
 from mien.data.sources import open_source
 from mien.errors import InputError
 
@@ -42,7 +43,7 @@ def name_of(path: Path, megabytes: int, kind: bytes) -> Path:
 def test_a_link_of_megabytes_is_refused_unread(tmp_path, monkeypatch):
     path = link_of(tmp_path / "sym.zip", 4)
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("read"))
-    with pytest.raises(InputError, match="longer than any name"), open_source(path):
+    with pytest.raises(InputError, match="longer than any name"), open_source(path, Request()):
         pass
 
 
@@ -52,7 +53,7 @@ def test_a_link_of_megabytes_is_refused_unread(tmp_path, monkeypatch):
 )
 def test_a_name_of_megabytes_is_refused_unread(tmp_path, kind):
     path = name_of(tmp_path / "long.tar.gz", 4, kind)
-    with pytest.raises(InputError, match="longer than any name"), open_source(path):
+    with pytest.raises(InputError, match="longer than any name"), open_source(path, Request()):
         pass
 
 
@@ -60,5 +61,5 @@ def test_long_names_that_systems_allow_are_read(tmp_path):
     path = tmp_path / "long.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as made:
         made.addfile(tarfile.TarInfo("happy/" + "a" * 240 + "é.png"))
-    with pytest.raises(InputError, match="a" * 240), open_source(path) as source:
+    with pytest.raises(InputError, match="a" * 240), open_source(path, Request()) as (_, source):
         list(source.samples())

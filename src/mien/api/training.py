@@ -87,7 +87,7 @@ def train(
     return training.train(
         ready.recipe,
         ready.fitted,
-        needed(ready.splits.validation, "validation"),
+        ready.splits.validation,
         ready.folder,
         device=device,
         resume=resume,
@@ -168,8 +168,9 @@ def _ready(
         exclude = kept
     listed = None if exclude is None else Path(exclude)
     fitted = splits.train if listed is None else read_exclusions(listed).applied(splits.train)
+    needed(fitted, "train")
     needed(splits.validation, "validation")
-    return _Ready(chosen, folder, store, splits, needed(fitted, "train"), listed)
+    return _Ready(chosen, folder, store, splits, fitted, listed)
 
 
 def train_seeds(
