@@ -61,5 +61,6 @@ def test_long_names_that_systems_allow_are_read(tmp_path):
     path = tmp_path / "long.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as made:
         made.addfile(tarfile.TarInfo("happy/" + "a" * 240 + "é.png"))
-    with pytest.raises(InputError, match="a" * 240), open_source(path, Request()) as (_, source):
-        list(source.samples())
+    with open_source(path, Request()) as (_, source):
+        (sample,) = source.samples()
+    assert "a" * 240 in str(sample)
