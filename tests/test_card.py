@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from mien.card import CropRule, ModelCard
+from mien.card import CropRule, Limits, ModelCard
 from mien.errors import InputError
 from mien.input_spec import InputSpec
 
@@ -19,6 +19,7 @@ CARD = ModelCard(
     digest="0123456789abcdef" * 4,
     temperature=1.7722901105880737,
     uncertain_below=0.4541679322719574,
+    uncertain_beyond=Limits(size=14, spread=5.5, turn=40, detection_score=0.75),
     licence="CC0",
     provenance={"recipe": {"seed": 3}, "data": None},
     scores={"validation": {"accuracy": 0.61}},
@@ -29,6 +30,17 @@ CARD = ModelCard(
 def test_a_card_is_the_same_after_a_way_through_json():
     assert ModelCard.from_json(CARD.to_json(), "x") == CARD
     assert ModelCard.from_json(CARD.to_json().encode(), "x") == CARD
+
+
+def test_a_card_of_an_earlier_version_has_no_limits():
+    content = asdict(CARD)
+    del content["uncertain_beyond"]
+    assert ModelCard.from_json(json.dumps(content), "x") == replace(CARD, uncertain_beyond=Limits())
+
+
+@pytest.mark.parametrize("limits", [{"size": -1}, {"turn": 181}, {"spread": "dark"}, {"other": 1}])
+def test_limits_that_cannot_be_are_refused(limits):
+    assert "uncertain_beyond." in refused(json.dumps(asdict(CARD) | {"uncertain_beyond": limits}))
 
 
 def test_the_text_does_not_depend_on_the_order_in_which_facts_were_gathered():

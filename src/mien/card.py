@@ -44,6 +44,27 @@ class CropRule:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Pictures of faces that are too bad to tell by: beyond any of these limits an answer is uncertain.
+
+    size: pixels of the picture, a side, that the face has at least.
+    spread: the standard deviation, at least, of the gray levels (0..255) that the network is shown: a
+        dark or flat face has a small one.
+    turn: degrees by which the line of the eyes is turned at most; where the finder gives the eyes.
+    detection_score: YuNet's score, 0..1, at least; scores of other finders mean other things.
+
+    None: there is no such limit, as in files of earlier versions.
+    """
+
+    size: Annotated[float, Ge(0), _Finite] | None = None
+    spread: Annotated[float, Ge(0), _Finite] | None = None
+    turn: Annotated[float, Ge(0), Le(180), _Finite] | None = None
+    detection_score: Annotated[float, Ge(0), Le(1), _Finite] | None = None
+
+    __pydantic_config__: ClassVar = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a model file says of itself.
 
@@ -54,7 +75,8 @@ class ModelCard:
         crop: how faces must be cut out of pictures.
         digest: sha256 of the graph, without card and seal.
         temperature: what logits are divided by before the softmax; inside the graph.
-        uncertain_below: an answer with a probability below this is more often wrong than right.
+        uncertain_below: an answer with a probability below this is uncertain.
+        uncertain_beyond: limits of pictures of faces; beyond one any answer is uncertain.
         licence: of the weights.
         provenance: recipe, version, data, weights.
         scores: of this very file on validation faces; of its run on others.
@@ -68,6 +90,7 @@ class ModelCard:
     digest: _Sha256
     temperature: Annotated[float, Gt(0), _Finite] = 1.0
     uncertain_below: Annotated[float, Ge(0), Le(1)] = 0.0
+    uncertain_beyond: Limits = field(default_factory=Limits)
     licence: str = "not stated"
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)

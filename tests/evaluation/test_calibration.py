@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.isotonic import IsotonicRegression
 
 from mien.errors import InputError
 from mien.evaluation.calibration import (
     LEAST_FACES,
+    SURE_PRECISION,
     TEMPERATURES,
     enough_to_calibrate,
     fit_temperature,
@@ -64,30 +64,25 @@ def test_a_fit_ends_at_the_borders():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_other_threshold_is_worth_more(seed):
+def test_sure_answers_are_as_right_as_asked_for_and_no_lower_threshold_gives_that(seed):
     generator = np.random.default_rng(seed)
     confidence = generator.integers(1, 20, 60) / 20  # with many that are equal
     right = generator.random(60) < confidence
-    found = fit_uncertain_below(confidence, right)
+    found = fit_uncertain_below(confidence, right, 0.8)
 
-    def worth(threshold):
-        kept = right[~(confidence < threshold)]
-        return 2 * int(kept.sum()) - len(kept)
+    def precision(threshold):
+        kept = right[confidence >= threshold]
+        return kept.mean() if len(kept) else 1.0
 
-    others = {t: worth(t) for t in [0.0, 1.0, *np.unique(confidence)]}
-    assert worth(found) == max(others.values())
-    lower = [t for t in others if (confidence < t).sum() < (confidence < found).sum()]
-    assert all(others[t] < worth(found) for t in lower)
+    assert precision(found) >= 0.8
+    assert all(precision(t) < 0.8 for t in [0.0, *np.unique(confidence)] if t < found)
 
 
-def test_isotonic_regression_crosses_one_half_there():
-    generator = np.random.default_rng(3)
-    confidence = generator.random(2000)
-    right = generator.random(2000) < confidence**1.3
-    threshold = fit_uncertain_below(confidence, right)
-    chance = IsotonicRegression().fit(confidence, right).predict(confidence)
-    assert (chance[confidence < threshold] < 0.5).all()
-    assert (chance[confidence >= threshold] >= 0.5).all()
+def test_without_a_precision_it_is_the_one_that_sure_answers_are_to_have():
+    confidence = np.linspace(0, 1, 1000)
+    right = np.random.default_rng(3).random(1000) < confidence
+    kept = right[confidence >= fit_uncertain_below(confidence, right)]
+    assert SURE_PRECISION <= kept.mean() < SURE_PRECISION + 0.01
 
 
 def test_what_is_always_right_is_never_doubted_and_what_is_always_wrong_always():

@@ -23,6 +23,7 @@ from mien.data import load
 from mien.data.splits import split
 from mien.errors import InputError, MienError
 from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.limits import SIZES, SPREADS
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
 from mien.exporting.int8 import quantised, spread
 from mien.expressions import SEVEN
@@ -113,6 +114,9 @@ def test_the_file_says_what_it_is(exported, run, store):
     assert card.provenance["data"]["fingerprint"] == store.fingerprint
     assert card.provenance["recipe"]["model"]["options"]["width"] == 0.25
     assert card.parity["float32"]["logits"] <= MAX_DIFFERENCE
+    limits = card.uncertain_beyond
+    assert limits.size in SIZES
+    assert limits.spread in SPREADS
     assert exported.size == exported.path.stat().st_size < run.best_weights.stat().st_size + 20_000
     content = exported.path.read_bytes()
     assert b".py" not in content  # where the exporter was installed

@@ -47,9 +47,15 @@ class Found:
     def probability(self) -> float:
         return self.probabilities[self.expression]
 
+    doubt: str | None = None
+
+    @property
+    def why_uncertain(self) -> str | None:
+        return self.doubt or ("probability" if self.probability < 0.4 else None)
+
     @property
     def uncertain(self) -> bool:
-        return self.probability < 0.4
+        return self.why_uncertain is not None
 
 
 HAPPY = {"sad": 0.1, "happy": 0.7, "neutral": 0.2}

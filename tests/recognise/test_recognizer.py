@@ -7,13 +7,16 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from stand_in import StandIn, photo
 
 import mien
+from mien.card import Limits
 from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
@@ -194,6 +197,59 @@ def test_settings_reach_the_detector_and_the_decoder(model, hopper):
         Recognizer(model, max_pixels=1000).recognize(hopper)
 
 
+def _limited(limits, detector="yunet", threshold=0.0):
+    model = StandIn(uncertain_below=threshold)
+    model.card = replace(model.card, uncertain_beyond=limits)
+    return Recognizer(model, detector=detector)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (Limits(), None),
+        (Limits(size=10, spread=5, turn=40, detection_score=0.5), None),
+        (Limits(size=1000), "size"),
+        (Limits(spread=120), "spread"),
+        (Limits(turn=0), "turn"),
+        (Limits(detection_score=1), "detection_score"),
+        (Limits(size=1000, spread=120, turn=0), "size"),
+    ],
+)
+def test_the_limit_that_spoke_is_named(hopper, limits, why):
+    (face,) = _limited(limits).recognize(hopper)
+
+    assert face.why_uncertain == why
+    assert face.uncertain == (why is not None)
+    assert face.to_dict()["why_uncertain"] == why
+
+
+def test_the_picture_speaks_before_the_probability(hopper):
+    (face,) = _limited(Limits(size=1000), threshold=1.0).recognize(hopper)
+    assert face.why_uncertain == "size"
+    (face,) = _limited(Limits(size=10), threshold=1.0).recognize(hopper)
+    assert face.why_uncertain == "probability"
+
+
+@pytest.mark.parametrize(
+    ("level", "side", "why"), [(255, 48, None), (4, 48, "spread"), (255, 12, "size")]
+)
+def test_ready_crops_have_limits_of_size_and_spread_alone(level, side, why):
+    bands = np.zeros((48, 48), np.uint8)
+    bands[::2] = level
+    ready = cv2.resize(bands[:side], (48, side), interpolation=cv2.INTER_NEAREST)
+    limits = Limits(size=20, spread=5, turn=0, detection_score=1)
+    (face,) = _limited(limits, detector="none").recognize(ready)
+    assert face.why_uncertain == why
+
+
+def test_the_score_of_a_finder_of_ones_own_means_something_else(hopper):
+    def own(picture):
+        return [Detection((200, 100, 150, 180), 0.1)]
+
+    (face,) = _limited(Limits(detection_score=0.9), detector=own).recognize(hopper)
+    assert face.why_uncertain is None
+
+
 def test_a_network_of_colour_is_shown_colour(hopper):
     model = StandIn(InputSpec(3, 64, 64, (0.5,), (0.5,)))
 
@@ -203,7 +259,7 @@ def test_a_network_of_colour_is_shown_colour(hopper):
     assert crops[0, 0].mean() > crops[0, 2].mean() + 10  # skin is redder than blue
 
 
-FACE = Face((1, 2, 3, 4), 0.9, "sad", 0.5, {"happy": 0.2, "sad": 0.5, "fear": 0.3}, False)
+FACE = Face((1, 2, 3, 4), 0.9, "sad", 0.5, {"happy": 0.2, "sad": 0.5, "fear": 0.3})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from make_videos import HAPPY, NAMES, Found
@@ -40,7 +41,8 @@ def full(rows):
 
 @pytest.mark.parametrize("name", ["faces.csv", "faces.parquet", "faces.jsonl"])
 def test_what_is_read_is_what_was_written(name, tmp_path):
-    rows = [row('a, "b"\n.jpg', 0, None, FACE), *video_rows()]
+    doubted = replace(FACE, doubt="size")
+    rows = [row('a, "b"\n.jpg', 0, None, FACE), row("null", 0, None, doubted), *video_rows()]
     path = tmp_path / "new" / name
     written(path, [("a", rows)])
     assert list(read_rows(path)) == full(rows)
@@ -53,7 +55,7 @@ def test_columns_say_what_was_asked_for(tmp_path):
     first, second, _, photo = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     assert list(first) == [
         "source", "frame", "time_s", "track_id", "x", "y", "width", "height", "detection_score",
-        "expression", "probability", "uncertain",
+        "expression", "probability", "uncertain", "why_uncertain",
         "sad", "happy", "neutral", "sad_smoothed", "happy_smoothed", "neutral_smoothed",
     ]  # fmt: skip
     assert (first["source"], first["frame"], first["time_s"], first["track_id"]) == (
@@ -65,7 +67,7 @@ def test_columns_say_what_was_asked_for(tmp_path):
     assert second["probability"] == second["happy_smoothed"]
     assert (photo["time_s"], photo["track_id"], photo["sad_smoothed"]) == ("", "", "")
     assert (photo["x"], photo["detection_score"]) == ("1.23", "0.987654")
-    assert (photo["happy"], photo["uncertain"]) == ("0.7", "false")
+    assert (photo["happy"], photo["uncertain"], photo["why_uncertain"]) == ("0.7", "false", "")
 
 
 def test_a_face_carried_between_two_looks_has_no_score_and_no_raw_probabilities(tmp_path):

@@ -148,7 +148,17 @@ def test_without_smoothing_the_answer_is_the_frames_own():
 def test_what_is_uncertain_is_told_by_the_smoothed_answer():
     tracker = FaceTracker(gap_s=1, smooth_s=1, uncertain_below=0.5)
     assert not tracker.update(0.0, [Found(box_at(100), SAD)])[0].uncertain
-    assert tracker.update(0.6, [Found(box_at(100), HAPPY)])[0].uncertain
+    assert tracker.update(0.6, [Found(box_at(100), HAPPY)])[0].why_uncertain == "probability"
+
+
+def test_a_frame_whose_picture_is_too_bad_is_uncertain_and_the_next_is_not():
+    tracker = FaceTracker(gap_s=1, smooth_s=1, uncertain_below=0.5)
+    assert (
+        tracker.update(0.0, [Found(box_at(100), SAD, doubt="spread")])[0].why_uncertain == "spread"
+    )
+    (face,) = tracker.update(0.1, [Found(box_at(100), SAD)])
+    assert face.why_uncertain is None
+    assert not face.uncertain
 
 
 def test_smoothing_steps_add_up():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.api.inputs import run_and_data
+from mien.data.ferplus import read_votes
 from mien.data.store import FaceStore
 from mien.runs import RunFolder
 
@@ -22,6 +23,7 @@ def export(
     weights: Weights = "float32",
     max_drop: float = 0.5,
     licence: str | None = None,
+    votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
     device: str = "auto",
 ) -> Exported:
@@ -35,12 +37,22 @@ def export(
         weights: `float32`; `float16`, half the size; or `int8`, a quarter and faster, at some loss.
         max_drop: refuse a smaller file that loses more validation accuracy than this, in points.
         licence: of the weights, for the card.
+        votes: FER+'s fer2013new.csv: temperature, threshold of `uncertain` and limits are then judged by
+            the majority of its annotators, else by the labels.
         labels: the label set of the data, by default the run's.
         device: where torch computes what the file is compared with.
     """
     from mien.exporting import export_run
 
+    said = read_votes(votes) if votes is not None else None
     folder, store = run_and_data(run, data, labels, device)
     return export_run(
-        folder, store, Path(out), weights=weights, max_drop=max_drop, licence=licence, device=device
+        folder,
+        store,
+        Path(out),
+        weights=weights,
+        max_drop=max_drop,
+        licence=licence,
+        votes=said,
+        device=device,
     )

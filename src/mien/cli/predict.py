@@ -258,6 +258,7 @@ class _Told:
 
     def _pictures(self) -> Table:
         """A line a face; the picture is named once."""
+        from mien.recognise.doubt import IN_WORDS
         from mien.recognise.draw import surely
 
         lines = table("picture", "expression", "probability", "next")
@@ -279,8 +280,9 @@ class _Told:
             said.append(f"the first {len(self.answers)} pictures are shown, --csv writes all")
         if self.done_before:
             said.append(f"{self.done_before:,} were done before")
-        if any(face.uncertain for _, answer in self.answers for face in answer):
-            said.append("?: uncertain")
+        reasons = {face.why_uncertain for _, answer in self.answers for face in answer}
+        if why := ", ".join(words for reason, words in IN_WORDS.items() if reason in reasons):
+            said.append(f"?: uncertain ({why})")
         lines.caption, lines.caption_justify = "; ".join(said), "left"
         return lines
 

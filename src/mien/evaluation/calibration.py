@@ -15,6 +15,9 @@ from mien.errors import InputError
 #: Of so few faces a temperature is not fitted: of 10 drawn from PublicTest it makes probabilities worse
 #: than none in 22 % of draws, of 20 in 4 %, of 50 in 1 % (benchmarks/calibration.py).
 LEAST_FACES = 50
+#: Of sure answers so many are to be right, and so many of all faces are to be answered. If both cannot be
+#: had, the first counts.
+SURE_PRECISION, SURE_SHARE = 0.92, 0.75
 #: Temperatures that are looked at; a fit that would leave this range ends at its border.
 TEMPERATURES = (0.01, 100.0)
 
@@ -64,28 +67,25 @@ def fit_temperature(logits_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.i
 
 
 def fit_uncertain_below(
-    confidence_N: NDArray[np.floating[Any]], right_N: NDArray[np.bool_]
+    confidence_N: NDArray[np.floating[Any]],
+    right_N: NDArray[np.bool_],
+    precision: float = SURE_PRECISION,
 ) -> float:
-    """The confidence below which an answer is more often wrong than right, 0..1.
+    """The lowest confidence from which on answers are right at least as often as `precision` says, 0..1.
 
-    It is the threshold that makes (right answers - wrong answers), counted over what is not below it,
-    as large as it gets: an answer is worth giving where it is right more often than not (Chow 1970, On
-    optimum recognition error and reject tradeoff, with a rejection that costs half an error). The same
-    threshold is where the isotonic regression of right on confidence crosses one half. With perfectly
-    calibrated confidences it would be 0.5; fitted, it corrects what the temperature cannot. Of several
-    that are equally good the lowest counts; between two confidences it lies in the middle. 0 where
-    nothing should be doubted, 1 where everything should.
+    It answers as many faces as that precision allows (selective classification: Geifman & El-Yaniv 2017,
+    arXiv:1705.08500, whose bound for a confidence is left out: the faces are thousands). Equal confidences are
+    kept or doubted together; between two confidences it lies in the middle. 0 where nothing has to be
+    doubted, 1 where everything has.
     """
     order = np.argsort(confidence_N, kind="stable")
     confidence = np.asarray(confidence_N, dtype=np.float64)[order]
-    gain = np.where(np.asarray(right_N)[order], 1, -1)
-    # worth[i]: right - wrong of the answers from the i-th least confident one on.
-    worth = np.append(np.cumsum(gain[::-1])[::-1], 0)
-    # Equal confidences are kept or doubted together.
-    cuts = np.flatnonzero(np.diff(confidence, prepend=-np.inf, append=np.inf) > 0)
-    first = int(cuts[np.argmax(worth[cuts])])
-    if first == 0:
-        return 0.0
-    if first == len(confidence):
+    right = np.asarray(right_N, dtype=np.float64)[order]
+    # kept[i]: the share of right answers from the i-th least confident one on.
+    kept = np.cumsum(right[::-1])[::-1] / np.arange(len(right), 0, -1)
+    cuts = np.flatnonzero(np.diff(confidence, prepend=-np.inf) > 0)
+    good = cuts[kept[cuts] >= precision]
+    if not len(good):
         return 1.0
-    return float((confidence[first - 1] + confidence[first]) / 2)
+    first = int(good[0])
+    return 0.0 if first == 0 else float((confidence[first - 1] + confidence[first]) / 2)

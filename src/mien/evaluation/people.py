@@ -159,10 +159,11 @@ def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:
     Raises:
         InputError: the votes are of other data (see `Votes.join`).
     """
+    said = votes.join(faces.store)[faces.indices]  # which knows whether all expressions are FER+'s
     positions = np.full(len(CHOICES), -1)
     for k, name in enumerate(faces.expressions):
         positions[EIGHT.index(name)] = k
-    return positions[votes.join(faces.store)[faces.indices].majority()]
+    return positions[said.majority()]
 
 
 def people_score(answers_N: NDArray[np.int64], majority_N: NDArray[np.int64]) -> float:

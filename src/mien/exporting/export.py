@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -11,8 +11,9 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from mien.card import CropRule, ModelCard
-from mien.data.store import FaceStore
+from mien.card import CropRule, Limits, ModelCard
+from mien.data.ferplus import Votes
+from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, MienError
 from mien.evaluation import compute_scores, faces_to_score
 from mien.evaluation.calibration import (
@@ -22,7 +23,9 @@ from mien.evaluation.calibration import (
     softmax,
 )
 from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.limits import limit_of, measured_curves
 from mien.evaluation.metrics import Scores
+from mien.evaluation.people import majority_of
 from mien.exporting.float16 import halved
 from mien.exporting.graph import traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
@@ -41,6 +44,8 @@ Weights: TypeAlias = Literal["float32", "float16", "int8"]
 MAX_DIFFERENCE = 1e-4
 #: Validation faces on which that is looked at.
 _PARITY_FACES = 512
+#: Validation faces on which the limits of size and spread are measured.
+_LIMIT_FACES = 1024
 #: Faces that the speeds are measured on, at a time.
 _SPEED_FACES = 64
 
@@ -70,6 +75,7 @@ class Exported:
             "digest": card.digest,
             "temperature": card.temperature,
             "uncertain_below": card.uncertain_below,
+            "uncertain_beyond": asdict(card.uncertain_beyond),
             "parity": card.parity,
             "scores": card.scores,
             "faces_per_second": {name: round(speed) for name, speed in self.speeds.items()},
@@ -84,11 +90,13 @@ def export_run(
     weights: Weights = "float32",
     max_drop: float = 0.5,
     licence: str | None = None,
+    votes: Votes | None = None,
     device: str = "auto",
 ) -> Exported:
     """Write a run's best network as a model file.
 
-    Temperature and threshold are fitted on the run's validation faces, never on test ones. The file is
+    Temperature, threshold and limits are fitted on the run's validation faces, never on test ones: those
+    with a majority of votes, judged by it, or all, judged by their labels. The file is
     a function of the run, the data and the versions of what writes it: no clock and no path gets into it.
 
     Args:
@@ -99,6 +107,7 @@ def export_run(
             what training faces show: a quarter of the size, and faster.
         max_drop: refuse a smaller file that loses more validation accuracy than this, in points (of 100).
         licence: of the weights.
+        votes: FER+'s, of these data.
         device: where torch computes what the file is compared with.
 
     Raises:
@@ -118,7 +127,8 @@ def export_run(
             f"{store.source}: {run.path} was trained on other data; give those with --data"
         )
     validation, training = faces_to_score(run, store, "validation")
-    enough_to_calibrate(len(validation), store.source)
+    judge = _judge(validation, votes)
+    enough_to_calibrate(int((judge.labels >= 0).sum()), store.source)
     reference = load_classifier(run, device)
     spec = reference.spec
     card = ModelCard(
@@ -132,12 +142,12 @@ def export_run(
     )
     faces_NCHW = fitted(validation.pixels(), spec)
     graph = traced(load_classifier(run, "cpu"))
-    plain = _calibrated(graph, card, faces_NCHW, validation.labels)
+    plain = _calibrated(graph, card, faces_NCHW, validation.labels, judge)
     sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
     test = _test_scores(run)
     if weights == "float32":
-        return _written(out, plain, parity, test, {})
+        return _written(out, _limited(plain, faces_NCHW, judge), parity, test, {})
 
     cost: dict[str, Any] = {}
     if weights == "int8":
@@ -146,7 +156,7 @@ def export_run(
         cost["calibrated_on"] = {"split": "train", "faces": len(calibrating)}
     else:
         small_graph = halved(graph)
-    small = _calibrated(small_graph, card, faces_NCHW, validation.labels)
+    small = _calibrated(small_graph, card, faces_NCHW, validation.labels, judge)
     drop = 100 * (plain.scores["accuracy"] - small.scores["accuracy"])
     if drop > max_drop:
         raise InputError(
@@ -163,7 +173,22 @@ def export_run(
         for name, candidate in (("float32", plain), (weights, small))
     }
     speeds = faces_per_second(one_thread, np.resize(faces_NCHW, (_SPEED_FACES, *spec.shape)))
+    small = _limited(small, faces_NCHW, judge)
     return _written(out, small, parity | {weights: cost}, test, speeds)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Who says which answers are right: `labels` int64 (N,), index into the expressions, -1 for none."""
+
+    name: str
+    labels: NDArray[np.int64]
+
+
+def _judge(faces: FaceView, votes: Votes | None) -> _Judge:
+    if votes is None:
+        return _Judge("labels", np.asarray(faces.labels))
+    return _Judge("majority of votes", majority_of(votes, faces))
 
 
 @dataclass(frozen=True)
@@ -186,17 +211,22 @@ def _calibrated(
     card: ModelCard,
     faces_NCHW: NDArray[np.uint8],
     labels_N: NDArray[np.int64],
+    judge: _Judge,
 ) -> _Graded:
     """Fit temperature and threshold by what the graph itself answers, and score the file."""
+    known_N = judge.labels >= 0
+    truth_M = judge.labels[known_N]
     _, _, raw = _opened(graph, card)
     logits_NK = raw.logits(faces_NCHW)
-    card = replace(card, temperature=float(np.float32(fit_temperature(logits_NK, labels_N))))
+    card = replace(
+        card, temperature=float(np.float32(fit_temperature(logits_NK[known_N], truth_M)))
+    )
     content, whole, model = _opened(graph, card)
     probabilities_NK = model(faces_NCHW)
     answers_N = probabilities_NK.argmax(axis=1)
-    right_N, confidence_N = answers_N == labels_N, probabilities_NK.max(axis=1)
-    threshold = fit_uncertain_below(confidence_N, right_N)
-    uncertain_N = confidence_N < threshold
+    right_M, confidence_M = answers_N[known_N] == truth_M, probabilities_NK[known_N].max(axis=1)
+    threshold = fit_uncertain_below(confidence_M, right_M)
+    uncertain_M = confidence_M < threshold
     before = compute_scores(softmax(logits_NK), labels_N)
     scores = {
         **_headlines(compute_scores(probabilities_NK, labels_N)),
@@ -205,15 +235,33 @@ def _calibrated(
             "calibration_error": before.calibration_error,
         },
         "uncertain": {
-            "share": float(uncertain_N.mean()),
-            "accuracy": float(right_N[uncertain_N].mean()) if uncertain_N.any() else None,
-            "accuracy_of_others": float(right_N[~uncertain_N].mean())
-            if not uncertain_N.all()
+            "judge": judge.name,
+            "faces": len(truth_M),
+            "share": float(uncertain_M.mean()),
+            "accuracy": float(right_M[uncertain_M].mean()) if uncertain_M.any() else None,
+            "accuracy_of_others": float(right_M[~uncertain_M].mean())
+            if not uncertain_M.all()
             else None,
         },
     }
+    if not known_N.all() or judge.name != "labels":
+        scores["majority"] = _headlines(compute_scores(probabilities_NK[known_N], truth_M))
     card = replace(model.card, uncertain_below=threshold, scores={"validation": scores})
     return _Graded(content, whole, card, model, answers_N, scores)
+
+
+def _limited(candidate: _Graded, faces_NCHW: NDArray[np.uint8], judge: _Judge) -> _Graded:
+    """With the limits of size and spread that its curves give."""
+    known = np.flatnonzero(judge.labels >= 0)
+    chosen = known[spread(len(known), _LIMIT_FACES)]
+    curves = measured_curves(
+        candidate.model, faces_NCHW[chosen], judge.labels[chosen], candidate.card.uncertain_below
+    )
+    limits = Limits(
+        size=limit_of(curves["size"]),
+        spread=max(limit_of(curves["flat"]), limit_of(curves["dark"])),
+    )
+    return replace(candidate, card=replace(candidate.card, uncertain_beyond=limits))
 
 
 def _opened(graph: onnx.ModelProto, card: ModelCard) -> tuple[bytes, bytes, FaceModel]:

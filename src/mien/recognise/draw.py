@@ -65,7 +65,7 @@ def surely(face: FaceLike) -> str:
     """A face's probability in whole percent; an uncertain one's is rounded down, never up to the limit.
 
     >>> from mien.recognise.track import TrackedFace
-    >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, True, {"happy": 0.509}, None))
+    >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, "probability", {"happy": 0.509}, None))
     '50 %'
     """
     percent = 100 * face.probability

@@ -17,6 +17,7 @@ from mien.errors import InputError, extra_required
 from mien.expressions import Expressions
 from mien.recognise import detect
 from mien.recognise.detect import Box, Detection, Detector, YuNet
+from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
@@ -47,7 +48,9 @@ class Face:
         probability: its probability, 0..1, calibrated: of answers with 0.8, about 80 % are right
             on faces like those that it was fitted on.
         probabilities: expression -> 0..1, summing to 1, in the model's order.
-        uncertain: the probability is below the model's threshold; better say nothing.
+        why_uncertain: the limit of the model's that spoke: `size`, `spread`, `turn` or
+            `detection_score` where the picture of the face is too bad to tell by (see
+            `mien.card.Limits`), `probability` where that is below the threshold; None where it is sure.
         origin: the picture, for `crop`; None in copies that went to another process.
     """
 
@@ -56,7 +59,7 @@ class Face:
     expression: str
     probability: float
     probabilities: dict[str, float] = field(hash=False)
-    uncertain: bool
+    why_uncertain: Reason | None = None
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -75,6 +78,11 @@ class Face:
         """
         return cut(pixels_of(self.origin), self.box, margin)
 
+    @property
+    def uncertain(self) -> bool:
+        """Better say nothing: `why_uncertain` says why."""
+        return self.why_uncertain is not None
+
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The k most probable expressions with their probabilities, the most probable first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[: max(0, k)]
@@ -87,6 +95,7 @@ class Face:
             "expression": self.expression,
             "probability": self.probability,
             "uncertain": self.uncertain,
+            "why_uncertain": self.why_uncertain,
             "probabilities": dict(self.probabilities),
         }
 
@@ -128,7 +137,7 @@ class Faces(list[Face], Shown):
         """A pandas DataFrame, a row a face: box, scores, and a column of probabilities for each expression."""
         with extra_required("data", "a data frame"):
             import pandas as pd
-        told = ["detection_score", "expression", "probability", "uncertain"]
+        told = ["detection_score", "expression", "probability", "uncertain", "why_uncertain"]
         rows = [
             [*face.box, *(getattr(face, name) for name in told), *face.probabilities.values()]
             for face in self
@@ -145,11 +154,13 @@ class Seen:
         size: the picture's (width, height) in pixels.
         detections: the N faces, from left to right.
         crops: uint8 (N, C, H, W), in their order.
+        doubts: why no answer to it can be sure, of each; None where nothing speaks against one.
     """
 
     size: tuple[int, int]
     detections: list[Detection]
     crops: NDArray[np.uint8]
+    doubts: list[Reason | None]
 
 
 class Recognizer:
@@ -256,14 +267,22 @@ class Recognizer:
         size = (pixels.shape[1], pixels.shape[0])
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
         if self._ready:
-            return Seen(size, found, detect.ready_crop(pixels, self.card.input))
-        return Seen(size, found, detect.crops(pixels, found, self.card.crop, self.card.input))
+            crops, sides = detect.ready_crop(pixels, self.card.input), [float(min(size))]
+        else:
+            crops = detect.crops(pixels, found, self.card.crop, self.card.input)
+            sides = [detect.crop_side(face, self.card.crop) for face in found]
+        scored = isinstance(self._detector, YuNet)
+        doubts = [
+            bad_picture(self.card.uncertain_beyond, face, crop, side, scored=scored)
+            for face, crop, side in zip(found, crops, sides, strict=True)
+        ]
+        return Seen(size, found, crops, doubts)
 
     def answer(self, seen: Sequence[Seen]) -> list[Faces]:
         """What the network says of the faces that were found in some pictures, all at once."""
         return [
             Faces(
-                map(self._face, one.detections, part, [one.size] * len(part)),
+                map(self._face, one.detections, part, one.doubts, [one.size] * len(part)),
                 size=one.size,
                 expressions=self.card.expressions,
             )
@@ -282,7 +301,11 @@ class Recognizer:
         return seen
 
     def _face(
-        self, found: Detection, probabilities_K: NDArray[np.float32], size: tuple[int, int]
+        self,
+        found: Detection,
+        probabilities_K: NDArray[np.float32],
+        doubt: Reason | None,
+        size: tuple[int, int],
     ) -> Face:
         named = dict(zip(self.card.expressions, probabilities_K.tolist(), strict=True))
         expression = self.card.expressions[int(probabilities_K.argmax())]
@@ -292,7 +315,7 @@ class Recognizer:
             expression=expression,
             probability=named[expression],
             probabilities=named,
-            uncertain=named[expression] < self.card.uncertain_below,
+            why_uncertain=doubt or improbable(named[expression], self.card.uncertain_below),
         )
 
 

@@ -8,7 +8,8 @@ x y width height   the face's box in pixels of the upright picture
 detection_score    0..1; empty in frames between two that were looked at (`--every`)
 expression         by the smoothed probabilities of a video, a photo's own
 probability        of that expression, 0..1
-uncertain          whether that is under the model's threshold: true or false
+uncertain          better say nothing: true or false
+why_uncertain      `size`, `spread`, `turn`, `detection_score` or `probability`, see `mien.Face`; empty where sure
 angry ...          the probability of each expression in this frame alone; empty in frames between
 angry_smoothed ... the same, smoothed over time along the track; empty for a photo
 """
@@ -44,6 +45,7 @@ _BEFORE = {
     "expression": "string",
     "probability": "double",
     "uncertain": "bool",
+    "why_uncertain": "string",
 }
 #: What a column of smoothed probabilities ends in.
 SMOOTHED = "_smoothed"
@@ -74,6 +76,7 @@ def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
         "expression": face.expression,
         "probability": _rounded(face.probability),
         "uncertain": face.uncertain,
+        "why_uncertain": face.why_uncertain,
     }
     raw = tracked.raw if tracked else face.probabilities
     made |= {name: _rounded(value) for name, value in (raw or {}).items()}
@@ -243,10 +246,10 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _value(text: str, kind: str) -> str | int | float | bool | None:
-    if kind == "string":
-        return text
     if not text:
         return None
+    if kind == "string":
+        return text
     if kind == "bool":
         return text == "true"
     return int(text) if kind == "int64" else float(text)
@@ -279,7 +282,9 @@ def _to_parquet(rows: Path, path: Path, kinds: Mapping[str, str]) -> None:
 
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in kinds.items()])
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    converting = pyarrow.csv.ConvertOptions(column_types=schema)
+    converting = pyarrow.csv.ConvertOptions(
+        column_types=schema, null_values=[""], strings_can_be_null=True
+    )
     with (
         pyarrow.csv.open_csv(rows, parse_options=parsing, convert_options=converting) as blocks,
         atomic_file(path) as handle,

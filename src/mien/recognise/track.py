@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.recognise.doubt import Reason, improbable
+
 if TYPE_CHECKING:
     from mien.recognise.detect import Box
 
@@ -40,6 +42,8 @@ class FaceLike(Protocol):
     def probabilities(self) -> Mapping[str, float]: ...
     @property
     def uncertain(self) -> bool: ...
+    @property
+    def why_uncertain(self) -> Reason | None: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class TrackedFace:
     track_id: the same in all frames of a face, from 1.
     box: x, y, width and height in pixels.
     detection_score: 0..1; None in a frame that was not looked at, whose box lies between its neighbours'.
-    expression, probability, uncertain: by the smoothed probabilities.
+    expression, probability: by the smoothed probabilities.
+    why_uncertain: as of a `Face`: the frame's own picture is too bad, or the smoothed probability too low.
     probabilities: expression -> 0..1, smoothed over time.
     raw: the same as recognised in this frame alone; None in one that was not looked at.
     """
@@ -59,9 +64,14 @@ class TrackedFace:
     detection_score: float | None
     expression: str
     probability: float
-    uncertain: bool
+    why_uncertain: Reason | None
     probabilities: Mapping[str, float] = field(hash=False)
     raw: Mapping[str, float] | None = field(hash=False)
+
+    @property
+    def uncertain(self) -> bool:
+        """Better say nothing: `why_uncertain` says why."""
+        return self.why_uncertain is not None
 
     def carried(self, box: Box) -> TrackedFace:
         """The same face in a frame that was not looked at."""
@@ -159,6 +169,7 @@ class FaceTracker:
             track.smoothed = smoothed(track.smoothed, newest, elapsed, self._smooth_s)
             track.move(time_s, face.box)
         probabilities = dict(zip(face.probabilities, track.smoothed.tolist(), strict=True))
+        picture = None if face.why_uncertain == "probability" else face.why_uncertain
         expression = max(probabilities, key=probabilities.__getitem__)
         return TrackedFace(
             track_id=track.number,
@@ -166,7 +177,7 @@ class FaceTracker:
             detection_score=face.detection_score,
             expression=expression,
             probability=probabilities[expression],
-            uncertain=probabilities[expression] < self._uncertain_below,
+            why_uncertain=picture or improbable(probabilities[expression], self._uncertain_below),
             probabilities=probabilities,
             raw=face.probabilities,
         )

@@ -147,6 +147,7 @@ def _face(face: TrackedFace, top: int) -> dict[str, Any]:
         "expression": face.expression,
         "probability": face.probability,
         "uncertain": face.uncertain,
+        "why_uncertain": face.why_uncertain,
         "probabilities": likeliest(face.probabilities, top),
         "raw": face.raw,
     }

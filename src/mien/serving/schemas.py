@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mien.recognise.doubt import Reason
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -49,7 +51,10 @@ class FaceShape(_Shape):
     detection_score: Probability
     expression: str
     probability: Probability
-    uncertain: bool = Field(description="Better say nothing: more often wrong than right.")
+    uncertain: bool = Field(description="Better say nothing.")
+    why_uncertain: Reason | None = Field(
+        description="The model's limit that spoke; null where sure."
+    )
     probabilities: dict[str, Probability]
     explanation: ExplanationShape | None = None
 
@@ -104,6 +109,7 @@ class ModelShape(BaseModel):
     digest: str
     temperature: float
     uncertain_below: Probability
+    uncertain_beyond: dict[str, Any]
     licence: str
     provenance: dict[str, Any]
     scores: dict[str, Any]

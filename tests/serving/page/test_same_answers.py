@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from mien import Recognizer
+from mien.card import Limits
 from mien.data.synthetic import synthetic_faces
+from mien.recognise.detect import Detection
+from mien.recognise.doubt import bad_picture, improbable
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +44,7 @@ def ask(browser: Any, site: str) -> Iterator[Any]:
         answer: dict[str, Any] = page.evaluate(_ASK, {"content": content, "detector": detector})
         return answer
 
+    asked.page = page  # type: ignore[attr-defined]
     yield asked
     page.close()
 
@@ -127,6 +131,7 @@ def test_photos_are_answered_alike(ask: Any, name: str) -> None:
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=_PHOTOS)
         assert one["expression"] == other["expression"]
         assert one["uncertain"] == other["uncertain"]
+        assert one["why_uncertain"] == other["why_uncertain"]
         apart = _farthest(one["box"], other["box"])
         told = _farthest(one["probabilities"], other["probabilities"])
         print(f"{name}: box within {apart:.2g} pixels, probabilities within {told:.2g}")  # noqa: T201
@@ -157,6 +162,40 @@ def test_ready_crops_of_any_size_and_colour_are_answered_alike(
     (here,) = Recognizer(detector="none").recognize(picture)
     (there,) = ask(picture, detector="none")["faces"]
     assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
+
+
+_DOUBT = """async (asked) => {
+    const { badPicture, improbable } = await import("./doubt.js");
+    return asked.map(({ limits, face, crop, channels, side, ready }) =>
+        [badPicture(limits, face, Uint8Array.from(crop), channels, side, ready), improbable(face.score, 0.5)]);
+}"""
+
+
+def test_doubts_are_the_same(ask: Any) -> None:
+    rng = np.random.default_rng(0)
+    cases, expected = [], []
+    for number in range(300):
+        channels = (1, 3)[number % 2]
+        crop = (rng.random((channels, 8, 8)) * rng.uniform(1, 255)).astype(np.uint8)
+        names = ("size", "spread", "turn", "detection_score")
+        ranges = dict(zip(names, (60, 60, 180, 1), strict=True))
+        drawn = {name: float(rng.uniform(0, ranges[name])) for name in names}
+        given = {name: drawn[name] if rng.random() < 0.5 else None for name in names}
+        eyes = rng.uniform(0, 50, (2, 2)).tolist()
+        score, side, ready = float(rng.random()), float(rng.uniform(1, 90)), bool(number % 3 == 0)
+        points = tuple(map(tuple, [*eyes, *eyes[:1] * 3]))
+        found = Detection((0, 0, 9, 9), score, None if ready else points)
+        expected.append(
+            [
+                bad_picture(Limits(**given), found, crop, side, scored=not ready),
+                improbable(score, 0.5),
+            ]
+        )
+        face = {"score": score} | ({} if ready else {"landmarks": points})
+        case = {"limits": given, "face": face, "crop": crop.ravel().tolist()}
+        cases.append(case | {"channels": channels, "side": side, "ready": ready})
+    assert ask.page.evaluate(_DOUBT, cases) == expected
+    assert {reason for reason, _ in expected} >= {None, "size", "spread", "turn", "detection_score"}
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,13 @@ export function crop(picture, { box, landmarks }, rule, spec) {
     x + width / 2 - rule.shift_y * longer * Math.sin(turn),
     y + height / 2 + rule.shift_y * longer * Math.cos(turn),
   ];
-  const side = longer * (1 + 2 * rule.margin);
+  const side = cropSide({ box }, rule);
   return sampled(picture, centre, [(side * spec.width) / spec.height, side], turn, spec);
+}
+
+/** The height of what `crop` cuts out, in pixels of the picture. */
+export function cropSide({ box }, rule) {
+  return Math.max(box[2], box[3]) * (1 + 2 * rule.margin);
 }
 
 /** The rectangle of a size around a centre, turned by radians. */

@@ -1,6 +1,7 @@
 // The list of faces: what each looks like, how surely, and a bar for each expression.
 
 import { colourOf } from "./colours.js";
+import { IN_WORDS } from "./doubt.js";
 import { element, show } from "./elements.js";
 import { limit, percent, surely } from "./marks.js";
 
@@ -44,8 +45,11 @@ export class FacesPanel {
       if (this.#list.children[place] !== card.root) this.#list.insertBefore(card.root, this.#list.children[place] ?? null);
     }
     this.#say(".none", faces.length === 0, none);
-    const doubt = this.#uncertainBelow >= 1 ? "“?”: this model is never right more often than wrong." : `“?”: its best answer is under ${limit(this.#uncertainBelow)}, where this model is more often wrong than right.`;
-    this.#say(".doubt", shown.some(([, face]) => face.uncertain), doubt);
+    const reasons = [...new Set(shown.map(([, face]) => face.why_uncertain).filter(Boolean))].map((why) => {
+      if (why !== "probability") return `the face is ${IN_WORDS[why]}`;
+      return this.#uncertainBelow >= 1 ? "this model is sure of nothing" : `its best answer is under ${limit(this.#uncertainBelow)}`;
+    });
+    this.#say(".doubt", reasons.length > 0, `“?”, not sure: ${reasons.join("; ")}.`);
     this.#root.querySelector("h2").textContent = faces.length > 0 ? `Faces (${faces.length})` : "Faces";
   }
 
@@ -76,7 +80,8 @@ class FaceCard {
 
   update(face, explain) {
     this.#name.textContent = `${face.expression}${face.uncertain ? "?" : ""}`;
-    this.#sure.textContent = surely(face);
+    const bad = face.why_uncertain && face.why_uncertain !== "probability";
+    this.#sure.textContent = bad ? IN_WORDS[face.why_uncertain] : surely(face);
     for (const [name, { row, fill, figure }] of this.#bars) {
       const share = face.probabilities[name] ?? 0;
       fill.style.transform = `scaleX(${share})`;

@@ -4,7 +4,7 @@ import { mapped } from "./values.js";
 
 const BEFORE = [
   "source", "frame", "time_s", "track_id", "x", "y", "width", "height", "detection_score", "expression",
-  "probability", "uncertain",
+  "probability", "uncertain", "why_uncertain",
 ];
 
 /** A face as a row. Of a photo `time` is null. */
@@ -13,7 +13,7 @@ export function asRow(source, frame, time, face) {
   const row = {
     source, frame, time_s: round(time), track_id: face.track_id ?? null, x, y, width, height,
     detection_score: round(face.detection_score), expression: face.expression,
-    probability: round(face.probability), uncertain: face.uncertain,
+    probability: round(face.probability), uncertain: face.uncertain, why_uncertain: face.why_uncertain,
     ...mapped(face.raw ?? face.probabilities, (value) => round(value)),
   };
   if (face.track_id !== undefined) {
@@ -30,6 +30,7 @@ export function asFace(row, expressions) {
     expression: row.expression,
     probability: row.probability,
     uncertain: row.uncertain,
+    why_uncertain: row.why_uncertain,
     probabilities: Object.fromEntries(expressions.map((name) => [name, row[`${name}_smoothed`]])),
   };
 }
@@ -48,8 +49,8 @@ export function fromCsv(text) {
 }
 
 function value(name, cell) {
-  if (name === "source" || name === "expression") return cell;
   if (cell === "") return null;
+  if (["source", "expression", "why_uncertain"].includes(name)) return cell;
   return name === "uncertain" ? cell === "true" : Number(cell);
 }
 

@@ -1,6 +1,7 @@
 // Following faces from frame to frame and smoothing their answers: `mien.recognise.track` once more.
 
 import { overlap } from "./detection.js";
+import { improbable } from "./doubt.js";
 import { mapped, mostProbable } from "./values.js";
 
 const SMOOTH_S = 0.5;
@@ -58,12 +59,15 @@ export class Tracker {
       move(track, time, box);
     }
     const [expression, probability] = mostProbable(track.smoothed);
+    const picture = face.why_uncertain === "probability" ? null : face.why_uncertain;
+    const why = picture ?? improbable(probability, this.#uncertainBelow);
     return {
       ...face,
       track_id: track.number,
       expression,
       probability,
-      uncertain: probability < this.#uncertainBelow,
+      uncertain: why !== null,
+      why_uncertain: why,
       probabilities: track.smoothed,
       raw: face.probabilities,
     };

@@ -4,7 +4,8 @@
 // {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
 
 import { NO_PICTURE } from "./problem.js";
-import { crop, detections, readyCrop, shownToDetector } from "./detection.js";
+import { crop, cropSide, detections, readyCrop, shownToDetector } from "./detection.js";
+import { badPicture, improbable } from "./doubt.js";
 
 const MOST_PIXELS = 50_000_000;
 let ort, card, detector, classifier;
@@ -24,12 +25,17 @@ const tasks = {
 
   async recognise({ picture, detector: wanted }) {
     const pixels = await opened(picture);
-    const found = wanted === "none" ? whole(pixels) : (await find(pixels)).sort(fromLeftToRight);
+    const ready = wanted === "none";
+    const found = ready ? whole(pixels) : (await find(pixels)).sort(fromLeftToRight);
     const crops = found.map((face) =>
-      wanted === "none" ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
+      ready ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
     );
     const probabilities = await classify(crops);
-    const faces = found.map((face, index) => asFace(face, probabilities[index], pixels));
+    const faces = found.map((face, index) => {
+      const side = ready ? Math.min(pixels.width, pixels.height) : cropSide(face, card.crop);
+      const doubt = badPicture(card.uncertain_beyond, face, crops[index], card.input.channels, side, ready);
+      return asFace(face, probabilities[index], doubt, pixels);
+    });
     return { width: pixels.width, height: pixels.height, faces };
   },
 };
@@ -104,16 +110,18 @@ async function classify(crops) {
 }
 
 /** A face with the fields of mien's `Face.to_dict`. */
-function asFace({ box, score }, probabilities, picture) {
+function asFace({ box, score }, probabilities, doubt, picture) {
   const [left, top] = [Math.max(0, box[0]), Math.max(0, box[1])];
   const [right, bottom] = [Math.min(picture.width, box[0] + box[2]), Math.min(picture.height, box[1] + box[3])];
   const probability = Math.max(...probabilities);
+  const why = doubt ?? improbable(probability, card.uncertain_below);
   return {
     box: { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) },
     detection_score: Math.min(1, score),
     expression: card.expressions[probabilities.indexOf(probability)],
     probability,
-    uncertain: probability < card.uncertain_below,
+    uncertain: why !== null,
+    why_uncertain: why,
     probabilities: Object.fromEntries(card.expressions.map((name, index) => [name, probabilities[index]])),
   };
 }
