@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -20,10 +21,14 @@ from torch import nn
 import mien
 from mien import api, cli, models
 from mien.data import load
+from mien.data.ferplus import CHOICES, Votes
 from mien.data.splits import split
+from mien.data.store import SPLITS
 from mien.errors import InputError, MienError
 from mien.evaluation.calibration import fit_temperature
 from mien.evaluation.limits import SIZES, SPREADS
+from mien.evaluation.people import majority_of
+from mien.evaluation.scenes import SCORES, TURNS
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
 from mien.exporting.int8 import quantised, spread
 from mien.expressions import SEVEN
@@ -117,6 +122,8 @@ def test_the_file_says_what_it_is(exported, run, store):
     limits = card.uncertain_beyond
     assert limits.size in SIZES
     assert limits.spread in SPREADS
+    assert limits.turn is None or limits.turn in TURNS
+    assert limits.detection_score is None or limits.detection_score in SCORES
     assert exported.size == exported.path.stat().st_size < run.best_weights.stat().st_size + 20_000
     content = exported.path.read_bytes()
     assert b".py" not in content  # where the exporter was installed
@@ -141,6 +148,52 @@ def test_it_scores_what_its_run_scores(exported, run, store):
     assert said["before_temperature"]["cross_entropy"] == pytest.approx(before.cross_entropy, 1e-4)
     assert said["cross_entropy"] <= before.cross_entropy
     assert of_file.weights == exported.card.digest
+
+
+@pytest.mark.slow
+def test_votes_judge_in_place_of_labels(run, store, tmp_path):
+    table = np.zeros((len(store), len(CHOICES)), np.uint8)
+    named = [CHOICES.index(store.expressions[label]) for label in store.labels]
+    table[np.arange(len(store)), named] = 10
+    validation = np.flatnonzero(store.splits == SPLITS.index("validation"))
+    unclear, otherwise = validation[:3], validation[3:12]
+    table[unclear] = [0] * (len(CHOICES) - 2) + [10, 0]
+    table[otherwise] = np.roll(table[otherwise, :7], 1, axis=1) @ np.eye(
+        7, len(CHOICES), dtype=np.uint8
+    )
+    rows = np.arange(len(store))
+    votes = Votes(table, rows, store.splits, np.ones(len(store), bool), "votes.csv")
+    voted = replace(store, rows=rows.astype(str))
+    made = export_run(run, voted, tmp_path / "voted.onnx", votes=votes, device="cpu")
+
+    said = made.card.scores["validation"]
+    faces = voted.faces(validation)
+    truth = majority_of(votes, faces)
+    told = FaceModel.open(made.path)(fitted(faces.pixels(), made.card.input))[truth >= 0]
+    right = told.argmax(axis=1) == truth[truth >= 0]
+    sure = told.max(axis=1) >= made.card.uncertain_below
+    assert said["faces"] == len(validation)
+    assert said["majority"]["faces"] == len(validation) - 3 == said["uncertain"]["faces"]
+    assert said["majority"]["accuracy"] == right.mean() < said["accuracy"]
+    assert said["uncertain"]["judge"] == "majority of votes"
+    assert said["uncertain"]["accuracy_of_others"] == pytest.approx(right[sure].mean())
+    assert right[sure].mean() >= 0.92
+    assert said["majority"]["cross_entropy"] <= said["before_temperature"]["cross_entropy"]
+
+
+def test_the_runs_test_figures_are_those_of_these_weights(monkeypatch):
+    views = {"none": {"official": {"accuracy": 0.6}, "deduplicated": None}}
+    people = {"decided": 90, "majority": {"value": 0.8}, "balanced": {"value": 0.7}}
+    found = {"weights_sha256": "a", "views": views, "people": people}
+    run = SimpleNamespace(evaluation=lambda split: found if split == "test" else None)
+    monkeypatch.setattr(export, "weights_digest", lambda run: "a")
+    assert export._test_scores(run)["test_of_the_run"] == {
+        "official_accuracy": 0.6,
+        "deduplicated_accuracy": None,
+        "majority": {"faces": 90, "accuracy": 0.8, "balanced_accuracy": 0.7},
+    }
+    monkeypatch.setattr(export, "weights_digest", lambda run: "others")
+    assert export._test_scores(run) == {}
 
 
 @pytest.mark.slow

@@ -89,7 +89,9 @@ def step(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> Step:
-    """The counts at one step."""
+    """The counts at one step, which may have no faces."""
+    if not len(labels_N):
+        return Step(float(amount), 0.0, 0.0, None)
     right_N = probabilities_NK.argmax(axis=1) == labels_N
     sure_N = probabilities_NK.max(axis=1) >= uncertain_below
     enough = sure_N.sum() >= LEAST_SURE

@@ -26,6 +26,7 @@ from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.limits import limit_of, measured_curves
 from mien.evaluation.metrics import Scores
 from mien.evaluation.people import majority_of
+from mien.evaluation.scenes import found_curves
 from mien.exporting.float16 import halved
 from mien.exporting.graph import traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
@@ -44,8 +45,8 @@ Weights: TypeAlias = Literal["float32", "float16", "int8"]
 MAX_DIFFERENCE = 1e-4
 #: Validation faces on which that is looked at.
 _PARITY_FACES = 512
-#: Validation faces on which the limits of size and spread are measured.
-_LIMIT_FACES = 1024
+#: Validation faces on which the limits are measured: on ready crops, and in pictures that are looked through.
+_LIMIT_FACES, _SCENE_FACES = 1024, 512
 #: Faces that the speeds are measured on, at a time.
 _SPEED_FACES = 64
 
@@ -147,7 +148,7 @@ def export_run(
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
     test = _test_scores(run)
     if weights == "float32":
-        return _written(out, _limited(plain, faces_NCHW, judge), parity, test, {})
+        return _written(out, _limited(plain, validation, faces_NCHW, judge), parity, test, {})
 
     cost: dict[str, Any] = {}
     if weights == "int8":
@@ -173,7 +174,7 @@ def export_run(
         for name, candidate in (("float32", plain), (weights, small))
     }
     speeds = faces_per_second(one_thread, np.resize(faces_NCHW, (_SPEED_FACES, *spec.shape)))
-    small = _limited(small, faces_NCHW, judge)
+    small = _limited(small, validation, faces_NCHW, judge)
     return _written(out, small, parity | {weights: cost}, test, speeds)
 
 
@@ -227,7 +228,7 @@ def _calibrated(
     right_M, confidence_M = answers_N[known_N] == truth_M, probabilities_NK[known_N].max(axis=1)
     threshold = fit_uncertain_below(confidence_M, right_M)
     uncertain_M = confidence_M < threshold
-    before = compute_scores(softmax(logits_NK), labels_N)
+    before = compute_scores(softmax(logits_NK[known_N]), truth_M)
     scores = {
         **_headlines(compute_scores(probabilities_NK, labels_N)),
         "before_temperature": {
@@ -250,16 +251,23 @@ def _calibrated(
     return _Graded(content, whole, card, model, answers_N, scores)
 
 
-def _limited(candidate: _Graded, faces_NCHW: NDArray[np.uint8], judge: _Judge) -> _Graded:
-    """With the limits of size and spread that its curves give."""
+def _limited(
+    candidate: _Graded, faces: FaceView, faces_NCHW: NDArray[np.uint8], judge: _Judge
+) -> _Graded:
+    """With the limits that its curves give; `faces_NCHW` are the faces as the network takes them."""
     known = np.flatnonzero(judge.labels >= 0)
+    below = candidate.card.uncertain_below
     chosen = known[spread(len(known), _LIMIT_FACES)]
-    curves = measured_curves(
-        candidate.model, faces_NCHW[chosen], judge.labels[chosen], candidate.card.uncertain_below
-    )
+    ready = measured_curves(candidate.model, faces_NCHW[chosen], judge.labels[chosen], below)
+    chosen = known[spread(len(known), _SCENE_FACES)]
+    pixels = faces.store.faces(faces.indices[chosen]).pixels()
+    found = found_curves(candidate.model, pixels, judge.labels[chosen], below)
+    read_off = {name: limit_of([one for one, _ in steps]) for name, steps in found.items()}
     limits = Limits(
-        size=limit_of(curves["size"]),
-        spread=max(limit_of(curves["flat"]), limit_of(curves["dark"])),
+        size=limit_of(ready["size"]),
+        spread=max(limit_of(ready["flat"]), limit_of(ready["dark"])),
+        turn=read_off.get("turn"),
+        detection_score=read_off.get("detection score"),
     )
     return replace(candidate, card=replace(candidate.card, uncertain_beyond=limits))
 
@@ -339,12 +347,15 @@ def _test_scores(run: RunFolder) -> dict[str, Any]:
     if found is None or found.get("weights_sha256") != weights_digest(run):
         return {}
     said = found["views"]["none"]
-    return {
-        "test_of_the_run": {
-            "official_accuracy": said["official"]["accuracy"],
-            "deduplicated_accuracy": (said["deduplicated"] or {}).get("accuracy"),
-        }
+    scores: dict[str, Any] = {
+        "official_accuracy": said["official"]["accuracy"],
+        "deduplicated_accuracy": (said["deduplicated"] or {}).get("accuracy"),
     }
+    if people := found.get("people"):
+        scores["majority"] = {"faces": people["decided"], "accuracy": people["majority"]["value"]}
+        if people.get("balanced"):
+            scores["majority"]["balanced_accuracy"] = people["balanced"]["value"]
+    return {"test_of_the_run": scores}
 
 
 def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:

@@ -1,10 +1,17 @@
 // What the model's card says, in words.
 
+import { IN_WORDS } from "./doubt.js";
 import { element } from "./elements.js";
 import { limit, percent } from "./marks.js";
 
 // Agreement: 65 ± 5 % (Goodfellow et al. 2013).
 const FER_2013 = ": small gray pictures from the web, on whose labels people do not agree well either";
+
+/** A sentence on the faces that are marked whatever the answer; empty where a card has no limits. */
+function alsoMarked({ uncertain_beyond: limits }) {
+  const names = Object.keys(IN_WORDS).filter((name) => limits?.[name] != null);
+  return names.length > 0 ? ` It marks faces that are ${names.map((name) => IN_WORDS[name]).join(", or ")}, too.` : "";
+}
 
 /** Fill the places of the page that speak of the model. */
 export function describe(root, { card, version, place, cardPage }) {
@@ -23,7 +30,7 @@ export function describe(root, { card, version, place, cardPage }) {
   const doubted = validation?.uncertain;
   if (doubted?.accuracy !== undefined && doubted.accuracy !== null) {
     const marked = card.uncertain_below < 1 ? `answers under ${limit(card.uncertain_below)}` : "every answer of this model";
-    put("doubt", `A “?” marks ${marked}: it is right about ${percent(doubted.accuracy)} of those, and ${percent(doubted.accuracy_of_others)} of the others.`);
+    put("doubt", `A “?” marks ${marked}: it is right about ${percent(doubted.accuracy)} of those, and ${percent(doubted.accuracy_of_others)} of the others.${alsoMarked(card)}`);
   }
   const facts = {
     Model: card.name,
@@ -31,7 +38,8 @@ export function describe(root, { card, version, place, cardPage }) {
     "Trained on": card.provenance?.data?.source,
     "Accuracy on validation": validation && `${share(validation.accuracy)} of ${validation.faces.toLocaleString("en")} faces`,
     "Accuracy on test": test && `${share(test.official_accuracy)}; ${share(test.deduplicated_accuracy)} without copies of training faces`,
-    "Calibration error": validation && share(validation.calibration_error),
+    "Agrees with most annotators": validation?.majority && `on ${share(validation.majority.accuracy)} of ${validation.majority.faces.toLocaleString("en")} validation faces`,
+    "Calibration error": validation && share((validation.majority ?? validation).calibration_error),
     Input: `${card.input.width} x ${card.input.height} pixels, ${card.input.channels === 1 ? "gray" : "colour"}`,
     "Uncertain below": share(card.uncertain_below),
     Licence: card.licence,
