@@ -5,8 +5,8 @@
 PublicTest's faces (never PrivateTest's) are made worse step by step; with `--votes` those with an FER+ majority,
 judged by it. The curves are those from which `mien export` reads the limits of each network, of all faces instead of
 some: size and spread on ready crops (`mien.evaluation.limits`); turn and the finder's score on faces laid into pictures
-in which YuNet looks for them (`mien.evaluation.scenes`): turned by 0 to 90 degrees; and turned, shrunk and darkened at
-random, all at once.
+in which YuNet looks for them (`mien.evaluation.scenes`): turned by 0 to 90 degrees, by the turn that the eyes show that
+it finds; and turned, shrunk and darkened at random, all at once.
 At each step: accuracy, the share of sure answers (at or above the model's threshold), and how many of these are
 right. A limit is the last step at which at least 75 % are.
 """
@@ -84,7 +84,7 @@ def main() -> None:
     ):
         curves[name] = unit, [(one, None) for one in ready[name]]
     found = found_curves(model, pixels, labels, below)
-    for name, unit in (("turn", "degrees"), ("detection score", "at least")):
+    for name, unit in (("turn", "at most, degrees"), ("detection score", "at least")):
         if name in found:
             curves[name] = unit, found[name]
     judge = "FER+ majority" if options.votes else "the challenge's labels"

@@ -47,12 +47,16 @@ def test_colours_stay_in_their_order():
     assert scene(face, 0, 96, 1)[112, 112].tolist() == [250, 0, 0]
 
 
-def test_faces_that_the_finder_finds_give_a_step_for_each_turn(model, face):
+def test_faces_are_counted_by_the_turn_and_the_score_that_the_finder_shows(model, face):
     curves = found_curves(model, np.repeat(face[None], 4, axis=0), np.zeros(4, np.int64), 0.0)
-    assert [one.amount for one, _ in curves["turn"]] == list(TURNS)
-    level, found = curves["turn"][0]
-    assert (found, level.sure, level.precision) == (1.0, 1.0, None)  # four are too few to say
-    assert {one.amount for one, _ in curves["detection score"]} <= set(SCORES)
+    turns, scores = curves["turn"], curves["detection score"]
+    assert [one.amount for one, _ in turns] == list(TURNS)
+    assert [one.amount for one, _ in scores] == list(SCORES)
+    level, found = turns[0]
+    assert found > 1 / 10  # those that were drawn level, one of nine
+    assert (level.sure, level.precision) == (1.0, None)  # so few are too few to say
+    assert sum(found for _, found in turns[1:]) > 1 / 10  # and others are seen turned
+    assert sum(found for _, found in scores) <= 1
 
 
 def test_what_is_no_face_to_the_finder_has_no_curves(model):

@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from mien.evaluation.limits import Step, step
 from mien.recognise.detect import Detection, YuNet, crop
+from mien.recognise.doubt import turn
 from mien.recognise.model import FaceModel
 
-TURNS = (0, 10, 20, 30, 40, 50, 60, 75, 90)
+#: Upper ends of bins of the turn that the finder's eyes show, in degrees. It takes a face for more level than it is
+#: (turned by 40 degrees, some show 7), so that a limit of the turn that was drawn would hardly ever speak.
+TURNS = (5, 10, 15, 20, 25, 30, 40, 50, 180)
 #: Lower ends of bins of the finder's score, the surest first; with its usual settings it shows those from 0.7 on.
 SCORES, _USUAL = (0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4), 0.7
 #: Of faces that stand level the finder finds so many, or its curves say nothing of such faces.
 LEAST_FOUND = 0.5
+_DRAWN = (0, 10, 20, 30, 40, 50, 60, 75, 90)
 _CANVAS, _SIDE, _SOFT = 224, 112, 6
 #: Pictures of each face for the curve of scores: few scores are low.
 _ROUNDS = 3
@@ -32,19 +36,21 @@ Found: TypeAlias = tuple[Step, float]
 _Draw: TypeAlias = Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]
 
 
-def scene(face_CHW: NDArray[np.uint8], turn: float, side: float, light: float) -> NDArray[np.uint8]:
+def scene(
+    face_CHW: NDArray[np.uint8], turned: float, side: float, light: float
+) -> NDArray[np.uint8]:
     """A gray or RGB face in the middle of a picture, uint8 RGB (H, W, 3).
 
     Args:
         face_CHW: uint8, 1 or 3 channels.
-        turn: degrees, clockwise.
+        turned: degrees, clockwise.
         side: pixels of its longer side.
         light: what its levels are multiplied by, 0..1.
     """
     face: NDArray[Any] = face_CHW.transpose(1, 2, 0).astype(np.float32)
     height, width = face.shape[:2]
     share = side / max(height, width)
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -turn, share)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -turned, share)
     matrix[:, 2] += (_CANVAS - width) / 2, (_CANVAS - height) / 2
     if share < 1:  # what shrinks is blurred first
         face = cv2.GaussianBlur(face, (0, 0), 0.4 / share)
@@ -72,22 +78,21 @@ class _Looked:
 
     def __call__(
         self, faces_NCHW: NDArray[np.uint8], drawn: _Draw
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32]]:
-        """(which faces were found, their scores, their probabilities)."""
+    ) -> tuple[NDArray[np.int64], list[Detection], NDArray[np.float32]]:
+        """(which faces were found, how, their probabilities)."""
         card = self._model.card
-        places, scores, crops = [], [], []
+        places, faces, crops = [], [], []
         for place, face in enumerate(faces_NCHW):
             picture = drawn(place, face)
             near = filter(_middle, self._find(picture))
             found = max(near, key=lambda one: one.score, default=None)
             if found is not None:
                 places.append(place)
-                scores.append(found.score)
+                faces.append(found)
                 crops.append(crop(picture, found, card.crop, card.input))
-        if not crops:
-            none = np.empty((0, len(card.expressions)), np.float32)
-            return np.empty(0, np.int64), np.empty(0), none
-        return np.array(places), np.array(scores), self._model(np.stack(crops))
+        none = np.empty((0, len(card.expressions)), np.float32)
+        said = self._model(np.stack(crops)) if crops else none
+        return np.array(places, np.int64), faces, said
 
 
 def _middle(found: Detection) -> bool:
@@ -106,34 +111,31 @@ def found_curves(
     None of faces that the finder does not find even where they stand level.
     """
     looked = _Looked(model)
-    level = _turned(looked, faces_NCHW, labels_N, uncertain_below, TURNS[:1])
-    if level[0][1] < LEAST_FOUND:
+    _, level, _ = looked(faces_NCHW, lambda _, face: scene(face, 0, _SIDE, 1))
+    if sum(one.score >= _USUAL for one in level) < LEAST_FOUND * len(faces_NCHW):
         return {}
     return {
-        "turn": level + _turned(looked, faces_NCHW, labels_N, uncertain_below, TURNS[1:]),
+        "turn": _by_turn(looked, faces_NCHW, labels_N, uncertain_below),
         "detection score": _by_score(looked, faces_NCHW, labels_N, uncertain_below),
     }
 
 
-def _turned(
+def _by_turn(
     looked: _Looked,
     faces_NCHW: NDArray[np.uint8],
     labels_N: NDArray[np.int64],
     uncertain_below: float,
-    turns: Sequence[float],
 ) -> list[Found]:
-    """A step for each turn, to the right and to the left in turn."""
-
-    def drawn(by: float) -> _Draw:
-        return lambda n, face: scene(face, by if n % 2 else -by, _SIDE, 1)
-
-    steps = []
-    for turn in turns:
-        places, scores, said = looked(faces_NCHW, drawn(turn))
-        usual = scores >= _USUAL
-        one = step(turn, said[usual], labels_N[places[usual]], uncertain_below)
-        steps.append((one, float(usual.sum() / len(faces_NCHW))))
-    return steps
+    """A step for each bin of the turn that the finder's eyes show."""
+    count = len(_DRAWN)
+    faces, labels = np.repeat(faces_NCHW, count, axis=0), np.repeat(labels_N, count)
+    places, found, said = looked(
+        faces, lambda n, face: scene(face, _DRAWN[n % count] * (-1) ** (n // count), _SIDE, 1)
+    )
+    usual = np.array([one.score >= _USUAL for one in found], bool)
+    turns = np.array([turn(one) for one in found])
+    steps = _binned(turns[usual], TURNS, said[usual], labels[places[usual]], uncertain_below)
+    return [(one, count / len(faces)) for one, count in steps]
 
 
 def _by_score(
@@ -142,17 +144,28 @@ def _by_score(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> list[Found]:
-    """A step for each bin of the finder's score that holds a face."""
+    """A step for each bin of the finder's score."""
     rng = np.random.default_rng(0)
     faces, labels = np.tile(faces_NCHW, (_ROUNDS, 1, 1, 1)), np.tile(labels_N, _ROUNDS)
     turns = rng.uniform(-90, 90, len(faces))
     sides = np.exp(rng.uniform(math.log(14), math.log(_SIDE), len(faces)))
     lights = np.exp(rng.uniform(math.log(0.05), 0, len(faces)))
-    places, scores, said = looked(faces, lambda n, face: scene(face, turns[n], sides[n], lights[n]))
+    places, found, said = looked(faces, lambda n, face: scene(face, turns[n], sides[n], lights[n]))
+    worse = -np.array([one.score for one in found])
+    steps = _binned(worse, [-least for least in SCORES], said, labels[places], uncertain_below)
+    return [(one, count / len(faces)) for one, count in steps]
+
+
+def _binned(
+    worse_N: NDArray[np.float64],
+    ends: Sequence[float],
+    said_NK: NDArray[np.float32],
+    labels_N: NDArray[np.int64],
+    uncertain_below: float,
+) -> list[tuple[Step, int]]:
+    """A step for each bin, whose upper ends rise, and its faces."""
     steps = []
-    for low, high in zip(SCORES, (math.inf, *SCORES), strict=False):
-        of = (scores >= low) & (scores < high)
-        if of.any():
-            one = step(low, said[of], labels[places[of]], uncertain_below)
-            steps.append((one, float(of.sum() / len(faces))))
+    for low, high in zip((-math.inf, *ends), ends, strict=False):
+        of = (worse_N > low) & (worse_N <= high)
+        steps.append((step(abs(high), said_NK[of], labels_N[of], uncertain_below), int(of.sum())))
     return steps
