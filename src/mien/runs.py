@@ -121,9 +121,6 @@ class RunFolder:
         """Whether training can go on from somewhere; else it begins anew."""
         return self.state_path.exists() or self.earlier_state_path.exists()
 
-    def corruptions_path(self, split: str) -> Path:
-        return self.path / f"corruptions-{split}.json"
-
     @property
     def exclusions_path(self) -> Path:
         return self.path / "exclusions.csv"

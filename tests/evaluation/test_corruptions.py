@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from mien.card import CropRule, Limits, ModelCard
 from mien.data import load
+from mien.data.ferplus import CHOICES, Votes
 from mien.evaluation import robustness as robustness_of
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.evaluate import Subject
 from mien.evaluation.robustness import Figures, Robustness, evaluate_corrupted, reference_for
 from mien.evaluation.robustness_page import render_robustness, write_robustness_page
+from mien.input_spec import InputSpec
+from mien.recognise.doubt import sure_of_crops
 
 NAMES = [item.name for item in CORRUPTIONS]
 
@@ -87,6 +95,65 @@ def test_figures_are_those_of_scoring_the_worse_faces_by_hand(make_store, predic
             )
             right = predict(worse).argmax(axis=1) == store.labels
             assert found.corrupted[corruption.name][severity - 1].accuracy == right.mean()
+
+
+def test_votes_judge_faces_that_have_a_majority_and_sure_answers_are_counted(make_store, predict):
+    pixels = np.random.default_rng(3).integers(0, 256, (60, 1, 12, 12), dtype=np.uint8)
+    pixels[:20] //= 16
+    store = replace(
+        make_store([1] * 60, labels=[3] * 40 + [0] * 20, pixels=pixels),
+        rows=np.arange(60).astype(str),
+    )
+    said = np.zeros((60, len(CHOICES)), np.uint8)
+    said[:50, 3] = 10
+    said[50:, [1, 2]] = 5
+    votes = Votes(said, np.arange(60), np.ones(60, np.uint8), np.ones(60, bool), "votes.csv")
+    below = float(np.median(predict(pixels[20:50]).max(axis=1)))
+    card = ModelCard(
+        name="net",
+        crop=CropRule(),
+        expressions=store.expressions,
+        input=InputSpec(),
+        digest="0" * 64,
+        uncertain_below=below,
+        uncertain_beyond=Limits(spread=20.0),
+    )
+    faces = store.faces(np.arange(60))
+    (corruption,) = (one for one in CORRUPTIONS if one.name == "darker")
+
+    found = evaluate_corrupted(
+        Subject(
+            predict,
+            faces,
+            store.faces(faces.indices[:0]),
+            "validation",
+            "w",
+            is_sure=partial(sure_of_crops, card),
+        ),
+        "net",
+        votes=votes,
+        corruptions=(corruption,),
+    )
+
+    assert (found.faces, found.judge, found.file_name) == (
+        50,
+        "votes",
+        "corruptions-validation-votes",
+    )
+    probabilities = predict(pixels[:50])
+    right = probabilities.argmax(axis=1) == 3
+    sure = (probabilities.max(axis=1) >= below) & (np.arange(50) >= 20)
+    assert 0 < sure.sum() < 30
+    assert found.clean.accuracy == right.mean()
+    assert found.clean.sure == sure.mean()
+    assert found.clean.sure_accuracy == right[sure].mean()
+    assert found.corrupted["darker"][-1].sure == 0
+    assert found.corrupted["darker"][-1].sure_accuracy is None
+    assert Robustness.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert not found.comparable(replace(found, judge="labels"))
+    console = Console(file=io.StringIO(), width=140)
+    console.print(render_robustness(found))
+    assert "Sure answers" in console.file.getvalue()
 
 
 def made_up(accuracies, clean=0.6, **fields):

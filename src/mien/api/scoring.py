@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ def evaluate_corrupted(
     data: str | Path | FaceStore | None = None,
     split: str | None = None,
     *,
+    votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -96,22 +98,26 @@ def evaluate_corrupted(
 
     Args:
         run, data, split, labels, device, command: as for `evaluate`.
+        votes: FER+'s fer2013new.csv: the majority of its annotators judges in place of the labels, on the
+            faces that have one.
         progress: told after each corruption: (done, in all).
     """
     from mien import evaluation
 
     evaluation.check_request(split, "none")
+    said = read_votes(votes) if votes is not None else None
     subject, folder = _subject(run, data, split, None, labels, device)
     if subject.across is not None:
         raise InputError(
             f"{subject.faces.store.source}: its classes are not those of the network, and --corruptions "
             "scores all of these; give data that have them, as those of the training"
         )
+    name = Path(str(run)).stem if folder is None else str(folder.recipe()["name"])
+    found = evaluation.evaluate_corrupted(
+        subject, name, votes=said, progress=progress, command=command
+    )
     if folder is None:
-        name = Path(str(run)).stem
-        return evaluation.evaluate_corrupted(subject, name, progress=progress, command=command)
-    name = str(folder.recipe()["name"])
-    found = evaluation.evaluate_corrupted(subject, name, progress=progress, command=command)
+        return found
     found.save(folder)
     evaluation.write_robustness_page(found, folder.path)
     return found
@@ -129,6 +135,7 @@ def _subject(
 ) -> tuple[Subject, RunFolder | None]:
     """A run or a model file, and what it is to be scored on; the run's folder."""
     from mien.evaluation import Subject
+    from mien.recognise.doubt import sure_of_crops
     from mien.recognise.model import FaceModel
     from mien.recognise.resize import fitted
 
@@ -143,7 +150,10 @@ def _subject(
     subject = Subject.of_model(
         card, lambda faces: model(fitted(faces, card.input)), store, split, str(run), mapping
     )
-    return subject, None
+    return replace(
+        subject,
+        is_sure=lambda faces, answers: sure_of_crops(card, fitted(faces, card.input), answers),
+    ), None
 
 
 def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:

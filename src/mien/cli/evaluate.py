@@ -79,12 +79,11 @@ def evaluate(
 
     paths = [path for given in runs for path in _each(given)]
     if corruptions:
-        if exclude is not None or as_ensemble or mapping is not None or votes is not None:
+        if exclude is not None or as_ensemble or mapping is not None:
             raise InputError(
-                "--corruptions scores single runs on whole splits: leave --exclude, --ensemble, --map and "
-                "--votes away"
+                "--corruptions scores single runs on whole splits: leave --exclude, --ensemble and --map away"
             )
-        _corrupt(paths, data, split, device, labels, as_json=as_json)
+        _corrupt(paths, data, split, votes, device, labels, as_json=as_json)
         return
     evaluations = [
         api.evaluate(
@@ -130,6 +129,7 @@ def _corrupt(
     paths: Sequence[Path],
     data: str | None,
     split: str | None,
+    votes: Path | None,
     device: str,
     labels: str | None,
     *,
@@ -146,6 +146,7 @@ def _corrupt(
                     path,
                     data,
                     split,
+                    votes=votes,
                     labels=options.names(labels),
                     device=device,
                     progress=progress,
@@ -157,7 +158,7 @@ def _corrupt(
     show({"corruptions": content}, tables, as_json=as_json)
     for path, one in zip(paths, found, strict=True):
         if not api.is_model_file(path):
-            note(f"page: {path / f'corruptions-{one.split}.html'}")
+            note(f"page: {path / f'{one.file_name}.html'}")
 
 
 @app.command()

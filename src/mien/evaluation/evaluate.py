@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,8 @@ class Subject:
         weights: sha256 of the predictor's weights, or None.
         across: how the classes were read, of data that the predictor was not trained on and whose
             classes are others than its own.
+        is_sure: (uint8 (B, C, H, W), probabilities (B, K)) -> bool (B,), which answers are not
+            uncertain; None of a run, whose threshold is fitted by its export.
     """
 
     predict: Predictor
@@ -128,6 +131,9 @@ class Subject:
     split: str
     weights: str | None
     across: Across | None = None
+    is_sure: Callable[[NDArray[np.uint8], NDArray[np.floating[Any]]], NDArray[np.bool_]] | None = (
+        None
+    )
 
     @classmethod
     def of_run(

@@ -8,14 +8,16 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.callbacks import Progress
+from mien.data.ferplus import Votes
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from mien.evaluation.evaluate import Subject
 from mien.evaluation.metrics import calibration_bins, calibration_error
-from mien.evaluation.views import Predictor
+from mien.evaluation.people import majority_of
 from mien.files import write_json
 from mien.runs import RunFolder
 from mien.version import __version__
@@ -25,14 +27,24 @@ REFERENCE = "four-block-cnn"
 REFERENCE_FILE = "four_block_corruptions.json"
 #: The severity that one figure stands for.
 MIDDLE = 3
+_FIGURES = ("accuracy", "calibration_error", "sure", "sure_accuracy")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Accuracy and expected calibration error, 0..1, of a network on faces of one kind."""
+    """How a network does on faces of one kind; every figure is 0..1.
+
+    Attributes:
+        accuracy: of all answers.
+        calibration_error: expected calibration error of the probabilities.
+        sure: the share of answers that are not uncertain; None if the network has no such threshold.
+        sure_accuracy: of the sure answers; None if there is none.
+    """
 
     accuracy: float
     calibration_error: float
+    sure: float | None = None
+    sure_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Robustness:
         name: of the network, for people.
         split, faces, source, fingerprint: what was scored.
         seed: of the corruptions.
+        judge: who says which answer is right: `labels`, or `votes` for the majority of FER+'s annotators.
         clean: on the faces as they are.
         corrupted: corruption -> figures by severity, 1 to 5.
         command: what was typed, or None. weights: sha256 of the weights, or None.
@@ -58,6 +71,12 @@ class Robustness:
     corrupted: dict[str, tuple[Figures, ...]]
     command: str | None = None
     weights: str | None = None
+    judge: str = "labels"
+
+    @property
+    def file_name(self) -> str:
+        """Of its files in a run folder, without the suffix."""
+        return f"corruptions-{self.split}" + ("" if self.judge == "labels" else f"-{self.judge}")
 
     def errors(self, corruption: str) -> float:
         """The mean error over severities, 0..1."""
@@ -89,10 +108,12 @@ class Robustness:
 
     def comparable(self, other: Robustness) -> bool:
         """Whether both are of the same faces, made worse in the same way."""
-        mine = (self.fingerprint, self.split, self.faces, self.seed, tuple(self.corrupted))
-        return mine == (
-            other.fingerprint, other.split, other.faces, other.seed, tuple(other.corrupted)
-        )  # fmt: skip
+
+        def scored(one: Robustness) -> tuple[object, ...]:
+            faces = (one.fingerprint, one.split, one.faces)
+            return (*faces, one.judge, one.seed, tuple(one.corrupted))
+
+        return scored(self) == scored(other)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, figures that can be worked out from others too."""
@@ -103,6 +124,7 @@ class Robustness:
             "split": self.split,
             "data": {"source": self.source, "fingerprint": self.fingerprint, "faces": self.faces},
             "seed": self.seed,
+            "judge": self.judge,
             "command": self.command,
             "weights_sha256": self.weights,
             "clean": vars(self.clean),
@@ -114,6 +136,8 @@ class Robustness:
                 name: {
                     "accuracy": [item.accuracy for item in items],
                     "calibration_error": [item.calibration_error for item in items],
+                    "sure": [item.sure for item in items],
+                    "sure_accuracy": [item.sure_accuracy for item in items],
                     "relative_loss": self.relative_loss(name),
                     "corruption_error": reference and self.corruption_error(name, reference),
                 }
@@ -135,18 +159,19 @@ class Robustness:
             clean=Figures(**content["clean"]),
             corrupted={
                 name: tuple(
-                    Figures(*both)
-                    for both in zip(item["accuracy"], item["calibration_error"], strict=True)
+                    Figures(*values)
+                    for values in zip(*(item[key] for key in _FIGURES if key in item), strict=True)
                 )
                 for name, item in content["corruptions"].items()
             },
             command=content["command"],
             weights=content["weights_sha256"],
+            judge=content.get("judge", "labels"),
         )
 
     def save(self, run: RunFolder) -> None:
-        """Write corruptions-<split>.json into the run."""
-        write_json(run.corruptions_path(self.split), self.to_dict())
+        """Write corruptions-<split>.json into the run, corruptions-<split>-votes.json if votes judge."""
+        write_json(run.path / f"{self.file_name}.json", self.to_dict())
 
 
 def shipped_reference() -> Robustness:
@@ -165,6 +190,7 @@ def evaluate_corrupted(
     subject: Subject,
     name: str,
     *,
+    votes: Votes | None = None,
     seed: int = 0,
     corruptions: tuple[Corruption, ...] = CORRUPTIONS,
     progress: Progress | None = None,
@@ -175,19 +201,28 @@ def evaluate_corrupted(
     Args:
         subject: what is scored on what.
         name: what it goes by.
+        votes: FER+'s, of these data: only faces with a majority for an expression count, and it judges.
         seed: of the corruptions.
         corruptions: which of them.
         progress: told after each corruption.
         command: what was typed, for the record.
+
+    Raises:
+        InputError: no face is left, or the votes are of other data.
     """
-    faces, predict = subject.faces, subject.predict
+    faces = subject.faces
+    truth_N = np.asarray(faces.labels, np.int64)
+    if votes is not None:
+        truth_N = majority_of(votes, faces)
+        faces = replace(faces, indices=faces.indices[truth_N >= 0])
+        truth_N = truth_N[truth_N >= 0]
     if not len(faces):
         raise InputError(f"{faces.store.source}: no face of the {subject.split} split is left")
-    clean = _figures(predict, faces)
+    clean = _figures(subject, faces, truth_N)
     corrupted: dict[str, tuple[Figures, ...]] = {}
     for done, corruption in enumerate(corruptions, start=1):
         corrupted[corruption.name] = tuple(
-            _figures(predict, faces, corruption, severity, seed) for severity in SEVERITIES
+            _figures(subject, faces, truth_N, corruption, severity, seed) for severity in SEVERITIES
         )
         if progress is not None:
             progress(done, len(corruptions))
@@ -198,6 +233,7 @@ def evaluate_corrupted(
         source=faces.store.source,
         fingerprint=faces.store.fingerprint,
         seed=seed,
+        judge="labels" if votes is None else "votes",
         clean=clean,
         corrupted=corrupted,
         command=command,
@@ -206,24 +242,31 @@ def evaluate_corrupted(
 
 
 def _figures(
-    predict: Predictor,
+    subject: Subject,
     faces: FaceView,
+    truth_N: NDArray[np.int64],
     corruption: Corruption | None = None,
     severity: int = 1,
     seed: int = 0,
     batch_size: int = 256,
 ) -> Figures:
-    """What a predictor scores on faces, corrupted or not."""
-    right, confidence = [], []
+    """What a subject scores on faces, corrupted or not."""
+    answers: list[NDArray[np.float64]] = []
+    sure: list[NDArray[np.bool_]] = []
     for start in range(0, len(faces), batch_size):
         part = replace(faces, indices=faces.indices[start : start + batch_size])
         pixels = part.pixels()
         if corruption is not None:
             worse = zip(pixels, part.digests, strict=True)
             pixels = np.stack([corruption(face, severity, own, seed) for face, own in worse])
-        probabilities = np.asarray(predict(pixels), np.float64)
-        right.append(probabilities.argmax(axis=1) == part.labels)
-        confidence.append(probabilities.max(axis=1))
-    rights = np.concatenate(right)
-    bins = calibration_bins(np.concatenate(confidence), rights)
-    return Figures(float(rights.mean()), calibration_error(bins))
+        answers.append(np.asarray(subject.predict(pixels), np.float64))
+        if subject.is_sure is not None:
+            sure.append(subject.is_sure(pixels, answers[-1]))
+    probabilities_NK = np.concatenate(answers)
+    right_N = probabilities_NK.argmax(axis=1) == truth_N
+    error = calibration_error(calibration_bins(probabilities_NK.max(axis=1), right_N))
+    if not sure:
+        return Figures(float(right_N.mean()), error)
+    sure_N = np.concatenate(sure)
+    among = float(right_N[sure_N].mean()) if sure_N.any() else None
+    return Figures(float(right_N.mean()), error, float(sure_N.mean()), among)

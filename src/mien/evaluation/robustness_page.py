@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.table import Table
+from rich.console import Group, RenderableType
 
 from mien.colours import BLUE
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.plots import INK, MUTED, blank, in_percent, legend, style
-from mien.evaluation.robustness import MIDDLE, REFERENCE, Robustness, reference_for
+from mien.evaluation.robustness import MIDDLE, REFERENCE, Figures, Robustness, reference_for
 from mien.evaluation.text import percent
 from mien.terminal import table
 
@@ -28,36 +28,50 @@ EXPLANATION = (
 )
 
 
+_SURE_HEAD = ("corruption", *map(str, SEVERITIES))
+_JUDGED = {"labels": "judged by the labels", "votes": "judged by the majority of FER+'s annotators"}
+
+
 def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
     """Write the page and its figure into a folder; the path of the page."""
-    name = f"corruptions-{robustness.split}"
+    name = robustness.file_name
     return write_page(
         folder / f"{name}.html",
         "corruptions.html.j2",
         title=f"{robustness.name}: corrupted faces",
         subtitle=f"{robustness.faces:,} faces of the {robustness.split} split of {robustness.source}, "
-        "single view",
+        f"single view, {_JUDGED[robustness.judge]}",
         tiles=[{"name": what, "value": value} for what, value in _summary(robustness)],
         curves=draw(curves(robustness), folder, name, "Accuracy by severity of each corruption"),
         explanation=EXPLANATION,
         head=_HEAD,
         rows=_rows(robustness),
+        sure=_sure_rows(robustness),
+        sure_head=_SURE_HEAD,
         kinds=[(item.name, item.unit, *(f"{x:g}" for x in item.amounts)) for item in CORRUPTIONS],
         command=robustness.command,
     )
 
 
-def render_robustness(robustness: Robustness) -> Table:
+def render_robustness(robustness: Robustness) -> RenderableType:
     """The figures for the terminal."""
     rows = table(
         *_HEAD,
-        title=f"{robustness.name}, {robustness.split}: {robustness.faces:,} corrupted faces",
+        title=f"{robustness.name}, {robustness.split}: {robustness.faces:,} corrupted faces, "
+        f"{_JUDGED[robustness.judge]}",
     )
     for row in _rows(robustness):
         rows.add_row(*row)
     rows.caption_justify = "left"
     rows.caption = "; ".join(f"{what} {value}" for what, value in _summary(robustness))
-    return rows
+    if robustness.clean.sure is None:
+        return rows
+    sure = table(
+        *_SURE_HEAD, title="Sure answers: their share of all, and how many of them are right"
+    )
+    for row in _sure_rows(robustness):
+        sure.add_row(*row)
+    return Group(rows, sure)
 
 
 def curves(robustness: Robustness) -> Figure:
@@ -101,6 +115,9 @@ def _summary(robustness: Robustness) -> list[tuple[str, str]]:
     ]
     if reference is not None:
         said.append(("mCE", percent(robustness.mean_corruption_error(reference), 1)))
+    if robustness.clean.sure is not None and robustness.clean.sure_accuracy is not None:
+        said.append(("sure", percent(robustness.clean.sure, 1)))
+        said.append(("right if sure", percent(robustness.clean.sure_accuracy, 1)))
     return said
 
 
@@ -116,3 +133,18 @@ def _rows(robustness: Robustness) -> list[list[str]]:
         ]
         for name, items in robustness.corrupted.items()
     ]
+
+
+def _sure_rows(robustness: Robustness) -> list[list[str]]:
+    """A line for each corruption, none if the network has no threshold of `uncertain`."""
+    if robustness.clean.sure is None:
+        return []
+    return [
+        ["none", _sure(robustness.clean), *("",) * (len(SEVERITIES) - 1)],
+        *([name, *map(_sure, items)] for name, items in robustness.corrupted.items()),
+    ]
+
+
+def _sure(item: Figures) -> str:
+    right = "-" if item.sure_accuracy is None else percent(item.sure_accuracy, 0)
+    return f"{percent(item.sure or 0, 0)}, {right}"

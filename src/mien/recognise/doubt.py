@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from mien.card import Limits
+    from mien.card import Limits, ModelCard
     from mien.recognise.detect import Detection
 
 #: The limits of a card, and `probability`: below its threshold.
@@ -64,3 +64,16 @@ def turn(found: Detection) -> float:
 def improbable(probability: float, uncertain_below: float) -> Reason | None:
     """`probability` where it is below a threshold."""
     return "probability" if probability < uncertain_below else None
+
+
+def sure_of_crops(
+    card: ModelCard, crops_NCHW: NDArray[np.uint8], probabilities_NK: NDArray[np.floating[Any]]
+) -> NDArray[np.bool_]:
+    """Which answers about ready crops are not uncertain, bool (N,): by probability and by spread.
+
+    Size, turn and the finder's score are of the photo that a crop was cut from, and are not asked here.
+    """
+    sure_N: NDArray[np.bool_] = probabilities_NK.max(axis=1) >= card.uncertain_below
+    if (limit := card.uncertain_beyond.spread) is not None:
+        sure_N &= np.array([spread(crop) >= limit for crop in crops_NCHW], np.bool_)
+    return sure_N
