@@ -9,6 +9,7 @@ import pytest
 from mien.errors import InputError
 from mien.evaluation import score, write_card
 from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import cross_entropy
 from mien.evaluation.people import Estimate, People
 from mien.evaluation.text import figure_text
@@ -148,3 +149,22 @@ def test_doubt_and_people_are_told_where_they_were_measured(run, tmp_path):
     assert "| names what the majority names | 62.50 % | 50.00 to 70.00 | 8 |" in text
     assert "| the network's lead, points | -20.00 | -30.00 to -10.00 | 7 |" in text
     assert "the network does not know: 3." in text
+
+
+def test_what_most_annotators_name_judges_expressions_and_doubt(run, tmp_path):
+    """Every label is wrong here, and every majority right: the card says so of both."""
+    for split in ("validation", "test"):
+        found = Evaluation.load(run, split)
+        answers = found.probabilities["none"].argmax(axis=1)
+        majority = np.where(np.arange(len(found)) < 5, -1, answers)
+        replace(found, majority=majority).save(run)
+        read = Evaluation.load(run, split)
+        assert (read.majority == majority).all()
+        assert (read.labels == found.labels).all()
+        assert (read.probabilities["none"] == found.probabilities["none"]).all()
+    text = write_card(run, tmp_path).markdown.read_text()
+    assert "by the majority of FER+'s annotators" in text
+    happy = next(row for row in text.splitlines() if row.startswith("| happy |"))
+    assert happy.count("100.00 %") == 3  # recall, precision, F1
+    assert " taken for " not in text
+    assert "92 % of all answers are right or more: none is called uncertain" in text

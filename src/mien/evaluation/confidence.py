@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.evaluation.calibration import fit_temperature, fit_uncertain_below, softmax
+from mien.evaluation.calibration import (
+    SURE_PRECISION,
+    fit_temperature,
+    fit_uncertain_below,
+    softmax,
+)
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import (
     SMALLEST_PROBABILITY,
@@ -20,6 +25,8 @@ from mien.evaluation.metrics import (
 from mien.evaluation.text import figure_text, percent
 
 _VIEW = "none"
+#: Who says which answers are right, for people.
+JUDGES = {"labels": "the labels", "votes": "the majority of FER+'s annotators"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,14 @@ class Confidence:
 
     Attributes:
         shown: the split that the rest is of: test, else validation.
+        judge: who says which answers are right: `votes` (the majority of annotators) or `labels`.
         temperature, uncertain_below: as `mien.evaluation.calibration` fits them, to validation faces.
         before, after: the scores.
         curve: what is wrong among the most confident answers, after.
     """
 
     shown: str
+    judge: str
     temperature: float
     uncertain_below: float
     before: Scores
@@ -47,16 +56,16 @@ class Confidence:
 
     @property
     def doubt(self) -> str:
-        """Where `uncertain` begins and what it leaves, in a sentence."""
+        """Where `uncertain` begins and how many answers it leaves, in a sentence."""
         if self.uncertain_below >= 1:
             return (
-                "On validation faces no answer, however sure, is right more often than wrong: every one "
-                "is called uncertain."
+                f"On validation faces no threshold makes {percent(SURE_PRECISION, 0)} of the sure answers "
+                "right: every answer is called uncertain."
             )
         if self.uncertain_below <= 0:
             return (
-                "On validation faces even the least sure answers are right as often as wrong: none is "
-                "called uncertain."
+                f"On validation faces {percent(SURE_PRECISION, 0)} of all answers are right or more: none "
+                "is called uncertain."
             )
         coverage, risk = self.answered
         return (
@@ -67,22 +76,39 @@ class Confidence:
 
 
 def confidence(evaluations: Mapping[str, Evaluation]) -> Confidence | None:
-    """Of evaluations of the same weights, by split; None without the validation split."""
+    """Of evaluations of the same weights, by split; None without the validation split.
+
+    Judged by the majority of annotators if all of them were evaluated with their votes, else by the labels.
+    """
     validation = evaluations.get("validation")
     if validation is None:
         return None
     shown = evaluations.get("test", validation)
-    temperature = fit_temperature(_logits(validation), validation.labels)
-    after = softmax(_logits(shown), temperature)
-    fitted = after if shown is validation else softmax(_logits(validation), temperature)
+    judged = validation.majority is not None and shown.majority is not None
+    fitted_to, fitted_truth = _judged(validation, judged)
+    logits, truth = _judged(shown, judged)
+    temperature = fit_temperature(fitted_to, fitted_truth)
+    after = softmax(logits, temperature)
     return Confidence(
         shown=shown.split,
+        judge="votes" if judged else "labels",
         temperature=temperature,
-        uncertain_below=fit_uncertain_below(*_answers(fitted, validation.labels)),
-        before=shown.scores[_VIEW].official,
-        after=compute_scores(after, shown.labels),
-        curve=risk_coverage(*_answers(after, shown.labels)),
+        uncertain_below=fit_uncertain_below(
+            *_answers(softmax(fitted_to, temperature), fitted_truth)
+        ),
+        before=compute_scores(softmax(logits), truth) if judged else shown.scores[_VIEW].official,
+        after=compute_scores(after, truth),
+        curve=risk_coverage(*_answers(after, truth)),
     )
+
+
+def _judged(
+    evaluation: Evaluation, by_votes: bool
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """(logits (M, K), right answers (M,)) of the M faces whose answer is known."""
+    truth = evaluation.truth if by_votes else evaluation.labels
+    known = truth >= 0
+    return _logits(evaluation)[known], truth[known]
 
 
 def _logits(evaluation: Evaluation) -> NDArray[np.floating]:
@@ -91,7 +117,7 @@ def _logits(evaluation: Evaluation) -> NDArray[np.floating]:
 
 
 def _answers(
-    probabilities_NK: NDArray[np.float64], labels_N: NDArray[np.int64]
+    probabilities_NK: NDArray[np.float64], truth_N: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(confidence, whether it is right) of each face."""
-    return probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == labels_N
+    return probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == truth_N

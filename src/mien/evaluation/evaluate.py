@@ -23,7 +23,7 @@ from mien.errors import InputError, extra_required
 from mien.evaluation.across import Across, restricted
 from mien.evaluation.choosing import choose, choose_for_run
 from mien.evaluation.evaluation import Evaluation, ViewScores
-from mien.evaluation.people import beside_people
+from mien.evaluation.people import beside_people, majority_of
 from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
@@ -222,7 +222,7 @@ class Subject:
         if votes is None:
             return evaluation
         people = beside_people(evaluation.probabilities["none"], self.faces, votes)
-        return replace(evaluation, people=people)
+        return replace(evaluation, people=people, majority=majority_of(votes, self.faces))
 
 
 def weights_digest(run: RunFolder) -> str | None:

@@ -87,6 +87,8 @@ class Evaluation:
             not; None where that was not looked for.
         across: how classes of other data were read; everything here is then of the shared expressions.
         people: how the single view agrees with FER+'s annotators, where their votes were given.
+        majority: int64 (N,), the expression that most annotators name, -1 for none of these; None
+            without votes.
         notes: sentences that a reader should know of the data and of the faces scored.
     """
 
@@ -106,6 +108,7 @@ class Evaluation:
     near_copies: NDArray[np.bool_] | None = None
     across: Across | None = None
     people: People | None = None
+    majority: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -119,6 +122,14 @@ class Evaluation:
     @property
     def views(self) -> tuple[str, ...]:
         return tuple(self.scores)
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The right answers, int64 (N,): the majority of annotators if votes were given, else the labels.
+
+        -1: nobody knows.
+        """
+        return self.labels if self.majority is None else self.majority
 
     def to_dict(self) -> dict[str, Any]:
         """What evaluation-<split>.json holds: everything but the probabilities, as plain values."""
@@ -173,14 +184,19 @@ class Evaluation:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         columns = [f"{view}:{name}" for view in self.probabilities for name in self.expressions]
-        writer.writerow(["row", "label", "copy_in_training", *columns])
+        names = (*self.expressions, "")  # the last is that of -1
+        said = [] if self.majority is None else [[names[k] for k in self.majority]]
+        head = ["row", "label", "copy_in_training", *(["majority"] if said else [])]
+        writer.writerow([*head, *columns])
         # "1" for an exact copy, "near" for a near one.
         kinds = np.where(self.copies, "1", "0").astype("<U4")
         if self.near_copies is not None:
             kinds[self.near_copies & ~self.copies] = "near"
         digits = np.concatenate([p.astype(str) for p in self.probabilities.values()], axis=1)
-        for row, label, kind, values in zip(self.rows, self.labels, kinds, digits, strict=True):
-            writer.writerow([row, self.expressions[label], kind, *values])
+        for row, label, kind, *rest, values in zip(
+            self.rows, self.labels, kinds, *said, digits, strict=True
+        ):
+            writer.writerow([row, self.expressions[label], kind, *rest, *values])
         return text.getvalue().encode()
 
     @classmethod
@@ -209,8 +225,9 @@ class Evaluation:
     @classmethod
     def _parse(cls, content: dict[str, Any], table: bytes) -> Evaluation:
         expressions = tuple(content["expressions"])
-        lines = list(csv.reader(io.StringIO(table.decode(), newline="")))[1:]
-        values = np.array([line[3:] for line in lines]).astype(np.float32)
+        head, *lines = csv.reader(io.StringIO(table.decode(), newline=""))
+        first = 4 if "majority" in head else 3
+        values = np.array([line[first:] for line in lines]).astype(np.float32)
         per_view = np.split(values, len(content["views"]), axis=1)
         kinds = np.array([line[2] for line in lines])
         looked_for = content["counts"].get("near_copies_in_training") is not None
@@ -238,6 +255,11 @@ class Evaluation:
             near_copies=kinds != "0" if looked_for else None,
             across=None if not content.get("across") else Across.from_dict(content["across"]),
             people=None if not content.get("people") else People.from_dict(content["people"]),
+            majority=None
+            if first == 3
+            else np.array(
+                [expressions.index(line[3]) if line[3] else -1 for line in lines], dtype=np.int64
+            ),
             notes=tuple(content.get("notes", ())),
         )
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError, extra_required
-from mien.evaluation.confidence import confidence
+from mien.evaluation.confidence import JUDGES, confidence
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
-from mien.evaluation.metrics import Scores
+from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.pages import filled, write_page
 from mien.evaluation.tables import calibration_rows, people_cells, people_left_out
 from mien.evaluation.text import figure_text, interval_text, percent
@@ -95,6 +95,10 @@ def _content(
     recipe, environment = run.recipe(), run.environment()
     headline = next(iter(evaluations.values()))
     scores = headline.scores[_VIEW].official
+    if headline.majority is not None:
+        known = headline.majority >= 0
+        scores = compute_scores(headline.probabilities[_VIEW][known], headline.majority[known])
+    targets = recipe.get("targets") or {}
     spec = recipe["input"]
     data = environment.get("data") or {}
     kept = run.kept_epoch()
@@ -117,11 +121,13 @@ def _content(
             "epochs": len(run.history()),
             "seed": recipe["seed"],
             "init": _init(recipe, environment),
-            "votes": _named((recipe.get("targets") or {}).get("votes")),
-            "teacher": _named((recipe.get("targets") or {}).get("teacher")),
+            "votes": _named(targets.get("votes")),
+            "votes_share": percent(targets.get("votes_share", 1), 0),
+            "teacher": _named(targets.get("teacher")),
             "version": environment.get("mien"),
         },
         "split": headline.split,
+        "judge": JUDGES["labels" if headline.majority is None else "votes"],
         "faces": len(headline),
         "scores": [
             [
@@ -246,6 +252,7 @@ def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, Any] | None
     if found is None:
         return None
     return {
+        "judge": JUDGES[found.judge],
         "temperature": f"{found.temperature:.3f}",
         "rows": calibration_rows(found.before, found.after),
         "area": f"{found.curve.area:.3f}",

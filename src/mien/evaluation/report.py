@@ -15,7 +15,7 @@ from PIL import Image
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import confidence
+from mien.evaluation.confidence import JUDGES, confidence
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
@@ -278,9 +278,9 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
         return None
     same = " It was fitted to these very faces." if found.shown == "validation" else ""
     return {
-        "explanation": f"{found.shown.capitalize()} faces, as the network was trained and with the "
-        f"temperature {found.temperature:.3f} that validation faces ask for; mien export puts it into the "
-        f"model file.{same} {found.doubt}",
+        "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the network "
+        f"was trained and with the temperature {found.temperature:.3f} that validation faces ask for; mien "
+        f"export puts it into the model file.{same} {found.doubt}",
         "rows": calibration_rows(found.before, found.after),
         "before_and_after": draw(
             plots_of_confidence.before_and_after(found),

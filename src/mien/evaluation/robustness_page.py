@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 
 from mien.colours import BLUE
+from mien.evaluation.confidence import JUDGES
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.plots import INK, MUTED, blank, in_percent, legend, style
@@ -29,7 +30,6 @@ EXPLANATION = (
 
 
 _SURE_HEAD = ("corruption", *map(str, SEVERITIES))
-_JUDGED = {"labels": "judged by the labels", "votes": "judged by the majority of FER+'s annotators"}
 
 
 def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
@@ -40,7 +40,7 @@ def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
         "corruptions.html.j2",
         title=f"{robustness.name}: corrupted faces",
         subtitle=f"{robustness.faces:,} faces of the {robustness.split} split of {robustness.source}, "
-        f"single view, {_JUDGED[robustness.judge]}",
+        f"single view, judged by {JUDGES[robustness.judge]}",
         tiles=[{"name": what, "value": value} for what, value in _summary(robustness)],
         curves=draw(curves(robustness), folder, name, "Accuracy by severity of each corruption"),
         explanation=EXPLANATION,
@@ -58,7 +58,7 @@ def render_robustness(robustness: Robustness) -> RenderableType:
     rows = table(
         *_HEAD,
         title=f"{robustness.name}, {robustness.split}: {robustness.faces:,} corrupted faces, "
-        f"{_JUDGED[robustness.judge]}",
+        f"judged by {JUDGES[robustness.judge]}",
     )
     for row in _rows(robustness):
         rows.add_row(*row)
