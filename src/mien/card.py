@@ -75,6 +75,8 @@ class ModelCard:
         crop: how faces must be cut out of pictures.
         digest: sha256 of the graph, without card and seal.
         temperature: what logits are divided by before the softmax; inside the graph.
+        offsets: what is added to the divided logits, one for each expression; inside the graph too. Empty
+            for none, as in files of earlier versions.
         uncertain_below: an answer with a probability below this is uncertain.
         uncertain_beyond: limits of pictures of faces; beyond one any answer is uncertain.
         licence: of the weights.
@@ -89,6 +91,7 @@ class ModelCard:
     crop: CropRule
     digest: _Sha256
     temperature: Annotated[float, Gt(0), _Finite] = 1.0
+    offsets: tuple[Annotated[float, _Finite], ...] = ()
     uncertain_below: Annotated[float, Ge(0), Le(1)] = 0.0
     uncertain_beyond: Limits = field(default_factory=Limits)
     licence: str = "not stated"

@@ -129,6 +129,11 @@ class Objective:
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     class_weights: Literal["none", "balanced"] = "none"
 
+    @property
+    def lifts_rare(self) -> bool:
+        """Whether the network answers as if rare expressions were more frequent than they are."""
+        return self.class_weights == "balanced" or self.logit_adjustment > 0
+
 
 @dataclass(frozen=True)
 class Optimizer:

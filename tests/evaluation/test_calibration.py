@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from mien.errors import InputError
 from mien.evaluation.calibration import (
     LEAST_FACES,
+    OFFSET_SHARE,
     SURE_PRECISION,
     TEMPERATURES,
+    Calibration,
     enough_to_calibrate,
+    fit_calibration,
     fit_temperature,
     fit_uncertain_below,
     softmax,
@@ -103,3 +106,47 @@ def test_too_few_faces_to_calibrate_by_are_refused():
         InputError, match=rf"12 validation faces are too few .* takes {LEAST_FACES}"
     ):
         enough_to_calibrate(12, "data")
+
+
+@pytest.fixture(scope="module")
+def lifted():
+    """Logits of a network that was trained as if seven expressions were equally frequent; labels as they are."""
+    generator = np.random.default_rng(4)
+    shares = np.array([0.1, 0.01, 0.03, 0.3, 0.12, 0.14, 0.3])
+    labels = generator.choice(7, 4000, p=shares)
+    logits = 2.0 * np.eye(7)[labels] + generator.normal(size=(4000, 7))
+    return logits, labels, shares
+
+
+def test_offsets_are_half_of_those_of_the_smallest_cross_entropy(lifted):
+    logits, labels, shares = lifted
+    found = fit_calibration(logits, labels, lifts_rare=True)
+    assert sum(found.offsets) == pytest.approx(0, abs=1e-9)
+    # Bayes: what equal shares leave out is the logarithm of the real ones.
+    expected = np.log(shares) - np.log(shares).mean()
+    assert np.allclose(found.offsets, OFFSET_SHARE * expected, atol=0.25)
+    wrong_before = (logits.argmax(axis=1) != labels).mean()
+    wrong_after = (found(logits).argmax(axis=1) != labels).mean()
+    assert wrong_after < wrong_before - 0.02
+
+
+def test_offsets_are_scipy_s_by_another_way(lifted):
+    """Found again without slopes, without a pull and over the probabilities themselves."""
+    logits, labels, _ = lifted
+
+    def loss(scale_and_offsets):
+        scaled = scale_and_offsets[0] * logits + np.append(scale_and_offsets[1:], 0)
+        return -log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean()
+
+    best = np.append(minimize(loss, np.append(1.0, np.zeros(6))).x[1:], 0)
+    found = fit_calibration(logits, labels, lifts_rare=True)
+    assert np.allclose(found.offsets, OFFSET_SHARE * (best - best.mean()), atol=0.05)  # of the pull
+
+
+def test_without_lifted_expressions_or_with_few_faces_of_one_there_are_no_offsets(lifted):
+    logits, labels, _ = lifted
+    plain = fit_calibration(logits, labels)
+    assert plain == Calibration(fit_temperature(logits, labels))
+    assert np.allclose(plain(logits), softmax(logits, plain.temperature))
+    common = labels != 1
+    assert fit_calibration(logits[common], labels[common], lifts_rare=True).offsets == ()

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,16 +26,18 @@ from mien.data.ferplus import CHOICES, Votes
 from mien.data.splits import split
 from mien.data.store import SPLITS
 from mien.errors import InputError, MienError
-from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.calibration import Calibration, fit_temperature
 from mien.evaluation.limits import SIZES, SPREADS
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import SCORES, TURNS
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
+from mien.exporting.graph import with_probabilities
 from mien.exporting.int8 import quantised, spread
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import FaceModel
+from mien.recognise.model_file import OPSET
 from mien.recognise.resize import fitted
 from mien.training import ModelSpec, Recipe
 
@@ -396,3 +399,22 @@ def test_a_model_file_needs_data_to_be_scored_on(tmp_path):
 def test_faces_are_spread_over_all_there_are():
     assert spread(9, 3).tolist() == [0, 4, 8]
     assert spread(3, 10).tolist() == [0, 1, 2]
+
+
+def test_offsets_are_added_inside_the_graph():
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["given"], [name]) for name in ("logits", "features")],
+        "mien",
+        [value("given", shape=["N", 3])],
+        [value("logits", shape=["N", 3]), value("features", shape=["N", 3])],
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10
+    )
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    for offsets in ((), (0.5, -1.5, 1.0)):
+        session = onnxruntime.InferenceSession(with_probabilities(model, 0.5, offsets))
+        said, same, _ = session.run(None, {"given": logits})
+        assert np.allclose(said, Calibration(0.5, offsets)(logits), atol=1e-6)
+        assert (same == logits).all()

@@ -104,6 +104,14 @@ def _figures(made: Exported) -> Table:
         f"{judged['cross_entropy']:.4f}, calibration error {before['calibration_error']:.2%} -> "
         f"{judged['calibration_error']:.2%}",
     )
+    if card.offsets:
+        added = ", ".join(
+            f"{name} {offset:+.2f}"
+            for name, offset in zip(card.expressions, card.offsets, strict=True)
+        )
+        rows.add_row(
+            "offsets", f"{added}: training lifts rare expressions, half of it is taken back"
+        )
     answered = 1 - doubted["share"]
     few = "" if answered >= SURE_SHARE else f"; {SURE_SHARE:.0%} were to be answered"
     rows.add_row(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mien.evaluation.calibration import (
     SURE_PRECISION,
-    fit_temperature,
+    Calibration,
+    fit_calibration,
     fit_uncertain_below,
     softmax,
 )
@@ -23,6 +24,8 @@ from mien.evaluation.metrics import (
     risk_coverage,
 )
 from mien.evaluation.text import figure_text, percent
+from mien.recipe import Objective
+from mien.runs import RunFolder
 
 _VIEW = "none"
 #: Who says which answers are right, for people.
@@ -31,19 +34,19 @@ JUDGES = {"labels": "the labels", "votes": "the majority of FER+'s annotators"}
 
 @dataclass(frozen=True)
 class Confidence:
-    """Single view, before and after the temperature that validation faces ask for.
+    """Single view, before and after the calibration that validation faces ask for.
 
     Attributes:
         shown: the split that the rest is of: test, else validation.
         judge: who says which answers are right: `votes` (the majority of annotators) or `labels`.
-        temperature, uncertain_below: as `mien.evaluation.calibration` fits them, to validation faces.
+        calibration, uncertain_below: as `mien.evaluation.calibration` fits them, to validation faces.
         before, after: the scores.
         curve: what is wrong among the most confident answers, after.
     """
 
     shown: str
     judge: str
-    temperature: float
+    calibration: Calibration
     uncertain_below: float
     before: Scores
     after: Scores
@@ -53,6 +56,12 @@ class Confidence:
     def answered(self) -> tuple[float, float | None]:
         """(share of faces that are not uncertain, share of these that is named wrongly)."""
         return self.curve.at(self.uncertain_below)
+
+    @property
+    def how(self) -> str:
+        """The calibration, in words."""
+        added = " and an offset for each expression" if self.calibration.offsets else ""
+        return f"{self.calibration.temperature:.3f}{added}"
 
     @property
     def doubt(self) -> str:
@@ -75,10 +84,13 @@ class Confidence:
         )
 
 
-def confidence(evaluations: Mapping[str, Evaluation]) -> Confidence | None:
+def confidence(
+    evaluations: Mapping[str, Evaluation], *, lifts_rare: bool = False
+) -> Confidence | None:
     """Of evaluations of the same weights, by split; None without the validation split.
 
     Judged by the majority of annotators if all of them were evaluated with their votes, else by the labels.
+    `lifts_rare` is the recipe's `objective.lifts_rare`: offsets are fitted too, see `fit_calibration`.
     """
     validation = evaluations.get("validation")
     if validation is None:
@@ -87,19 +99,24 @@ def confidence(evaluations: Mapping[str, Evaluation]) -> Confidence | None:
     judged = validation.majority is not None and shown.majority is not None
     fitted_to, fitted_truth = _judged(validation, judged)
     logits, truth = _judged(shown, judged)
-    temperature = fit_temperature(fitted_to, fitted_truth)
-    after = softmax(logits, temperature)
+    calibration = fit_calibration(fitted_to, fitted_truth, lifts_rare=lifts_rare)
+    after = calibration(logits)
     return Confidence(
         shown=shown.split,
         judge="votes" if judged else "labels",
-        temperature=temperature,
-        uncertain_below=fit_uncertain_below(
-            *_answers(softmax(fitted_to, temperature), fitted_truth)
-        ),
+        calibration=calibration,
+        uncertain_below=fit_uncertain_below(*_answers(calibration(fitted_to), fitted_truth)),
         before=compute_scores(softmax(logits), truth) if judged else shown.scores[_VIEW].official,
         after=compute_scores(after, truth),
         curve=risk_coverage(*_answers(after, truth)),
     )
+
+
+def lifts_rare(run: RunFolder) -> bool:
+    """Whether a run's recipe lifts rare expressions: `Objective.lifts_rare`."""
+    stated = run.recipe().get("objective") or {}
+    known = {name: stated[name] for name in ("class_weights", "logit_adjustment") if name in stated}
+    return Objective(**known).lifts_rare
 
 
 def _judged(

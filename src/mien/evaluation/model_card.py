@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError, extra_required
-from mien.evaluation.confidence import JUDGES, confidence
+from mien.evaluation.confidence import JUDGES, Confidence, confidence, lifts_rare
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import Scores, compute_scores
@@ -94,8 +94,13 @@ def _content(
     """What the template fills in."""
     recipe, environment = run.recipe(), run.environment()
     headline = next(iter(evaluations.values()))
+    trusted = None
+    if set(evaluations) == set(_SPLITS):
+        trusted = confidence(evaluations, lifts_rare=lifts_rare(run))
     scores = headline.scores[_VIEW].official
-    if headline.majority is not None:
+    if trusted is not None and trusted.calibration.offsets:
+        scores = trusted.after
+    elif headline.majority is not None:
         known = headline.majority >= 0
         scores = compute_scores(headline.probabilities[_VIEW][known], headline.majority[known])
     targets = recipe.get("targets") or {}
@@ -148,7 +153,7 @@ def _content(
         "weakest": _weakest(scores, headline.expressions),
         "confusions": _confusions(scores, headline.expressions),
         "copies": int(headline.copies.sum()),
-        "calibration": _calibration(evaluations),
+        "calibration": trusted and _calibration(trusted),
         "people": headline.people and people_cells(headline.people),
         "people_left_out": headline.people and people_left_out(headline.people),
         "commands": list(
@@ -246,14 +251,12 @@ def _confusions(scores: Scores, expressions: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _calibration(evaluations: Mapping[str, Evaluation]) -> dict[str, Any] | None:
-    """The test figures before and after the temperature that validation faces ask for."""
-    found = confidence(evaluations) if set(evaluations) == set(_SPLITS) else None
-    if found is None:
-        return None
+def _calibration(found: Confidence) -> dict[str, Any]:
+    """The test figures before and after the calibration that validation faces ask for."""
     return {
         "judge": JUDGES[found.judge],
-        "temperature": f"{found.temperature:.3f}",
+        "how": found.how,
+        "offsets": bool(found.calibration.offsets),
         "rows": calibration_rows(found.before, found.after),
         "area": f"{found.curve.area:.3f}",
         "doubt": found.doubt,

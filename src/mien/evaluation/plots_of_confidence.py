@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 
 def before_and_after(found: Confidence) -> Figure:
-    """Two reliability diagrams side by side: as it was trained, and with the temperature."""
+    """Two reliability diagrams side by side: as it was trained, and calibrated."""
     figure = plots.blank(9.6, 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     _reliability(left, found.before, "As it was trained")
-    _reliability(right, found.after, f"With temperature {found.temperature:.2f}")
+    _reliability(
+        right,
+        found.after,
+        f"With temperature {found.calibration.temperature:.2f}"
+        + (" and offsets" if found.calibration.offsets else ""),
+    )
     left.set_ylabel("accuracy")
     plots.legend(left)
     return figure

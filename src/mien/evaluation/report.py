@@ -15,7 +15,7 @@ from PIL import Image
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import JUDGES, confidence
+from mien.evaluation.confidence import JUDGES, confidence, lifts_rare
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
@@ -273,20 +273,23 @@ def _across_sentences(item: Evaluation) -> list[str]:
 def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
     """What a temperature does to the probabilities, and where doubt begins."""
     current = weights_digest(run)
-    found = confidence({item.split: item for item in evaluations if item.weights == current})
+    found = confidence(
+        {item.split: item for item in evaluations if item.weights == current},
+        lifts_rare=lifts_rare(run),
+    )
     if found is None:
         return None
     same = " It was fitted to these very faces." if found.shown == "validation" else ""
     return {
         "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the network "
-        f"was trained and with the temperature {found.temperature:.3f} that validation faces ask for; mien "
-        f"export puts it into the model file.{same} {found.doubt}",
+        f"was trained and with the temperature {found.how} that validation faces ask for; mien "
+        f"export puts them into the model file.{same} {found.doubt}",
         "rows": calibration_rows(found.before, found.after),
         "before_and_after": draw(
             plots_of_confidence.before_and_after(found),
             run.path,
             "calibration",
-            "Reliability diagrams before and after the temperature",
+            "Reliability diagrams before and after calibration",
         ),
         "risk": draw(
             plots_of_confidence.risk_coverage(found),

@@ -205,8 +205,10 @@ def people_cells(people: People) -> list[list[str]]:
 
 
 def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
-    """[what, before, after] for every page that shows what a temperature does."""
+    """[what, before, after] for every page that shows what calibration does."""
     names = {
+        "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
         "expected calibration error": "calibration_error",
         "of equally full bins": "adaptive_calibration_error",
         "of each expression": "classwise_calibration_error",
@@ -218,7 +220,7 @@ def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
         for name, field in names.items()
     ]
     chances = (chance_text(scores.calibration_chance) for scores in (before, after))
-    rows.insert(1, [BY_CHANCE, *chances])
+    rows.insert(3, [BY_CHANCE, *chances])
     return rows
 
 

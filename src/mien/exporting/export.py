@@ -17,11 +17,13 @@ from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, MienError
 from mien.evaluation import compute_scores, faces_to_score
 from mien.evaluation.calibration import (
+    Calibration,
     enough_to_calibrate,
-    fit_temperature,
+    fit_calibration,
     fit_uncertain_below,
     softmax,
 )
+from mien.evaluation.confidence import lifts_rare
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.limits import limit_of, measured_curves
 from mien.evaluation.metrics import Scores
@@ -96,7 +98,7 @@ def export_run(
 ) -> Exported:
     """Write a run's best network as a model file.
 
-    Temperature, threshold and limits are fitted on the run's validation faces, never on test ones: those
+    Temperature, offsets, threshold and limits are fitted on the run's validation faces, never on test ones: those
     with a majority of votes, judged by it, or all, judged by their labels. The file is
     a function of the run, the data and the versions of what writes it: no clock and no path gets into it.
 
@@ -143,7 +145,8 @@ def export_run(
     )
     faces_NCHW = fitted(validation.pixels(), spec)
     graph = traced(load_classifier(run, "cpu"))
-    plain = _calibrated(graph, card, faces_NCHW, validation.labels, judge)
+    rare = lifts_rare(run)
+    plain = _calibrated(graph, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
     sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
     test = _test_scores(run)
@@ -157,7 +160,7 @@ def export_run(
         cost["calibrated_on"] = {"split": "train", "faces": len(calibrating)}
     else:
         small_graph = halved(graph)
-    small = _calibrated(small_graph, card, faces_NCHW, validation.labels, judge)
+    small = _calibrated(small_graph, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
     drop = 100 * (plain.scores["accuracy"] - small.scores["accuracy"])
     if drop > max_drop:
         raise InputError(
@@ -213,14 +216,19 @@ def _calibrated(
     faces_NCHW: NDArray[np.uint8],
     labels_N: NDArray[np.int64],
     judge: _Judge,
+    *,
+    lifts_rare: bool,
 ) -> _Graded:
-    """Fit temperature and threshold by what the graph itself answers, and score the file."""
+    """Fit temperature, offsets and threshold by what the graph itself answers, and score the file."""
     known_N = judge.labels >= 0
     truth_M = judge.labels[known_N]
     _, _, raw = _opened(graph, card)
     logits_NK = raw.logits(faces_NCHW)
+    fitted_to = fit_calibration(logits_NK[known_N], truth_M, lifts_rare=lifts_rare)
     card = replace(
-        card, temperature=float(np.float32(fit_temperature(logits_NK[known_N], truth_M)))
+        card,
+        temperature=float(np.float32(fitted_to.temperature)),
+        offsets=tuple(float(np.float32(offset)) for offset in fitted_to.offsets),
     )
     content, whole, model = _opened(graph, card)
     probabilities_NK = model(faces_NCHW)
@@ -274,7 +282,7 @@ def _limited(
 
 def _opened(graph: onnx.ModelProto, card: ModelCard) -> tuple[bytes, bytes, FaceModel]:
     """(model file, its graph's bytes, the file opened as anyone opens it)."""
-    whole = with_probabilities(graph, card.temperature)
+    whole = with_probabilities(graph, card.temperature, card.offsets)
     content = sealed(whole, replace(card, digest=digest_of(whole)))
     return content, whole, FaceModel.open(content)
 
@@ -285,17 +293,17 @@ def _parity(
     """The largest differences between file and torch on the same faces; refused above MAX_DIFFERENCE."""
     faces = fitted(faces_NCHW, reference.spec)
     logits_NK = _torch_logits(reference, faces)
-    probabilities_NK = softmax(logits_NK, model.card.temperature)
+    calibration = Calibration(model.card.temperature, model.card.offsets)
     found = {
         "faces": len(faces),
         "logits": float(np.abs(model.logits(faces) - logits_NK).max()),
-        "probabilities": float(np.abs(model(faces) - probabilities_NK).max()),
+        "probabilities": float(np.abs(model(faces) - calibration(logits_NK)).max()),
         "allowed": MAX_DIFFERENCE,
     }
     if (
         faces is not faces_NCHW
     ):  # torch resizes in float32, whoever uses the file to whole gray levels
-        raw_NK = softmax(_torch_logits(reference, faces_NCHW), model.card.temperature)
+        raw_NK = calibration(_torch_logits(reference, faces_NCHW))
         found["probabilities_resized_by_torch"] = float(np.abs(model(faces) - raw_NK).max())
     # Written so that a NaN is refused too.
     if not max(found["logits"], found["probabilities"]) <= MAX_DIFFERENCE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,8 +21,8 @@ from mien.models.weights import head_names
 from mien.recognise.model_file import OPSET
 from mien.version import __version__
 
-#: Name of the temperature among the graph's constants.
-_TEMPERATURE = "temperature"
+#: Names of temperature and offsets among the graph's constants.
+_TEMPERATURE, _OFFSETS = "temperature", "offsets"
 
 
 def traced(classifier: Classifier) -> onnx.ModelProto:
@@ -58,14 +58,22 @@ def traced(classifier: Classifier) -> onnx.ModelProto:
     return model
 
 
-def with_probabilities(model: onnx.ModelProto, temperature: float) -> bytes:
-    """The serialised model of `traced`, with `probabilities` = softmax(logits / temperature) before its outputs."""
+def with_probabilities(
+    model: onnx.ModelProto, temperature: float, offsets: Sequence[float] = ()
+) -> bytes:
+    """The serialised model of `traced`, with an output `probabilities` = softmax(logits / temperature + offsets)."""
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph
     graph.initializer.append(helper.make_tensor(_TEMPERATURE, TensorProto.FLOAT, [], [temperature]))
-    graph.node.append(helper.make_node("Div", ["logits", _TEMPERATURE], ["calibrated"]))
-    graph.node.append(helper.make_node("Softmax", ["calibrated"], ["probabilities"], axis=1))
+    calibrated = "calibrated"
+    graph.node.append(helper.make_node("Div", ["logits", _TEMPERATURE], [calibrated]))
+    if offsets:
+        constant = helper.make_tensor(_OFFSETS, TensorProto.FLOAT, [len(offsets)], offsets)
+        graph.initializer.append(constant)
+        graph.node.append(helper.make_node("Add", [calibrated, _OFFSETS], ["moved"]))
+        calibrated = "moved"
+    graph.node.append(helper.make_node("Softmax", [calibrated], ["probabilities"], axis=1))
     logits, features = graph.output
     probabilities = onnx.ValueInfoProto()
     probabilities.CopyFrom(logits)
