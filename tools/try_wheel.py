@@ -26,6 +26,10 @@ def main(folder: str) -> None:
         names = archive.namelist()
     require("mien/py.typed" in names, "the wheel lacks py.typed: its types would be invisible")
     require(any(n.endswith("licenses/LICENSE") for n in names), "the wheel lacks its licence")
+    require(
+        "mien/recognise/default-licences.txt" in names,
+        "the wheel lacks the notices that its model needs",
+    )
     require(not any(n.startswith("tests/") for n in names), "the wheel would install the tests")
     require(
         "mien/recognise/default.onnx" in names,

@@ -31,7 +31,9 @@ def run(make_run, make_store):
 
     environment = run.environment()
     environment["data"]["source"] = "/home/jdoe/secret/faces.csv"
-    environment["command"] = "mien train carded --data /home/jdoe/secret/faces.csv"
+    environment["command"] = (
+        "mien train carded --data /home/jdoe/secret/faces.csv --set targets.votes=/home/jdoe/v.csv"
+    )
     run.environment_path.write_text(json.dumps(environment))
     for split, rows in (("validation", np.arange(30, 70)), ("test", np.arange(70, 110))):
         evaluation = score(predict, store.faces(rows), store.digests[:30], split=split)
@@ -52,6 +54,7 @@ def test_its_figures_are_those_of_the_evaluation(run, tmp_path):
         assert figure_text("", own["precision"]) in line
     assert "CC0-1.0" in text
     assert "mien evaluate carded --split test" in text
+    assert "mien train carded --data faces.csv --set targets.votes=v.csv" in text
 
 
 def test_the_page_shows_what_the_text_says_and_loads_nothing(run, tmp_path):

@@ -199,7 +199,12 @@ def _named(path: str | None) -> str | None:
 
 
 def _without_folders(command: str) -> str:
-    return shlex.join(_name(part) if "/" in part else part for part in shlex.split(command))
+    return shlex.join(map(_without_folder, shlex.split(command)))
+
+
+def _without_folder(part: str) -> str:
+    setting, equals, path = part.rpartition("=")
+    return setting + equals + _name(path) if "/" in path else part
 
 
 def _per_class(scores: Scores, expressions: tuple[str, ...]) -> list[list[str]]:
