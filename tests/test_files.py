@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from mien.errors import InputError
-from mien.files import alone, atomic_file, atomic_folder, sweep, write_json
+from mien.files import alone, atomic_file, atomic_folder, fitting_name, sweep, write_json
 
 #: Each call of atomic_file that can fail, and which of its calls of that kind.
 CALLS = {
@@ -137,3 +137,21 @@ def test_a_folder_is_held_by_one_and_free_when_that_one_is_killed(tmp_path):
         other.kill()
     with alone(tmp_path, "is at work"):
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["笑" * 83 + ".jpg", "x" * 251 + ".jpg"])
+def test_names_as_long_as_a_file_system_takes_can_be_written(name, tmp_path):
+    path = tmp_path / name
+    with atomic_file(path, "w") as handle:
+        handle.write("whole")
+
+    assert path.read_text() == "whole"
+    assert [left.name for left in tmp_path.iterdir()] == [name]
+
+
+def test_longer_names_are_cut_and_stay_different():
+    one, other = (fitting_name("笑" * 100 + f"{n}.jpg") for n in (1, 2))
+
+    assert one != other
+    assert one.endswith("1.jpg")
+    assert max(len(name.encode()) for name in (one, other)) <= 255

@@ -18,7 +18,7 @@ from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import atomic_folder
+from mien.files import atomic_folder, fitting_name
 from mien.input_spec import InputSpec
 from mien.recognise.detect import Detection, Detector, YuNet, checked, crop, crop_side
 from mien.recognise.media import PHOTO_SUFFIXES
@@ -115,6 +115,7 @@ def crop_faces(
             else:
                 # All of the photo's name stays, so that 1.jpg and 1.png are two.
                 file = folder / f"{entry.name}.png"
+                file = file.with_name(fitting_name(file.name))
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(face).save(file)
             progress(done, len(found))

@@ -25,6 +25,10 @@ class InputError(MienError):
     exit_code = 2
 
 
+class OccupiedError(InputError):
+    """One file cannot be written, for something else stands in its place; others can."""
+
+
 class MissingExtraError(InputError):
     """A part of mien needs packages that were not installed."""
 
@@ -95,9 +99,9 @@ def writing_to(path: Path) -> Iterator[None]:
                 f"{path}: no permission to write; choose another folder or change its owner"
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise InputError(f"{path}: a file stands where a folder is needed") from error
+            raise OccupiedError(f"{path}: a file stands where a folder is needed") from error
         if error.errno == errno.EISDIR:
-            raise InputError(f"{path}: a folder stands where a file is needed") from error
+            raise OccupiedError(f"{path}: a folder stands where a file is needed") from error
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); choose another place"
         ) from error

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
 from mien.errors import InputError, writing_to
 
 _PART = ".part"
+#: Bytes of a file's name that every usual file system takes; characters of its end that stay.
+_LONGEST_NAME, _KEPT_END = 255, 16
+#: Bytes of a name behind which a temporary one has room for a dot, letters and `_PART`.
+_LONGEST_PART = 200
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def fitting_name(name: str) -> str:
+    """A file's name, shortened where it is longer than file systems take: its end and a digest stay.
+
+    >>> fitting_name("happy.jpg")
+    'happy.jpg'
+    """
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    end = os.fsdecode(encoded)[-_KEPT_END:]
+    mark = f"~{hashlib.blake2b(encoded, digest_size=4).hexdigest()}~"
+    room = _LONGEST_NAME - len(os.fsencode(mark + end))
+    return encoded[:room].decode("utf-8", "ignore") + mark + end
+
+
+def _part_prefix(path: Path) -> str:
+    """What the temporary name of a file begins with; it has room for what comes behind."""
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST_PART:
+        return f".{path.name}."
+    return f".{hashlib.blake2b(name, digest_size=16).hexdigest()}."
 
 
 def sync_folder(folder: Path) -> None:
@@ -53,7 +82,7 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
             encoding=None if "b" in mode else "utf-8",
             newline=None if "b" in mode else "",
             dir=path.parent,
-            prefix=f".{path.name}.",
+            prefix=_part_prefix(path),
             suffix=_PART,
             delete=False,
         )
@@ -78,7 +107,7 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
 
 def sweep(path: Path) -> None:
     """Remove what processes that died left of an `atomic_file(path)`; nobody may be writing it now."""
-    for part in path.parent.glob(f".{path.name}.*{_PART}"):
+    for part in path.parent.glob(f"{escape(_part_prefix(path))}*{_PART}"):
         with suppress(OSError):
             part.unlink()
 
@@ -91,7 +120,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART))
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=_part_prefix(path), suffix=_PART))
         try:
             yield folder
             for file in filter(Path.is_file, folder.rglob("*")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -231,3 +232,74 @@ def test_of_many_pictures_the_first_are_shown(mien, tmp_path):
     assert out.count("no face") == 100
     assert "faces: 0, pictures: 105" in out
     assert "the first 100 pictures are shown" in " ".join(out.split())
+
+
+def test_copies_of_x_bmp_and_x_bmp_png_are_two(mien, tmp_path):
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    for name in ("x.bmp", "x.bmp.png"):
+        Image.open(photo()).save(album / name)
+
+    assert mien(album, "--out", out)[0] == 0
+
+    assert sorted(path.name for path in out.iterdir()) == ["x.bmp.2.png", "x.bmp.png"]
+
+
+@pytest.mark.parametrize("name", ["笑" * 80 + ".jpg", "x" * 249 + ".jpg", "y" * 251 + ".bmp"])
+def test_a_name_that_leaves_no_room_is_shortened_and_told(name, mien, tmp_path):
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    shutil.copy(photo(), album / "b.jpg")
+    Image.open(photo()).save(album / name)
+
+    status, _, err = mien(album, "--out", out)
+
+    assert status == 0
+    assert len(list(out.iterdir())) == 2
+    assert ("too long a name" in err) == (name not in {path.name for path in out.iterdir()})
+
+
+def test_a_copy_that_cannot_be_written_does_not_end_the_others(mien, folder, tmp_path):
+    (tmp_path / "out" / "hopper.jpg").mkdir(parents=True)
+
+    status, _, err = mien(folder, "--out", tmp_path / "out")
+
+    assert status == 1
+    assert "hopper.jpg: a folder stands where a file is needed" in err
+    assert (tmp_path / "out" / "deep" / "er" / "hopper.png").is_file()
+
+
+def test_links_that_lead_nowhere_are_told(mien, folder):
+    (folder / "deep" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+
+    status, out, err = mien(folder)
+
+    assert status == 1
+    assert "gone.jpg: a link that leads nowhere" in err
+    assert "pictures: 3" in out
+
+
+def test_letters_that_a_terminal_lacks_are_escaped(monkeypatch):
+    import io
+
+    from mien import cli
+
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "cp1252", write_through=True))
+    monkeypatch.setattr(cli, "run", lambda _: print("照片") or 0)  # noqa: T201
+
+    with pytest.raises(SystemExit):
+        cli.main([])
+
+    assert raw.getvalue() == b"\\u7167\\u7247" + os.linesep.encode()
+
+
+def test_a_data_frame_without_faces_has_the_types_of_a_full_one(tmp_path, stand_in):
+    nobody = tmp_path / "nobody.png"
+    Image.new("RGB", (64, 48)).save(nobody)
+
+    recognizer = Recognizer(stand_in)
+    empty, full = (recognizer.recognize(p).to_dataframe() for p in (nobody, photo()))
+
+    assert len(empty) == 0
+    assert empty.dtypes.to_dict() == full.dtypes.to_dict()

@@ -406,3 +406,13 @@ def test_whatever_is_damaged_there_is_a_copy_or_a_sentence(name, tmp_path):
         assert copy.exists() == (not said)
         assert "\n" not in said
     assert 20 < refused < 480
+
+
+def test_a_stamp_that_leaps_in_a_transport_stream_is_told(tmp_path):
+    path = write_video(
+        tmp_path / "a.ts", [*STEADY[:10], *(t + 512 * 10_000 for t in STEADY[10:])], sound=False
+    )
+    with VideoReader(path) as video:
+        list(video)
+    assert video.problem is not None
+    assert "time stamps leap" in video.problem

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.errors import InputError
+from mien.files import fitting_name
 from mien.terminal import table
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Movies:
         if timeline is not None and done.faces and self.out is not None:
             from mien.evaluation.plots import save_png
 
-            save_png(timeline.figure(), self.out / f"{item.name}.timeline.png")
+            save_png(timeline.figure(), _timeline_path(item, self.out))
         return done
 
     def _timeline(self) -> Timeline | None:
@@ -99,10 +100,16 @@ class Movies:
         return Timeline()
 
 
+def _timeline_path(item: Item, out: Path) -> Path:
+    path = out / f"{item.name}.timeline.png"
+    return path.with_name(fitting_name(path.name))
+
+
 def _copy(item: Item, out: Path) -> Path:
     from mien.recognise.video_writer import copy_name
 
     target = out / copy_name(item.name)
+    target = target.with_name(fitting_name(target.name))
     if target.resolve() == Path(item.where).resolve():
         raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
     return target

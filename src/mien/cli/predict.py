@@ -21,7 +21,8 @@ from mien.cli import options
 from mien.cli.movies import Movies, render
 from mien.cli.output import messages, note, show
 from mien.cli.predict_on_ray import recognise_on_cluster, refuse_others
-from mien.errors import InputError
+from mien.errors import InputError, OccupiedError
+from mien.files import fitting_name
 from mien.terminal import Stack, table
 
 if TYPE_CHECKING:
@@ -191,9 +192,14 @@ def predict(
             answer = recognizer.recognize(picture)
             told.add(item, answer)
             if out is not None:
-                write_copy(item, picture, answer, out)
-                if explain:
-                    write_reasons(item, recognizer.explain(picture), out)
+                try:
+                    write_copy(item, picture, answer, out)
+                    if explain:
+                        write_reasons(item, recognizer.explain(picture), out)
+                except OccupiedError as error:  # of this picture alone
+                    if out.is_file():
+                        raise
+                    told.failed.append({"file": item.shown, "error": str(error)})
             if sink is not None:
                 sink.write(row(item.shown, 0, None, face) for face in answer)
                 sink.finished(item.shown)
@@ -356,13 +362,26 @@ class _Bar:
         )
 
 
+def _copy_target(item: Item, out: Path) -> Path:
+    """Where the marked copy of a photo goes: unlike that of any photo beside it, and no longer than names may be."""
+    target, photo = out / item.name, Path(item.where)
+    if target.suffix.lower() not in _WRITTEN:
+        end, number = ".png", 1
+        while photo.with_name(photo.name + end).exists():  # x.bmp.png beside x.bmp
+            number += 1
+            end = f".{number}.png"
+        target = target.with_name(target.name + end)
+    fitting = target.with_name(fitting_name(target.name))
+    if fitting != target:
+        note(f"{item.shown}: too long a name for its copy, which is called {fitting.name}")
+    return fitting
+
+
 def write_copy(item: Item, picture: NDArray[np.uint8], faces: Faces, out: Path) -> None:
     """Write a picture with its faces marked below `out`, under the item's own name."""
     from mien.recognise.draw import annotated, write_picture
 
-    target = out / item.name
-    if target.suffix.lower() not in _WRITTEN:
-        target = target.with_name(f"{target.name}.png")
+    target = _copy_target(item, out)
     if target.resolve() == Path(item.where).resolve():
         raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
     write_picture(target, annotated(picture, faces))
@@ -378,5 +397,6 @@ def write_reasons(
     for number, (face, mattered) in enumerate(reasons, 1):
         name = Path(item.name)
         write_picture(
-            out / name.with_name(f"{name.name}.face-{number}.png"), painted(face, mattered)
+            out / name.with_name(fitting_name(f"{name.name}.face-{number}.png")),
+            painted(face, mattered),
         )

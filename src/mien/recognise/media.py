@@ -226,6 +226,8 @@ def _below(
                 yield from _below(path, leave_out, on_error)
         elif entry.is_file():
             yield path
+        elif entry.is_symlink() and not entry.is_dir() and on_error is not None:
+            on_error(InputError(f"{path}: a link that leads nowhere; mend or remove it"))
 
 
 def _fixed_part(pattern: Path) -> Path:

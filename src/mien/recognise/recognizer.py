@@ -143,7 +143,9 @@ class Faces(list[Face], Shown):
             for face in self
         ]
         columns = ["x", "y", "width", "height", *told, *self.expressions]
-        return pd.DataFrame(rows, columns=columns)
+        frame = pd.DataFrame(rows, columns=columns)
+        kinds = dict.fromkeys(columns, float) | {"expression": str, "uncertain": bool}
+        return frame.astype(kinds)  # the same without a face, so that frames can be joined
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ _SAY_HOW_LONG = ("mov", "matroska", "avi", "flv", "asf")
 _MISSING_S = 0.5
 #: Seconds that an address may be silent.
 _PATIENCE_S = 10.0
+#: Stamps of a stream of packets that are so many seconds apart are not those of frames in a row.
+_LEAP_S = 60.0
 _USUAL_RATE = Fraction(25)
 #: Pixels are never longer than so many times their other side; a file that says so is damaged.
 _LONGEST = 4
@@ -161,6 +163,8 @@ class VideoReader:
         for decoded in self._decoded():
             before, own = time_s, decoded.time
             time_s = own - self._start_s if own is not None else before
+            if index and not self._says_how_long() and not -1 < time_s - before < _LEAP_S:
+                self._note_leap(before, time_s)
             if time_s <= before:
                 time_s = before + float(1 / self.rate) if index else 0.0
             if self._size is None:
@@ -208,6 +212,12 @@ class VideoReader:
             )
         elif self._damaged and self.problem is None:
             self.problem = f"{self.name}: damaged in {self._damaged:,} places, which were left out; copy it again"
+
+    def _note_leap(self, before: float, now: float) -> None:
+        self.problem = self.problem or (
+            f"{self.name}: its time stamps leap from {before:,.1f} to {now:,.1f} s; one is damaged or "
+            "films were joined: do not trust the times that follow"
+        )
 
     def _of_packet(self, packet: Packet[Any]) -> Iterator[VideoFrame]:
         from av.error import FFmpegError
