@@ -1,6 +1,7 @@
 """Going on: from the middle of an epoch, more than once, after what was not a signal; and when not."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -98,6 +99,28 @@ def test_what_ends_without_a_signal_loses_no_more_than_the_interval(small, go, t
     assert notes.sentences == []
     assert not list(resumed.path.rglob("*.part"))
     assert_the_same(whole, resumed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
+def test_a_run_that_is_being_trained_is_left_alone(small, go, tmp_path):
+    """`--resume` of a living run swept the file that it was writing, and so ended it."""
+    refused = []
+
+    class Intruder(Watcher):
+        def epoch_ended(self, *_, **__):
+            part = tmp_path / "run" / "last" / ".state.pt.abcd.part"
+            part.write_text("being written")
+            with pytest.raises(InputError, match="another process is training here") as error:
+                go(small, "run", resume=True)
+            refused.append(error)
+            assert part.exists()
+            part.unlink()
+
+    run = go(small, "run", watchers=[Intruder()])
+
+    assert refused
+    assert run.is_finished()
+    go(small, "run", resume=True)  # free again
 
 
 def test_a_damaged_state_costs_the_steps_since_the_one_before_it(small, go, tmp_path):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mien.allocator import keep_freed_memory
 from mien.data.ferplus import read_votes
 from mien.data.store import FaceView
-from mien.errors import InputError, MienError
+from mien.errors import InputError, MienError, writing_to
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
 from mien.evaluation.people import majority_of, people_score
-from mien.files import write_json
+from mien.files import alone, write_json
 from mien.models import Classifier, create, initial_weights
 from mien.models.device import on_device
 from mien.models.preparing import prepare
@@ -99,11 +100,13 @@ def train(
         training = _Training(
             recipe, train_faces, validation_faces, RunFolder(out), team, interval, watchers
         )
-        if resume:
-            training.restore()
-        else:
-            training.announce(notes or {})
-        training.run_to_end()
+        with ExitStack() as held:
+            team.lead(lambda: _hold(training.run, held))
+            if resume:
+                training.restore()
+            else:
+                training.announce(notes or {})
+            training.run_to_end()
     return training.run
 
 
@@ -114,6 +117,13 @@ def refuse_silent_judge(recipe: Recipe) -> None:
             f"{recipe.name}: select=people judges by FER+'s votes; give them "
             "(--set targets.votes=fer2013new.csv, from github.com/microsoft/FERPlus)"
         )
+
+
+def _hold(run: RunFolder, held: ExitStack) -> None:
+    """Keep other trainings out of a run folder; InputError where one is at work there."""
+    with writing_to(run.path):
+        run.path.mkdir(parents=True, exist_ok=True)
+        held.enter_context(alone(run.path, "is training"))
 
 
 class _Training:
