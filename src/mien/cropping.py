@@ -18,7 +18,7 @@ from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import atomic_folder, fitting_name
+from mien.files import atomic_folder, fitting_name, spreadsheet_name
 from mien.input_spec import InputSpec
 from mien.recognise.detect import Detection, Detector, YuNet, checked, crop, crop_side
 from mien.recognise.media import PHOTO_SUFFIXES
@@ -170,4 +170,4 @@ def _write_list(path: Path, skipped: list[Skipped]) -> None:
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file", "reason"])
-        rows.writerows([one.file, one.reason] for one in skipped)
+        rows.writerows([spreadsheet_name(one.file), one.reason] for one in skipped)

@@ -8,15 +8,39 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: What a terminal acts on, what turns the direction of a line or breaks it, and bytes of names that are no text.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""A text fit to be printed: what cannot be seen is written as its number, but for the letters in `keep`.
+
+    Files, folders, labels and cards are named by whoever made them: a name may hold a line's end, or
+    letters at which a terminal erases what it has shown.
+
+    >>> print(visible("holiday\x1b[2J\n.jpg"))
+    holiday\x1b[2J\n.jpg
+    """
+    return _HIDDEN.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(),
+        text,
+    )
 
 
 class MienError(Exception):
     """A failure whose message is one clear sentence: what, where, what to do."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(visible(message))
 
 
 class InputError(MienError):

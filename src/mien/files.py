@@ -21,6 +21,8 @@ _PART = ".part"
 _LONGEST_NAME, _KEPT_END = 255, 16
 #: Bytes of a name behind which a temporary one has room for a dot, letters and `_PART`.
 _LONGEST_PART = 200
+#: First letters of a cell that spreadsheets compute.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
@@ -38,6 +40,15 @@ def fitting_name(name: str) -> str:
     mark = f"~{hashlib.blake2b(encoded, digest_size=4).hexdigest()}~"
     room = _LONGEST_NAME - len(os.fsencode(mark + end))
     return encoded[:room].decode("utf-8", "ignore") + mark + end
+
+
+def spreadsheet_name(name: str) -> str:
+    """A file's name for a CSV: the same file, under a name that no spreadsheet takes for a formula.
+
+    >>> spreadsheet_name("=1+1.jpg"), spreadsheet_name("happy/=1+1.jpg")
+    ('./=1+1.jpg', 'happy/=1+1.jpg')
+    """
+    return f"./{name}" if name.startswith(_FORMULA_STARTS) else name
 
 
 def _part_prefix(path: Path) -> str:

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from textwrap import wrap
 
 from rich import box
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.jupyter import JupyterMixin
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from mien.errors import visible
 
 #: Letters in a line of a column's head; a single word may have more.
 _WIDE = 10
+
+
+class Terminal(Console):
+    """A console on which no name and no label can erase, colour or move anything: they are printed as visible text."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """The renderable in segments; of text, only line ends are acted on."""
+        for segment in super().render(renderable, options):
+            yield (
+                segment
+                if segment.control
+                else segment._replace(text=visible(segment.text, keep="\n"))
+            )
+
+
+def named(name: str) -> Text:
+    """A name for a cell or a line: visible text, no markup, one line."""
+    return Text(visible(name))
 
 
 class Stack(Group, JupyterMixin):

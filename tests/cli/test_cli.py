@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mien import cli
+from mien.files import alone
 from mien.runs import RunFolder
 
 FAST = ["--data", "synthetic:100", "--set", "epochs=1", "--device", "cpu"]
@@ -88,6 +89,23 @@ def test_resuming_what_is_not_there_is_refused(capsys, tmp_path):
         out = tmp_path / "typo"
         status, _, err = mien(capsys, "train", "basic-cnn", "--out", out, "--resume", *FAST, *more)
         assert (status, "typo" in err, out.exists()) == (2, True, False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
+def test_resuming_a_run_that_is_being_trained_is_refused_before_the_data_are_read(
+    capsys, run, monkeypatch
+):
+    def read(*_, **__):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr("mien.api.training.load_for", read)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with alone(run, "is training"):
+        status, _, err = mien(capsys, "train", "basic-cnn", "--out", run, "--resume", *FAST)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert line.endswith(f"{run}: another process is training here; wait for it, or stop it")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_is_scored_on_what_it_was_trained_on_when_nobody_says(capsys, run):

@@ -79,3 +79,19 @@ def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
         read_exclusions(path)
     with pytest.raises(InputError, match="no such file"):
         read_exclusions(tmp_path / "missing.csv")
+
+
+def test_names_that_a_spreadsheet_would_compute_are_written_as_paths(
+    tmp_path: Path, store: FaceStore
+) -> None:
+    rows = store.rows.astype("<U20")
+    rows[[3, 4]] = "=1+1.png", "-2.png"
+    odd = replace(store, rows=rows)
+    path = tmp_path / "exclusions.csv"
+    write_exclusions(path, odd, [(np.array([3, 4]), ["blank", "blank"])])
+    assert [line.partition(",")[0] for line in path.read_text().splitlines()[2:]] == [
+        "./=1+1.png",
+        "./-2.png",
+    ]
+    kept = read_exclusions(path).applied(odd.faces(np.arange(6)))
+    assert kept.indices.tolist() == [0, 1, 2, 5]

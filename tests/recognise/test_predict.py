@@ -303,3 +303,27 @@ def test_a_data_frame_without_faces_has_the_types_of_a_full_one(tmp_path, stand_
 
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_of_strangers_are_shown_and_obeyed_by_nobody(mien, tmp_path, monkeypatch):
+    """A name that erased the screen, one that wrote a line of its own, one that a spreadsheet computed."""
+    album = tmp_path / "album"
+    album.mkdir()
+    evil, broken = "a\x1b[2J\nerror: lost.jpg", "b\x1b[31m\n.jpg"
+    for name in (evil, '=HYPERLINK("x").jpg'):
+        shutil.copy(photo(), album / name)
+    (album / broken).write_bytes(b"no picture")
+    monkeypatch.chdir(album)
+
+    status, out, err = mien(evil, '=HYPERLINK("x").jpg', broken, "--csv", "rows.csv")
+
+    assert status == 1
+    assert "\x1b" not in out + err
+    assert not [line for line in (out + err).splitlines() if line.startswith("error: lost")]
+    assert r"\nerror: lost.jpg" in out
+    assert r"b\x1b[31m\n.jpg: " in err
+    with (album / "rows.csv").open(newline="", encoding="utf-8") as rows:
+        sources = {row["source"] for row in csv.DictReader(rows)}
+    assert sources == {evil, './=HYPERLINK("x").jpg'}  # the same files
+    assert all((album / source).is_file() for source in sources)

@@ -205,3 +205,13 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path):
             RowFile(path, NAMES).__enter__()
     with pytest.raises(InputError, match=r"\.csv or \.parquet or \.jsonl"):
         RowFile(tmp_path / "faces.xlsx", NAMES)
+
+
+def test_rows_on_a_screen_are_visible_text(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr("sys.stdout", screen)
+    with RowFile("-", NAMES) as file:
+        file.write([row("a\x1b[2J\n.jpg", 0, None, FACE)])
+    assert "\x1b" not in screen.getvalue()
+    assert r"a\x1b[2J\n.jpg,0," in screen.getvalue()

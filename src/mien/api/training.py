@@ -15,7 +15,7 @@ from mien.data.exclusions import read_exclusions
 from mien.data.splits import Splits, needed
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.files import atomic_file
+from mien.files import alone, atomic_file
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ def _ready(
         raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
     if resume and training.is_first():  # the others may be on machines that do not see the folder
         RunFolder.open(folder)
+        with alone(folder, "is training"):  # known before the data are read; the loop holds it
+            pass
     elif not resume:
         RunFolder(folder).refuse_if_taken()
     models.pick_device(device)

@@ -64,10 +64,8 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and leave with its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a letter that the terminal's code lacks is escaped
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # letters that the terminal's code lacks
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mien.errors import InputError
 from mien.files import fitting_name
-from mien.terminal import table
+from mien.terminal import named, table
 
 if TYPE_CHECKING:
     from mien.evaluation.timeline import Timeline
@@ -122,13 +122,13 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
     for item, summary in done:
         longest = sorted(summary.faces.values(), key=lambda face: -face.frames)[:_SHOWN]
         if not longest:
-            lines.add_row(Text(item.name), "", "no face", "", "", "")
+            lines.add_row(named(item.name), "", "no face", "", "", "")
         for number, face in enumerate(sorted(longest, key=lambda face: face.track_id)):
             (name, mean), (other, less) = sorted(
                 face.probabilities.items(), key=lambda pair: -pair[1]
             )[:2]
             lines.add_row(
-                Text("" if number else item.name),
+                named("" if number else item.name),
                 str(face.track_id),
                 Text(name),
                 f"{mean:.0%}",

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import Progress as Bar
 
 from mien.callbacks import Progress
+from mien.errors import visible
+from mien.terminal import Terminal
 
 #: For people: progress, notes, errors.
-messages = Console(stderr=True)
+messages = Terminal(stderr=True)
 
 
 def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
@@ -23,12 +25,12 @@ def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
     else:
-        Console().print(table)
+        Terminal().print(table)
 
 
 def note(text: str) -> None:
     """A line for people on standard error."""
-    messages.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    messages.print(visible(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from mien.cli import options
 from mien.cli.movies import Movies, render
 from mien.cli.output import messages, note, show
 from mien.cli.predict_on_ray import recognise_on_cluster, refuse_others
-from mien.errors import InputError, OccupiedError
+from mien.errors import InputError, OccupiedError, visible
 from mien.files import fitting_name
 from mien.terminal import Stack, table
 
@@ -295,6 +296,7 @@ class _Told:
 
 def _shortened(name: str, room: int) -> str:
     """A name's end, which tells it from its neighbours, where the whole has no room."""
+    name = visible(name)
     return name if len(name) <= room else f"…{name[1 - room :]}"
 
 
@@ -367,7 +369,8 @@ def _copy_target(item: Item, out: Path) -> Path:
     target, photo = out / item.name, Path(item.where)
     if target.suffix.lower() not in _WRITTEN:
         end, number = ".png", 1
-        while photo.with_name(photo.name + end).exists():  # x.bmp.png beside x.bmp
+        # x.bmp.png beside x.bmp. A name that is too long is nobody's: os.path says so, Path raises.
+        while os.path.exists(f"{photo}{end}"):  # noqa: PTH110
             number += 1
             end = f".{number}.png"
         target = target.with_name(target.name + end)

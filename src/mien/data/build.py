@@ -23,6 +23,7 @@ from mien.data.reading import Damaged, Sample, Source
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError
 from mien.expressions import Expressions
+from mien.files import spreadsheet_name
 
 Size = tuple[int, int]
 _ROWS_AT_A_TIME = 65_536
@@ -281,7 +282,7 @@ def _write_damaged(path: Path, damaged: Sequence[Damaged]) -> None:
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["row", "reason"])
-        rows.writerows([one.row, one.reason] for one in damaged)
+        rows.writerows([spreadsheet_name(one.row), one.reason] for one in damaged)
 
 
 def _resized(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mien.data.reading import reading
 from mien.data.store import SPLITS, FaceStore, FaceView
 from mien.errors import InputError, one_line
-from mien.files import atomic_file
+from mien.files import atomic_file, spreadsheet_name
 
 _HEAD = "# mien exclusions, data fingerprint "
 
@@ -47,13 +47,15 @@ class Exclusions:
                 f"{self.source}: lists faces of other data (fingerprint {self.fingerprint[:12]}, "
                 f"{store.source} has {store.fingerprint[:12]}); make a list with `mien data audit`"
             )
-        unknown = self.rows.difference(store.rows.tolist())
+        unknown = self.rows.difference(map(spreadsheet_name, store.rows.tolist()))
         if unknown:
             raise InputError(
                 f"{self.source}: {len(unknown):,} of its rows are none of {store.source}'s, for "
                 f"example {min(unknown)!r}; make a list of this layout with `mien data audit`"
             )
-        kept = np.array([row not in self.rows for row in faces.rows.tolist()], np.bool_)
+        kept = np.array(
+            [spreadsheet_name(row) not in self.rows for row in faces.rows.tolist()], np.bool_
+        )
         return store.faces(faces.indices[kept])
 
 
@@ -67,7 +69,7 @@ def read_exclusions(path: str | Path) -> Exclusions:
             if not head.startswith(_HEAD) or "row" not in columns:
                 raise InputError(f"{path}: no list of exclusions; make one with `mien data audit`")
             column = columns.index("row")
-            rows = frozenset(line[column] for line in lines if len(line) > column)
+            rows = frozenset(spreadsheet_name(line[column]) for line in lines if len(line) > column)
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(
                 f"{path}: not a table in text ({one_line(error)}); make one with `mien data audit`"
@@ -92,4 +94,4 @@ def write_exclusions(
         for faces, why in reasons:
             for face, reason in zip(faces.tolist(), why, strict=True):
                 split, label = SPLITS[store.splits[face]], store.expressions[store.labels[face]]
-                writer.writerow([store.rows[face], split, label, reason])
+                writer.writerow([spreadsheet_name(store.rows[face]), split, label, reason])

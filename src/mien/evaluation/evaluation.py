@@ -17,7 +17,7 @@ from mien.evaluation.across import Across
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.people import People
 from mien.expressions import Expressions
-from mien.files import atomic_file, write_json
+from mien.files import atomic_file, spreadsheet_name, write_json
 from mien.runs import RunFolder
 from mien.version import __version__
 
@@ -196,7 +196,7 @@ class Evaluation:
         for row, label, kind, *rest, values in zip(
             self.rows, self.labels, kinds, *said, digits, strict=True
         ):
-            writer.writerow([row, self.expressions[label], kind, *rest, *values])
+            writer.writerow([spreadsheet_name(row), self.expressions[label], kind, *rest, *values])
         return text.getvalue().encode()
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import extra_required
+from mien.errors import extra_required, visible
 from mien.evaluation.plots import inline_svg, save_png
 from mien.files import atomic_file
 from mien.version import __version__
@@ -25,6 +25,7 @@ def filled(
         loader=PackageLoader(room),
         autoescape=escape,  # noqa: S701 (a page of Markdown has nothing to escape)
         undefined=StrictUndefined,
+        finalize=lambda value: visible(value, keep="\n") if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

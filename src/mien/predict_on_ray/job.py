@@ -15,6 +15,7 @@ from typing import Any
 
 from mien.cluster import ray_cluster
 from mien.errors import InputError, one_line
+from mien.files import spreadsheet_name
 from mien.predict_on_ray.shards import Plan, Shard, checked_column
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
@@ -203,6 +204,6 @@ def _finish(out: Place, summary: Recognised) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "error"])
-    writer.writerows(summary.counts.broken)
+    writer.writerows((spreadsheet_name(name), why) for name, why in summary.counts.broken)
     out.write("broken.csv", text.getvalue().encode(errors="backslashreplace"))
     out.write("summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())

@@ -1,6 +1,6 @@
 """One row for each face of each frame, written as they come to CSV, parquet or JSON lines.
 
-source             path, address or camera
+source             path, address or camera; a path that spreadsheets would take for a formula begins with ./
 frame              counts from 0; 0 for a photo
 time_s             seconds from the beginning; empty for a photo
 track_id           the same for a face in all frames of a video, from 1; empty for a photo
@@ -25,9 +25,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
-from mien.errors import InputError, extra_required, writing_to
+from mien.errors import InputError, extra_required, visible, writing_to
 from mien.expressions import Expressions
-from mien.files import atomic_file
+from mien.files import atomic_file, spreadsheet_name
 from mien.recognise.track import FaceLike, TrackedFace
 
 Row = dict[str, str | int | float | bool | None]
@@ -65,7 +65,7 @@ def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
     """
     tracked = face if isinstance(face, TrackedFace) else None
     made: Row = {
-        "source": source,
+        "source": spreadsheet_name(source),
         "frame": frame,
         "time_s": _rounded(time_s),
         "track_id": tracked.track_id if tracked else None,
@@ -127,6 +127,7 @@ class RowFile:
         self._settings = json.loads(
             json.dumps({"columns": list(self._columns), **(settings or {})})
         )
+        self._for_eyes = self._to_stdout and sys.stdout.isatty()
         self._resume = resume
         self._done: set[str] = set()
         self._worth_keeping = False  # where no item was finished, there is nothing to go on with
@@ -198,8 +199,13 @@ class RowFile:
         """Add rows; they are in the file when this returns."""
         with writing_to(self._path):
             for one in rows:
-                self._writer.writerow({name: _cell(value) for name, value in one.items()})
+                self._writer.writerow({name: self._cell(value) for name, value in one.items()})
             self._handle.flush()
+
+    def _cell(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return visible(value) if self._for_eyes and isinstance(value, str) else value
 
     def finished(self, name: str) -> None:
         """All rows of an item are written: going on later begins after it."""
@@ -253,10 +259,6 @@ def _value(text: str, kind: str) -> str | int | float | bool | None:
     if kind == "bool":
         return text == "true"
     return int(text) if kind == "int64" else float(text)
-
-
-def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _note(line: bytes) -> Any:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from mien.evaluation.plots import save_png
 from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, RunFolder
+from mien.terminal import Terminal, named
 
 if TYPE_CHECKING:
     from mien.training.outlook import Outlook
@@ -72,7 +73,7 @@ class TerminalWatcher(Watcher):
     def __init__(self, console: Console | None = None, *, plan: bool = True) -> None:
         """`plan` says whether to print what is about to be trained, too."""
         self._plan = plan
-        self._console = console or Console(stderr=True)
+        self._console = console or Terminal(stderr=True)
         columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
             BarColumn(),
@@ -98,12 +99,12 @@ class TerminalWatcher(Watcher):
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
         self._epochs, self._steps, self._first_step = recipe.epochs, steps, first_step
         self._began = time.perf_counter()
-        self._console.print(f"{recipe.name} -> {run.path}", highlight=False, soft_wrap=True)
+        self._console.print(named(f"{recipe.name} -> {run.path}"), soft_wrap=True)
         self._bar.reset(self._task, total=steps, completed=first_step, description="training")
         self._bar.start()
 
     def noted(self, sentence: str) -> None:
-        self._console.print(f"note: {sentence}", highlight=False, soft_wrap=True, markup=False)
+        self._console.print(named(f"note: {sentence}"), soft_wrap=True)
 
     def stepped(self, moment: Moment) -> None:
         taken = moment.step - self._first_step

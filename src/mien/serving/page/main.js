@@ -7,6 +7,7 @@ import { show } from "./elements.js";
 import { FacesPanel } from "./faces-panel.js";
 import { Photos } from "./photos.js";
 import { Timeline } from "./timeline.js";
+import { visible } from "./values.js";
 import { Video } from "./video.js";
 
 const byId = (id) => document.getElementById(id);
@@ -15,12 +16,12 @@ const tabs = [...document.querySelectorAll("[role=tab]")];
 /** What the tabs share. */
 const desk = {
   problem(text) {
-    byId("problem").textContent = text ?? "";
+    byId("problem").textContent = visible(text ?? "");
     show(Boolean(text), byId("problem"));
   },
   /** For who hears the page. */
   tell(text) {
-    byId("told").textContent = text;
+    byId("told").textContent = visible(text);
   },
 };
 let modes = {};

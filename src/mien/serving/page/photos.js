@@ -4,6 +4,7 @@ import { element, show, within } from "./elements.js";
 import { cover, label, marked } from "./marks.js";
 import { NO_PICTURE, Problem } from "./problem.js";
 import { asRow, save, stem, toCsv } from "./rows.js";
+import { visible } from "./values.js";
 
 const SMALL = 360; // pixels: what is smaller is shown enlarged
 
@@ -202,7 +203,7 @@ function notPicture({ type }) {
 
 /** A photo in words. */
 function told({ file, answer, problem }) {
-  const name = file.name || "photo";
+  const name = visible(file.name || "photo");
   if (problem) return `${name}: ${problem}`;
   if (!answer) return name;
   const { faces } = answer;

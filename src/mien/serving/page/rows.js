@@ -7,8 +7,14 @@ const BEFORE = [
   "probability", "uncertain", "why_uncertain",
 ];
 
+/** A file's name for a CSV: the same file, under a name that no spreadsheet takes for a formula. */
+export function spreadsheetName(name) {
+  return /^[=+\-@\t\r\n]/.test(name) ? `./${name}` : name;
+}
+
 /** A face as a row. Of a photo `time` is null. */
-export function asRow(source, frame, time, face) {
+export function asRow(name, frame, time, face) {
+  const source = spreadsheetName(name);
   const { x, y, width, height } = mapped(face.box, (side) => round(side, 2));
   const row = {
     source, frame, time_s: round(time), track_id: face.track_id ?? null, x, y, width, height,

@@ -1,7 +1,7 @@
 // The backend that asks the service `mien serve`. See backend.js for what it promises.
 
 import { NO_PICTURE, Problem } from "./problem.js";
-import { fromCsv } from "./rows.js";
+import { fromCsv, spreadsheetName } from "./rows.js";
 
 const TRIES = 4;
 const POLL_MS = 400;
@@ -106,7 +106,7 @@ async function recogniseVideo(request, file, { onProgress, signal }) {
   if (job.status !== "done") throw new Problem(job.detail ?? "The service could not read the video.");
   const rows = fromCsv(await (await request(job.results.csv)).text());
   remove();
-  for (const row of rows) row.source = file.name; // the service knows no name
+  for (const row of rows) row.source = spreadsheetName(file.name); // the service knows no name
   return { rows, duration: job.summary?.duration_s ?? 0 };
 }
 

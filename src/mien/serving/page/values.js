@@ -7,3 +7,14 @@ export function mapped(object, change) {
 export function mostProbable(probabilities) {
   return Object.entries(probabilities).reduce((best, entry) => (entry[1] > best[1] ? entry : best));
 }
+
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/gu;
+const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+/** A text whose hidden letters (line ends, those that turn the direction) are written as numbers, as mien's terminal does. */
+export function visible(text) {
+  return text.replace(HIDDEN, (letter) => {
+    const code = letter.codePointAt(0);
+    return SHORT[letter] ?? (code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`);
+  });
+}

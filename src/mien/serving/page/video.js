@@ -5,6 +5,7 @@ import { cover, fit } from "./marks.js";
 import { Problem } from "./problem.js";
 import { asFace, save, stem, toCsv } from "./rows.js";
 import { History, tabulate } from "./timeline.js";
+import { visible } from "./values.js";
 
 const CARRIED_S = 0.15; // a row stands for what is seen until the next look
 
@@ -63,7 +64,7 @@ export class Video {
     this.#desk.problem(null);
     URL.revokeObjectURL(video.src);
     video.src = URL.createObjectURL(file);
-    video.setAttribute("aria-label", file.name);
+    video.setAttribute("aria-label", visible(file.name));
     bar.value = 0;
     show(false, welcome, actions, this.#table);
     show(true, frame, progress);

@@ -19,6 +19,7 @@ from mien.files import write_json
 from mien.recipe import Recipe, to_dict
 from mien.registry import Registry
 from mien.runs import RunFolder
+from mien.terminal import Terminal, named
 from mien.training.watch import Moment, Watcher
 
 
@@ -79,7 +80,7 @@ class Tracking(Watcher):
     ) -> None:
         self._name = name
         self._tracker: ExperimentTracker | None = tracker
-        self._console = console or Console(stderr=True)
+        self._console = console or Terminal(stderr=True)
         self._expressions: tuple[str, ...] = ()
         self._validation_accuracy: float | None = None
         self._best: tuple[str, NDArray[np.int64]] | None = None
@@ -156,7 +157,7 @@ class Tracking(Watcher):
 
     def _say(self, text: str, kind: str = "") -> None:
         line = f"{kind}{self._name}: {text}"
-        self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+        self._console.print(named(line), soft_wrap=True)
 
 
 def title(run: RunFolder) -> str:
