@@ -130,7 +130,7 @@ def test_the_kept_epoch_is_the_one_that_the_recipe_selects(tmp_path):
     write_json(run.environment_path, {"seconds": None})
     write_json(run.recipe_path, {"select": "accuracy"})
     assert not run.is_finished()
-    with pytest.raises(InputError, match="no epoch was trained yet"):
+    with pytest.raises(InputError, match="no epoch was validated yet"):
         run.kept_epoch()
     rows = ["epoch,validation_loss,validation_accuracy", "1,0.9,0.5", "2,1.1,0.6", "3,1.2,0.6"]
     run.history_path.write_text("\n".join(rows))

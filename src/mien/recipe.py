@@ -186,6 +186,8 @@ class Recipe:
     ema: decay of the moving average of weights, which is then what is validated and kept; or None.
     precise_norm: of so many training faces, not augmented, the BatchNorm statistics of what is validated
         and kept are computed (Wu & Johnson 2021); None keeps the moving ones. Training itself is the same.
+    validate_every: epochs from one validation to the next; the last epoch is always validated, and only a validated
+        one can be kept. It has to be 1 with `early_stopping` and with the schedule `plateau`, which wait for each.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
     select: the validation figure that picks the best checkpoint; `last` takes the last epoch, whatever its figures.
         `people` takes, of the last fifth of the epochs, the one with the best score by FER+'s majorities
@@ -214,6 +216,7 @@ class Recipe:
     clip_norm: Positive | None = None
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     precise_norm: Annotated[int, Ge(2)] | None = None
+    validate_every: Count = 1
     early_stopping: Count | None = None
     select: Literal["accuracy", "loss", "last", "people"] = "accuracy"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -327,6 +330,12 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
     elif recipe.select == "people" and recipe.early_stopping is not None:
         problem = (
             "early_stopping waits for a best epoch, which select=people looks for at the end alone"
+        )
+    elif recipe.validate_every > 1 and (
+        recipe.early_stopping is not None or recipe.schedule.name == "plateau"
+    ):
+        problem = (
+            "early_stopping and schedule.name=plateau look at every epoch: set validate_every=1"
         )
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
         problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ HISTORY_COLUMNS = (
 JUDGED_BY_PEOPLE = "validation_people"
 #: `select=people` chooses among the epochs after this share of them: the best of all would be luck.
 LATE = 0.8
+
+
+def validated(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """The rows of a history that have figures of validation: a recipe may skip epochs (`validate_every`)."""
+    return [row for row in history if "validation_accuracy" in row]
 
 
 @dataclass(frozen=True)
@@ -144,12 +150,18 @@ class RunFolder:
         return _read_json(path) if path.is_file() else None
 
     def history(self) -> list[dict[str, float]]:
-        """One dict of HISTORY_COLUMNS an epoch, in order; empty before the first epoch ends."""
+        """One dict of HISTORY_COLUMNS an epoch, in order; empty before the first epoch ends.
+
+        An epoch that was not validated lacks `validation_loss`, `validation_accuracy` and `gap`.
+        """
         if not self.history_path.is_file():
             return []
         with self.history_path.open(newline="", encoding="utf-8") as handle:
             try:
-                return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+                return [
+                    {k: float(v) for k, v in row.items() if v != ""}
+                    for row in csv.DictReader(handle)
+                ]
             except (TypeError, ValueError) as error:
                 raise InputError(
                     f"{self.history_path}: not the figures that training wrote ({error}); train again"
@@ -173,9 +185,9 @@ class RunFolder:
 
     def kept_epoch(self) -> dict[str, float]:
         """The history's row of the epoch whose weights were kept; InputError before the first one ended."""
-        history = self.history()
+        history = validated(self.history())
         if not history:
-            raise InputError(f"{self.path}: no epoch was trained yet; go on with --resume")
+            raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
         select = self.recipe().get("select")
         if select == "people":
             late = [row for row in history if row["epoch"] > LATE * self.recipe()["epochs"]]

@@ -487,3 +487,59 @@ def test_resuming_with_fewer_faces_of_the_same_data_is_refused(recipe, splits, t
             device="cpu",
             resume=True,
         )
+
+
+def test_only_epochs_whose_turn_it_is_are_validated_and_the_last_one(recipe, splits, tmp_path):
+    """The weights are those of a training that validates every epoch; one that was skipped is not kept."""
+    told = []
+
+    class Told(Watcher):
+        def epoch_ended(self, row, confusion_KK, *, best):
+            told.append((int(row["epoch"]), confusion_KK is not None))
+
+    runs = [
+        train(
+            replace(recipe, epochs=3, validate_every=every),
+            splits.train,
+            splits.validation,
+            tmp_path / str(every),
+            device="cpu",
+            watchers=[Told()] if every == 2 else [],
+        )
+        for every in (1, 2)
+    ]
+    assert told == [(1, False), (2, True), (3, True)]
+    always, sometimes = (run.history() for run in runs)
+    assert "validation_loss" not in sometimes[0]
+    assert "gap" not in sometimes[0]
+    assert [row["train_loss"] for row in always] == [row["train_loss"] for row in sometimes]
+    assert [row["validation_loss"] for row in always[1:]] == [
+        row["validation_loss"] for row in sometimes[1:]
+    ]
+    assert identical(*(weights(run, "last") for run in runs))
+    assert runs[1].kept_epoch()["epoch"] > 1
+
+
+def test_what_waits_for_every_epoch_refuses_to_skip_one(recipe):
+    for patient in ("early_stopping=3", "schedule.name=plateau"):
+        with pytest.raises(InputError, match="set validate_every=1"):
+            override(recipe, ["validate_every=2", patient])
+
+
+def test_epochs_that_end_at_once_are_written_down_together(recipe, splits, tmp_path, monkeypatch):
+    """As on a GPU; what the run holds in the end is the same."""
+    saved = []
+
+    def counted(run, state):
+        saved.append(state["progress"]["step"])
+        save_state(run, state)
+
+    monkeypatch.setattr("mien.training.checkpoint.save_state", counted)
+    recipe = replace(recipe, epochs=3)
+    slow = train(recipe, splits.train, splits.validation, tmp_path / "slow", device="cpu")
+    assert saved == [7, 14, 21]
+    monkeypatch.setattr("mien.training.loop._WRITE_EVERY", 1e9)
+    quick = train(recipe, splits.train, splits.validation, tmp_path / "quick", device="cpu")
+    assert saved[3:] == [21]
+    assert identical(weights(slow), weights(quick))
+    assert [row["epoch"] for row in quick.history()] == [1, 2, 3]

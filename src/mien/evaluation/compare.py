@@ -29,7 +29,7 @@ from mien.evaluation.tables import (
 )
 from mien.evaluation.text import duration
 from mien.files import write_json
-from mien.runs import RunFolder
+from mien.runs import RunFolder, validated
 from mien.terminal import table
 
 #: The view that runs are compared in: the one every evaluation has.
@@ -66,7 +66,7 @@ class Contender:
     @cached_property
     def histories(self) -> list[list[dict[str, float]]]:
         """The history of each seed that has one."""
-        return [history for run in self.runs if (history := run.history())]
+        return [history for run in self.runs if (history := validated(run.history()))]
 
     @property
     def epochs(self) -> MeanSd | None:

@@ -111,7 +111,7 @@ def gaps(histories: Mapping[str, Sequence[History]]) -> Figure:
         lines.append((means[-1], line))
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
-    longest = max(len(history) for seeds in histories.values() for history in seeds)
+    longest = max(history[-1]["epoch"] for seeds in histories.values() for history in seeds)
     ticks = [epoch for epoch in (1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 100, 200) if epoch <= longest]
     axes.set_xscale("log")
     axes.set_xticks(ticks, [str(epoch) for epoch in ticks])

@@ -30,7 +30,7 @@ from mien.evaluation.tables import (
     people_left_out,
 )
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
-from mien.runs import RunFolder
+from mien.runs import RunFolder, validated
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
 SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # and other data behind them
@@ -70,7 +70,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
         tiles=_tiles(history, evaluations),
         score_head=["split", "view", "accuracy", "95 % interval", *_headlines(evaluations)[1:]],
         score_rows=_score_rows(evaluations),
-        curves=_curves(run, history),
+        curves=_curves(run, validated(history)),
         evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
         confidence=_confidence(run, evaluations),
         recipe=flatten(recipe),
@@ -155,16 +155,11 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
             tiles.append(
                 (title, figure_text(name, HEADLINES[name](scores)), f"{first.split}: {note}")
             )
+    if seen := validated(history):
+        gap = f"{100 * seen[-1]['gap']:.1f} points"
+        tiles.append(("overfitting gap", gap, "training - validation, last epoch"))
     if history:
-        last = history[-1]
         seconds = sum(row["seconds"] for row in history)
-        tiles.append(
-            (
-                "overfitting gap",
-                f"{100 * last['gap']:.1f} points",
-                "training - validation, last epoch",
-            )
-        )
         tiles.append(("trained for", duration(seconds), f"{len(history)} epochs"))
     return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
 

@@ -41,6 +41,7 @@ def mien_s() -> Recipe:
         batch_size=256,
         ema=0.998,
         precise_norm=4096,
+        validate_every=5,
     )
 
 

@@ -19,7 +19,7 @@ from mien.evaluation.tables import MeanSd, over_seeds
 from mien.evaluation.text import flatten
 from mien.models import cost, entry
 from mien.recipes import Published
-from mien.runs import RunFolder
+from mien.runs import RunFolder, validated
 from mien.training import ModelSpec, Recipe, from_dict, to_dict
 from mien.version import __version__
 
@@ -91,7 +91,7 @@ class Row:
     @cached_property
     def histories(self) -> list[list[dict[str, float]]]:
         """The history of each run that has one."""
-        return [history for run in self.runs if (history := run.history())]
+        return [history for run in self.runs if (history := validated(run.history()))]
 
     @cached_property
     def evaluations(self) -> dict[str, list[dict[str, Any]]]:
@@ -322,7 +322,7 @@ def _ours(
             return official["cross_entropy"], None
         low, high = official["accuracy_interval"]
         return official["accuracy"], (low, high)
-    history = run.history()
+    history = validated(run.history())
     if not history:
         return None, None
     row = run.kept_epoch() if epoch == "kept" else history[-1]

@@ -15,7 +15,7 @@ from mien.callbacks import Say
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import MienError, extra_required
-from mien.runs import RunFolder
+from mien.runs import RunFolder, validated
 from mien.studies.sweep_space import Space, assignments
 from mien.training import Recipe, StoppedError, Watcher, override, train
 from mien.training.stopping import StopRequest, signals_noted
@@ -142,12 +142,13 @@ class _Reporter(Watcher):
         self._on_epoch, self._epochs = on_epoch, epochs
 
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
-        for row in run.history():
+        for row in validated(run.history()):
             self._on_epoch(int(row["epoch"]), row["validation_accuracy"], True)
 
     def epoch_ended(self, row: Mapping[str, float], confusion_KK: Any, *, best: bool) -> None:
         epoch = int(row["epoch"])
-        self._on_epoch(epoch, row["validation_accuracy"], epoch >= self._epochs)
+        if "validation_accuracy" in row:
+            self._on_epoch(epoch, row["validation_accuracy"], epoch >= self._epochs)
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             sys.exit("the sweep was killed; the same command goes on")

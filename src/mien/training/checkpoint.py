@@ -15,7 +15,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor
 
 from mien.errors import InputError
 from mien.files import atomic_file, sweep
@@ -27,11 +27,11 @@ _HEAD = b"mien state 1\n"
 _BARE = b"PK"
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """All tensors of a network by name, as safetensors; buffers such as BatchNorm's included."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """All of a network's `state_dict()`, as safetensors; buffers such as BatchNorm's included."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as handle:
-        handle.write(safetensors.torch.save(tensors))
+        handle.write(safetensors.torch.save(plain))
 
 
 def save_state(run: RunFolder, state: Mapping[str, Any]) -> None:
@@ -151,7 +151,11 @@ class Interval:
 
 
 class Timer:
-    """Says when an interval is over."""
+    """Says when an interval is over.
+
+    Attributes:
+        step: that of the state that was saved last.
+    """
 
     def __init__(self, interval: Interval) -> None:
         self._interval = interval
@@ -159,9 +163,14 @@ class Timer:
 
     def restart(self, step: int) -> None:
         """The state of `step` is saved."""
-        self._step, self._time = step, time.monotonic()
+        self.step, self._time = step, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since a state was saved."""
+        return time.monotonic() - self._time
 
     def is_over(self, step: int) -> bool:
         """Whether the state of `step` is to be saved now."""
-        steps, seconds = step - self._step, time.monotonic() - self._time
-        return steps >= self._interval.steps or seconds >= self._interval.seconds
+        steps = step - self.step
+        return steps >= self._interval.steps or self.seconds >= self._interval.seconds

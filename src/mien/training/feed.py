@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -38,25 +38,40 @@ class FaceFeed:
 
     def batch(self, positions_B: Tensor) -> tuple[Tensor, Tensor]:
         """int64 (B,) on the CPU -> uint8 (B, C, H, W) and int64 (B,), both on the device."""
-        on_device = positions_B.to(self._device, non_blocking=True)
+        on_device = without_waiting(positions_B, self._device)
         if self._pixels is not None:
             return self._pixels[on_device], self.labels[on_device]
         indices = self._faces.indices[positions_B.numpy()]
         faces_BCHW = torch.from_numpy(self._faces.store.read(indices))
-        if self._device.type == "cuda":  # only then does the copy not wait
-            faces_BCHW = faces_BCHW.pin_memory()
-        return faces_BCHW.to(self._device, non_blocking=True), self.labels[on_device]
+        return without_waiting(faces_BCHW, self._device), self.labels[on_device]
 
-    def batches(self, positions: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, positions: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """`batch` of each, in order. What is streamed is read while the batch before it is used."""
-        if self.resident:
-            yield from map(self.batch, positions)
+        if self._pixels is not None:
+            whole = torch.cat([*positions]).to(self._device) if positions else torch.empty(0)
+            for on_device in torch.split(whole, [len(part) for part in positions]):
+                yield self._pixels[on_device], self.labels[on_device]
             return
         ahead: Future[tuple[Tensor, Tensor]] | None = None
         with ThreadPoolExecutor(1, "mien-feed") as reader:
             for positions_B in positions:
-                ready, ahead = ahead, reader.submit(self.batch, positions_B)
+                ready, ahead = ahead, reader.submit(self._read_ahead, positions_B)
                 if ready is not None:
                     yield ready.result()
             if ahead is not None:
                 yield ahead.result()
+
+    def _read_ahead(self, positions_B: Tensor) -> tuple[Tensor, Tensor]:
+        if self._device.type == "cuda":
+            torch.cuda.set_device(
+                self._device
+            )  # a thread's own: without it, it would take memory on cuda:0
+        return self.batch(positions_B)
+
+
+def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device. To CUDA it is on its way from memory that cannot be swapped out: a copy from other
+    memory would wait until the device has nothing left to do."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -18,44 +18,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mien.allocator import keep_freed_memory
-from mien.data.ferplus import read_votes
 from mien.data.store import FaceView
 from mien.errors import InputError, MienError, writing_to
-from mien.evaluation.metrics import confusion_matrix, cross_entropy
-from mien.evaluation.people import majority_of, people_score
 from mien.files import alone, write_json
-from mien.models import Classifier, create, initial_weights
+from mien.models import create, initial_weights
 from mien.models.device import on_device
-from mien.models.preparing import prepare
 from mien.recipe import Recipe
-from mien.runs import JUDGED_BY_PEOPLE, LATE, RunFolder
+from mien.runs import JUDGED_BY_PEOPLE, RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
-from mien.training.blend import blended
+from mien.training.average import MovingAverage
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
+from mien.training.judging import Judge
 from mien.training.machine import autocast_type, describe, peak_memory
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
-from mien.training.precise_norm import with_precise_norm
 from mien.training.seeds import Stream, stream_seed
 from mien.training.state import TrainingState
+from mien.training.step import Step
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
 from mien.training.targets import Supervision
 from mien.training.watch import Watcher
 
 #: Seconds between two looks at the running figures; each look waits for the device.
 _LOOK_EVERY = 0.5
-
-_VALIDATION_BATCH = 256
+#: Seconds between two epochs whose end is written down: on a GPU an epoch may take less time than that takes.
+_WRITE_EVERY = 10.0
+#: Steps between two agreements of several processes on GPUs, whose steps are short.
+_AGREE_EVERY = 16
 
 
 def train(
@@ -80,7 +76,8 @@ def train(
         resume: go on where the run in `out` was stopped; its recipe, its data and the number of
             processes must be the same.
         checkpoint_every: how often to save, within an epoch too, what resuming goes on from: `200`
-            (steps), `10m` (minutes) or `none`. The end of an epoch and a signal always save it.
+            (steps), `10m` (minutes) or `none`. A signal always saves it, and the end of an epoch if the last
+            save is 10 seconds old.
         watchers: told of every epoch.
         notes: more entries for environment.json (the command, for example).
 
@@ -146,7 +143,6 @@ class _Training:
         self.device = team.device
         self.watchers = watchers if team.rank == 0 else ()
         self.data = record.data_facts(train_faces, validation_faces)
-        self.validation = validation_faces
         if train_faces.expressions != recipe.expressions:
             raise InputError(
                 f"{self.data['source']}: its expressions are {', '.join(train_faces.expressions)}, the "
@@ -169,10 +165,10 @@ class _Training:
         if recipe.init_share:
             self.start = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.spread = team.spread(self.network)
-        self.average: AveragedModel | None = None
+        self.average: MovingAverage | None = None
         if recipe.ema is not None:
-            multi_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(self.network, multi_avg_fn=multi_average, use_buffers=True)
+            buffers = recipe.precise_norm is None
+            self.average = MovingAverage(self.network, recipe.ema, buffers=buffers)
         self.feed = FaceFeed(train_faces, self.device)
         self.supervision = Supervision(recipe, train_faces, self.feed.labels)
         self.objective = build_objective(
@@ -181,50 +177,28 @@ class _Training:
             len(recipe.expressions),
             self.supervision.targets(1),
         )
-        self.majority_N = self._majority()
         self.steps_per_epoch = math.ceil(len(self.feed) / recipe.batch_size)
         self.steps = self.steps_per_epoch * recipe.epochs
         self.optimizer = build_optimizer(recipe.optimizer, self.network)
         self.rate = LearningRate(recipe.schedule, self.optimizer, self.steps)
+        self.step = Step(
+            self.network, self.spread, self.objective, self.optimizer, self.dtype, recipe.clip_norm
+        )
+        self.judge = Judge(recipe, validation_faces, self.feed, team)
         self.progress = TrainingState()
         self.timer = checkpoint.Timer(interval)
         self.asked = StopRequest()
         self.stopping: int | None = None  # the signal, once all processes know of it
+        self.written = 0  # epochs whose end is in the run folder
+        self.best: dict[str, Tensor] | None = None  # weights to keep that are not there yet
 
-    def _majority(self) -> NDArray[np.int64] | None:
-        """What most annotators name on the validation faces, if the recipe has their votes."""
-        refuse_silent_judge(self.recipe)
-        if self.recipe.targets.votes is None:
-            return None
-        majority_N = majority_of(read_votes(self.recipe.targets.votes), self.validation)
-        if (majority_N >= 0).any():
-            return majority_N
-        if self.recipe.select == "people":
-            raise InputError(
-                f"{self.recipe.targets.votes}: no majority on any validation face, so it cannot judge; "
-                "give more validation faces, or select=accuracy"
-            )
-        return None
-
-    def _judged(self) -> nn.Module:
+    def _kept(self) -> nn.Module:
         """The network that is validated and kept: the moving average where there is one.
 
         Whatever is done to it is done to a copy: training goes on from `network` and `average`.
         """
-        module: nn.Module = self.network if self.average is None else self.average.module
-        self.team.align(module)
-        if self.start is not None:
-            module = blended(module, self.start, self.recipe.init_share)
-        if self.recipe.precise_norm is None:
-            return module
-        generator = torch.Generator().manual_seed(stream_seed(self.recipe.seed, Stream.NORM))
-        chosen = torch.randperm(len(self.feed), generator=generator)[: self.recipe.precise_norm]
-        # Of one size, or nearly: a batch of a single face has no variance.
-        parts = torch.tensor_split(chosen, math.ceil(len(chosen) / _VALIDATION_BATCH))
-        batches = self.feed.batches(parts)
-        return with_precise_norm(
-            module, (prepare(faces, self.recipe.input) for faces, _ in batches)
-        )
+        module = self.network if self.average is None else self.average.module
+        return self.judge.kept(module, self.start)
 
     def announce(self, notes: Mapping[str, Any]) -> None:
         """Write down what is about to be trained."""
@@ -265,7 +239,9 @@ class _Training:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.start = state["start"]
+            self.step.load_state_dict(state.get("scale") or {})
             self.progress = TrainingState(**state["progress"])
+            self.written = len(self.progress.history)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.run.state_path}: not a state of this version ({error}); train again"
@@ -307,11 +283,16 @@ class _Training:
         generator = torch.Generator().manual_seed(
             stream_seed(recipe.seed, Stream.ORDER, progress.epoch)
         )
-        order = torch.randperm(len(self.feed), generator=generator)
-        batches = torch.split(order, recipe.batch_size)
-        views_NU = self.supervision.views(progress.epoch)
-        targets_N = self.supervision.targets(progress.epoch)
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        order_N = torch.randperm(len(self.feed), generator=generator)
+        order_N = order_N[recipe.batch_size * (progress.step % self.steps_per_epoch) :]
+        # All that the steps need goes to the device at once, so that none of them waits for a copy.
+        views_NU = self.supervision.views(progress.epoch)[order_N].to(self.device)
+        targets_N = self.supervision.targets(progress.epoch)[order_N.to(self.device)]
+        views, targets, positions = (
+            torch.split(values, recipe.batch_size) for values in (views_NU, targets_N, order_N)
+        )
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        loss_sum = torch.zeros((), dtype=exact, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         looked = started = time.perf_counter()
         before = progress.seconds
@@ -326,29 +307,20 @@ class _Training:
         self.network.train()
         if recipe.freeze_epochs:
             freeze_backbone(self.network, frozen=self.progress.epoch <= recipe.freeze_epochs)
-        left = batches[progress.step % self.steps_per_epoch :]
-        for positions_B, (faces_BCHW, labels_B) in zip(left, self.feed.batches(left), strict=True):
+        for views_BU, targets_B, (faces_BCHW, labels_B) in zip(
+            views, targets, self.feed.batches(positions), strict=True
+        ):
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
-            inputs_BCHW = augmented(faces_BCHW, views_NU[positions_B], recipe.input, recipe.augment)
-            targets_B = targets_N[positions_B.to(self.device)]
+            inputs_BCHW = augmented(faces_BCHW, views_BU, recipe.input, recipe.augment)
             inputs_BCHW, targets_B = mixed(
                 inputs_BCHW, targets_B, recipe.mixing, len(recipe.expressions)
             )
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16
-            ):
-                logits_BK = self.spread(inputs_BCHW).float()
-            loss = self.objective(logits_BK, targets_B)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
-            self.optimizer.step()
+            loss, logits_BK = self.step(inputs_BCHW, targets_B)
             self.rate.after_step()
             if self.average is not None:
-                self.average.update_parameters(self.network)
-            loss_sum += loss.detach() * len(labels_B)
-            correct += (logits_BK.detach().argmax(1) == labels_B).sum()
+                self.average.update()
+            loss_sum += loss * len(labels_B)
+            correct += (logits_BK.argmax(1) == labels_B).sum()
             progress.step += 1
             progress.seen += len(labels_B)
             now = time.perf_counter()
@@ -358,7 +330,7 @@ class _Training:
                 self._tell()
             if self._is_time_to_save() and progress.step % self.steps_per_epoch:
                 take_stock()
-                self._save_state()
+                self._save()
                 self._stop_if_asked()
         take_stock()
         self._tell()
@@ -366,68 +338,43 @@ class _Training:
     def _end_epoch(self) -> None:
         """Validate, write the history, keep the best and the last."""
         progress = self.progress
-        train_loss = progress.loss_sum / progress.seen
-        self._refuse_divergence(train_loss)
-        learning_rate = self.rate.current
-        started = time.perf_counter()
-        judged = self._judged()
-        probabilities_NK = self._validate(judged)
-        labels_N = self.validation.labels
-        loss = cross_entropy(probabilities_NK, labels_N)
-        # The last step alone may have ruined the weights; probabilities are then NaN.
-        self._refuse_divergence(float(probabilities_NK.sum()))
-        accuracy = float((probabilities_NK.argmax(axis=1) == labels_N).mean())
-        self.rate.after_epoch(loss, accuracy)
-        values = {"accuracy": accuracy, "loss": -loss, "last": progress.epoch}
-        score = None
-        if self.majority_N is not None:
-            score = people_score(probabilities_NK.argmax(axis=1), self.majority_N)
-            early = progress.epoch <= LATE * self.recipe.epochs
-            # Until then each epoch takes the place of the one before.
-            values["people"] = progress.epoch - self.recipe.epochs - 1 if early else score
-        value = values[self.recipe.select]
-        is_best = value > progress.best_value
         row = {
-            "epoch": self.progress.epoch,
+            "epoch": progress.epoch,
             "step": progress.step,
-            "learning_rate": learning_rate,
-            "train_loss": train_loss,
+            "learning_rate": self.rate.current,
+            "train_loss": progress.loss_sum / progress.seen,
             "train_accuracy": progress.correct / progress.seen,
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
-            "gap": progress.correct / progress.seen - accuracy,
-            "seconds": progress.seconds + time.perf_counter() - started,
-            "images_per_second": progress.seen / max(progress.seconds, 1e-9),
         }
-        if score is not None:
-            row[JUDGED_BY_PEOPLE] = score
-        if is_best:
-            progress.best_epoch, progress.best_value = self.progress.epoch, value
-            self._save_weights(self.run.best_weights, judged)
+        self._refuse_divergence(row["train_loss"])
+        started, is_best, confusion_KK = time.perf_counter(), False, None
+        if progress.epoch % self.recipe.validate_every == 0 or progress.step == self.steps:
+            kept = self._kept()
+            found = self.judge.validate(kept)
+            confusion_KK = found.confusion
+            self._refuse_divergence(found.loss)
+            self.rate.after_epoch(found.loss, found.accuracy)
+            row["validation_loss"], row["validation_accuracy"] = found.loss, found.accuracy
+            row["gap"] = row["train_accuracy"] - found.accuracy
+            if found.people is not None:
+                row[JUDGED_BY_PEOPLE] = found.people
+            value = found.value(self.recipe, progress.epoch)
+            is_best = value > progress.best_value
+            if is_best:
+                progress.best_epoch, progress.best_value = progress.epoch, value
+                self.best = {name: value.clone() for name, value in kept.state_dict().items()}
+        row["seconds"] = progress.seconds + time.perf_counter() - started
+        row["images_per_second"] = progress.seen / max(progress.seconds, 1e-9)
         progress.end_epoch(row)
-        self._save_weights(self.run.last_weights, self.network)
-        self.team.lead(lambda: checkpoint.save_history(self.run, progress.history))
-        self._save_state()  # the last of all: whatever is resumed from, the rest is written before
-        predicted_N = probabilities_NK.argmax(axis=1)
-        confusion_KK = confusion_matrix(labels_N, predicted_N, len(self.recipe.expressions))
+        is_late = self.timer.seconds >= _WRITE_EVERY
+        if self._is_time_to_save() or any(self.team.agree(is_late)) or self._is_finished():
+            self._save()
         for watcher in self.watchers:
             watcher.epoch_ended(row, confusion_KK, best=is_best)
-
-    def _validate(self, judged: nn.Module) -> NDArray[np.float32]:
-        """float32 (N, K): a network's probabilities of the validation faces."""
-        classify = Classifier(judged, self.recipe.input, self.recipe.expressions)
-        store, indices = self.validation.store, self.validation.indices
-        batches = [
-            indices[start : start + _VALIDATION_BATCH]
-            for start in range(0, len(indices), _VALIDATION_BATCH)
-        ]
-        return np.concatenate(
-            self.team.map(lambda batch: classify(store.faces(batch).pixels()), batches)
-        )
 
     def _refuse_divergence(self, figure: float) -> None:
         if math.isfinite(figure):
             return
+        self._write_epochs()
         best = self.progress.best_epoch
         kept = f"the weights of epoch {best} are kept in {self.run.path}"
         raise self.team.alike(
@@ -437,20 +384,32 @@ class _Training:
             )
         )
 
-    def _save_weights(self, path: Path, network: nn.Module) -> None:
+    def _save_weights(self, path: Path, tensors: dict[str, Tensor]) -> None:
         """For whoever wants to use or to look at them; resuming does not need them."""
-        self.team.lead(lambda: checkpoint.save_weights(path, network))
+        self.team.lead(lambda: checkpoint.save_weights(path, tensors))
 
-    def _save_state(self) -> None:
-        """All that the next step depends on, in one file: never half of one step, half of another."""
+    def _write_epochs(self) -> None:
+        """The best weights and the history, where the run folder does not have them yet."""
+        if self.best is not None:
+            self._save_weights(self.run.best_weights, self.best)
+        self.best = None
+        if self.written < len(self.progress.history):
+            self.team.lead(lambda: checkpoint.save_history(self.run, self.progress.history))
+        self.written = len(self.progress.history)
+
+    def _save(self) -> None:
+        """All that there is, and last of it the one file that resuming needs: with it stands what it goes on from."""
         if self.progress.seen:
             self._refuse_divergence(self.progress.loss_sum)
+        self._write_epochs()
+        self._save_weights(self.run.last_weights, self.network.state_dict())
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "start": self.start,
+            "scale": self.step.state_dict(),
             "progress": asdict(self.progress),
         }
         self.team.lead(lambda: checkpoint.save_state(self.run, state))
@@ -458,7 +417,10 @@ class _Training:
 
     def _is_time_to_save(self) -> bool:
         """Whether the interval is over, or a signal asks any process to stop."""
-        is_over = self.timer.is_over(self.progress.step)
+        step = self.progress.step
+        if self.team.size > 1 and self.device.type != "cpu" and step % _AGREE_EVERY:
+            return False
+        is_over = self.timer.is_over(step)
         over, signal = self.team.agree(is_over, self.asked.signal or 0)
         self.stopping = signal or None
         return bool(over or signal)
@@ -474,13 +436,14 @@ class _Training:
             watcher.stepped(self.progress.moment())
 
     def _stop_if_asked(self) -> None:
-        """Leave where a signal asked for it; the state is saved."""
+        """Leave where a signal asked for it, once all is saved."""
         if self.stopping is None or self._is_finished():
             return
-        self._save_weights(self.run.last_weights, self.network)
-        if not self.progress.history:  # so that what was learnt can be evaluated
-            self._save_weights(self.run.best_weights, self._judged())
         progress = self.progress
+        if self.timer.step != progress.step:
+            self._save()
+        if not progress.best_epoch:  # so that what was learnt can be evaluated
+            self._save_weights(self.run.best_weights, self._kept().state_dict())
         raise self.team.alike(
             StoppedError(
                 f"stopped in epoch {progress.epoch} after step {progress.step} of {self.steps}; "

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.recipe import Mixing
+from mien.training.feed import without_waiting
 
 
 def mixed(
@@ -33,7 +34,7 @@ def mixed(
     if not mixing.probability or torch.rand(()).item() >= mixing.probability:
         return inputs_BCHW, targets
     share = torch.distributions.Beta(mixing.alpha, mixing.alpha).sample().item()
-    partner_B = torch.randperm(len(inputs_BCHW)).to(inputs_BCHW.device)
+    partner_B = without_waiting(torch.randperm(len(inputs_BCHW)), inputs_BCHW.device)
     if mixing.name == "mixup":
         inputs_BCHW = torch.lerp(inputs_BCHW[partner_B], inputs_BCHW, share)
     else:

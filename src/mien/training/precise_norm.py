@@ -26,8 +26,11 @@ def with_precise_norm(network: nn.Module, batches: Iterable[Tensor]) -> nn.Modul
     norms = [module for module in precise.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches, each counting alike
         norm.train()
-    for inputs_BCHW in batches if norms else ():
+    for number, inputs_BCHW in enumerate(batches if norms else (), start=1):
+        for norm in norms:
+            norm.momentum = (
+                1 / number
+            )  # the mean of all; a momentum of None would wait for the device to count
         precise(inputs_BCHW)
     return precise.eval()

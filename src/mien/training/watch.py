@@ -49,13 +49,13 @@ class Watcher:
         """Some optimiser steps were taken (told now and then, not after each)."""
 
     def epoch_ended(
-        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64] | None, *, best: bool
     ) -> None:
-        """An epoch was trained and validated.
+        """An epoch was trained, and validated if its turn was.
 
         Args:
-            row: its figures, mien.runs.HISTORY_COLUMNS.
-            confusion_KK: int64 (K, K), validation faces by true expression (row) and answer (column).
+            row: its figures, mien.runs.HISTORY_COLUMNS; without those of validation if it was not validated.
+            confusion_KK: int64 (K, K), validation faces by true expression (row) and answer (column); or None.
             best: whether its weights are kept, in the place of those before.
         """
 
@@ -124,12 +124,17 @@ class TerminalWatcher(Watcher):
         )
 
     def epoch_ended(
-        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64] | None, *, best: bool
     ) -> None:
+        validation = " " * len("  validation 1.0000 / 50.00%")
+        if "validation_loss" in row:
+            validation = (
+                f"  validation {row['validation_loss']:.4f} / {row['validation_accuracy']:6.2%}"
+            )
         self._console.print(
             f"epoch {row['epoch']:>3.0f}/{self._epochs}"
             f"  training {row['train_loss']:.4f} / {row['train_accuracy']:6.2%}"
-            f"  validation {row['validation_loss']:.4f} / {row['validation_accuracy']:6.2%}"
+            f"{validation}"
             f"{f'  people {row[JUDGED_BY_PEOPLE]:6.2%}' if JUDGED_BY_PEOPLE in row else ''}"
             f"  lr {row['learning_rate']:.1e}  {row['seconds']:.1f} s"
             f"  {row['images_per_second']:,.0f} img/s{'  kept' if best else ''}",

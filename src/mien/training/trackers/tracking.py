@@ -18,7 +18,7 @@ from mien.evaluation import plots
 from mien.files import write_json
 from mien.recipe import Recipe, to_dict
 from mien.registry import Registry
-from mien.runs import RunFolder
+from mien.runs import RunFolder, validated
 from mien.terminal import Terminal, named
 from mien.training.watch import Moment, Watcher
 
@@ -90,8 +90,7 @@ class Tracking(Watcher):
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
         self._expressions, self._step = recipe.expressions, first_step
         self._handled_outside = sys.exception()
-        history = run.history()
-        if history:
+        if history := validated(run.history()):
             self._validation_accuracy = history[-1]["validation_accuracy"]
 
         def begin(tracker: ExperimentTracker) -> None:
@@ -121,11 +120,11 @@ class Tracking(Watcher):
         self._attempt(lambda tracker: tracker.log(figures, moment.step))
 
     def epoch_ended(
-        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64] | None, *, best: bool
     ) -> None:
         self._step = int(row["step"])
-        self._validation_accuracy = row["validation_accuracy"]
-        if best:
+        self._validation_accuracy = row.get("validation_accuracy", self._validation_accuracy)
+        if best and confusion_KK is not None:
             self._best = f"Validation, epoch {row['epoch']:.0f}", confusion_KK
         figures = {name: value for name, value in row.items() if name != "step"}
         self._attempt(lambda tracker: tracker.log(figures, self._step))

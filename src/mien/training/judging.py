@@ -1,0 +1,93 @@
+"""What a training has come to: the network that would be kept, and its figures on the validation faces.
+
+Shapes: N validation faces, K expressions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien.data.store import FaceView
+from mien.evaluation.metrics import confusion_matrix, cross_entropy
+from mien.models import Classifier
+from mien.models.preparing import prepare
+from mien.training.blend import blended
+from mien.training.distributed import Team
+from mien.training.feed import FaceFeed
+from mien.training.precise_norm import with_precise_norm
+from mien.training.recipe import Recipe
+from mien.training.seeds import Stream, stream_seed
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Cross-entropy in nats and accuracy 0..1, not finite where the weights are ruined; the confusion matrix,
+    int64 (K, K), by true expression (row) and answer (column)."""
+
+    loss: float
+    accuracy: float
+    confusion: NDArray[np.int64]
+
+    def value(self, select: str, epoch: int) -> float:
+        """The higher it is, the rather an epoch is kept."""
+        return {"accuracy": self.accuracy, "loss": -self.loss, "last": float(epoch)}[select]
+
+
+class Judge:
+    """Makes of a trained network the one that would be kept, and validates it."""
+
+    def __init__(self, recipe: Recipe, validation: FaceView, feed: FaceFeed, team: Team) -> None:
+        self._recipe = recipe
+        self._validation = validation
+        self._feed = feed
+        self._team = team
+
+    def kept(self, module: nn.Module, start: Mapping[str, Tensor] | None) -> nn.Module:
+        """The network as it would be kept: a copy of `module` where anything is done to it.
+
+        `start`: the initial weights, if a share of them is kept.
+        """
+        self._team.align(module)
+        if start is not None:
+            module = blended(module, start, self._recipe.init_share)
+        if self._recipe.precise_norm is None:
+            return module
+        generator = torch.Generator().manual_seed(stream_seed(self._recipe.seed, Stream.NORM))
+        chosen = torch.randperm(len(self._feed), generator=generator)[: self._recipe.precise_norm]
+        # Of one size, or nearly: a batch of a single face has no variance.
+        parts = torch.tensor_split(chosen, math.ceil(len(chosen) / _BATCH))
+        batches = self._feed.batches(parts)
+        return with_precise_norm(
+            module, (prepare(faces, self._recipe.input) for faces, _ in batches)
+        )
+
+    def validate(self, kept: nn.Module) -> Validation:
+        """Its figures on the validation faces."""
+        labels_N = self._validation.labels
+        probabilities_NK = self._probabilities(kept)
+        predicted_N = probabilities_NK.argmax(axis=1)
+        # The last step alone may have ruined the weights; probabilities are then NaN.
+        is_finite = bool(np.isfinite(probabilities_NK).all())
+        return Validation(
+            loss=cross_entropy(probabilities_NK, labels_N) if is_finite else math.nan,
+            accuracy=float((predicted_N == labels_N).mean()),
+            confusion=confusion_matrix(labels_N, predicted_N, len(self._recipe.expressions)),
+        )
+
+    def _probabilities(self, kept: nn.Module) -> NDArray[np.float32]:
+        """float32 (N, K)."""
+        classify = Classifier(kept, self._recipe.input, self._recipe.expressions)
+        store, indices = self._validation.store, self._validation.indices
+        batches = [indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH)]
+        return np.concatenate(
+            self._team.map(lambda batch: classify(store.faces(batch).pixels()), batches)
+        )
