@@ -92,6 +92,7 @@ def mien_people() -> Recipe:
         mixing=Mixing(),
         targets=Targets(votes_share=0.7),
         objective=Objective(label_smoothing=0.1, class_weights="balanced"),
+        validate_every=1,  # of the last epochs the best by people is kept
         select="people",
     )
 

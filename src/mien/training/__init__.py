@@ -22,7 +22,8 @@ from mien.recipe import (
 )
 from mien.training.checkpoint import Interval
 from mien.training.distributed import is_first
-from mien.training.loop import refuse_silent_judge, train
+from mien.training.judging import refuse_silent_judge
+from mien.training.loop import train
 from mien.training.outlook import Outlook, outlook
 from mien.training.stopping import StoppedError
 from mien.training.teaching import Teaching, teach

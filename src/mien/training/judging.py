@@ -14,15 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.data.ferplus import read_votes
 from mien.data.store import FaceView
+from mien.errors import InputError
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
+from mien.evaluation.people import majority_of, people_score
 from mien.models import Classifier
 from mien.models.preparing import prepare
+from mien.runs import LATE
 from mien.training.blend import blended
 from mien.training.distributed import Team
 from mien.training.feed import FaceFeed
 from mien.training.precise_norm import with_precise_norm
-from mien.training.recipe import Recipe
+from mien.recipe import Recipe
 from mien.training.seeds import Stream, stream_seed
 
 _BATCH = 256
@@ -30,16 +34,36 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Validation:
-    """Cross-entropy in nats and accuracy 0..1, not finite where the weights are ruined; the confusion matrix,
-    int64 (K, K), by true expression (row) and answer (column)."""
+    """Figures of one epoch.
+
+    loss: cross-entropy in nats; NaN where the weights are ruined.
+    accuracy: 0..1.
+    people: the score by the majorities of FER+'s annotators, 0..1, if the recipe has their votes.
+    confusion: int64 (K, K), by true expression (row) and answer (column).
+    """
 
     loss: float
     accuracy: float
+    people: float | None
     confusion: NDArray[np.int64]
 
-    def value(self, select: str, epoch: int) -> float:
-        """The higher it is, the rather an epoch is kept."""
-        return {"accuracy": self.accuracy, "loss": -self.loss, "last": float(epoch)}[select]
+    def value(self, recipe: Recipe, epoch: int) -> float:
+        """The higher it is, the rather the epoch is kept."""
+        if recipe.select == "people" and self.people is not None and epoch > LATE * recipe.epochs:
+            return self.people
+        # Until people judge, each epoch takes the place of the one before.
+        early = float(epoch - recipe.epochs - 1)
+        values = {"accuracy": self.accuracy, "loss": -self.loss, "last": float(epoch)}
+        return values.get(recipe.select, early)
+
+
+def refuse_silent_judge(recipe: Recipe) -> None:
+    """InputError if a recipe is to be selected by people's votes and has none."""
+    if recipe.select == "people" and recipe.targets.votes is None:
+        raise InputError(
+            f"{recipe.name}: select=people judges by FER+'s votes; give them "
+            "(--set targets.votes=fer2013new.csv, from github.com/microsoft/FERPlus)"
+        )
 
 
 class Judge:
@@ -50,6 +74,23 @@ class Judge:
         self._validation = validation
         self._feed = feed
         self._team = team
+        self._majority_N = self._majority()
+
+    def _majority(self) -> NDArray[np.int64] | None:
+        """What most annotators name on the validation faces, if the recipe has their votes."""
+        refuse_silent_judge(self._recipe)
+        votes = self._recipe.targets.votes
+        if votes is None:
+            return None
+        majority_N = majority_of(read_votes(votes), self._validation)
+        if (majority_N >= 0).any():
+            return majority_N
+        if self._recipe.select == "people":
+            raise InputError(
+                f"{votes}: no majority on any validation face, so it cannot judge; "
+                "give more validation faces, or select=accuracy"
+            )
+        return None
 
     def kept(self, module: nn.Module, start: Mapping[str, Tensor] | None) -> nn.Module:
         """The network as it would be kept: a copy of `module` where anything is done to it.
@@ -80,6 +121,9 @@ class Judge:
         return Validation(
             loss=cross_entropy(probabilities_NK, labels_N) if is_finite else math.nan,
             accuracy=float((predicted_N == labels_N).mean()),
+            people=(
+                None if self._majority_N is None else people_score(predicted_N, self._majority_N)
+            ),
             confusion=confusion_matrix(labels_N, predicted_N, len(self._recipe.expressions)),
         )
 

@@ -107,15 +107,6 @@ def train(
     return training.run
 
 
-def refuse_silent_judge(recipe: Recipe) -> None:
-    """InputError if a recipe is to be selected by people's votes and has none."""
-    if recipe.select == "people" and recipe.targets.votes is None:
-        raise InputError(
-            f"{recipe.name}: select=people judges by FER+'s votes; give them "
-            "(--set targets.votes=fer2013new.csv, from github.com/microsoft/FERPlus)"
-        )
-
-
 def _hold(run: RunFolder, held: ExitStack) -> None:
     """Keep other trainings out of a run folder; InputError where one is at work there."""
     with writing_to(run.path):
