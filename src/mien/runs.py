@@ -168,14 +168,14 @@ class RunFolder:
                 ) from error
 
     def plot(self) -> Any:
-        """Accuracy and loss by epoch: a matplotlib Figure, which a notebook shows.
+        """Accuracy and loss by validated epoch: a matplotlib Figure, which a notebook shows.
 
         Raises:
-            InputError: before the first epoch ended, or without the extra `report`.
+            InputError: before the first epoch was validated, or without the extra `report`.
         """
-        history = self.history()
+        history = validated(self.history())
         if not history:
-            raise InputError(f"{self.path}: no epoch was trained yet; go on with --resume")
+            raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
         # What draws lies above the run folder: it is asked by name, as `mien` asks for its verbs.
         return importlib.import_module("mien.evaluation.plots_of_runs").curves(history)
 

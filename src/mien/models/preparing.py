@@ -5,6 +5,8 @@ Shapes: B faces, C channels, H height, W width.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,8 +27,7 @@ def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
     """
     unit_BCHW = faces_BCHW.float().div_(255)
     if channels == 1 and unit_BCHW.shape[1] == 3:
-        luma = unit_BCHW.new_tensor(_LUMA).view(1, 3, 1, 1)
-        unit_BCHW = (unit_BCHW * luma).sum(dim=1, keepdim=True)
+        unit_BCHW = (unit_BCHW * _beside(unit_BCHW, _LUMA)).sum(dim=1, keepdim=True)
     return unit_BCHW
 
 
@@ -43,12 +44,25 @@ def normalise(unit_BCHW: Tensor, spec: InputSpec) -> Tensor:
     """(x - mean) / std by channel, of standardised faces if `spec` says so; gray is repeated to all channels."""
     if spec.standardise:
         unit_BCHW = _standardised(unit_BCHW)
-    mean = unit_BCHW.new_tensor(spec.mean).view(1, -1, 1, 1)
-    std = unit_BCHW.new_tensor(spec.std).view(1, -1, 1, 1)
-    normalised_BCHW = (unit_BCHW - mean) / std
+    normalised_BCHW = (unit_BCHW - _beside(unit_BCHW, spec.mean)) / _beside(unit_BCHW, spec.std)
     return normalised_BCHW.expand(-1, spec.channels, -1, -1).contiguous(
         memory_format=torch.channels_last
     )
+
+
+def _beside(unit_BCHW: Tensor, values: tuple[float, ...]) -> Tensor:
+    """A number a channel as float32 (1, C, 1, 1) on the device of the faces, which does not wait for it twice."""
+    if unit_BCHW.device.type == "cpu":  # nothing to wait for, and the way that export traces
+        return _channels(values, unit_BCHW.device)
+    return _channels_kept(values, unit_BCHW.device)
+
+
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # whoever asks first, training may use it later
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+_channels_kept = cache(_channels)
 
 
 def _standardised(unit_BCHW: Tensor) -> Tensor:

@@ -182,7 +182,7 @@ def _noisy(unit_BCHW: Tensor, numbers: dict[str, Tensor], largest: float) -> Ten
     It is a window of one large field, the same in every training, so a view decides it like the rest.
     """
     height, width = unit_BCHW.shape[2:]
-    field = _noise_field(height + _FIELD, width + _FIELD).to(unit_BCHW.device)
+    field = _noise_field(height + _FIELD, width + _FIELD, unit_BCHW.device)
     top_B, left_B = ((numbers[name] * _FIELD).long() for name in ("noise_top", "noise_left"))
     rows_BH = top_B[:, None] + torch.arange(height, device=field.device)
     columns_BW = left_B[:, None] + torch.arange(width, device=field.device)
@@ -192,9 +192,9 @@ def _noisy(unit_BCHW: Tensor, numbers: dict[str, Tensor], largest: float) -> Ten
 
 
 @cache
-def _noise_field(height: int, width: int) -> Tensor:
-    """Standard normal, float32 (height, width)."""
-    return torch.randn(height, width, generator=torch.Generator().manual_seed(0))
+def _noise_field(height: int, width: int, device: torch.device) -> Tensor:
+    """Standard normal, float32 (height, width) on the device, the same numbers on each."""
+    return torch.randn(height, width, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _erased(unit_BCHW: Tensor, numbers: dict[str, Tensor], probability: float) -> Tensor:

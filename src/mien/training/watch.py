@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 
 from mien.evaluation.plots import save_png
 from mien.recipe import Recipe
-from mien.runs import JUDGED_BY_PEOPLE, RunFolder
+from mien.runs import JUDGED_BY_PEOPLE, RunFolder, validated
 from mien.terminal import Terminal, named
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class PictureWatcher(Watcher):
         self._run = run
 
     def epoch_ended(
-        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64], *, best: bool
+        self, row: Mapping[str, float], confusion_KK: NDArray[np.int64] | None, *, best: bool
     ) -> None:
         self._stale = True
         if time.monotonic() - self._drawn >= self._seconds:
@@ -170,7 +170,7 @@ class PictureWatcher(Watcher):
             self._draw()
 
     def _draw(self) -> None:
-        if self._run is not None and self._run.history():
+        if self._run is not None and validated(self._run.history()):
             save_png(self._run.plot(), self._run.path / "training.png")
         self._drawn, self._stale = time.monotonic(), False
 
