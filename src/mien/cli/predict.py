@@ -198,7 +198,7 @@ def predict(
                     if explain:
                         write_reasons(item, recognizer.explain(picture), out)
                 except OccupiedError as error:  # of this picture alone
-                    if out.is_file():
+                    if not out.is_dir():
                         raise
                     told.failed.append({"file": item.shown, "error": str(error)})
             if sink is not None:
