@@ -28,10 +28,11 @@ from mien.data import load, split
 from mien.evaluation.calibration import fit_temperature, softmax
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import calibration_bins, calibration_error, cross_entropy
-from mien.recognise.detect import YuNet, crop
+from mien.recognise.detect import crop
 from mien.recognise.model import FaceModel
 from mien.recognise.recognizer import default_model
 from mien.recognise.resize import fitted
+from mien.recognise.yunet import YuNet
 
 OURS = CropRule()
 RIVALS = [

@@ -30,7 +30,8 @@ from mien.card import CropRule
 from mien.data import load, split
 from mien.errors import InputError
 from mien.input_spec import InputSpec
-from mien.recognise.detect import Detection, YuNet, crop
+from mien.recognise.detect import Detection, crop
+from mien.recognise.yunet import YuNet
 
 MARGINS = (-0.1, -0.05, -0.025, 0.0, 0.025, 0.05, 0.1, 0.2)
 SHIFTS = (-0.1, -0.05, -0.025, 0.0, 0.025, 0.05)

@@ -127,8 +127,8 @@ def measure_classifier(folder: Path, options: argparse.Namespace) -> dict[str, A
 
 def measure_detection(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds for a 720p frame of three people, by detector size."""
-    from mien.recognise.detect import YuNet
     from mien.recognise.pictures import read_picture
+    from mien.recognise.yunet import YuNet
 
     picture = read_picture(folder / "frame.png")
     times = {}

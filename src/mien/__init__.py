@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mien.recognise.showing import draw
     from mien.recognise.stream import follow
     from mien.recognise.video import VideoReader
+    from mien.recognise.yunet import YuNet
     from mien.studies.diagnose import diagnose
     from mien.studies.reproduce import reproduce
 
@@ -39,6 +40,7 @@ _HOME = {
     "Detection": "mien.recognise.detect",
     "Recognizer": "mien.recognise.recognizer",
     "VideoReader": "mien.recognise.video",
+    "YuNet": "mien.recognise.yunet",
     "crop_faces": "mien.cropping",
     "diagnose": "mien.studies.diagnose",
     "evaluate": "mien.api",
@@ -65,6 +67,7 @@ __all__ = [
     "MienError",
     "Recognizer",
     "VideoReader",
+    "YuNet",
     "__version__",
     "crop_faces",
     "diagnose",

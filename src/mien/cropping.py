@@ -20,7 +20,8 @@ from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import atomic_folder, fitting_name, spreadsheet_name
 from mien.input_spec import InputSpec
-from mien.recognise.detect import Detection, Detector, YuNet, checked, crop, crop_side
+from mien.recognise.detect import Detection, Detector, checked, crop, crop_side
+from mien.recognise.detectors import USUAL, open_detector
 from mien.recognise.media import PHOTO_SUFFIXES
 from mien.recognise.pictures import read_picture
 
@@ -61,10 +62,11 @@ def crop_faces(
     photos: Path,
     out: Path,
     *,
-    size: int | None = None,
+    side: int | None = None,
     several: Several = "skip",
     labels: Expressions | None = None,
-    detector: Detector | None = None,
+    detector: str | Detector = USUAL,
+    size: int | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> Cropped:
     """Cut the face out of each photo in class folders, into a new tree of the same shape.
@@ -77,14 +79,14 @@ def crop_faces(
     Args:
         photos: a folder of class folders, optionally below train/, validation/ and test/.
         out: the new folder.
-        size: pixels a side of all faces. By default each keeps the resolution it has in its photo,
+        side: pixels a side of all faces. By default each keeps the resolution it has in its photo,
             224 at most: nothing is made up, and networks of any input find all there is; a little
             softer than in recognition, which samples once. With the size of a network's input,
             training sees to the pixel what recognition will; to a gray level, where a gray network
             is shown photos in colour.
         several: `largest` takes the largest face of photos with several.
         labels: the label set of the folders, where it is not the usual seven.
-        detector: by default YuNet, as a `Recognizer` uses it.
+        detector, size: how faces are found, as a `Recognizer` takes them.
         progress: told of each photo done: how many, of how many.
 
     Raises:
@@ -93,8 +95,8 @@ def crop_faces(
     """
     if several not in ("skip", "largest"):
         raise InputError(f"several faces {several!r}: skip or largest")
-    if size is not None and not 1 <= size <= MAX_SIDE:
-        raise InputError(f"size {size}: faces have 1 to {MAX_SIDE} pixels a side")
+    if side is not None and not 1 <= side <= MAX_SIDE:
+        raise InputError(f"side {side}: faces have 1 to {MAX_SIDE} pixels a side")
     photos, out = Path(photos), Path(out)
     if out.exists() or out.is_symlink():
         raise InputError(f"{out}: exists already; choose another folder or remove it")
@@ -105,7 +107,7 @@ def crop_faces(
     tree = FolderTree(photos)
     found = [entry for entry in tree.entries if entry.name.lower().endswith(PHOTO_SUFFIXES)]
     ClassFolders(found, Request(labels))  # refuses now what training would refuse later
-    cutter = _Cutter(detector or YuNet(), size, several)
+    cutter = _Cutter(open_detector(detector, size=size), side, several)
     skipped: list[Skipped] = []
     with atomic_folder(out) as folder:
         for done, entry in enumerate(found, 1):
@@ -129,9 +131,9 @@ def crop_faces(
 class _Cutter:
     """A photo -> its face, or why there is none."""
 
-    def __init__(self, detector: Detector, size: int | None, several: Several) -> None:
+    def __init__(self, detector: Detector, side: int | None, several: Several) -> None:
         self._detector = detector
-        self._size = size
+        self._side = side
         self._several = several
         self._rule = CropRule()
 
@@ -151,7 +153,7 @@ class _Cutter:
             return Skipped(entry.name, str(error), "unreadable")
 
     def _cut(self, picture: NDArray[np.uint8], face: Detection) -> NDArray[np.uint8]:
-        side = self._size or min(LARGEST, max(1, round(crop_side(face, self._rule))))
+        side = self._side or min(LARGEST, max(1, round(crop_side(face, self._rule))))
         cut = crop(picture, face, self._rule, InputSpec(channels=3, height=side, width=side))
         return np.ascontiguousarray(cut.transpose(1, 2, 0))
 

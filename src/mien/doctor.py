@@ -18,6 +18,7 @@ from mien import api
 from mien.data.cache import cache_folder
 from mien.data.synthetic import synthetic_faces
 from mien.errors import MienError
+from mien.recognise import yunet
 from mien.recognise.recognizer import Recognizer
 from mien.serving import web_export
 from mien.version import __version__
@@ -144,7 +145,7 @@ def _find_face(_folder: Path) -> str:
 
 
 def _read_page(_folder: Path) -> str:
-    web_export.browser_detector()
+    yunet.browser_detector()
     folder = web_export.page_folder()
     named = re.findall(r'(?:src|href)="([^":]+)"', (folder / "index.html").read_text("utf-8"))
     missing = [name for name in (*named, EXAMPLE) if not (folder / name).is_file()]

@@ -69,7 +69,7 @@ def tree(folder):
 
 
 def test_training_reads_to_the_pixel_what_recognition_looks_at(photos, tmp_path):
-    cropping.crop_faces(photos, tmp_path / "faces", size=64)
+    cropping.crop_faces(photos, tmp_path / "faces", side=64)
 
     store = mien.load(tmp_path / "faces")
     recognizer = Recognizer(StandIn(RGB_64))
@@ -89,14 +89,14 @@ def test_training_reads_to_the_pixel_what_recognition_looks_at(photos, tmp_path)
 
 def test_gray_photos_train_gray_networks_on_the_very_same_pixels(tmp_path):
     save(canvas((400, (30, 60)), gray=True), tmp_path / "photos" / "fear" / "1.png")
-    cropping.crop_faces(tmp_path / "photos", tmp_path / "faces", size=48)
+    cropping.crop_faces(tmp_path / "photos", tmp_path / "faces", side=48)
 
     (crop,) = Recognizer(StandIn()).look(tmp_path / "photos" / "fear" / "1.png").crops
     np.testing.assert_array_equal(mien.load(tmp_path / "faces").pixels, crop[None])
 
 
 def test_colour_photos_train_gray_networks_on_the_same_pixels_to_a_gray_level(photos, tmp_path):
-    cropping.crop_faces(photos, tmp_path / "faces", size=48)
+    cropping.crop_faces(photos, tmp_path / "faces", side=48)
 
     store = mien.load(tmp_path / "faces")
     recognizer = Recognizer(StandIn())
@@ -156,7 +156,7 @@ def test_the_largest_of_several_is_taken_when_asked_for(run, photos, tmp_path):
     out = tmp_path / "faces"
     (photos / "train" / "angry" / "broken.jpg").unlink()
 
-    status, said, _ = run(photos, "--crop", "faces", "--out", out, "--several", "largest", "--size", 64)  # fmt: skip
+    status, said, _ = run(photos, "--crop", "faces", "--out", out, "--several", "largest", "--side", 64)  # fmt: skip
 
     assert status == 0
     assert "with a face" in said
@@ -175,7 +175,7 @@ def test_a_photo_taken_sideways_is_cut_upright(tmp_path):
     upright.transpose(Image.Transpose.ROTATE_90).save(
         tmp_path / "photos" / "fear" / "2.png", exif=exif
     )
-    cropping.crop_faces(tmp_path / "photos", tmp_path / "faces", size=48)
+    cropping.crop_faces(tmp_path / "photos", tmp_path / "faces", side=48)
 
     first, second = mien.load(tmp_path / "faces").pixels
     np.testing.assert_array_equal(first, second)
@@ -187,8 +187,8 @@ def test_a_photo_taken_sideways_is_cut_upright(tmp_path):
         (["--crop", "faces"], "--crop needs --out"),
         (["--crop", "hats", "--out", "faces"], "--crop 'hats' is not known"),
         (["--out", "faces"], "add --crop faces or --votes"),
-        (["--size", "48"], "--size says how to crop"),
-        (["--crop", "faces", "--out", "faces", "--size", "0"], "size 0"),
+        (["--side", "48"], "--side says how to crop"),
+        (["--crop", "faces", "--out", "faces", "--side", "0"], "side 0"),
         (["--crop", "faces", "--out", "faces", "--several", "all"], "--several 'all'"),
         (["--crop", "faces", "--out", "photos/faces"], "lies among the photos"),
         (["--crop", "faces", "--out", "photos"], "exists already"),

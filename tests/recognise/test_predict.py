@@ -45,6 +45,7 @@ def test_a_photo_becomes_a_table(mien, stand_in):
     status, out, err = mien(photo())
 
     assert (status, err) == (0, "")
+    assert "looked at with 600 pixels, for faces of 30 and more" in " ".join(out.split())
     assert "hopper.jpg" in "".join(out.split())
     assert face.expression in out
     assert f"{face.probability:.0%}".replace("%", " %") in out
@@ -197,6 +198,19 @@ def test_ready_crops_need_no_detector(mien, tmp_path):
     assert (status, len(json.loads(out)["pictures"][0]["faces"])) == (0, 1)
 
 
+def test_no_face_in_a_large_photo_says_what_finds_smaller_ones(mien, tmp_path):
+    Image.new("RGB", (2000, 1500), "gray").save(tmp_path / "large.png")
+
+    _, out, _ = mien(tmp_path / "large.png")
+    _, told, _ = mien(tmp_path / "large.png", "--size", 320, "--json")
+
+    said = " ".join(out.split())
+    assert "looked at with 1600 pixels, for faces of 38 and more" in said
+    assert "a larger --size finds smaller faces" in said
+    (picture,) = json.loads(told)["pictures"]
+    assert picture["looked_at"] == {"size": 320, "smallest_face": 188}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -204,7 +218,7 @@ def test_ready_crops_need_no_detector(mien, tmp_path):
         (["."], "no photo or video here"),
         (["*.jpg"], "no photo or video here"),
         ([photo(), "--resume"], "--resume needs --csv"),
-        ([photo(), "--faces", "haar"], "'haar' is not known"),
+        ([photo(), "--faces", "haar"], "no detector 'haar' (known: none, yunet)"),
         ([photo(), "--size", "0"], "size"),
         ([photo(), "--csv", "faces.txt"], "faces.txt"),
         ([photo(), "--out", "file/below"], "file"),

@@ -21,9 +21,10 @@ from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
 from mien.recognise import recognizer as room
-from mien.recognise.detect import Detection, YuNet
+from mien.recognise.detect import Detection
 from mien.recognise.pictures import read_picture
 from mien.recognise.recognizer import Face, Recognizer
+from mien.recognise.yunet import Looked, YuNet
 
 EMPTY = np.full((60, 80, 3), 90, np.uint8)
 
@@ -90,7 +91,12 @@ def test_no_face_is_an_answer(recognizer, model):
     answer = recognizer.recognize(EMPTY)
 
     assert (answer, answer.size) == ([], (80, 60))
-    assert answer.to_dict() == {"width": 80, "height": 60, "faces": []}
+    assert answer.to_dict() == {
+        "width": 80,
+        "height": 60,
+        "looked_at": {"size": 80, "smallest_face": 30},
+        "faces": [],
+    }
     assert recognizer.features(EMPTY).shape == (0, 7)
     assert recognizer.explain(EMPTY) == []
 
@@ -182,7 +188,7 @@ def test_a_detector_that_gives_no_detections_is_told(model, wrong):
 
 
 def test_unknown_detectors_and_missing_models_are_refused(model, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="detector 'haar' is not known"):
+    with pytest.raises(InputError, match=r"no detector 'haar' \(known: none, yunet\)"):
         Recognizer(model, detector="haar")
     with pytest.raises(InputError, match=r"missing\.onnx"):
         Recognizer(tmp_path / "missing.onnx")
@@ -191,8 +197,33 @@ def test_unknown_detectors_and_missing_models_are_refused(model, tmp_path, monke
         Recognizer()
 
 
+def test_a_size_for_a_detector_that_takes_none_is_refused(model):
+    for own in ("none", lambda picture: []):
+        with pytest.raises(InputError, match=r"size 800: .* leave it out"):
+            Recognizer(model, detector=own, size=800)
+
+
+def test_a_turned_photo_gives_the_upright_answer(model, hopper):
+    (upright,) = Recognizer(model).recognize(hopper)
+    (turned,) = Recognizer(model).recognize(np.ascontiguousarray(np.rot90(hopper, -1)))
+
+    assert (upright.angle, turned.angle) == pytest.approx((0, 90), abs=4)
+    assert turned.box[2:] == pytest.approx(upright.box[:1:-1], abs=6)
+    assert turned.probabilities == pytest.approx(upright.probabilities, abs=0.03)
+
+
+def test_films_are_looked_at_once(model, hopper):
+    films = Recognizer(model).for_films()
+
+    assert len(films.recognize(hopper)) == 1
+    assert films.recognize(np.ascontiguousarray(np.rot90(hopper))) == []
+
+
 def test_settings_reach_the_detector_and_the_decoder(model, hopper):
-    assert Recognizer(model, detector=YuNet(size=24)).recognize(hopper) == []
+    assert Recognizer(model, detector=YuNet(score=0.99)).recognize(hopper) == []
+    assert Recognizer(model, size=200).recognize(hopper).looked == Looked(200, 90)
+    assert Recognizer(model).with_size(300).recognize(hopper).looked == Looked(300, 60)
+    assert Recognizer(model, detector="none").recognize(hopper).looked is None
     with pytest.raises(InputError, match="absurdly large"):
         Recognizer(model, max_pixels=1000).recognize(hopper)
 

@@ -23,8 +23,9 @@ from mien.cli import run
 from mien.errors import InputError
 from mien.recognise.model_file import checked_card
 from mien.recognise.recognizer import default_model
+from mien.recognise.yunet import browser_detector
 from mien.serving import web_export
-from mien.serving.web_export import browser_detector, export_web
+from mien.serving.web_export import export_web
 
 PARTS = {"ort.wasm.bundle.min.mjs": b"export {}", "ort-wasm-simd-threaded.wasm": b"\0asm"}
 PAGE = Path(str(resources.files("mien.serving").joinpath("page")))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien.callbacks import Progress
 from mien.data.store import FaceStore
-from mien.recognise.detect import YuNet
+from mien.recognise.yunet import YuNet
 
 #: Standard deviation of gray levels below which a picture is blank, and below which it has little contrast.
 BLANK, LITTLE_CONTRAST = 2.0, 15.0
@@ -60,7 +60,8 @@ def measure_tones(store: FaceStore) -> Tones:
 def faceless(store: FaceStore, progress: Progress | None = None) -> NDArray[np.bool_]:
     """bool (N,): True where YuNet finds no face in a picture, looked at small and then large."""
     small, large = (
-        YuNet(size=2 * side, score=score) for side, score in zip(_SIDES, _SURE, strict=True)
+        YuNet(size=2 * side, score=score, thorough=False, threads=1)
+        for side, score in zip(_SIDES, _SURE, strict=True)
     )
 
     def is_faceless(index: int) -> bool:

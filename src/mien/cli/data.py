@@ -81,12 +81,19 @@ def prepare(
             metavar="PATH", help="The new folder of --crop, the new file of --votes; for --data."
         ),
     ] = None,
-    size: Annotated[
+    side: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
             help="Of --crop, a side of all faces: with the network's input (48 for most) training "
             "sees the very pixels of recognition. By default each face's own, 224 at most.",
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Of --crop, at which faces are looked for, as of mien predict.",
         ),
     ] = None,
     several: Annotated[
@@ -113,9 +120,9 @@ def prepare(
             "--crop makes faces of photos, --votes labels of FER-2013: give one of them"
         )
     if crop is not None:
-        _crop(crop, path, out, size, several or "skip", labels, as_json=as_json)
+        _crop(crop, path, out, side, size, several or "skip", labels, as_json=as_json)
         return
-    for name, given in (("--size", size), ("--several", several)):
+    for name, given in (("--side", side), ("--size", size), ("--several", several)):
         if given is not None:
             raise InputError(f"{name} says how to crop: add --crop faces")
     if votes is not None:
@@ -153,6 +160,7 @@ def _crop(
     what: str,
     photos: str,
     out: Path | None,
+    side: int | None,
     size: int | None,
     several: str,
     labels: str | None,
@@ -173,6 +181,7 @@ def _crop(
         cropped = crop_faces(
             Path(photos),
             out,
+            side=side,
             size=size,
             several="largest" if several == "largest" else "skip",
             labels=None if names is None else parse_expressions(names),

@@ -79,7 +79,7 @@ class Movies:
                 )
             done = recognise_movie(
                 movie,
-                self.recognizer.recognize,
+                self.recognizer.for_films().recognize,
                 every=every,
                 tracker=usual_tracker(movie, every, self.recognizer.card.uncertain_below),
                 rows=takers,

@@ -96,11 +96,13 @@ def predict(
         ),
     ] = "yunet",
     size: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="PIXELS", help="Pictures are shrunk to this on the longer side to find faces."
+            metavar="PIXELS",
+            help="At which faces are looked for: more finds smaller ones. By default 640 for the "
+            "longer side, and 1600 for photos of more than 2.1 megapixels.",
         ),
-    ] = 640,
+    ] = None,
     device: options.Device = "cpu",
     threads: Annotated[int | None, typer.Option(metavar="N", help="By default one a core.")] = None,
     engine: Annotated[
@@ -138,7 +140,6 @@ def predict(
             as_json=as_json,
         )
         return
-    from mien.recognise.detect import YuNet
     from mien.recognise.media import SourceError, is_camera
     from mien.recognise.pictures import read_picture
     from mien.recognise.recognizer import Recognizer
@@ -161,8 +162,7 @@ def predict(
         raise InputError("--resume needs --csv: the file to go on with")
     if as_json and str(rows) == "-":
         raise InputError("--json and --csv - both write to standard output; choose one")
-    detector = YuNet(size=size) if faces == "yunet" else faces
-    recognizer = Recognizer(model, device=device, threads=threads, detector=detector)
+    recognizer = Recognizer(model, device=device, threads=threads, detector=faces, size=size)
     settings = {"model": recognizer.card.digest, "faces": faces, "size": size, "every": every}
     movies = Movies(recognizer, every=every, out=out, timeline=timeline)
     told = _Told(everything=as_json)
@@ -285,6 +285,7 @@ class _Told:
         said = [f"faces: {self.faces:,}, pictures: {self.pictures:,}"]
         if self.pictures > len(self.answers):
             said.append(f"the first {len(self.answers)} pictures are shown, --csv writes all")
+        said += _looked([answer for _, answer in self.answers])
         if self.done_before:
             said.append(f"{self.done_before:,} were done before")
         reasons = {face.why_uncertain for _, answer in self.answers for face in answer}
@@ -298,6 +299,26 @@ def _shortened(name: str, room: int) -> str:
     """A name's end, which tells it from its neighbours, where the whole has no room."""
     name = visible(name)
     return name if len(name) <= room else f"…{name[1 - room :]}"
+
+
+def _looked(answers: Sequence[Faces]) -> list[str]:
+    """At which sizes pictures were looked at, and the smallest face that this finds, in a sentence or two."""
+    looked = [answer.looked for answer in answers if answer.looked is not None]
+    if not looked:
+        return []
+    sizes, faces = ([getattr(one, name) for one in looked] for name in ("size", "smallest_face"))
+    said = [f"looked at with {_range(sizes)} pixels, for faces of {_range(faces)} and more"]
+    if any(
+        not answer and answer.looked is not None and answer.looked.size < max(answer.size)
+        for answer in answers
+    ):
+        said.append("a larger --size finds smaller faces")
+    return said
+
+
+def _range(numbers: Sequence[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 class _Bar:

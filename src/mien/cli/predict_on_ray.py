@@ -36,7 +36,7 @@ def recognise_on_cluster(
     *,
     model: Path | None,
     faces: str,
-    size: int,
+    size: int | None,
     device: str,
     workers: int | None,
     column: str | None,

@@ -19,7 +19,7 @@ from mien.files import spreadsheet_name
 from mien.predict_on_ray.shards import Plan, Shard, checked_column
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
-from mien.recognise.detect import YuNet
+from mien.recognise.detectors import USUAL
 from mien.recognise.model_file import read_model_file
 from mien.recognise.recognizer import Recognizer, default_model
 
@@ -61,8 +61,8 @@ def recognise(
     out: str | Path,
     *,
     model: str | Path | None = None,
-    faces: str = "yunet",
-    size: int = 640,
+    faces: str = USUAL,
+    size: int | None = None,
     device: str = "cpu",
     column: str | None = None,
     shard: int = 512,
@@ -81,7 +81,7 @@ def recognise(
         out: a folder, or an address, that all workers write to.
         model: a model file; by default the one inside the package.
         faces: `yunet` finds them; `none` where each picture is one.
-        size: pictures are shrunk to this on the longer side to find faces.
+        size: at which faces are looked for, as `YuNet` says.
         device: where the network computes; with `cuda` each worker asks Ray for a GPU.
         column: of the encoded pictures in parquet files; by default the one that holds bytes.
         shard: pictures in a shard: what is lost when a worker dies. A row group of a parquet file is
@@ -96,10 +96,9 @@ def recognise(
     if shard < 1 or (workers is not None and workers < 1):
         raise InputError("pictures in a shard and workers are 1 or more")
     content = default_model() if model is None else read_model_file(Path(model))
-    detector = YuNet(size=size) if faces == "yunet" else faces
     # What is wrong is said at once; only the workers need a GPU.
     here = "cpu" if device.startswith("cuda") else device
-    card = Recognizer(content, device=here, threads=1, detector=detector).card
+    card = Recognizer(content, device=here, threads=1, detector=faces, size=size).card
     source, target = Place.of(dataset), Place.of(out)
     settings = {"dataset": source.where, "model": card.digest, "faces": faces, "size": size}
     plan, column = _plan(source, target, settings, column, shard)

@@ -16,7 +16,6 @@ import pyarrow.parquet
 from mien.errors import InputError
 from mien.predict_on_ray.shards import Shard, pictures
 from mien.predict_on_ray.storage import Place
-from mien.recognise.detect import YuNet
 from mien.recognise.recognizer import Recognizer, Seen
 from mien.recognise.rows import Row, columns, row
 
@@ -31,7 +30,7 @@ _COUNTS = b"mien.counts"
 class Work:
     """What is the same for all shards of a job.
 
-    model: the content of a model file. faces: `yunet`, or `none` where each picture is one face.
+    model: the content of a model file. faces: a detector by name.
     size: as `YuNet.size`. column: of the pictures in parquet files.
     """
 
@@ -39,7 +38,7 @@ class Work:
     out: Place
     model: bytes
     faces: str
-    size: int
+    size: int | None
     device: str
     column: str | None
 
@@ -102,11 +101,10 @@ def counts_of(out: Place, file: str) -> Counts:
 
 
 @lru_cache(maxsize=1)
-def _recognizer(model: bytes, faces: str, size: int, device: str) -> Recognizer:
+def _recognizer(model: bytes, faces: str, size: int | None, device: str) -> Recognizer:
     """One a worker process, on one thread: there are as many workers as cores."""
     cv2.setNumThreads(1)
-    detector = YuNet(size=size) if faces == "yunet" else faces
-    return Recognizer(model, device=device, threads=1, detector=detector)
+    return Recognizer(model, device=device, threads=1, detector=faces, size=size)
 
 
 def _to_parquet(rows: Sequence[Row], kinds: dict[str, str], counts: Counts) -> bytes:

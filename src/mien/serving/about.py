@@ -5,6 +5,7 @@ import json
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from mien.recognise.detectors import DETECTORS
 from mien.serving import card_page, schemas
 from mien.serving.engine import FORMATS, Engine
 from mien.serving.problems import busy, refusals
@@ -23,7 +24,7 @@ def router(
             **json.loads(engine.model.card.to_json()),
             "version": __version__,
             "card_page": card_page.ADDRESS if card is not None else None,
-            "detectors": ["yunet", "none"],
+            "detectors": list(DETECTORS),
             "formats": list(FORMATS),
             "limits": {
                 "body_bytes": settings.max_body,

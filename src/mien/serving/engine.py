@@ -14,14 +14,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import cv2
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
 from mien.allocator import return_freed_memory
 from mien.errors import InputError
+from mien.recognise.detectors import DETECTORS, READY, USUAL
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import BATCH
 from mien.recognise.recognizer import Faces, Model, Recognizer, Seen
@@ -30,7 +32,18 @@ from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 
-DetectorName = Literal["yunet", "none"]
+
+def _known(name: str) -> str:
+    if name not in DETECTORS:
+        raise ValueError(f"known are {', '.join(DETECTORS)}")
+    return name
+
+
+DetectorName = Annotated[
+    str,
+    pydantic.AfterValidator(_known),
+    pydantic.WithJsonSchema({"type": "string", "enum": list(DETECTORS)}),
+]
 #: Faces of a request that are explained, the first from the left: one takes hundreds of looks by the network.
 MOST_EXPLAINED = 8
 #: Faces of several requests that are classified at once: in batches as large as the model takes, all requests
@@ -75,13 +88,13 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self._recognizers = {
-            name: Recognizer(model, detector=name, max_pixels=settings.max_pixels)
-            for name in ("yunet", "none")
+            name: Recognizer(model, detector=name, threads=1, max_pixels=settings.max_pixels)
+            for name in DETECTORS
         }
         # One thread a picture: more of them for one would take turns with those of the others.
         cv2.setNumThreads(1)
         self._lookers = ThreadPoolExecutor(settings.workers, "mien-look")
-        self._batches = _Batches(self._recognizers["none"], settings, metrics)
+        self._batches = _Batches(self._recognizers[READY], settings, metrics)
         self._line = Shares(
             settings.max_waiting,
             "too many pictures are waiting already; come again in a second",
@@ -106,30 +119,44 @@ class Engine:
         self._lookers.shutdown(cancel_futures=True)
         self._batches.close()
 
-    def recognizer(self, detector: DetectorName = "yunet") -> Recognizer:
+    def for_films(self) -> Recognizer:
         """For work that has a thread of its own."""
-        return self._recognizers[detector]
+        return self._recognizers[USUAL].for_films()
 
     async def recognise(
         self,
         pictures: Sequence[bytes | Problem],
-        detector: DetectorName = "yunet",
+        detector: DetectorName = USUAL,
         *,
+        size: int | None = None,
+        film: bool = False,
         explain: bool = False,
         client: str = "",
     ) -> list[Answer | Problem]:
         """What is in each of some pictures, or what is wrong with it.
 
-        client: whose they are: one has half of the line at most.
+        Args:
+            pictures: files' bytes; a problem is handed back in its place.
+            detector: by its name.
+            size: at which it looks for faces; None is its usual one.
+            film: they are frames, each to be looked at once.
+            explain: tell which pixels mattered.
+            client: whose they are: one has half of the line at most.
 
         Raises:
-            Problem: 503 where the line is full, or the answer takes too long.
+            Problem: 422 for a size that the detector does not take; 503 where the line is full, or
+                the answer takes too long.
         """
         # Ready crops are read in a moment: threads that share them would wait for one another.
-        quick = detector == "none" and not explain
-        order = _Order(
-            self._recognizers[detector], explain, threads=1 if quick else self._settings.workers
-        )
+        quick = detector == READY and not explain
+        recognizer = self._recognizers[detector]
+        try:
+            recognizer = recognizer if size is None else recognizer.with_size(size)
+        except InputError as error:
+            raise Problem(422, str(error)) from None
+        if film:
+            recognizer = recognizer.for_films()
+        order = _Order(recognizer, explain, threads=1 if quick else self._settings.workers)
         with self._in_line(client, len(pictures)):
             try:
                 async with asyncio.timeout(self._settings.timeout_s):

@@ -137,7 +137,7 @@ class Jobs:
     def start(self, job: Job) -> None:
         """Hand it to the thread; its results are gone some time after it is done."""
         loop = asyncio.get_running_loop()
-        recognizer = self._engine.recognizer()
+        recognizer = self._engine.for_films()
         work = loop.run_in_executor(self._pool, _run, job, recognizer, self._settings)
         work.add_done_callback(lambda _: loop.call_later(self._settings.keep_s, self.remove, job))
 

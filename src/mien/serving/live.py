@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.websockets import WebSocketDisconnect
 
+from mien.recognise.detectors import USUAL
 from mien.recognise.track import FaceTracker, TrackedFace
 from mien.serving.engine import DetectorName, Engine
 from mien.serving.guard import PROTOCOL, client_of
@@ -123,7 +124,9 @@ class _Camera:
         try:
             if content is None:
                 raise Problem(422, "the frame: text; send each picture as one binary message")
-            (answer,) = await self._engine.recognise([content], detector, client=self._client)
+            (answer,) = await self._engine.recognise(
+                [content], detector, film=True, client=self._client
+            )
             if isinstance(answer, Problem):
                 raise answer
         except Problem as problem:
@@ -165,7 +168,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
     class LiveQuery(BaseModel):
         model_config = ConfigDict(extra="forbid")
         top: int = Field(most, ge=1, le=most)
-        detector: DetectorName = "yunet"
+        detector: DetectorName = USUAL
 
     @routes.websocket("/v1/live")
     async def live(socket: WebSocket, asked: Annotated[LiveQuery, Query()]) -> None:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from mien.recognise.detectors import USUAL
 from mien.recognise.explain import painted
+from mien.recognise.yunet import SMALLEST
 from mien.serving import schemas, uploads
 from mien.serving.engine import Answer, DetectorName, Engine, Reason
 from mien.serving.guard import client_of
@@ -47,7 +49,14 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
             False, description="Tell which pixels of the first eight faces mattered."
         )
         detector: DetectorName = Field(
-            "yunet", description="How faces are found; none: each picture is one, cut out already."
+            USUAL, description="How faces are found; none: each picture is one, cut out already."
+        )
+        size: int | None = Field(
+            None,
+            ge=SMALLEST,
+            le=settings.max_size,
+            description="At which faces are looked for, in pixels of the longer side: more finds "
+            "smaller ones. By default 640, and 1600 for pictures of more than 2.1 megapixels.",
         )
 
     @routes.post(
@@ -77,7 +86,11 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
                 )
             del body
             answers = await engine.recognise(
-                [one.content for one in found], asked.detector, explain=asked.explain, client=client
+                [one.content for one in found],
+                asked.detector,
+                size=asked.size,
+                explain=asked.explain,
+                client=client,
             )
         if len(answers) == 1 and isinstance(answers[0], Problem):
             raise answers[0]

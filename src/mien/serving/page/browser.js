@@ -23,9 +23,9 @@ export async function openBrowser(config, onLoad) {
     bytes: config.bytes,
   });
   const { card } = config;
-  const look = (picture, detector) => {
+  const look = (picture, detector, film = false) => {
     const moved = picture instanceof ImageBitmap ? [picture] : [];
-    return ask({ task: "recognise", picture, detector }, moved);
+    return ask({ task: "recognise", picture, detector, film }, moved);
   };
   return {
     card,
@@ -38,14 +38,14 @@ export async function openBrowser(config, onLoad) {
       return {
         async send(canvas) {
           const time = performance.now() / 1000;
-          const answer = await look(await createImageBitmap(canvas), "yunet");
+          const answer = await look(await createImageBitmap(canvas), "yunet", true);
           onAnswer({ ...answer, faces: tracker.update(time, answer.faces) });
         },
         close() {},
       };
     },
     video: (file, { onProgress, signal }) =>
-      recogniseVideo(file, (frame) => look(frame, "yunet"), card, { onProgress, signal }),
+      recogniseVideo(file, (frame) => look(frame, "yunet", true), card, { onProgress, signal }),
   };
 }
 

@@ -189,7 +189,7 @@ export class Photos {
     const { name, digest } = this.#desk.card;
     const content = {
       model: { name, digest },
-      pictures: this.#answered.map(({ file, answer: { width, height, faces } }) => ({ file: file.name, width, height, faces })),
+      pictures: this.#answered.map(({ file, answer: { width, height, looked_at, faces } }) => ({ file: file.name, width, height, looked_at, faces })),
       failed: this.#photos.filter(({ problem }) => problem).map(({ file, problem }) => ({ file: file.name, error: problem })),
     };
     save("mien.json", JSON.stringify(content, null, 2), "application/json");

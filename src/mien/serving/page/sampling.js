@@ -86,6 +86,20 @@ export function luma({ data, width, height }) {
   return { data: gray, width, height, channels: 1 };
 }
 
+/** An image turned by some quarters to the left. */
+export function quarterTurned(image, quarters) {
+  if (quarters === 0) return image;
+  const { data, width, height, channels } = image;
+  const turned = new data.constructor(data.length);
+  for (let y = 0, at = 0; y < width; y++) {
+    for (let x = 0; x < height; x++) {
+      const from = (x * width + width - 1 - y) * channels;
+      for (let channel = 0; channel < channels; channel++, at++) turned[at] = data[from + channel];
+    }
+  }
+  return quarterTurned({ data: turned, width: height, height: width, channels }, quarters - 1);
+}
+
 /** The part of an image from (left, top) up to (right, bottom), these not included. */
 export function part({ data, width, channels }, left, top, right, bottom) {
   const line = (right - left) * channels;

@@ -1,7 +1,7 @@
 // Following faces from frame to frame and smoothing their answers: `mien.recognise.track` once more.
 
-import { overlap } from "./detection.js";
 import { improbable } from "./doubt.js";
+import { overlap } from "./finder.js";
 import { mapped, mostProbable } from "./values.js";
 
 const SMOOTH_S = 0.5;

@@ -1,11 +1,12 @@
 // Recognition in the browser, away from the thread that draws the page. Nothing leaves it.
 //
-// Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector}; answers {id, answer} or
+// Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector, film}; answers {id, answer} or
 // {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
 
 import { NO_PICTURE } from "./problem.js";
-import { crop, cropSide, detections, readyCrop, shownToDetector } from "./detection.js";
+import { angleOf, crop, cropSide, readyCrop } from "./detection.js";
 import { badPicture, improbable } from "./doubt.js";
+import { findFaces, looked } from "./finder.js";
 
 const MOST_PIXELS = 50_000_000;
 let ort, card, detector, classifier;
@@ -23,10 +24,12 @@ const tasks = {
     [detector, classifier] = [await open(models[0]), await open(models[1])];
   },
 
-  async recognise({ picture, detector: wanted }) {
+  async recognise({ picture, detector: wanted, film }) {
     const pixels = await opened(picture);
     const ready = wanted === "none";
-    const found = ready ? whole(pixels) : (await find(pixels)).sort(fromLeftToRight);
+    const found = ready
+      ? whole(pixels)
+      : (await findFaces(detect, pixels, { thorough: !film })).sort(fromLeftToRight);
     const crops = found.map((face) =>
       ready ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
     );
@@ -36,7 +39,8 @@ const tasks = {
       const doubt = badPicture(card.uncertain_beyond, face, crops[index], card.input.channels, side, ready);
       return asFace(face, probabilities[index], doubt, pixels);
     });
-    return { width: pixels.width, height: pixels.height, faces };
+    const { width, height } = pixels;
+    return { width, height, looked_at: ready ? null : looked(pixels), faces };
   },
 };
 
@@ -83,10 +87,9 @@ async function decoded(file) {
   }
 }
 
-async function find(pixels) {
-  const shown = shownToDetector(pixels);
-  const input = new ort.Tensor("float32", shown.data, [1, 3, shown.height, shown.width]);
-  return detections(await detector.run({ input }), shown, pixels);
+/** YuNet's outputs by name for planar BGR. */
+function detect({ data, width, height }) {
+  return detector.run({ input: new ort.Tensor("float32", data, [1, 3, height, width]) });
 }
 
 function fromLeftToRight({ box: [x, y, width] }, { box: [otherX, otherY, otherWidth] }) {
@@ -110,13 +113,15 @@ async function classify(crops) {
 }
 
 /** A face with the fields of mien's `Face.to_dict`. */
-function asFace({ box, score }, probabilities, doubt, picture) {
+function asFace(face, probabilities, doubt, picture) {
+  const { box, score } = face;
   const [left, top] = [Math.max(0, box[0]), Math.max(0, box[1])];
   const [right, bottom] = [Math.min(picture.width, box[0] + box[2]), Math.min(picture.height, box[1] + box[3])];
   const probability = Math.max(...probabilities);
   const why = doubt ?? improbable(probability, card.uncertain_below);
   return {
     box: { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) },
+    angle: angleOf(face, card.crop),
     detection_score: Math.min(1, score),
     expression: card.expressions[probabilities.indexOf(probability)],
     probability,
