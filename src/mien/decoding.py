@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mien.errors import InputError, one_line
+from mien.errors import InputError, MissingExtraError, one_line
 
 #: What is read. Pillow knows more, some of it through other programs (EPS runs Ghostscript): what
 #: strangers send is not handed to those.
@@ -26,6 +28,8 @@ _BY_FIRST_BYTES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
 _HEIC = re.compile(rb".{4}ftyp.{0,40}?(hei[cmsx]|hev[cmsx])", re.DOTALL)
 #: A progressive JPEG has some ten scans, each as costly as a whole picture; a hostile one thousands.
 _MAX_SCANS = 100
+#: One that is not progressive has one for all colours, or one each.
+_ONE_SCAN_A_CHANNEL = 4
 #: A marker of JPEG; 0xFF before these others is a byte of the coded picture, or fills.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _ORIENTATION = 0x0112
@@ -40,27 +44,89 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = (255, 255, 255, 255)
+#: A JPEG of more pixels is decoded at a half, a quarter or an eighth of its size: enough for faces of
+#: 2 % of its longer side, in a third of the memory.
+_ENOUGH = 30_000_000
+#: So many times the pixels that are else allowed may be those of a JPEG that can be decoded smaller.
+_REDUCED = 4
+#: What may stand for the missing end of a JPEG: where its picture is whole, neither changes it.
+_FILLINGS = (b"\x00" * 64, b"\x5a\xa5" * 32)
 #: Pixels that are converted at a time.
 _STRIP = 2_000_000
 #: Filters of warnings belong to the whole process: only one thread at a time may set them aside.
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class Decoded:
+    """A picture: uint8 `pixels` (H, W) or RGB (H, W, 3), and the (width, height) that it has in its file.
+
+    Of very large JPEGs the pixels are fewer, by the same share on both axes.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
     """Decode the picture in a seekable stream: see `pixels_of`. InputError naming `where`."""
     start = stream.read(64)
     stream.seek(0)
-    if _HEIC.match(start):
-        raise InputError(f"{where}: a HEIC photo, which is not read here; convert it to JPEG")
+    heic = bool(_HEIC.match(start))
+    if heic:
+        _know_heic(where)
     formats = [name for magic, name in _BY_FIRST_BYTES.items() if start.startswith(magic)]
     with decoding(where):
         with _quietly():
-            image = Image.open(stream, formats=formats or FORMATS)
+            image = Image.open(stream, formats=["HEIF"] if heic else formats or FORMATS)
         with image:
-            check_size(image.size, where, max_pixels)
+            size = image.size
             if image.format in ("JPEG", "MPO"):
-                _check_scans(stream, where)
-            return pixels_of(image)
+                scans = _count_scans(stream, where)
+                _reduce(image, scans, where, max_pixels)
+            check_size(image.size, where, max_pixels)
+            try:
+                pixels = pixels_of(image)
+            except OSError:
+                if image.format != "JPEG":
+                    raise
+                pixels = _without_end(stream)
+    turned = (pixels.shape[1] > pixels.shape[0]) != (size[0] > size[1])
+    return Decoded(pixels, size[::-1] if turned else size)
+
+
+def _know_heic(where: str) -> None:
+    """Let Pillow read HEIC, by a decoder that comes with an extra."""
+    try:
+        import pi_heif
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("heic", f"{where}: a HEIC photo, which") from error
+    with _ONE_AT_A_TIME:
+        pi_heif.register_heif_opener()
+
+
+def _reduce(image: Image.Image, scans: int, where: str, max_pixels: int) -> None:
+    """Have a JPEG of very many pixels decoded smaller; of several scans all are kept in memory, so not these."""
+    width, height = image.size
+    enough = min(_ENOUGH, max_pixels)
+    if width * height <= enough or scans > _ONE_SCAN_A_CHANNEL:
+        return
+    check_size(image.size, where, _REDUCED * max_pixels)
+    smaller = next(by for by in (2, 4, 8, 16) if width * height <= enough * by * by)
+    image.draft(image.mode, (width // smaller, height // smaller))
+
+
+def _without_end(stream: IO[bytes]) -> NDArray[np.uint8]:
+    """A JPEG without its last bytes, if all of the picture is there; OSError where it is not."""
+    stream.seek(0)
+    data = stream.read().rstrip(b"\xff")
+    pictures = []
+    for filling in _FILLINGS:
+        with Image.open(io.BytesIO(data + filling + b"\xff\xd9"), formats=["JPEG"]) as image:
+            pictures.append(pixels_of(image))
+    if not np.array_equal(pictures[0], pictures[1]):
+        raise OSError("image file is truncated")
+    return pictures[0]
 
 
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
@@ -69,8 +135,11 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     EXIF orientation honoured, palettes resolved, transparency laid on white, 16 bits brought to 8,
     CMYK turned to RGB; the first frame of several. Raises whatever Pillow does.
     """
+    orientation = _orientation(image)
     image.load()
-    turn = _TURNS.get(_orientation(image))
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(eight_bits(np.asarray(image)))
+    turn = _TURNS.get(orientation)
     if turn is not None:
         image = image.transpose(turn)
     # Strip by strip: Pillow's pixels, a converted copy and the array at once would take thrice the memory.
@@ -90,8 +159,6 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _plain(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _eight_bits(np.asarray(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
@@ -144,8 +211,8 @@ def _orientation(image: Image.Image) -> Any:
         return None
 
 
-def _check_scans(stream: IO[bytes], where: str) -> None:
-    """Refuse a JPEG of so many scans that it takes minutes to decode."""
+def _count_scans(stream: IO[bytes], where: str) -> int:
+    """The scans of a JPEG; InputError for so many that it takes minutes to decode."""
     here = stream.tell()
     stream.seek(0)
     data = stream.read()
@@ -160,13 +227,21 @@ def _check_scans(stream: IO[bytes], where: str) -> None:
         raise InputError(
             f"{where}: a JPEG of {scans:,} scans (the limit is {_MAX_SCANS}); save it anew"
         )
+    return scans
 
 
-def _eight_bits(deep: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Integers of 16 bits (in whatever type they came) brought to 8."""
+def eight_bits(deep: NDArray[Any]) -> NDArray[np.uint8]:
+    """Integers of more than 8 bits, in whatever type they came, brought to 8.
+
+    How many bits they use nothing says: cameras of 10, 12 and 14 bits write 16, with zeros above. It is the
+    least of 8, 10, 12, 14 and 16 that holds the largest value.
+    """
     if not np.issubdtype(deep.dtype, np.integer):
-        raise ValueError("its values are not integers")
-    wide = deep.astype(np.int32)
-    if wide.min() < 0 or wide.max() > 0xFFFF:
-        raise ValueError("its values have more than 16 bits")
-    return (wide >> 8).astype(np.uint8)
+        raise ValueError("its values are not integers; scale them to 0..255 and convert to uint8")
+    most = int(deep.max(initial=0))
+    if int(deep.min(initial=0)) < 0 or most > 0xFFFF:
+        raise ValueError(
+            f"its values go from {deep.min()} to {most}; scale them to 0..255 and convert to uint8"
+        )
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if most < 1 << bits)
+    return np.asarray(deep >> (bits - 8), np.uint8)

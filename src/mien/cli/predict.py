@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -141,7 +142,7 @@ def predict(
         )
         return
     from mien.recognise.media import SourceError, is_camera
-    from mien.recognise.pictures import read_picture
+    from mien.recognise.pictures import in_colour, read_photo
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile, row
 
@@ -186,7 +187,7 @@ def predict(
                     sink.finished(item.shown)
                 continue
             try:
-                picture = read_picture(item.where)
+                picture = read_photo(item.where)
             except InputError as error:
                 told.fail(item, error)
                 continue
@@ -194,7 +195,7 @@ def predict(
             told.add(item, answer)
             if out is not None:
                 try:
-                    write_copy(item, picture, answer, out)
+                    write_copy(item, in_colour(picture.pixels), answer, out)
                     if explain:
                         write_reasons(item, recognizer.explain(picture), out)
                 except OccupiedError as error:  # of this picture alone
@@ -402,13 +403,15 @@ def _copy_target(item: Item, out: Path) -> Path:
 
 
 def write_copy(item: Item, picture: NDArray[np.uint8], faces: Faces, out: Path) -> None:
-    """Write a picture with its faces marked below `out`, under the item's own name."""
+    """Write a picture with its faces marked below `out`, under the item's own name, as large as it was read."""
     from mien.recognise.draw import annotated, write_picture
 
     target = _copy_target(item, out)
     if target.resolve() == Path(item.where).resolve():
         raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
-    write_picture(target, annotated(picture, faces))
+    share = picture.shape[1] / faces.size[0]  # of a very large JPEG
+    shown = [replace(face, box=tuple(share * side for side in face.box)) for face in faces]
+    write_picture(target, annotated(picture, shown))
 
 
 def write_reasons(

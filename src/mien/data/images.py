@@ -61,7 +61,7 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
     if not data:
         raise UndecodableError(f"{where}: the file is empty; copy it again or remove it")
     try:
-        pixels = decoding.decode(io.BytesIO(data), where, max_pixels=MAX_PIXELS)
+        pixels = decoding.decode(io.BytesIO(data), where, max_pixels=MAX_PIXELS).pixels
     except InputError as error:
         raise UndecodableError(str(error)) from error
     return np.ascontiguousarray(pixels[..., 0]) if pixels.ndim == 3 and is_gray(pixels) else pixels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
@@ -143,6 +143,15 @@ def angle_of(face: Detection, rule: CropRule) -> float:
         (right_x, right_y), (left_x, left_y) = face.landmarks[:2]
         return math.degrees(math.atan2(left_y - right_y, left_x - right_x))
     return math.remainder(face.angle, 360)
+
+
+def scaled(face: Detection, scale: tuple[float, float]) -> Detection:
+    """A face in pixels of the same picture, so many times as wide and as high."""
+    across, down = scale
+    x, y, width, height = face.box
+    points = face.landmarks and tuple((x * across, y * down) for x, y in face.landmarks)
+    box = (x * across, y * down, width * across, height * down)
+    return replace(face, box=box, landmarks=points)
 
 
 def crop_side(face: Detection, rule: CropRule) -> float:

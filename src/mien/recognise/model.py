@@ -20,12 +20,18 @@ BATCH = 64
 
 
 class FaceModel:
-    """A model file, open. Safe to call from several threads at once."""
+    """A model file, open. Safe to call from several threads at once; pickled, it is opened again."""
 
-    def __init__(self, card: ModelCard, session: onnxruntime.InferenceSession) -> None:
-        """`open` makes one."""
+    def __init__(
+        self,
+        card: ModelCard,
+        session: onnxruntime.InferenceSession,
+        opened: tuple[bytes, str, int | None] | None = None,
+    ) -> None:
+        """`open` makes one; `opened`: the content, device and threads that it was made of."""
         self.card = card
         self._session = session
+        self._opened = opened
         self._columns = {o.name: o.shape[1] for o in session.get_outputs()}
 
     @classmethod
@@ -47,7 +53,12 @@ class FaceModel:
         card = checked_card(content, where)
         session = _session(content, where, device, threads)
         _check_ends(session, card, where)
-        return cls(card, session)
+        return cls(card, session, (content, device, threads))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._opened is None:
+            raise TypeError("a FaceModel that `open` did not make cannot be pickled")
+        return FaceModel.open, self._opened
 
     def __call__(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N, *card.input.shape), N of 0 and up -> float32 probabilities (N, K), calibrated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.decoding import check_size, decode, decoding, pixels_of
+from mien.decoding import Decoded, check_size, decode, decoding, eight_bits, pixels_of
 from mien.errors import InputError, reading_from
 
-#: What a picture may come as: a path, an encoded file's bytes, a Pillow image, an array.
-Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic]
+#: What a picture may come as: a path, a data: URL, an encoded file's bytes, a Pillow image, an array, what
+#: `read_photo` gave.
+Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic] | Decoded
 
 MAX_PIXELS = 50_000_000
 #: The largest file that is read: 50 megapixels of 16 bits in four channels, not compressed.
@@ -33,53 +35,89 @@ def read_picture(
     """Read a picture as a viewer shows it: uint8 RGB (H, W, 3).
 
     The same picture as a file, its bytes, a Pillow image or an array gives the same array to the
-    last bit. EXIF orientation is honoured, transparency laid on white, 16 bits brought to 8; gray,
-    palettes and CMYK become RGB; of an animation the first frame counts.
+    last bit. EXIF orientation is honoured, transparency laid on white, more than 8 bits brought to 8
+    by the range that they hold (8, 10, 12, 14 or 16 bits); gray, palettes and CMYK become RGB; of
+    an animation the first frame counts. JPEGs of more than 30 megapixels are read at a half or a
+    quarter of their size: `read_photo` tells both.
 
     Args:
-        source: a path, the bytes of a file, a Pillow image, or an array: uint8 or uint16, (H, W) gray,
-            (H, W, 3) RGB or (H, W, 4) RGBA. What is returned may share memory with it.
+        source: a path, a data: URL, the bytes of a file, a Pillow image, or an array: integers of 8
+            to 16 bits, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA; a fourth channel of zeros is
+            empty, not transparent. What is returned may share memory with it.
         bgr: the array's colours are in OpenCV's order (BGR, BGRA). Says nothing of other sources.
-        max_pixels: larger pictures are refused before they are decoded.
+        max_pixels: larger pictures are refused before they are decoded, JPEGs that can be read
+            smaller those of four times as many.
 
     Raises:
         InputError: for what is not a picture, is cut short, has no pixels or too many.
     """
-    pixels = read_pixels(source, bgr=bgr, max_pixels=max_pixels)
+    return in_colour(read_photo(source, bgr=bgr, max_pixels=max_pixels).pixels)
+
+
+def in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (H, W) or RGB (H, W, 3) -> RGB (H, W, 3)."""
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
-def read_pixels(
-    source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXELS
-) -> NDArray[np.uint8]:
-    """`read_picture`, but a gray picture stays gray: contiguous uint8 (H, W) or RGB (H, W, 3)."""
+def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """`read_picture` with the size that the picture has in its file; a gray picture stays gray, (H, W).
+
+    What it gave is given back as it is.
+    """
+    if isinstance(source, Decoded):
+        return source
     if isinstance(source, np.ndarray):
-        return _from_array(source, bgr, max_pixels)
+        return _whole(_from_array(source, bgr, max_pixels))
     if isinstance(source, Image.Image):
         where = str(getattr(source, "filename", "") or "the Pillow image")
         check_size(source.size, where, max_pixels)
         with decoding(where), _ONE_AT_A_TIME:
-            return np.ascontiguousarray(pixels_of(source))
+            return _whole(np.ascontiguousarray(pixels_of(source)))
     if isinstance(source, bytes):
         where = "the bytes given"
         if not source:
             raise InputError(f"{where}: there are none; a picture has some")
-        return np.ascontiguousarray(decode(io.BytesIO(source), where, max_pixels=max_pixels))
-    if isinstance(source, str) and _ADDRESS.match(source):
-        raise InputError(f"{source}: an address; pictures are not fetched: save it, give the file")
+        return _contiguous(decode(io.BytesIO(source), where, max_pixels=max_pixels))
+    if isinstance(source, str):
+        if source.startswith("data:"):
+            content = from_base64(source, "the data: URL given")
+            return _contiguous(
+                decode(io.BytesIO(content), "the data: URL given", max_pixels=max_pixels)
+            )
+        if source.startswith(("http://", "https://")):
+            shown = source if len(source) <= 80 else f"{source[:77]}..."
+            raise InputError(
+                f"{shown}: an address; download the picture and give its file or bytes"
+            )
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
-    if source is None:
-        raise InputError(
-            "the picture is None, which is OpenCV's answer to a file that it cannot read: check the "
-            "path, or give the path instead of cv2.imread's answer"
-        )
     raise InputError(
         f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
     )
 
 
-def _from_file(path: Path, max_pixels: int) -> NDArray[np.uint8]:
+def from_base64(text: str, where: str) -> bytes:
+    """The bytes of base64 (RFC 4648, with padding), bare or in a data: URL (RFC 2397); or InputError."""
+    content = text
+    if text.startswith("data:"):
+        head, comma, content = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise InputError(f"{where}: a data: URL that holds no base64; encode it anew")
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        raise InputError(f"{where}: not base64 (RFC 4648, with padding); encode it anew") from None
+
+
+def _whole(pixels: NDArray[np.uint8]) -> Decoded:
+    return Decoded(pixels, (pixels.shape[1], pixels.shape[0]))
+
+
+def _contiguous(decoded: Decoded) -> Decoded:
+    return Decoded(np.ascontiguousarray(decoded.pixels), decoded.size)
+
+
+def _from_file(path: Path, max_pixels: int) -> Decoded:
     where = str(path)
     with reading_from(where):
         about = path.stat()
@@ -90,7 +128,7 @@ def _from_file(path: Path, max_pixels: int) -> NDArray[np.uint8]:
         if about.st_size == 0:
             raise InputError(f"{where}: the file is empty; copy it again or remove it")
         with path.open("rb") as stream:
-            return np.ascontiguousarray(decode(stream, where, max_pixels=max_pixels))
+            return _contiguous(decode(stream, where, max_pixels=max_pixels))
 
 
 def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArray[np.uint8]:
@@ -101,18 +139,19 @@ def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArr
             f"{where}: of shape {array.shape}; a picture is (height, width), (height, width, 3) or "
             "(height, width, 4); several pictures go in a list"
         )
-    if array.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"{where}: of {array.dtype}; a picture's values are uint8 (0..255) or uint16 (0..65535)"
-        )
     check_size((array.shape[1], array.shape[0]), where, max_pixels)
     pixels: NDArray[Any] = array
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        try:
+            pixels = eight_bits(pixels)
+        except ValueError as error:
+            raise InputError(f"{where}: of {array.dtype}: {error}") from None
     if bgr and channels in ((3,), (4,)):
         pixels = pixels[..., [2, 1, 0, *range(3, channels[0])]]
     if channels == (1,):
         pixels = pixels[..., 0]
-    if channels == (4,):
+    if channels == (4,) and not pixels[..., 3].any():
+        pixels = pixels[..., :3]  # BGRX, as screenshots come: nothing would be seen of it else
+    elif channels == (4,):
         pixels = pixels_of(Image.fromarray(pixels))
     return np.ascontiguousarray(pixels)

@@ -23,7 +23,7 @@ from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
-from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture, read_pixels
+from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, pixels_of
 from mien.recognise.yunet import Looked, YuNet
 
@@ -303,23 +303,28 @@ class Recognizer:
 
     def look(self, picture: Picture, *, bgr: bool = False) -> Seen:
         """Find and cut out the faces of a picture, without asking the network."""
+        photo = read_photo(picture, bgr=bgr, max_pixels=self._max_pixels)
         # Most ready crops are gray, as most networks: nothing has to become RGB on the way.
-        read = read_pixels if self._ready else read_picture
-        pixels = read(picture, bgr=bgr, max_pixels=self._max_pixels)
-        size = (pixels.shape[1], pixels.shape[0])
+        pixels = photo.pixels if self._ready else in_colour(photo.pixels)
+        read = (pixels.shape[1], pixels.shape[0])
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
         if self._ready:
-            crops, sides = detect.ready_crop(pixels, self.card.input), [float(min(size))]
+            crops, sides = detect.ready_crop(pixels, self.card.input), [float(min(read))]
+            looked = None
         else:
             crops = detect.crops(pixels, found, self.card.crop, self.card.input)
             sides = [detect.crop_side(face, self.card.crop) for face in found]
+            looked = self._detector.looked(*read) if isinstance(self._detector, YuNet) else None
         scored = isinstance(self._detector, YuNet)
         doubts = [
             bad_picture(self.card.uncertain_beyond, face, crop, side, scored=scored)
             for face, crop, side in zip(found, crops, sides, strict=True)
         ]
-        looked = self._detector.looked(*size) if isinstance(self._detector, YuNet) else None
-        return Seen(size, found, crops, doubts, looked)
+        if read != photo.size:  # a very large JPEG
+            scale = photo.size[0] / read[0], photo.size[1] / read[1]
+            found = [detect.scaled(one, scale) for one in found]
+            looked = looked and Looked(looked.size, round(looked.smallest_face * max(scale)))
+        return Seen(photo.size, found, crops, doubts, looked)
 
     def answer(self, seen: Sequence[Seen]) -> list[Faces]:
         """What the network says of the faces that were found in some pictures, all at once."""

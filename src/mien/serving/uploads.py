@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +13,8 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from mien.errors import InputError
+from mien.recognise.pictures import from_base64
 from mien.serving.engine import FORMATS
 from mien.serving.problems import Problem
 from mien.serving.settings import Settings
@@ -151,9 +151,9 @@ def _no_json(status: int, where: str, fault: str) -> Problem:
 
 def _from_base64(text: str) -> bytes | Problem:
     try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return Problem(400, "the picture: not base64 (RFC 4648, with padding); encode it anew")
+        return from_base64(text, "the picture")
+    except InputError as error:
+        return Problem(400, str(error))
 
 
 def _from_form(body: bytearray, boundary: bytes | None, most: int) -> list[Upload]:

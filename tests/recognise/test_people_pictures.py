@@ -1,0 +1,131 @@
+"""Pictures as people have them: huge, of many bits, cut, in an address, as HEIC."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import io
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_in import StandIn, photo
+
+from mien.errors import InputError, MissingExtraError
+from mien.recognise.pictures import read_photo, read_picture
+from mien.recognise.recognizer import Recognizer
+
+RAMP = np.linspace(0, 255, 60 * 80).reshape(60, 80).astype(np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_more_than_eight_bits_are_read_by_the_range_they_hold(bits):
+    deep = RAMP.astype(np.uint16) << (bits - 8)
+    expected = read_picture(RAMP)
+
+    assert np.array_equal(read_picture(deep), expected)
+    assert np.array_equal(read_picture(np.dstack([deep] * 3)), expected)
+    assert np.array_equal(read_picture(encoded(Image.fromarray(deep), "PNG")), expected)
+    assert np.array_equal(read_picture(Image.fromarray(deep.astype(np.int32))), expected)
+    assert np.array_equal(read_picture(deep.astype(np.int64)), expected)
+
+
+@pytest.mark.parametrize("array", [RAMP / 255, RAMP.astype(int) - 1, RAMP.astype(int) * 300])
+def test_values_of_no_known_range_are_refused_with_what_to_do(array):
+    with pytest.raises(InputError, match=r"scale them to 0\.\.255 and convert to uint8"):
+        read_picture(array)
+
+
+def test_an_empty_fourth_channel_is_not_transparency():
+    colours = np.dstack([RAMP, RAMP[::-1], 255 - RAMP])
+    bgrx = np.dstack([colours[..., ::-1], np.zeros_like(RAMP)])
+
+    assert np.array_equal(read_picture(bgrx, bgr=True), colours)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_is_read_where_it_is_whole(progressive):
+    whole = encoded(Image.open(photo()), "JPEG", progressive=progressive)
+
+    for left_out in (1, 2):
+        assert np.array_equal(read_picture(whole[:-left_out]), read_picture(whole))
+    for left_out in (40, 5000):
+        with pytest.raises(InputError, match="cannot be decoded"):
+            read_picture(whole[:-left_out])
+
+
+def test_an_address_is_one_short_sentence():
+    with pytest.raises(InputError, match=r"^https://example\.org/a\.jpg: an address; download"):
+        read_picture("https://example.org/a.jpg")
+    with pytest.raises(InputError) as refused:
+        read_picture("https://example.org/" + "a" * 10_000)
+    assert len(str(refused.value)) < 200
+
+
+def test_a_data_url_is_read():
+    content = encoded(Image.fromarray(RAMP), "PNG")
+    text = base64.b64encode(content).decode()
+
+    assert np.array_equal(read_picture(f"data:image/png;base64,{text}"), read_picture(content))
+    for broken in (f"data:image/png,{text}", "data:image/png;base64,%%", "data:"):
+        with pytest.raises(InputError, match=r"data: URL given: .*base64"):
+            read_picture(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "read"), [((8192, 6144), (4096, 3072)), ((12000, 9000), (6000, 4500))]
+)
+def test_huge_jpegs_are_read_smaller_and_answered_in_their_own_pixels(size, read):
+    canvas = Image.new("RGB", size, "gray")
+    side = size[0] // 8
+    canvas.paste(Image.open(photo()).resize((side, side * 600 // 512)), (side, side))
+    content = encoded(canvas, "JPEG", quality=80)
+
+    picture = read_photo(content)
+    (face,) = Recognizer(StandIn()).recognize(content)
+
+    assert (picture.size, picture.pixels.shape[1::-1]) == (size, read)
+    x, y, width, height = (value / side for value in face.box)
+    assert (1 + 0.3 < x + width / 2 < 1 + 0.7, 1 + 0.2 < y + height / 2 < 1 + 0.6) == (True, True)
+
+
+def test_a_size_beyond_all_measure_is_refused_unread():
+    head = encoded(Image.new("L", (8, 8)), "JPEG").replace(b"\x00\x08\x00\x08", b"\xea\x60\xea\x60")
+
+    with pytest.raises(InputError, match="absurdly large with 60000 x 60000 pixels"):
+        read_picture(head)
+
+
+def test_heic_without_its_extra_is_one_sentence(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest, **named):
+        if name == "pi_heif":
+            raise ModuleNotFoundError("none", name=name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mien\[heic\]'"):
+        read_picture(b"\x00\x00\x00\x18ftypheic" + b"\x00" * 100)
+
+
+def test_a_broken_heic_is_one_sentence():
+    pytest.importorskip("pi_heif")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_picture(b"\x00\x00\x00\x18ftypheic" + b"\x00" * 100)
+
+
+def test_a_recogniser_can_be_pickled():
+    recognizer = Recognizer(threads=1)
+
+    again = pickle.loads(pickle.dumps(recognizer))  # noqa: S301 (our own)
+
+    assert again.recognize(photo()) == recognizer.recognize(photo())
