@@ -6,7 +6,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mien.errors import InputError, MissingExtraError, one_line
+from mien.errors import InputError, one_line
 
 #: What is read. Pillow knows more, some of it through other programs (EPS runs Ghostscript): what
 #: strangers send is not handed to those.
@@ -67,6 +67,13 @@ class Decoded:
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
 
+    def read_part(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """A box (x, y, width, height) in pixels of the file, as one in `pixels`."""
+        x, y, width, height = box
+        across = self.pixels.shape[1] / self.size[0]
+        down = self.pixels.shape[0] / self.size[1]
+        return x * across, y * down, width * across, height * down
+
 
 def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
     """Decode the picture in a seekable stream: see `pixels_of`. InputError naming `where`."""
@@ -96,11 +103,13 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
 
 
 def _know_heic(where: str) -> None:
-    """Let Pillow read HEIC, by a decoder that comes with an extra."""
+    """Let Pillow read HEIC, by a decoder that is no dependency: libheif and libde265 in its wheel are LGPL 3."""
     try:
         import pi_heif
     except ModuleNotFoundError as error:
-        raise MissingExtraError("heic", f"{where}: a HEIC photo, which") from error
+        raise InputError(
+            f"{where}: a HEIC photo; `pip install pi-heif` reads these (LGPL 3), or convert it to JPEG"
+        ) from error
     with _ONE_AT_A_TIME:
         pi_heif.register_heif_opener()
 
@@ -135,11 +144,10 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     EXIF orientation honoured, palettes resolved, transparency laid on white, 16 bits brought to 8,
     CMYK turned to RGB; the first frame of several. Raises whatever Pillow does.
     """
-    orientation = _orientation(image)
-    image.load()
+    image.load()  # turns a TIFF by itself, and reads the tags that lie behind the pixels
+    turn = _TURNS.get(_orientation(image))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(eight_bits(np.asarray(image)))
-    turn = _TURNS.get(orientation)
     if turn is not None:
         image = image.transpose(turn)
     # Strip by strip: Pillow's pixels, a converted copy and the array at once would take thrice the memory.

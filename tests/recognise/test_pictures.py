@@ -277,7 +277,7 @@ REFUSED = {
     "no pixels": (np.zeros((0, 9, 3), np.uint8), "shows nothing"),
     "no pixels of Pillow's": (Image.new("RGB", (0, 9)), "shows nothing"),
     "floats": (np.zeros((9, 9, 3)), "of float64"),
-    "wide integers": (np.zeros((9, 9, 3), np.int64), "of int64"),
+    "wide integers": (np.full((9, 9, 3), 70_000, np.int64), "of int64"),
     "channels first": (np.zeros((3, 9, 9), np.uint8), r"of shape \(3, 9, 9\)"),
     "a batch": (np.zeros((2, 9, 9, 3), np.uint8), "in a list"),
     "a number": (7, "not int"),

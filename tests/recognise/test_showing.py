@@ -14,6 +14,7 @@ from PIL import Image
 from stand_in import StandIn, photo
 
 import mien
+from mien.decoding import Decoded
 from mien.errors import InputError
 from mien.recognise.detect import Detection
 from mien.recognise.draw import annotated
@@ -48,6 +49,16 @@ def test_colours_in_opencvs_order_are_drawn_as_they_are(recognizer: Recognizer) 
     faces = recognizer.recognize(np.ascontiguousarray(pixels[..., ::-1]), bgr=True)
     assert np.array_equal(faces.plot(), annotated(pixels, faces))
     assert np.array_equal(faces[0].crop(0), pixels[20:60, 10:40])
+
+
+def test_a_photo_that_was_read_smaller_is_marked_where_its_faces_are(
+    recognizer: Recognizer,
+) -> None:
+    half = Decoded(read_picture(photo())[::2, ::2], (512, 600))
+    faces = recognizer.recognize(half)
+    assert faces[0].box == tuple(2 * side for side in BOX)
+    assert np.array_equal(faces.plot(), annotated(half.pixels, faces, [BOX]))
+    assert np.array_equal(faces[0].crop(0), half.pixels[20:60, 10:40])
 
 
 def test_a_face_is_cut_out_within_the_picture(recognizer: Recognizer) -> None:

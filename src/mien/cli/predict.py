@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -28,6 +27,7 @@ from mien.files import fitting_name
 from mien.terminal import Stack, table
 
 if TYPE_CHECKING:
+    from mien.decoding import Decoded
     from mien.recognise.media import Frame, Item
     from mien.recognise.recognizer import Faces
     from mien.recognise.stream import Summary
@@ -142,7 +142,7 @@ def predict(
         )
         return
     from mien.recognise.media import SourceError, is_camera
-    from mien.recognise.pictures import in_colour, read_photo
+    from mien.recognise.pictures import read_photo
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile, row
 
@@ -195,7 +195,7 @@ def predict(
             told.add(item, answer)
             if out is not None:
                 try:
-                    write_copy(item, in_colour(picture.pixels), answer, out)
+                    write_copy(item, picture, answer, out)
                     if explain:
                         write_reasons(item, recognizer.explain(picture), out)
                 except OccupiedError as error:  # of this picture alone
@@ -402,16 +402,14 @@ def _copy_target(item: Item, out: Path) -> Path:
     return fitting
 
 
-def write_copy(item: Item, picture: NDArray[np.uint8], faces: Faces, out: Path) -> None:
+def write_copy(item: Item, photo: Decoded, faces: Faces, out: Path) -> None:
     """Write a picture with its faces marked below `out`, under the item's own name, as large as it was read."""
-    from mien.recognise.draw import annotated, write_picture
+    from mien.recognise.draw import marked, write_picture
 
     target = _copy_target(item, out)
     if target.resolve() == Path(item.where).resolve():
         raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
-    share = picture.shape[1] / faces.size[0]  # of a very large JPEG
-    shown = [replace(face, box=tuple(share * side for side in face.box)) for face in faces]
-    write_picture(target, annotated(picture, shown))
+    write_picture(target, marked(photo, faces))
 
 
 def write_reasons(

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mien.colours import CYCLE
+from mien.decoding import Decoded
 from mien.errors import InputError, MienError
 from mien.files import atomic_file
+from mien.recognise.pictures import in_colour
 from mien.recognise.track import FaceLike, TrackedFace
 
 if TYPE_CHECKING:
@@ -33,8 +35,12 @@ _MIDDLE = 0.179
 _LINE = 1 / 130
 
 
-def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[np.uint8]:
+def annotated(
+    picture: NDArray[np.uint8], faces: Sequence[FaceLike], boxes: Sequence[Box] | None = None
+) -> NDArray[np.uint8]:
     """A copy of a picture with its faces marked: uint8 RGB (H, W, 3) -> the same shape.
+
+    `boxes`: the faces' in this picture, if they are not their own.
 
     Each expression has its colour, but nothing is told by colour alone: the label names it. Of an
     uncertain face only the corners are drawn, and its label has a question mark. Lines and letters
@@ -46,9 +52,10 @@ def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[
     line = max(2, round(_LINE * short))
     font = _font(round(max(_SMALLEST, _LETTERS * short)))
     # The largest faces last: their lines are not under those of the crowd behind.
+    placed = zip(faces, boxes or [face.box for face in faces], strict=True)
     marks = [
-        (face, _frame(face.box, line), _colour(face))
-        for face in sorted(faces, key=lambda face: face.box[2] * face.box[3])
+        (face, _frame(box, line), _colour(face))
+        for face, box in sorted(placed, key=lambda one: one[1][2] * one[1][3])
     ]
     for face, frame, colour in marks:
         _draw_frame(image, frame, line, colour, corners=face.uncertain)
@@ -59,6 +66,12 @@ def annotated(picture: NDArray[np.uint8], faces: Sequence[FaceLike]) -> NDArray[
         _draw_label(image, text, place, font, colour)
         labels.append(place)
     return np.asarray(image)
+
+
+def marked(photo: Decoded, faces: Sequence[FaceLike]) -> NDArray[np.uint8]:
+    """`annotated` of a photo as it was read; its faces are in pixels of its file."""
+    boxes = [photo.read_part(face.box) for face in faces]
+    return annotated(in_colour(photo.pixels), faces, boxes)
 
 
 def surely(face: FaceLike) -> str:

@@ -84,13 +84,18 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
             return _contiguous(
                 decode(io.BytesIO(content), "the data: URL given", max_pixels=max_pixels)
             )
-        if source.startswith(("http://", "https://")):
+        if _ADDRESS.match(source):
             shown = source if len(source) <= 80 else f"{source[:77]}..."
             raise InputError(
-                f"{shown}: an address; download the picture and give its file or bytes"
+                f"{shown}: an address; pictures are not fetched: save it, give the file"
             )
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
+    if source is None:
+        raise InputError(
+            "the picture is None, which is OpenCV's answer to a file that it cannot read: check the "
+            "path, or give the path instead of cv2.imread's answer"
+        )
     raise InputError(
         f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
     )

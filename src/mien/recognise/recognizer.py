@@ -24,7 +24,7 @@ from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
 from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
-from mien.recognise.showing import Origin, Shown, cut, pixels_of
+from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
 
 #: Several pictures, recognised together.
@@ -82,7 +82,7 @@ class Face:
         Raises:
             InputError: where the picture is not there any more, for a margin below 0.
         """
-        return cut(pixels_of(self.origin), self.box, margin)
+        return cut(photo_of(self.origin), self.box, margin)
 
     @property
     def uncertain(self) -> bool:

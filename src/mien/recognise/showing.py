@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.decoding import Decoded
 from mien.errors import InputError
-from mien.recognise.draw import annotated, write_picture
-from mien.recognise.pictures import MAX_PIXELS, Picture, read_picture
+from mien.recognise.draw import marked, write_picture
+from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
 
 #: A notebook is shown no more pixels than this on the longer side.
@@ -32,27 +33,25 @@ class Origin:
         self._bgr = bgr
         self._max_pixels = max_pixels
 
-    def pixels(self) -> NDArray[np.uint8]:
-        """uint8 RGB (H, W, 3), read-only.
+    def photo(self) -> Decoded:
+        """The picture as it was read.
 
         Raises:
             InputError: for a file that is not there any more.
         """
-        shown = read_picture(self._picture, bgr=self._bgr, max_pixels=self._max_pixels).view()
-        shown.flags.writeable = False
-        return shown
+        return read_photo(self._picture, bgr=self._bgr, max_pixels=self._max_pixels)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
 
 
-def pixels_of(origin: Origin | None) -> NDArray[np.uint8]:
+def photo_of(origin: Origin | None) -> Decoded:
     """The picture; InputError where it was not kept."""
     if origin is None:
         raise InputError(
             "the picture is not kept with these faces; draw with mien.draw(picture, faces)"
         )
-    return origin.pixels()
+    return origin.photo()
 
 
 class Shown:
@@ -69,7 +68,7 @@ class Shown:
         Raises:
             InputError: where the picture is not there any more.
         """
-        return annotated(pixels_of(self.origin), self._faces())
+        return marked(photo_of(self.origin), self._faces())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `plot()` as the name's suffix says (.png, .jpg); the path.
@@ -106,15 +105,15 @@ def draw(picture: Picture, faces: Sequence[FaceLike], *, bgr: bool = False) -> N
     Raises:
         InputError: for what is no picture.
     """
-    return annotated(read_picture(picture, bgr=bgr), faces)
+    return marked(read_photo(picture, bgr=bgr), faces)
 
 
-def cut(picture: NDArray[np.uint8], box: Sequence[float], margin: float) -> NDArray[np.uint8]:
-    """What lies in a box (x, y, width, height) and a margin around it, within the picture: uint8 (h, w, 3)."""
+def cut(photo: Decoded, box: Sequence[float], margin: float) -> NDArray[np.uint8]:
+    """What lies in a box (x, y, width, height) of a photo and a margin around it: uint8 RGB (h, w, 3)."""
     if not margin >= 0:
         raise InputError(f"margin {margin}: a share of the box's sides, 0 or more")
-    x, y, width, height = box
+    x, y, width, height = photo.read_part(box)
     more_x, more_y = margin * width, margin * height
     left, top = max(0, int(x - more_x)), max(0, int(y - more_y))
     right, bottom = int(np.ceil(x + width + more_x)), int(np.ceil(y + height + more_y))
-    return np.ascontiguousarray(picture[top:bottom, left:right])
+    return np.ascontiguousarray(in_colour(photo.pixels[top:bottom, left:right]))
