@@ -178,7 +178,7 @@ def measure_boxes(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     def boxes(people: int, every: int | None) -> Iterator[list[Any]]:
         with VideoReader(film(folder, people)) as movie:
             for _, faces in follow(
-                movie, recognizer.recognize, every=every or usual_interval(movie)
+                movie, recognizer.for_films().recognize, every=every or usual_interval(movie)
             ):
                 yield [face.box for face in faces]
 

@@ -4,7 +4,7 @@ import sys
 
 import mien
 
-recognizer = mien.Recognizer()
+recognizer = mien.Recognizer().for_films()
 with mien.VideoReader(sys.argv[1]) as video:
     for frame, faces in mien.follow(video, recognizer.recognize, every=3):
         for face in faces:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from make_videos import write_video
+from PIL import Image
 from stand_in import StandIn, photo
 
 import mien
@@ -32,6 +33,22 @@ def test_a_photo_gives_one_result(recognizer: Recognizer) -> None:
     assert result.plot().shape == (600, 512, 3)
     (row,) = result.rows()
     assert row["expression"] == result.faces[0].expression
+
+
+def test_the_size_is_handed_on(recognizer: Recognizer) -> None:
+    small = np.asarray(Image.open(photo()).resize((64, 75)))
+    found = [len(mien.predict(small, model=recognizer, size=size)[0].faces) for size in (None, 16)]
+    assert found == [1, 0]
+    with pytest.raises(InputError, match="16 to 4096"):
+        mien.predict(small, model=recognizer, size=0)
+
+
+def test_films_are_looked_at_once(recognizer: Recognizer, tmp_path: Path) -> None:
+    """As the command does, whose speed this is."""
+    frames = [np.rot90(np.asarray(Image.open(photo())), 2)] * 4
+    film = write_video(tmp_path / "a.mp4", frames)
+    assert recognizer.recognize(frames[0])
+    assert not any(result.faces for result in mien.predict(film, model=recognizer))
 
 
 def test_a_broken_file_among_others_is_told_and_ends_nothing(

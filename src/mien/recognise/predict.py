@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, cast, overload
 from mien.errors import InputError
 from mien.recognise.camera import Camera
 from mien.recognise.detect import Detector
+from mien.recognise.detectors import USUAL
 from mien.recognise.media import Item, SourceError, find, is_address, is_camera
 from mien.recognise.pictures import Picture
 from mien.recognise.recognizer import Model, Recognizer
@@ -62,6 +63,7 @@ def predict(
     stream: Literal[True],
     model: Opened = ...,
     detector: str | Detector = ...,
+    size: int | None = ...,
     device: str = ...,
     every: int | None = ...,
     bgr: bool = ...,
@@ -73,6 +75,7 @@ def predict(
     stream: Literal[False] = ...,
     model: Opened = ...,
     detector: str | Detector = ...,
+    size: int | None = ...,
     device: str = ...,
     every: int | None = ...,
     bgr: bool = ...,
@@ -82,7 +85,8 @@ def predict(
     *,
     stream: bool = False,
     model: Opened = None,
-    detector: str | Detector = "yunet",
+    detector: str | Detector = USUAL,
+    size: int | None = None,
     device: str = "cpu",
     every: int | None = None,
     bgr: bool = False,
@@ -100,6 +104,7 @@ def predict(
             list. A camera or stream has no end, so it has to be asked for with `stream=True`.
         model: a model file, or a Recognizer that is used as it is; by default the model inside mien.
         detector, device: as `Recognizer` takes them.
+        size: at which faces are looked for, as `Recognizer` takes it; of a given one, too.
         every: of a movie, faces are looked for in each so-many-th frame; by default ten a second.
         bgr: the colours of arrays are in OpenCV's order.
 
@@ -118,7 +123,9 @@ def predict(
         if isinstance(one, str | os.PathLike):
             next(find([os.fspath(one)]))
     if not isinstance(model, Recognizer):
-        model = Recognizer(model, device=device, detector=detector)
+        model = Recognizer(model, device=device, detector=detector, size=size)
+    elif size is not None:
+        model = model.with_size(size)
     results = _results(given, model, every, bgr)
     return results if stream else list(results)
 
@@ -163,10 +170,9 @@ def _movie(item: Item, recognizer: Recognizer, every: int | None, alone: bool) -
         with closing(open_movie(item)) as movie:
             step = every or usual_interval(movie)
             tracker = usual_tracker(movie, step, recognizer.card.uncertain_below)
+            recognize = recognizer.for_films().recognize
             with closing(newest(movie) if movie.live else movie.__iter__()) as frames:
-                for frame, faces in follow(
-                    frames, recognizer.recognize, every=step, tracker=tracker
-                ):
+                for frame, faces in follow(frames, recognize, every=step, tracker=tracker):
                     last, time_s = frame.index, frame.time_s
                     origin = Origin(frame.pixels, bgr=False)
                     yield Result(item.shown, last, time_s, faces, origin=origin)
