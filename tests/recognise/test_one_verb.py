@@ -45,8 +45,9 @@ def test_the_size_is_handed_on(recognizer: Recognizer) -> None:
 
 def test_films_are_looked_at_once(recognizer: Recognizer, tmp_path: Path) -> None:
     """As the command does, whose speed this is."""
-    frames = [np.rot90(np.asarray(Image.open(photo())), 2)] * 4
-    film = write_video(tmp_path / "a.mp4", frames)
+    frames = [np.ascontiguousarray(np.rot90(np.asarray(Image.open(photo()))))] * 4
+    film = tmp_path / "a.mp4"
+    write_video(film, range(0, 400, 100), size=(600, 512), pictures=iter(frames))
     assert recognizer.recognize(frames[0])
     assert not any(result.faces for result in mien.predict(film, model=recognizer))
 
