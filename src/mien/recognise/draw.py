@@ -68,12 +68,6 @@ def annotated(
     return np.asarray(image)
 
 
-def marked(photo: Decoded, faces: Sequence[FaceLike]) -> NDArray[np.uint8]:
-    """`annotated` of a photo as it was read; its faces are in pixels of its file."""
-    boxes = [photo.read_part(face.box) for face in faces]
-    return annotated(in_colour(photo.pixels), faces, boxes)
-
-
 def surely(face: FaceLike) -> str:
     """A face's probability in whole percent; an uncertain one's is rounded down, never up to the limit.
 
@@ -93,6 +87,12 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         raise InputError(f"{path}: pictures are not written as this; name it .png or .jpg")
     with atomic_file(path) as handle:
         Image.fromarray(picture).save(handle, format=kind, quality=95)
+
+
+def marked(photo: Decoded, faces: Sequence[FaceLike]) -> NDArray[np.uint8]:
+    """`annotated` of a photo as it was read; its faces are in pixels of its file."""
+    boxes = [photo.read_part(face.box) for face in faces]
+    return annotated(in_colour(photo.pixels), faces, boxes)
 
 
 def _frame(box: Box, line: int) -> Frame:
