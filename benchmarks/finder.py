@@ -1,6 +1,6 @@
 """Which faces are found: by size, turn and light, in a crowd beside OpenCV's Haar cascade, and what it takes.
 
-    python benchmarks/finder.py PHOTOS [--part found|crowd|time]
+    python benchmarks/finder.py PHOTOS [--part found|crowd|time] [--most 100] [--rounds 6]
 
 PHOTOS is a folder with photos of one face each, in folders or not; those with one face by this finder count. Each is
 put in the middle of a gray picture of 640 x 480 pixels, so large that its face has so many pixels on its longer side.
@@ -49,14 +49,16 @@ USUAL = 120
 Find: TypeAlias = Callable[[Pixels], object]
 
 
-def faces_of(folder: Path) -> list[tuple[Pixels, float]]:
-    """Photos with one face, and the longer side of its box in pixels."""
+def faces_of(folder: Path, most: int) -> list[tuple[Pixels, float]]:
+    """The first photos with one face, and the longer side of its box in pixels."""
     yunet, found = YuNet(threads=1), []
     for path in sorted(folder.rglob("*.jpg")):
         picture = read_picture(path)
         faces = yunet(picture)
         if len(faces) == 1 and faces[0].angle == 0:
             found.append((picture, max(faces[0].box[2:])))
+        if len(found) == most:
+            break
     return found
 
 
@@ -88,9 +90,9 @@ def shares(name: str, values: Sequence[float], shown: Callable[[float], Iterable
         print(f"| {title}, % | {' | '.join(f'{100 * share:.0f}' for share in found)} |", flush=True)
 
 
-def measure_found(folder: Path) -> None:
+def measure_found(folder: Path, most: int) -> None:
     """By size, by turn, by light."""
-    faces = faces_of(folder)
+    faces = faces_of(folder, most)
     print(f"{len(faces)} photos with one face")
     shares("pixels of the face", SIZES, lambda size: (framed(*face, int(size)) for face in faces))
     usual = [framed(*face, USUAL) for face in faces]
@@ -100,7 +102,7 @@ def measure_found(folder: Path) -> None:
 
 def measure_crowd(folder: Path) -> None:
     """40 faces in 24 megapixels."""
-    faces = faces_of(folder)[:40]
+    faces = faces_of(folder, 40)
     yunet = YuNet(threads=1)
     haar = cv2.CascadeClassifier(
         str(Path(cv2.__file__).parent / "data/haarcascade_frontalface_default.xml")
@@ -191,12 +193,13 @@ def main() -> None:
     )
     parser.add_argument("photos", type=Path)
     parser.add_argument("--part", choices=["found", "crowd", "time", "memory"])
+    parser.add_argument("--most", type=int, default=100, help="photos that found looks at")
     parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
     if options.part == "memory":
         measure_memory(options.photos)
     if options.part in ("found", None):
-        measure_found(options.photos)
+        measure_found(options.photos, options.most)
     if options.part in ("crowd", None):
         measure_crowd(options.photos)
     if options.part in ("time", None):
