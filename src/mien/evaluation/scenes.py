@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation.limits import Step, step
-from mien.recognise.detect import Detection, YuNet, crop
+from mien.recognise.detect import Detection, crop
 from mien.recognise.doubt import turn
 from mien.recognise.model import FaceModel
+from mien.recognise.yunet import YuNet
 
 #: Upper ends of bins of the turn that the finder's eyes show, in degrees. It takes a face for more level than it is
 #: (turned by 40 degrees, some show 7), so that a limit of the turn that was drawn would hardly ever speak.

@@ -61,8 +61,8 @@ def annotated(
         _draw_frame(image, frame, line, colour, corners=face.uncertain)
     labels: list[Frame] = []
     for face, frame, colour in reversed(marks):
-        boxes = [other for _, other, _ in marks if other is not frame]
-        text, place = _placed(_places(face, frame, font, image.size), labels, boxes)
+        others = [other for _, other, _ in marks if other is not frame]
+        text, place = _placed(_places(face, frame, font, image.size), labels, others)
         _draw_label(image, text, place, font, colour)
         labels.append(place)
     return np.asarray(image)
