@@ -308,7 +308,7 @@ def _looked(answers: Sequence[Faces]) -> list[str]:
     if not looked:
         return []
     sizes, faces = ([getattr(one, name) for one in looked] for name in ("size", "smallest_face"))
-    said = [f"looked at with {_range(sizes)} pixels, for faces of {_range(faces)} and more"]
+    said = [f"searched at {_range(sizes)} pixels for faces of {_range(faces)} pixels and more"]
     if any(
         not answer and answer.looked is not None and answer.looked.size < max(answer.size)
         for answer in answers
