@@ -41,6 +41,11 @@ def canonical(name: str) -> str:
     return _CANONICAL.get(bare, bare)
 
 
+def is_expression(name: str) -> bool:
+    """Whether a name, as `canonical` writes it, is one of the usual expressions."""
+    return name in _SYNONYMS
+
+
 def parse_expressions(names: Sequence[str]) -> Expressions:
     """A label set from names given by a person; refuses fewer than two, blanks and repeats."""
     expressions = tuple(canonical(name) for name in names)

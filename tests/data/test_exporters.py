@@ -29,6 +29,7 @@ from make_layouts import (
 )
 
 from mien.data import SPLITS, FaceStore, load
+from mien.data.reading import FOUND
 from mien.data.sources import LAYOUTS as READERS
 from mien.errors import InputError
 
@@ -305,7 +306,7 @@ RAF = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 
 def test_folders_of_numbers_are_refused_with_both_orders(root: Path) -> None:
     with pytest.raises(
-        InputError, match=r"RAF-DB counts 1 surprise.*AffectNet 0 neutral.*--labels.*--map"
+        InputError, match=r"RAF-DB counts 1 surprise.*AffectNet counts 0 neutral.*--labels.*--map"
     ):
         load(numbered(root, RAF, 1))
 
@@ -406,6 +407,97 @@ def test_files_that_name_their_classes_in_other_orders_go_by_name(root: Path) ->
     write_parquet(root / "b.parquet", FACES[20:], names=forward[::-1])
 
     assert contents(load(root)) == expected(FACES)
+
+
+LIKE_AFFECTNET = ("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
+
+
+def test_a_file_that_names_more_classes_says_which_labels_to_give(root: Path) -> None:
+    """AffectNet on Hugging Face: another order, and contempt."""
+    names = tuple({"Anger": "Angry"}.get(name, name) for name in LIKE_AFFECTNET)
+    path = write_parquet(root / "a.parquet", FACES, names=names)
+    eight = (*NAMES, "contempt")
+
+    with pytest.raises(
+        InputError, match=f"names contempt among its classes.*--labels {','.join(eight)}"
+    ):
+        load(path)
+    assert contents(load(path, labels=eight)) == expected(FACES)
+    found = load(path, labels=FOUND)
+    assert found.expressions == tuple(sorted(eight))
+    assert contents(found) == expected(FACES)
+
+
+def test_the_classes_of_a_parquet_of_text_are_found(root: Path) -> None:
+    path = write_parquet(root / "a.parquet", FACES, text_labels=True)
+
+    assert load(path, labels=FOUND).expressions == tuple(sorted(NAMES))
+
+
+def test_numbers_count_in_the_order_that_is_said(root: Path) -> None:
+    """Of numbers alone nobody can tell the order; --labels says it."""
+    order = NAMES[::-1]
+    faces = [MadeUp(6 - face.label, face.split, face.pixels) for face in FACES]
+
+    store = load(write_parquet(root / "a.parquet", faces), labels=order)
+
+    assert contents(store) == expected(FACES)
+
+
+def named_too(names: tuple[str, ...]) -> list[str]:
+    """The lines of a CSV with a second column, which says the label in words."""
+    first, *lines = TEXT.splitlines()
+    return [
+        f"{first},label_text",
+        *(f"{line},{names[face.label]}" for line, face in zip(lines, FACES, strict=True)),
+    ]
+
+
+def test_a_second_column_that_counts_in_another_order_is_refused(root: Path) -> None:
+    lines = named_too(tuple(name.capitalize() for name in LIKE_AFFECTNET[:7]))
+
+    with pytest.raises(
+        InputError, match=r"column 'label_text' says neutral wherever .* angry here"
+    ):
+        load(a_csv(root, "\n".join(lines) + "\n"))
+
+
+@pytest.mark.parametrize("change", ["none", "one other", "not expressions"])
+def test_a_second_column_that_agrees_or_is_another_annotators_is_no_matter(
+    change: str, root: Path
+) -> None:
+    lines = named_too(NAMES if change != "not expressions" else tuple("abcdefg"))
+    if change == "one other":
+        lines[1] = lines[1].replace("angry", "fear")
+
+    assert contents(load(a_csv(root, "\n".join(lines) + "\n"))) == expected(FACES)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_so_it_is_with_a_parquets_columns(right: bool, root: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = write_parquet(root / "a.parquet", FACES)
+    words = [NAMES[face.label if right else 6 - face.label] for face in FACES]
+    pq.write_table(pq.read_table(path).append_column("label_text", pa.array(words)), path)
+
+    if right:
+        assert contents(load(path)) == expected(FACES)
+    else:
+        with pytest.raises(InputError, match="column 'label_text' says neutral wherever"):
+            load(path)
+
+
+def test_two_label_columns_of_a_parquet_are_refused(root: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = write_parquet(root / "a.parquet", FACES, row=True)
+    names = ["image", "label", "Usage", "emotion"]
+    pq.write_table(pq.read_table(path).rename_columns(names), path)
+
+    with pytest.raises(InputError, match=r"2 label columns \(label, emotion\); remove all but one"):
+        load(path)
 
 
 def test_numbers_without_names_are_told(root: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from mien.data import load
-from mien.data.class_folders import FOUND, UnknownClassesError
 from mien.data.mapping import complete_map, parse_map
+from mien.data.reading import FOUND, UnknownClassesError
 from mien.errors import InputError
 from mien.expressions import SEVEN
 

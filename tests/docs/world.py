@@ -100,9 +100,11 @@ def _own(folder: Path) -> None:
 
 
 def _list(folder: Path) -> None:
-    """list.csv of the pictures in faces/, as somebody else might hand them out."""
+    """Pictures that a list.csv names, as somebody else might hand them out."""
     rows = ["file,expression,split"]
-    for file in sorted((folder / "faces").rglob("*.png")):
+    (folder / "listed" / "pictures").mkdir(parents=True)
+    for number, file in enumerate(sorted((folder / "faces").rglob("*.png"))):
         split, expression, _ = file.relative_to(folder / "faces").parts
-        rows.append(f"{file.relative_to(folder).as_posix()},{expression},{split}")
-    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+        shutil.copy(file, folder / "listed" / "pictures" / f"{number}.png")
+        rows.append(f"pictures/{number}.png,{expression},{split}")
+    (folder / "listed" / "list.csv").write_text("\n".join(rows) + "\n")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien import data as faces_of
-from mien.data.class_folders import FOUND, UnknownClassesError
 from mien.data.mapping import ClassMap, unmapped
+from mien.data.reading import FOUND, UnknownClassesError
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions

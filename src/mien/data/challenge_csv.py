@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mien.data.columns import (
     LABELS,
     SPLIT_COLUMNS,
+    OtherNames,
     SplitColumn,
     position,
     refuse_hidden_split,
@@ -25,7 +26,7 @@ from mien.data.layout import Found, Rank
 from mien.data.reading import Damaged, Request, Sample, label_given, plain, reading, split_in_path
 from mien.data.tree import Entry, Tree
 from mien.errors import InputError
-from mien.expressions import SEVEN
+from mien.expressions import SEVEN, canonical
 
 #: Longer lines are not a face: refused before they fill the memory. Room for 2,000 x 2,000 pixels.
 MAX_LINE = 1 << 24
@@ -113,6 +114,7 @@ class ChallengeCsv:
             names[self._split], self._entry.where, "line"
         )
         usages: set[str] = set()
+        others = OtherNames()
         count = 0
         for row in fields:
             where, name = rows.where, str(count)
@@ -136,11 +138,16 @@ class ChallengeCsv:
                 continue
             side = math.isqrt(len(values))
             shape = shape or (side, side)  # the first good row decides the size
-            label = label_given(_text(row[self._label]), self.expressions, where)
+            given = _text(row[self._label])
+            label = label_given(given, self.expressions, where)
+            if canonical(given) != self.expressions[label]:
+                for other in self._others:
+                    others.add(names[other], _text(row[other]), self.expressions[label])
             if split is not None:
                 yield Sample(name, label, split, values.reshape(shape))
         if splits:
             splits.refuse_unknown()
+        others.refuse_contradiction(self._entry.where)
         if not count:
             raise InputError(
                 f"{self._entry.where}: no rows below the header; download or copy it again"

@@ -7,24 +7,26 @@ from functools import partial
 
 from mien.data.doubles import Named, without_doubled_trees
 from mien.data.images import image_or_damage, is_image
+from mien.data.known_sets import AFFECTNET, RAF_DB
 from mien.data.layout import Found, Rank
-from mien.data.reading import SPLIT_NAMES, Damaged, Request, Sample, plain, split_in_name
+from mien.data.reading import (
+    FOUND,
+    SPLIT_NAMES,
+    Damaged,
+    Request,
+    Sample,
+    UnknownClassesError,
+    plain,
+    split_in_name,
+)
 from mien.data.store import TRAIN
 from mien.data.tree import Entry, Tree
 from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions, canonical
 
-#: As a label set: that of class folders is the names they have, in the alphabet's order.
-FOUND: Expressions = ()
-
 #: What the challenge's own file names begin with: they say more than the folder does, because the
 #: class folders people hand out put PublicTest and PrivateTest together into `test`.
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
-
-_NUMBERED = (
-    "RAF-DB counts 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral; AffectNet 0 "
-    "neutral, 1 happy, 2 sad, 3 surprise, 4 fear, 5 disgust, 6 angry, 7 contempt"
-)
 
 
 def found(tree: Tree) -> list[Found]:
@@ -46,7 +48,7 @@ class ClassFolders:
 
     def __init__(self, entries: Sequence[Entry], request: Request) -> None:
         images = [
-            Named(entry, name, _split(entry), root_of(entry))
+            Named(entry, name, split_of(entry), root_of(entry))
             for entry in entries
             if (name := class_name(entry)) is not None
         ]
@@ -71,25 +73,24 @@ class ClassFolders:
                 yield Sample(entry.name, label, TRAIN if split is None else split, image)
 
 
-class UnknownClassesError(InputError):
-    """Class folders that are no expressions of the label set: `unknown`, as `canonical` names them."""
-
-    def __init__(self, where: str, unknown: tuple[str, ...], known: Expressions) -> None:
-        first, *others = unknown
-        more = f" (nor are {', '.join(map(repr, others))})" if others else ""
-        if all(name.isdecimal() for name in unknown):
-            message = (
-                f"{where}: class folders that are numbers ({', '.join(unknown)}) do not tell which "
-                f"expressions they are: {_NUMBERED}; say which with --labels and all names in the order "
-                'of the numbers, or at `mien evaluate` with --map "1=surprise,2=fear,..."'
-            )
-        else:
-            message = (
-                f"{where}: expression {first!r} is not in the label set ({near_names(first, known)}){more}; "
-                "give the set with --labels"
-            )
-        super().__init__(message)
-        self.unknown = unknown
+def _unknown(where: str, unknown: tuple[str, ...], known: Expressions) -> UnknownClassesError:
+    """The refusal of class folders that are no expressions."""
+    first, *others = unknown
+    if all(name.isdecimal() for name in unknown):
+        orders = "; ".join(f"{one.name} counts {one.counted()}" for one in (RAF_DB, AFFECTNET))
+        orders += f"; FER-2013 counts {', '.join(f'{n} {name}' for n, name in enumerate(SEVEN))}"
+        return UnknownClassesError(
+            f"{where}: class folders that are numbers ({', '.join(unknown)}) do not tell which "
+            f"expressions they are: {orders}; say which with --labels and all names in the order of the "
+            'numbers, or at `mien evaluate` with --map "1=surprise,2=fear,..."',
+            unknown,
+        )
+    more = f" (nor are {', '.join(map(repr, others))})" if others else ""
+    return UnknownClassesError(
+        f"{where}: expression {first!r} is not in the label set ({near_names(first, known)}){more}; "
+        "give the set with --labels",
+        unknown,
+    )
 
 
 def class_name(entry: Entry) -> str | None:
@@ -126,7 +127,7 @@ def _labels(
             "name the folders after their expressions"
         )
     if unknown:
-        raise UnknownClassesError(where[unknown[0]], unknown, expressions)
+        raise _unknown(where[unknown[0]], unknown, expressions)
     return {name: expressions.index(name) for name in where}
 
 
@@ -134,7 +135,7 @@ def _folder_split(name: str, entry: Entry) -> int | None:
     return split_in_name(name, entry.folder)
 
 
-def _split(entry: Entry) -> int | None:
+def split_of(entry: Entry) -> int | None:
     """The split that an image's name, else the nearest folder above it, tells; None where none does."""
     *folders, name = entry.name.split("/")
     for prefix in _PREFIXES:

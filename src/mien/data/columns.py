@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mien.data.reading import SPLIT_NAMES, plain
 from mien.errors import InputError
+from mien.expressions import canonical, is_expression
 
 LABELS = ("emotion", "emotions", "label", "labels", "expression", "class", "target")
 SPLIT_COLUMNS = (
@@ -14,6 +15,8 @@ SPLIT_COLUMNS = (
     "partition",
 )  # fmt: skip
 _ROWS_NAMED = 10
+#: Of a value that may name an expression.
+_LONGEST_NAME = 40
 
 
 def position(names: Sequence[str], known: Sequence[str], role: str, where: str) -> int | None:
@@ -43,6 +46,34 @@ def refuse_hidden_split(column: str, values: Iterable[str], where: str) -> None:
                 f"{where}: column {column!r} holds {value!r}, which reads like a split, but splits are "
                 "read from a column Usage, split, set or subset; rename the column, or remove it"
             )
+
+
+class OtherNames:
+    """Columns beside the labels that name expressions, as `label_text` does beside `label`.
+
+    Another annotator may disagree here and there. But where each label goes with one name, and it is
+    another than the label set's, the numbers count in another order than they would be read in.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+
+    def add(self, column: str, value: str, expression: str) -> None:
+        """Note a row: what another column says of a face, and what its label is read as."""
+        name = canonical(value) if len(value) < _LONGEST_NAME else ""
+        self._names[column][expression].add(name if is_expression(name) else "")
+
+    def refuse_contradiction(self, where: str) -> None:
+        """InputError where a column names all labels, and in another order."""
+        for column, by_label in self._names.items():
+            pairs = {label: name for label, (name, *more) in by_label.items() if name and not more}
+            wrong = [label for label, name in pairs.items() if name != label]
+            if wrong and len(pairs) == len(by_label) == len(set(pairs.values())):
+                raise InputError(
+                    f"{where}: column {column!r} says {pairs[wrong[0]]} wherever the label's number means "
+                    f"{wrong[0]} here, so the numbers count in another order; give it with --labels, or "
+                    "remove one of the two columns"
+                )
 
 
 class SplitColumn:

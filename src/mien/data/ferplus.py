@@ -312,7 +312,7 @@ def read_votes(path: str | Path) -> Votes:
                 where = f"{path}, line {lines.line_num}"
                 if len(line) <= max(columns):
                     raise InputError(f"{where}: cut short; {_GIVE}")
-                table.append(_counts([line[column] for column in voted_on], where))
+                table.append(vote_counts([line[column] for column in voted_on], where))
                 splits.append(split_named(line[usage], where))
                 has_face.append(bool(line[image].strip()))
         except (csv.Error, UnicodeDecodeError) as error:
@@ -340,8 +340,8 @@ def _columns(header: list[str], where: str) -> list[int]:
     return [names.index(name) for name in ("usage", "image name", *EIGHT, "unknown", "nf")]
 
 
-def _counts(texts: list[str], where: str) -> list[int]:
-    """The votes of a row as numbers."""
+def vote_counts(texts: list[str], where: str) -> list[int]:
+    """The votes of a row as numbers; InputError naming `where` for what are none."""
     for text in texts:
         if not text.strip().isdecimal():
             raise InputError(f"{where}: {text.strip()!r} is no number of votes; {_GIVE}")

@@ -11,6 +11,7 @@ from typing import Any
 from mien.data.columns import (
     LABELS,
     SPLIT_COLUMNS,
+    OtherNames,
     SplitColumn,
     position,
     refuse_hidden_split,
@@ -18,10 +19,19 @@ from mien.data.columns import (
 from mien.data.doubles import without_same_files
 from mien.data.images import UndecodableError, decode, is_image
 from mien.data.layout import Found, Rank
-from mien.data.reading import Damaged, Request, Sample, label_given, reading, split_in_path
+from mien.data.reading import (
+    FOUND,
+    Damaged,
+    Request,
+    Sample,
+    UnknownClassesError,
+    label_given,
+    reading,
+    split_in_path,
+)
 from mien.data.tree import Entry, Tree
 from mien.errors import InputError, extra_required, one_line
-from mien.expressions import SEVEN, Expressions, label_of
+from mien.expressions import SEVEN, Expressions, canonical, label_of
 
 _IMAGE = ("image", "img", "face")
 #: Rows in memory at a time, and bytes of the file read ahead: both small, images may be large.
@@ -58,23 +68,36 @@ class ParquetFiles:
     """
 
     def __init__(self, entries: Sequence[Entry], request: Request) -> None:
-        self.expressions = request.labels or SEVEN
         self._entries = without_same_files(entries, request.notes)
         self.total = 0
+        classes: set[str] = set()
         named: dict[bool, str] = {}
         for entry in self._entries:
             with _opened(entry) as table:
                 self.total += table.metadata.num_rows
                 columns = _Columns(table, entry.where)
-                names = _class_labels(table, columns.label, self.expressions, entry.where)
+                names = _class_names(table, columns.label)
+                classes.update(map(canonical, names or ()))
                 if columns.has_numbers(table):
                     named[names is not None] = entry.name
+                elif request.labels == FOUND:
+                    classes |= columns.labels_in(table)
+        where = entries[0].where
         if not self.total:
-            raise InputError(f"{entries[0].where}: no rows; download or copy it again")
+            raise InputError(f"{where}: no rows; download or copy it again")
         if len(named) > 1:
             raise InputError(
                 f"{named[False]}: its labels are numbers without names, but {named[True]} names its "
                 "classes, perhaps in another order; give one of the two, or files that name them"
+            )
+        self.expressions = request.labels or SEVEN
+        if request.labels == FOUND and classes:
+            self.expressions = tuple(sorted(classes))
+        if unknown := tuple(sorted(classes - set(self.expressions))):
+            raise UnknownClassesError(
+                f"{where}: names {', '.join(unknown)} among its classes, which the label set has not; give "
+                f"the set with --labels {','.join(_ordered(classes))}",
+                unknown,
             )
         if False in named and request.labels is None:
             request.notes.append(
@@ -91,8 +114,9 @@ class ParquetFiles:
 
     def _of_file(self, entry: Entry, table: Any) -> Iterator[Sample | Damaged]:
         columns = _Columns(table, entry.where)
-        columns.refuse_hidden_splits(table, entry.where)
-        labels = _class_labels(table, columns.label, self.expressions, entry.where)
+        names = _class_names(table, columns.label)
+        labels = names and tuple(label_of(name, self.expressions, entry.where) for name in names)
+        columns.refuse_others(table, self.expressions, labels, entry.where)
         whole = split_in_path(entry.name, entry.where)
         splits = columns.split and SplitColumn(columns.split, entry.where, "row")
         count = 0
@@ -162,33 +186,52 @@ class _Columns:
         kind = table.schema_arrow.field(self.label).type
         return bool(types.is_integer(kind) or types.is_floating(kind))
 
-    def refuse_hidden_splits(self, table: Any, where: str) -> None:
-        """InputError where a column of text that is not read holds splits."""
+    def labels_in(self, table: Any) -> set[str]:
+        """The names of classes in a column of text."""
+        batches = table.iter_batches(_LOOKED_AT, columns=[self.label])
+        values = {value for batch in batches for value in batch.column(0).unique().to_pylist()}
+        return {canonical(str(value)) for value in values - {None, ""}}
+
+    def refuse_others(
+        self, table: Any, expressions: Expressions, labels: tuple[int, ...] | None, where: str
+    ) -> None:
+        """InputError where a column of text that is not read holds splits, or other names of the labels."""
         from pyarrow import types
 
+        names = OtherNames()
         for column in table.schema_arrow:
             kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-            if column.name not in self.wanted and (
+            if column.name in self.wanted or not (
                 types.is_string(kind) or types.is_large_string(kind)
             ):
-                first = next(table.iter_batches(_LOOKED_AT, columns=[column.name]), None)
-                values = () if first is None else first.column(0).to_pylist()
-                refuse_hidden_split(column.name, filter(None, values), where)
+                continue
+            first = next(table.iter_batches(_LOOKED_AT, columns=[column.name, self.label]), None)
+            rows = [] if first is None else first.to_pylist()
+            values = [row[column.name] for row in rows if row[column.name]]
+            refuse_hidden_split(column.name, values, where)
+            for row in rows:
+                number = row[self.label]
+                if isinstance(number, int) and 0 <= number < len(labels or expressions):
+                    label = labels[number] if labels else number
+                    names.add(column.name, row[column.name] or "", expressions[label])
+        names.refuse_contradiction(where)
 
 
-def _class_labels(
-    table: Any, column: str, expressions: Expressions, where: str
-) -> tuple[int, ...] | None:
-    """Our label of each integer in the file, where its metadata names the classes."""
+def _class_names(table: Any, column: str) -> tuple[str, ...] | None:
+    """The name of each integer, where the file's metadata tells it."""
     try:
         about = json.loads(table.schema_arrow.metadata[b"huggingface"])
-        feature = about["info"]["features"][column]
-        names = [str(name) for name in feature["names"]]
+        names = tuple(str(name) for name in about["info"]["features"][column]["names"])
     except (KeyError, TypeError, ValueError):  # not written by Hugging Face's datasets
         return None
-    if names == [str(number) for number in range(len(names))]:  # numbers are no names
+    if names == tuple(map(str, range(len(names)))):  # numbers are no names
         return None
-    return tuple(label_of(name, expressions, where) for name in names)
+    return names
+
+
+def _ordered(classes: set[str]) -> list[str]:
+    """The challenge's seven first, in its order, for a label set."""
+    return [*(name for name in SEVEN if name in classes), *sorted(classes - set(SEVEN))]
 
 
 def _label(

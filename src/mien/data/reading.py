@@ -33,8 +33,11 @@ SPLIT_NAMES = {
     "validation": VALIDATION,
     "validationset": VALIDATION,
     "valid": VALIDATION,
+    "validset": VALIDATION,
     "val": VALIDATION,
+    "valset": VALIDATION,
     "dev": VALIDATION,
+    "devset": VALIDATION,
     "test": TEST,
     "testing": TEST,
     "testset": TEST,
@@ -43,10 +46,17 @@ SPLIT_NAMES = {
 _SPLIT_WORDS = {
     name: split for name, split in SPLIT_NAMES.items() if name not in ("val", "dev", "valid")
 }
+#: Those are splits where nothing stands beside them but these: "val_set", "FER2013Valid".
+_BESIDE = frozenset(
+    ("set", "split", "data", "dataset", "images", "image", "imgs", "faces", "face", "fer")
+)
 #: Some mean validation by these, others the test.
 _UNCLEAR = ("eval", "evaluation", "holdout", "heldout")
 _VALIDATION_FILE = re.compile(r"(val|valid|dev)([-_ ]?\d|\.)", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+#: As a label set: the names of the classes that the data have, in the alphabet's order.
+FOUND: Expressions = ()
 
 _DAMAGED = (
     EOFError,
@@ -111,12 +121,20 @@ class Request:
     """How a source is to be read, and the sentences that people are told of it.
 
     Attributes:
-        labels: the label set that was asked for; None for the layout's own.
+        labels: the label set that was asked for; None for the layout's own; `FOUND`.
         notes: a reader adds to them.
     """
 
     labels: Expressions | None = None
     notes: list[str] = field(default_factory=list)
+
+
+class UnknownClassesError(InputError):
+    """Classes of a source that are no expressions of the label set: `unknown`, as `canonical` names them."""
+
+    def __init__(self, message: str, unknown: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.unknown = unknown
 
 
 @contextmanager
@@ -157,8 +175,8 @@ def split_in_name(name: str, where: str) -> int | None:
 
     InputError for a name that may mean validation or test.
 
-    >>> split_in_name("train-00000-of-00002.parquet", ""), split_in_name("FER2013Test", "")
-    (0, 2)
+    >>> split_in_name("train-00000-of-00002.parquet", ""), split_in_name("val_set", "")
+    (0, 1)
     """
     whole = plain(name)
     if whole in SPLIT_NAMES:
@@ -169,11 +187,16 @@ def split_in_name(name: str, where: str) -> int | None:
         )
     if "publictest" in whole or "privatetest" in whole:
         return VALIDATION if "publictest" in whole else TEST
-    words = (word.lower() for word in _WORD.findall(name))
+    words = {word.lower() for word in _WORD.findall(name)}
     told = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
-    if not told and _VALIDATION_FILE.match(name):
+    if not told and (_VALIDATION_FILE.match(name) or _is_validation(words)):
         return VALIDATION
     return told.pop() if len(told) == 1 else None
+
+
+def _is_validation(words: set[str]) -> bool:
+    left = words - _BESIDE
+    return len(left) == 1 and SPLIT_NAMES.get(*left) == VALIDATION
 
 
 def split_in_path(path: str, where: str) -> int:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mien.data import challenge_csv, class_folders, parquet
+from mien.data import (
+    affectnet,
+    challenge_csv,
+    ck_plus,
+    class_folders,
+    ferplus_folders,
+    parquet,
+    raf_db,
+)
 from mien.data.images import is_image
 from mien.data.layout import Layout, Rank
 from mien.data.reading import Request, Source, reading
@@ -18,6 +26,10 @@ from mien.registry import Registry
 LAYOUTS = Registry[Layout]("layout")
 LAYOUTS.add("challenge csv", challenge_csv.found)
 LAYOUTS.add("parquet", parquet.found)
+LAYOUTS.add("RAF-DB", raf_db.found)
+LAYOUTS.add("AffectNet", affectnet.found)
+LAYOUTS.add("CK+", ck_plus.found)
+LAYOUTS.add("FER+ folders", ferplus_folders.found)
 LAYOUTS.add("class folders", class_folders.found)
 
 _KNOWN = (

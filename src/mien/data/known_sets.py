@@ -1,0 +1,189 @@
+"""Sets of faces that others published: what their numbers mean, who says so, what their terms allow.
+
+Each mapping is written down from its source below, and tested on small sets made on the spot. None was tried on
+the real files: their terms let nobody hand them on. A reader of a set's layout is a file beside this one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mien.data.doubles import Named, without_doubled_trees
+from mien.data.ferplus import EIGHT
+from mien.data.images import image_or_damage
+from mien.data.reading import Damaged, Request, Sample, UnknownClassesError
+from mien.data.store import TRAIN
+from mien.data.tree import Entry
+from mien.errors import InputError
+from mien.expressions import Expressions
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A published set of faces.
+
+    Attributes:
+        name: as its makers call it.
+        numbers: a label in its files -> the expression; None where that label is none, so that the face
+            is left out.
+        source: where that is written.
+        terms: what its licence or agreement says of use and of handing on.
+    """
+
+    name: str
+    numbers: Mapping[int, str | None]
+    source: str
+    terms: str
+
+    @property
+    def expressions(self) -> Expressions:
+        """Its expressions, in the challenge's order, contempt last."""
+        return tuple(name for name in EIGHT if name in self.numbers.values())
+
+    def counted(self) -> str:
+        """The numbers and what they mean, for a sentence."""
+        return ", ".join(f"{number} {name}" for number, name in self.numbers.items() if name)
+
+    def notes(self) -> list[str]:
+        """What whoever uses the set is told."""
+        return [
+            f"taken for {self.name}: {self.counted()} ({self.source}); this reading was tested on small sets "
+            "made after that description, not tried on the real files: compare the counts with the published",
+            f"{self.name}: {self.terms}",
+        ]
+
+    def expression(self, number: float, where: str) -> str | None:
+        """What a label means; None for one that is no expression. InputError for a number it has not."""
+        if number not in self.numbers:
+            raise InputError(
+                f"{where}: label {number:g} is none of {self.name}'s ({self.counted()}); correct it or "
+                "remove the picture"
+            )
+        return self.numbers[int(number)]
+
+
+RAF_DB = KnownSet(
+    "RAF-DB",
+    dict(enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), 1)),
+    "its page whdeng.cn/RAF/model1.html; Li, Deng, Du, CVPR 2017",
+    "for non-commercial research only; no part of it may be copied on, published or handed on",
+)
+AFFECTNET = KnownSet(
+    "AffectNet",
+    dict(
+        enumerate(
+            ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
+            + (None,) * 3  # none, uncertain, no face
+        )
+    ),
+    "Mollahosseini, Hasani, Mahoor, IEEE TAC 2017, arXiv:1708.03985, and the read-me beside the files",
+    "for research only, by an agreement that a laboratory's head signs: no commercial use, not to be handed on",
+)
+CK_PLUS = KnownSet(
+    "CK+",
+    dict(
+        enumerate(
+            ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"),
+        )
+    ),
+    "ReadMe_CK+ of 28 September 2010; Lucey et al., CVPR Workshops 2010",
+    "for research by those who signed its agreement: no commercial use, not to be handed on",
+)
+FER_PLUS = KnownSet(
+    "FER+",
+    dict(
+        enumerate(
+            ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
+            + (None,) * 2  # unknown, no face
+        )
+    ),
+    "github.com/microsoft/FERPlus, columns of label.csv; Barsoum et al., ICMI 2016, arXiv:1608.01041",
+    "the votes are under the MIT licence; the faces are FER-2013's, gathered from the web, and nobody "
+    "states a licence for them: do not hand them on",
+)
+
+
+@dataclass(frozen=True)
+class Face:
+    """A picture that a published set lists.
+
+    Attributes:
+        row: its name in the set.
+        entry: the picture; None where it is not there.
+        name: its expression; None for a label that is none.
+        split: index into `SPLITS`; None where the set tells none.
+        root: the path of the set's copy that it belongs to.
+    """
+
+    row: str
+    entry: Entry | None
+    name: str | None
+    split: int | None
+    root: str = ""
+
+
+class KnownFaces:
+    """The faces of a published set, in the order of its files.
+
+    Expressions that a label set of some of the set's own does not hold are left out, and counted; so are labels
+    that are none. A picture that is listed and not there counts as damaged. UnknownClassesError where
+    the label set that was asked for is another.
+    """
+
+    def __init__(
+        self, known: KnownSet, faces: Sequence[Face], where: str, request: Request
+    ) -> None:
+        self.expressions = request.labels or known.expressions
+        request.notes[:0] = known.notes()
+        if not set(self.expressions) <= set(known.expressions):
+            unknown = tuple(sorted(set(known.expressions) - set(self.expressions)))
+            if unknown:
+                raise UnknownClassesError(
+                    f"{where}: taken for {known.name}, whose expressions are "
+                    f"{', '.join(known.expressions)}; leave --labels out, or give some of these",
+                    unknown,
+                )
+        if faces and all(face.entry is None for face in faces):
+            raise InputError(
+                f"{where}: none of the {len(faces):,} pictures that it names is there; give the folder that "
+                "holds both"
+            )
+        left_out: Counter[str] = Counter()
+        kept = []
+        for face in faces:
+            if face.name in self.expressions:
+                kept.append(face)
+            else:
+                left_out[face.name or "without an expression"] += 1
+        if left_out:
+            told = ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
+            request.notes.append(f"faces of {known.name} that are left out: {told}")
+        self._faces = _once(kept, request.notes)
+        self.total = len(self._faces)
+        self._where = where
+
+    def samples(self) -> Iterator[Sample | Damaged]:
+        """See `Source`."""
+        for face in self._faces:
+            if face.entry is None:
+                yield Damaged(face.row, f"{self._where}: names {face.row}, which is not there")
+                continue
+            image = image_or_damage(face.entry)
+            if isinstance(image, Damaged):
+                yield image
+            elif face.name is not None:
+                label = self.expressions.index(face.name)
+                yield Sample(face.row, label, TRAIN if face.split is None else face.split, image)
+
+
+def _once(faces: Sequence[Face], notes: list[str]) -> list[Face]:
+    """The faces without those of a copy of the set, as `without_doubled_trees`."""
+    named = {
+        face.entry: Named(face.entry, face.name or "", face.split, face.root)
+        for face in faces
+        if face.entry is not None
+    }
+    left = {one.entry for one in without_doubled_trees(list(named.values()), notes)}
+    return [face for face in faces if face.entry is None or face.entry in left]
