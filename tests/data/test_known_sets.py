@@ -16,6 +16,7 @@ import mien.cli
 from mien.data import SPLITS, FaceStore, load
 from mien.data.reading import FOUND, UnknownClassesError
 from mien.errors import InputError
+from mien.evaluation.across import mapped
 from mien.expressions import SEVEN
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -235,6 +236,17 @@ def test_labels_that_are_no_expression_are_left_out_and_told(root: Path) -> None
 
     assert len(store) == 1
     assert "faces of AffectNet that are left out: 3 without an expression" in store.notes
+
+
+def test_a_network_of_seven_is_scored_on_a_set_of_eight_by_a_map(root: Path) -> None:
+    store = load(write_files(root, affectnet()[0]))
+    faces = store.faces(np.arange(len(store)))
+
+    kept, across = mapped(faces, {"contempt": None}, SEVEN, "all")
+
+    assert (len(kept), across.left_out) == (21, {"contempt": 3})
+    with pytest.raises(InputError, match='--map "contempt="'):
+        mapped(faces, {}, SEVEN, "all")
 
 
 # What can be wrong
