@@ -82,7 +82,7 @@ class RunFolder:
             return [cls.open(folder)]
         seeds = sorted(
             (f for f in folder.glob("seed-*") if (f / "recipe.json").is_file()),
-            key=lambda f: int(f.name.removeprefix("seed-")) if f.name[5:].isdigit() else 0,
+            key=lambda f: int(f.name.removeprefix("seed-")) if f.name[5:].isdecimal() else 0,
         )
         return [cls.open(f) for f in seeds] if seeds else [cls.open(folder)]
 

@@ -388,6 +388,15 @@ def test_without_pyarrow_the_extra_is_named(
         load(path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders there")
+def test_a_pipe_is_not_waited_for(root: Path, cache: Path) -> None:
+    os.mkfifo(root / "faces.csv")
+    with pytest.raises(InputError, match=r"faces\.csv: neither a file nor a folder"):
+        load(root / "faces.csv")
+    write_files(root, image_files(FACES, challenge_names=False))
+    assert len(load(root)) == len(FACES)
+
+
 @pytest.mark.parametrize("empty", FOLDERS)
 def test_an_empty_split_is_said_when_it_is_needed(empty: str, root: Path, cache: Path) -> None:
     some = [face for face in FACES if FOLDERS[face.split] != empty]

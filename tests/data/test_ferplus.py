@@ -224,6 +224,10 @@ def test_a_face_without_an_image_name_is_none_whatever_the_votes(tmp_path: Path)
         ((HEADER + "\n" + FILLER[:-4]).encode(), "line 2: cut short"),
         (HEADER + "\n" + line({"anger": -1, "fear": 11}), "line 2: '-1' is no number of votes"),
         (HEADER + "\n" + FILLER.replace("10", "9.5"), "line 2: '9.5' is no number of votes"),
+        (
+            HEADER + "\n" + FILLER.replace("10", "9" * 5000),
+            "line 2: '99999999999999999999' is no number of votes",
+        ),
         (HEADER + "\n" + FILLER.replace("10", ""), "line 2: '' is no number of votes"),
         (HEADER + "\n" + line({"anger": 6, "fear": 5}), "line 2: 11 votes of 10 annotators"),
         (HEADER + "\n" + line({}), "line 2: 0 votes of 10 annotators"),

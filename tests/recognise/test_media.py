@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import itertools
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,25 @@ def test_what_is_not_there_is_one_sentence(album, tmp_path):
         with pytest.raises(InputError, match=said) as failure:
             list(find([given]))
         assert str(given) in str(failure.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders there")
+def test_pipes_and_sockets_are_not_waited_for(tmp_path):
+    """A pipe that nobody writes to made `mien predict` wait for ever."""
+    folder = tmp_path / "photos"
+    write_picture(folder / "b.png", drawn(0, 0))
+    os.mkfifo(folder / "a.jpg")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = Path.cwd()
+        os.chdir(folder)  # such addresses are short
+        try:
+            listening.bind("c.png")
+        finally:
+            os.chdir(here)
+        assert names(find([folder])) == [("photo", "b.png")]
+        for name in ("a.jpg", "c.png"):
+            with pytest.raises(InputError, match="neither a file nor a folder"):
+                list(find([folder / name]))
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may list every folder")

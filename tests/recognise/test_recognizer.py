@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from model_files import model_file
 from PIL import Image
 from stand_in import StandIn, photo
 
@@ -349,3 +353,21 @@ def test_faces_come_from_left_to_right_and_can_be_members_of_sets() -> None:
     found = recognizer.recognize(np.zeros((64, 64, 3), np.uint8))
     assert [face.box for face in found] == [boxes[2], boxes[1], boxes[0]]
     assert len({*found, *found}) == 3
+
+
+def test_a_pickle_opens_its_model_and_its_detector_again():
+    before = Recognizer(model_file(), threads=1, max_pixels=1_000_000)
+    after = pickle.loads(pickle.dumps(before))  # noqa: S301 (just made here)
+    assert after.recognize(photo()) == before.recognize(photo())
+    assert after.card == before.card
+    with pytest.raises(InputError, match="1 megapixels"):
+        after.recognize(np.zeros((1001, 1000, 3), np.uint8))
+
+
+@pytest.mark.slow
+def test_another_process_gives_the_same_answer():
+    recognizer = Recognizer(model_file(), threads=1)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(recognizer.recognize, photo()).result(300) == recognizer.recognize(
+            photo()
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from mien.recognise.recognizer import Recognizer
+from mien.recognise.track import FaceTracker
 
 
 @contextmanager
@@ -209,3 +211,22 @@ def test_who_does_not_read_the_answers_is_hung_up_on(serve):
             call.send(picture())
         while service.figure("mien_live "):
             assert time.monotonic() < end
+
+
+def test_a_crowd_is_followed_off_the_event_loop(service, monkeypatch):
+    """484 faces kept it for 0.8 s: /healthz has to be answered while they are followed."""
+    following, go_on = threading.Event(), threading.Event()
+    update = FaceTracker.update
+
+    def slow(self, *arguments):
+        following.set()
+        assert go_on.wait(20)
+        return update(self, *arguments)
+
+    monkeypatch.setattr(FaceTracker, "update", slow)
+    with camera(service) as call:
+        call.send(PHOTO)
+        assert following.wait(20)
+        assert service.client.get("/healthz").status_code == 200
+        go_on.set()
+        assert len(answer(call)["faces"]) == 1

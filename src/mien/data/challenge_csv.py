@@ -263,7 +263,12 @@ def _numbers(text: bytes) -> NDArray[np.uint8] | str:
     values = np.fromstring(text, np.int64, sep=" ") if digits_only else None
     if values is None or (values > 255).any():
         words = text.split()
-        wrong = [n for n, word in enumerate(words) if not word.isdigit() or int(word) > 255]
+        # By length first: Python reads no number of thousands of digits.
+        wrong = [
+            n
+            for n, word in enumerate(words)
+            if not word.isdigit() or len(word.lstrip(b"0")) > 3 or int(word) > 255
+        ]
         if not wrong:
             return f"{len(words)} pixels"
         return f"pixel {wrong[0] + 1} is {_text(words[wrong[0]])[:20]!r}, not an integer in 0..255"

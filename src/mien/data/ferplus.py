@@ -343,8 +343,8 @@ def _columns(header: list[str], where: str) -> list[int]:
 def vote_counts(texts: list[str], where: str) -> list[int]:
     """The votes of a row as numbers; InputError naming `where` for what are none."""
     for text in texts:
-        if not text.strip().isdecimal():
-            raise InputError(f"{where}: {text.strip()!r} is no number of votes; {_GIVE}")
+        if not text.strip().isdecimal() or len(text.strip()) > 9:
+            raise InputError(f"{where}: {text.strip()[:20]!r} is no number of votes; {_GIVE}")
     counts = [int(text) for text in texts]
     if not 0 < sum(counts) <= ANNOTATORS:
         raise InputError(f"{where}: {sum(counts)} votes of {ANNOTATORS} annotators; {_GIVE}")

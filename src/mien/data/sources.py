@@ -51,6 +51,8 @@ def open_source(path: Path, request: Request) -> Iterator[tuple[str, Source]]:
     with ExitStack() as stack:
         with reading(str(path)):
             path.stat()
+        if not (path.is_dir() or path.is_file()):  # whoever opens a pipe waits for its other end
+            raise InputError(f"{path}: neither a file nor a folder; {_KNOWN}")
         tree = FolderTree(path) if path.is_dir() else LoneFile(path)
         yield _in_tree(tree, str(path), request, stack, _DEPTH)
 

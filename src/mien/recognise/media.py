@@ -151,6 +151,8 @@ def find(
         else:
             with reading_from(text):
                 path.stat()
+            if not path.is_file():  # whoever opens a pipe waits for its other end
+                raise InputError(f"{text}: neither a file nor a folder; check the path")
             yield Item(_kind(path) or "photo", str(path), _free(path.name, taken))
             continue
         label = _free(root.resolve().name, taken) if len(given) > 1 else ""

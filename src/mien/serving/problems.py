@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.websockets import WebSocketState
 
+from mien.errors import visible
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -27,9 +29,9 @@ class Problem(Exception):  # noqa: N818 (the RFC's own name)
     """
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
-        super().__init__(detail)
+        self.detail = visible(detail)
+        super().__init__(self.detail)
         self.status = status
-        self.detail = detail
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def to_dict(self) -> dict[str, Any]:
