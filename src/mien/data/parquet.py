@@ -115,7 +115,9 @@ class ParquetFiles:
     def _of_file(self, entry: Entry, table: Any) -> Iterator[Sample | Damaged]:
         columns = _Columns(table, entry.where)
         names = _class_names(table, columns.label)
-        labels = names and tuple(label_of(name, self.expressions, entry.where) for name in names)
+        labels = None
+        if names is not None:
+            labels = tuple(label_of(name, self.expressions, entry.where) for name in names)
         columns.refuse_others(table, self.expressions, labels, entry.where)
         whole = split_in_path(entry.name, entry.where)
         splits = columns.split and SplitColumn(columns.split, entry.where, "row")
