@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import struct
+import textwrap
 import threading
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ from PIL import Image
 
 from mien import decoding
 from mien.errors import InputError
-from mien.recognise.pictures import read_picture
+from mien.recognise.pictures import from_base64, read_picture
 
 RNG = np.random.default_rng(0)
 COLOUR = np.asarray(
@@ -326,3 +329,27 @@ def test_an_enormous_file_is_not_read(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="absurdly large"):
         read_picture(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: f"DATA:image/png;charset=utf-8;BASE64,{text}",
+        lambda text: "\r\n".join(textwrap.wrap(text, 76)) + "\r\n",
+        lambda text: text.replace("+", "-").replace("/", "_"),
+        lambda text: text.replace("+", "-").replace("/", "_").rstrip("="),
+    ],
+    ids=["plain", "data URL in capitals", "wrapped", "URL-safe", "URL-safe without padding"],
+)
+def test_base64_is_read_as_programs_write_it(change: Callable[[str], str]) -> None:
+    content = b"\xff\xef\xbe picture " * 30 + b"\xfb"
+    text = base64.b64encode(content).decode()
+    assert {"+", "/", "="} <= set(text)
+    assert from_base64(change(text), "it") == content
+
+
+@pytest.mark.parametrize("text", ["/etc/passwd", "a+b-", "aGVsb", "data:image/png,aGVs", "päd="])
+def test_text_that_is_no_base64_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^it: "):
+        from_base64(text, "it")

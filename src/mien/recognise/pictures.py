@@ -24,6 +24,8 @@ Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.g
 MAX_PIXELS = 50_000_000
 #: The largest file that is read: 50 megapixels of 16 bits in four channels, not compressed.
 MAX_BYTES = 400_000_000
+#: The digits of URL-safe base64 (RFC 4648, section 5) as those of the usual one.
+_USUAL = str.maketrans("-_", "+/")
 _ADDRESS = re.compile(r"[a-z]{2,10}://", re.IGNORECASE)
 #: A Pillow image decodes itself when first asked, which two threads must not do at once.
 _ONE_AT_A_TIME = threading.Lock()
@@ -79,7 +81,7 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
             raise InputError(f"{where}: there are none; a picture has some")
         return _contiguous(decode(io.BytesIO(source), where, max_pixels=max_pixels))
     if isinstance(source, str):
-        if source.startswith("data:"):
+        if _is_data_url(source):
             content = from_base64(source, "the data: URL given")
             return _contiguous(
                 decode(io.BytesIO(content), "the data: URL given", max_pixels=max_pixels)
@@ -102,16 +104,29 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
 
 
 def from_base64(text: str, where: str) -> bytes:
-    """The bytes of base64 (RFC 4648, with padding), bare or in a data: URL (RFC 2397); or InputError."""
-    content = text
-    if text.startswith("data:"):
-        head, comma, content = text.partition(",")
-        if not comma or not head.endswith(";base64"):
+    """The bytes of base64, bare or in a data: URL (RFC 2397), in one line or several, of either alphabet.
+
+    Padding may be missing if nothing shows the usual alphabet: URL-safe texts mostly have none.
+
+    Raises:
+        InputError: naming `where`, for a text that is no base64.
+    """
+    body = text
+    if _is_data_url(text):
+        head, _, body = text.partition(",")
+        if not head.lower().endswith(";base64"):
             raise InputError(f"{where}: a data: URL that holds no base64; encode it anew")
+    body = "".join(body.split())
+    if "+" not in body and "/" not in body:
+        body = body.translate(_USUAL) + "=" * (-len(body) % 4)
     try:
-        return base64.b64decode(content, validate=True)
+        return base64.b64decode(body, validate=True)
     except ValueError:
         raise InputError(f"{where}: not base64 (RFC 4648, with padding); encode it anew") from None
+
+
+def _is_data_url(text: str) -> bool:
+    return text[:5].lower() == "data:"
 
 
 def _whole(pixels: NDArray[np.uint8]) -> Decoded:
