@@ -48,7 +48,7 @@ MAX_DIFFERENCE = 1e-4
 #: Validation faces on which that is looked at.
 _PARITY_FACES = 512
 #: Validation faces on which the limits are measured: on ready crops, and in pictures that are looked through.
-_LIMIT_FACES, _SCENE_FACES = 1024, 512
+_LIMIT_FACES, _SCENE_FACES = 1024, 256
 #: Faces that the speeds are measured on, at a time.
 _SPEED_FACES = 64
 
