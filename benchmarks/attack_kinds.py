@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import struct
 import sys
@@ -308,12 +309,13 @@ def main() -> None:
             time.sleep(0.05)
 
     chosen = [attack for attack in ATTACKS if not only or attack.__name__ in only]
-    threads = [threading.Thread(target=go_on, args=(attack,)) for attack in chosen]
+    threads = [threading.Thread(target=go_on, args=(attack,), daemon=True) for attack in chosen]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    print(json.dumps(answers))
+        thread.join(max(0.0, end + _HOLDS_S - time.monotonic()))
+    print(json.dumps(answers), flush=True)
+    os._exit(0)  # those that still wait for an answer, or make their first film, are let go
 
 
 if __name__ == "__main__":
