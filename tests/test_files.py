@@ -6,6 +6,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,27 @@ def test_the_file_before_is_kept_where_asked(tmp_path):
         with atomic_file(path, "w", keep=before) as file:
             file.write(content)
     assert (path.read_text(), before.read_text()) == ("third", "second")
+
+
+@pytest.mark.parametrize(("held", "is_written"), [(3, True), (100, False)])
+def test_on_windows_a_file_that_somebody_holds_is_tried_again(
+    held, is_written, tmp_path, monkeypatch
+):
+    attempts, replace = [], Path.replace
+
+    def refusing(self, target):
+        attempts.append(target)
+        if len(attempts) <= held:
+            raise PermissionError(errno.EACCES, "in use")
+        return replace(self, target)
+
+    monkeypatch.setattr("mien.files._IS_WINDOWS", True)
+    monkeypatch.setattr("mien.files.time.sleep", lambda _: None)
+    monkeypatch.setattr(Path, "replace", refusing)
+    with nullcontext() if is_written else pytest.raises(InputError, match="no permission to write"):
+        write_json(tmp_path / "a.json", 1)
+    assert (tmp_path / "a.json").exists() == is_written
+    assert len(attempts) < 10
 
 
 def test_a_folder_that_cannot_be_synced_by_its_kind_is_no_failure(failing, tmp_path):

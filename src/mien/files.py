@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 from mien.errors import InputError, writing_to
 
+_IS_WINDOWS = os.name == "nt"
 _PART = ".part"
 #: Bytes of a file's name that every usual file system takes; characters of its end that stay.
 _LONGEST_NAME, _KEPT_END = 255, 16
@@ -23,6 +25,8 @@ _LONGEST_NAME, _KEPT_END = 255, 16
 _LONGEST_PART = 200
 #: First letters of a cell that spreadsheets compute.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Seconds between attempts to replace a file that a scanner or a reader holds: 3 in all.
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
@@ -107,13 +111,27 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
             else:
                 _make_ordinary(Path(handle.name), 0o666)
             if keep is not None and path.exists():
-                path.replace(keep)
-            Path(handle.name).replace(path)
+                _replace(path, keep)
+            _replace(Path(handle.name), path)
         except BaseException:
             with suppress(OSError):
                 Path(handle.name).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Move a file onto another; on Windows, that waits a little while a process has one of them open."""
+    for pause in _PAUSES:
+        try:
+            path.replace(target)
+        except PermissionError:
+            if not _IS_WINDOWS:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    path.replace(target)
 
 
 def sweep(path: Path) -> None:

@@ -192,8 +192,9 @@ class Recipe:
     select: the validation figure that picks the best checkpoint; `last` takes the last epoch, whatever its figures.
         `people` takes, of the last fifth of the epochs, the one with the best score by FER+'s majorities
         (`targets.votes`): the mean of accuracy and balanced accuracy.
-    precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, else float32; on
-        a CPU float32 too for networks of depthwise convolutions.
+    precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, float16 on CUDA devices that know
+        that alone (compute capability 7: T4, V100), else float32; on a CPU float32 too for networks of depthwise
+        convolutions. In float16, which a CPU does not take, the gradients are scaled so that small ones count.
     seed: decides initial weights, order, augmentation and dropout. The split has a seed of its own.
     """
 
@@ -219,7 +220,7 @@ class Recipe:
     validate_every: Count = 1
     early_stopping: Count | None = None
     select: Literal["accuracy", "loss", "last", "people"] = "accuracy"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     seed: Annotated[int, Ge(0)] = 0
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mien.errors import InputError
 from mien.training.machine import autocast_type
 
 CPU = torch.device("cpu")
@@ -32,3 +33,17 @@ def test_auto_spares_a_cpu_depthwise_convolutions_in_bfloat16():
 def test_auto_is_float32_where_it_has_not(monkeypatch):
     monkeypatch.setattr("mien.training.machine.has_bfloat16", lambda _: False)
     assert autocast_type("auto", CPU, PLAIN) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((7, 0), torch.float16), ((6, 1), None)]
+)
+def test_auto_is_float16_where_cuda_multiplies_that_alone(monkeypatch, capability, dtype):
+    monkeypatch.setattr("mien.training.machine.has_bfloat16", lambda _: False)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: capability)
+    assert autocast_type("auto", torch.device("cuda"), PLAIN) == (dtype or torch.float32)
+
+
+def test_float16_on_a_cpu_is_refused():
+    with pytest.raises(InputError, match="precision=float16 is for GPUs"):
+        autocast_type("float16", CPU, PLAIN)

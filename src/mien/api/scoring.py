@@ -60,7 +60,7 @@ def evaluate(
             of the class folders.
         skip_damaged: leave out pictures that cannot be decoded; a run's own data are read as they were
             for its training.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         command: the command line, for the record.
     """
     from mien.evaluation import check_request, write_report

@@ -37,6 +37,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     checkpoint_every: str = "10m",
+    compiled: bool = False,
     exclude: str | Path | None = None,
     skip_damaged: bool = False,
     track: Sequence[str] = (),
@@ -53,10 +54,12 @@ def train(
         overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
         init: initial weights in place of the recipe's: a run, a weights file, `hub`, `package` or `none`.
         labels: the label set of the data, where it is not the challenge's seven.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         resume: go on with the run in `out` where it was stopped.
         checkpoint_every: save within an epoch too what resuming goes on from, every `200` steps or
             `10m` minutes, or `none`.
+        compiled: let torch compile the step's passes (CUDA graphs where there is CUDA): quicker steps on a GPU after
+            some minute, and other rounding. Where torch cannot, one sentence says so and all goes on without.
         exclude: a list that `mien data audit` wrote: its faces are left out of Training, and of nothing
             else, so that what selects and what tests stays what it is for every run. It is kept in the
             run; resuming takes it from there.
@@ -92,6 +95,7 @@ def train(
         device=device,
         resume=resume,
         checkpoint_every=checkpoint_every,
+        compiled=compiled,
         watchers=[*watchers, *tracking],
         notes={"command": command, **notes},
     )

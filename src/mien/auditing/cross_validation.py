@@ -41,7 +41,7 @@ class CrossValidation:
 
     Attributes:
         budget: minutes in all, above 0.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
     """
 
     budget: float

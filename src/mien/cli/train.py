@@ -72,6 +72,12 @@ def train(
         bool,
         typer.Option("--dry-run", help="Show the faces, the network and the plan; train nothing."),
     ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Let torch compile the step: quicker on a GPU, after some minute."
+        ),
+    ] = False,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,6 +108,7 @@ def train(
     settings |= {
         "resume": resume,
         "checkpoint_every": checkpoint_every,
+        "compiled": compiled,
         "track": track or [],
         "command": command_line(),
     }

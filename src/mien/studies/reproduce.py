@@ -48,7 +48,7 @@ def reproduce(
         overrides: `["epochs=1"]` for a quick pass. A run that differs from its recipe is marked as
             such and never counts as a reproduction.
         seeds: one training each.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         command: the command line, for the record.
         watchers: as of `api.train`.
         say: told in a sentence what is kept, and what failed.

@@ -114,7 +114,7 @@ def complete(
         trial: what to train.
         train: all training faces; the trial takes its share. validation: those that select.
         folder: where the run of the trial is, or comes to be.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         watchers: told of every epoch.
         command: what was typed, for the record.
         all_train_faces: score all its training faces instead of a sample.

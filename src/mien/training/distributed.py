@@ -10,6 +10,7 @@ A process alone is a team of one, to which all of this is nothing.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,15 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mien.errors import MienError
+from mien.errors import InputError, MienError
 from mien.models.device import pick_device
+
+#: What torch calls the sending of buffers before each step; it got another name after 2.11.
+_SENDS_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,17 +51,23 @@ def join(device: str = "auto") -> Team:
     """The team that torchrun started this process in, once all are there; else a team of one.
 
     Args:
-        device: `auto`, `cpu`, `cuda` (then each process of a machine takes a GPU of its own), `cuda:N`.
+        device: `auto`, `cpu`, `cuda` (then each process of a machine takes a GPU of its own), `cuda:N`, `mps`.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = pick_device(device)
     if size == 1:
         return Team(chosen)
+    if device == "mps":
+        raise InputError("--device mps is one GPU, for one process: train without torchrun")
+    if chosen.type == "mps":
+        chosen = pick_device("cpu")
     if chosen.type == "cuda":
         chosen = pick_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
-        torch.cuda.set_device(chosen)
     if not distributed.is_initialized():
-        distributed.init_process_group("gloo" if chosen.type == "cpu" else "cpu:gloo,cuda:nccl")
+        if chosen.type == "cpu":
+            distributed.init_process_group("gloo")
+        else:
+            distributed.init_process_group("cpu:gloo,cuda:nccl", device_id=chosen)
         atexit.register(distributed.destroy_process_group)
     team = _Group(chosen, distributed.get_rank(), size)
     with team.bound():
@@ -193,8 +207,10 @@ class _Spread(nn.Module):
         self._team = team
         # Looking for unused parameters lets a recipe freeze some at times; and only then do gradients
         # keep their places in what is summed, so that a resumed training sums them in the same order.
+        # BatchNorm's buffers are alike in all processes but on CPUs: see `synchronised`.
+        settings: dict[str, Any] = {} if team.device.type == "cpu" else {_SENDS_BUFFERS: False}
         self._parallel = DistributedDataParallel(
-            _WithUnused(network, team.device), find_unused_parameters=True
+            _WithUnused(network, team.device), find_unused_parameters=True, **settings
         )
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from mien.data.store import FaceView
-
-#: Bytes of faces that are kept in memory on a CPU; FER-2013's 28,709 take 66 MB.
-CPU_BUDGET = 1_000_000_000
+from mien.models.device import memory_for_faces
 
 
 class FaceFeed:
@@ -28,7 +26,7 @@ class FaceFeed:
         self._device = device
         self.labels = torch.from_numpy(faces.labels).to(device)
         if budget is None:
-            budget = CPU_BUDGET if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2
+            budget = memory_for_faces(device)
         size = len(faces) * faces.store.pixels[0].nbytes
         self.resident = size <= budget
         self._pixels = torch.from_numpy(faces.pixels()).to(device) if self.resident else None
@@ -72,6 +70,6 @@ class FaceFeed:
 def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:
     """A CPU tensor on the device. To CUDA it is on its way from memory that cannot be swapped out: a copy from other
     memory would wait until the device has nothing left to do."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

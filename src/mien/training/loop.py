@@ -32,10 +32,11 @@ from mien.runs import JUDGED_BY_PEOPLE, RunFolder
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
 from mien.training.average import MovingAverage
+from mien.training.capture import captured
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
 from mien.training.judging import Judge
-from mien.training.machine import autocast_type, describe, peak_memory
+from mien.training.machine import autocast_type, describe, peak_device_memory, peak_memory
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
@@ -63,6 +64,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     checkpoint_every: str = "10m",
+    compiled: bool = False,
     watchers: Sequence[Watcher] = (),
     notes: Mapping[str, Any] | None = None,
 ) -> RunFolder:
@@ -72,12 +74,14 @@ def train(
         recipe: what to train and how.
         train_faces: the faces to fit; validation_faces: those that select the checkpoint.
         out: the run folder; must not hold a run unless `resume`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         resume: go on where the run in `out` was stopped; its recipe, its data and the number of
             processes must be the same.
         checkpoint_every: how often to save, within an epoch too, what resuming goes on from: `200`
             (steps), `10m` (minutes) or `none`. A signal always saves it, and the end of an epoch if the last
             save is 10 seconds old.
+        compiled: let torch compile the step's passes, into CUDA graphs where there is CUDA: quicker steps after some
+            minute, and other rounding. Where it cannot, the watchers are told and all goes on without.
         watchers: told of every epoch.
         notes: more entries for environment.json (the command, for example).
 
@@ -103,6 +107,8 @@ def train(
                 training.restore()
             else:
                 training.announce(notes or {})
+            if compiled:
+                training.capture()
             training.run_to_end()
     return training.run
 
@@ -175,6 +181,7 @@ class _Training:
         self.step = Step(
             self.network, self.spread, self.objective, self.optimizer, self.dtype, recipe.clip_norm
         )
+        self.compiled = False
         self.judge = Judge(recipe, validation_faces, self.feed, team)
         self.progress = TrainingState()
         self.timer = checkpoint.Timer(interval)
@@ -217,10 +224,12 @@ class _Training:
         if state is not None:
             self._take_over(state)
         self.timer.restart(self.progress.step)
-        if remark is not None:
+        changed = self.team.lead(
+            lambda: record.resumed(self.run, self.progress.step, self._machine())
+        )
+        for sentence in filter(None, (remark, changed)):
             for watcher in self.watchers:
-                watcher.noted(remark)
-        self.team.lead(lambda: record.resumed(self.run, self.progress.step, self._machine()))
+                watcher.noted(sentence)
 
     def _take_over(self, state: dict[str, Any]) -> None:
         try:
@@ -237,6 +246,21 @@ class _Training:
             raise InputError(
                 f"{self.run.state_path}: not a state of this version ({error}); train again"
             ) from error
+
+    def capture(self) -> None:
+        """Compile the passes of a step, if this machine can."""
+        if self.team.size > 1:
+            for watcher in self.watchers:
+                watcher.noted("--compile is for one process: these train without it")
+            return
+        self.network.train()
+        inputs_BCHW = torch.zeros(self.recipe.batch_size, *self.recipe.input.shape)
+        inputs_BCHW = inputs_BCHW.to(self.device, memory_format=torch.channels_last)
+        self.step.forward, fault = captured(self.spread, inputs_BCHW, self.dtype)
+        self.compiled = fault is None
+        if fault is not None:
+            for watcher in self.watchers:
+                watcher.noted(fault)
 
     def run_to_end(self) -> None:
         """Train the epochs that are left."""
@@ -260,6 +284,8 @@ class _Training:
         ended = {
             "seconds": round(sum(row["seconds"] for row in self.progress.history), 1),
             "peak_memory_bytes": peak_memory(),
+            "peak_device_memory_bytes": peak_device_memory(self.device),
+            "compiled": self.compiled,
         }
         self.team.lead(
             lambda: write_json(self.run.environment_path, self.run.environment() | ended)

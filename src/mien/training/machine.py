@@ -12,19 +12,33 @@ import numpy as np
 import torch
 from torch import nn
 
+from mien.errors import InputError
 from mien.models.device import has_bfloat16
 from mien.version import __version__
 
 
 def autocast_type(precision: str, device: torch.device, network: nn.Module) -> torch.dtype:
-    """The dtype of a network's forward pass; `auto` is bfloat16 where the hardware has it.
+    """The dtype of a network's forward pass.
 
-    Not on a CPU for networks of depthwise convolutions, which take it about twice as long in bfloat16.
+    `auto` is bfloat16 where the hardware has it, but on a CPU not for networks of depthwise convolutions, which
+    take about twice as long in it; else float16 where CUDA has tensor cores for that, as the T4 of free notebooks.
+
+    Raises:
+        InputError: float16 on a CPU.
     """
     if precision == "auto":
         slow = device.type == "cpu" and any(map(_is_depthwise, network.modules()))
-        return torch.bfloat16 if has_bfloat16(device) and not slow else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        if has_bfloat16(device) and not slow:
+            return torch.bfloat16
+        halves = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == 7
+        return torch.float16 if halves else torch.float32
+    if precision == "float16" and device.type == "cpu":
+        raise InputError(
+            "precision=float16 is for GPUs, and this is a CPU: use precision=auto, or --device cuda"
+        )
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+        precision
+    ]
 
 
 def _is_depthwise(module: nn.Module) -> bool:
@@ -41,10 +55,34 @@ def describe(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "processor": processor(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **({"cuda": _cuda()} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "precision": str(dtype).removeprefix("torch."),
     }
+
+
+def _cuda() -> dict[str, Any]:
+    """Versions of what computes on a CUDA device; None for what is not told."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(  # noqa: S603 (fixed arguments)
+            command, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        said = []
+    return {
+        "toolkit": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "driver": said[0] if said else None,
+    }
+
+
+def peak_device_memory(device: torch.device) -> int | None:
+    """The most bytes that tensors took on a GPU at once, so far; None on a CPU. Of Apple's: what is taken now."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return torch.mps.driver_allocated_memory() if device.type == "mps" else None
 
 
 def peak_memory() -> int | None:

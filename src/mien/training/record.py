@@ -43,12 +43,20 @@ def announce(run: RunFolder, recipe: Recipe, environment: Mapping[str, Any]) -> 
     write_json(run.recipe_path, to_dict(recipe))
 
 
-def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> None:
-    """Write down that a run goes on after `step`, and whatever is not as it was when it began."""
+def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> str | None:
+    """Write down that a run goes on after `step`, and whatever is not as it was when it began.
+
+    Returns:
+        A sentence for people where it computes in another way than it began.
+    """
     before = run.environment()
     changed = {name: value for name, value in facts.items() if before.get(name) != value}
     resume = {"step": step, "started": _now(), **changed}
     write_json(run.environment_path, {**before, "resumed": [*before.get("resumed", []), resume]})
+    if not changed.keys() & {"device", "precision"}:
+        return None
+    then, now = (f"on {on.get('device')} in {on.get('precision')}" for on in (before, facts))
+    return f"it began {then} and computes now {now}: it will not end as one that was not stopped"
 
 
 def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], processes: int) -> None:

@@ -49,6 +49,8 @@ class Step:
             nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        # A step that overflowed is not taken, yet counts: schedules would warn that they came before the first.
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]
         return loss.detach(), logits_BK.detach()
 
     def loss(self, inputs_BCHW: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

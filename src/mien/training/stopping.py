@@ -10,6 +10,11 @@ from types import FrameType
 
 from mien.errors import MienError
 
+#: What asks to stop. A process on Windows cannot be sent SIGTERM by another, but CTRL_BREAK.
+STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
+
 
 class StoppedError(MienError):
     """A signal ended the training between two steps; all that was learnt is saved."""
@@ -28,7 +33,7 @@ class StopRequest:
 
 @contextmanager
 def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[None]:
-    """Write SIGINT or SIGTERM into `request` instead of letting it end the process.
+    """Write SIGINT or SIGTERM (on Windows SIGBREAK too) into `request` instead of letting it end the process.
 
     A second one interrupts at once, unless `patient`: torchrun passes on a Ctrl-C that the terminal
     has sent to every process already. Only the main thread may set handlers; elsewhere signals keep
@@ -42,7 +47,7 @@ def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[No
 
     previous = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             previous[number] = signal.signal(number, note)
     except ValueError:  # not the main thread
         pass

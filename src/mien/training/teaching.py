@@ -112,7 +112,7 @@ def teach(
         out: the folder.
         views: how many of each face.
         seed: decides the views.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         progress: told after each batch; the faces in all are those of all views.
         notes: more entries for teaching.json (the command, for example).
 
@@ -171,7 +171,7 @@ def _said(
     spec = teacher.spec
     inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
     dtype = autocast_type("auto", device, teacher.network)
-    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits_BK = teacher.network(inputs_BCHW)
     said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
     return said_BK
