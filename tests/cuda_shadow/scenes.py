@@ -22,7 +22,7 @@ from mien.training import Watcher, feed, loop
 
 torch.set_num_threads(1)
 OUT = Path(sys.argv[1])
-DATA = "synthetic:260"
+DATA = "synthetic:200"
 SMALL = ["model.width=0.25", "model.depth=1", "epochs=2", "batch_size=32", "precise_norm=50"]
 SCENES: dict[str, Callable[[], object]] = {}
 
@@ -99,11 +99,6 @@ def teach_and_learn():
     teachers = [OUT / "muon", OUT / "sgd"]
     mien.teach(teachers, "mien-s", DATA, out=OUT / "said", views=2, overrides=SMALL, device="cuda")
     train("student", "mien-s", *SMALL, f"targets.teacher={OUT / 'said'}")
-
-
-@scene
-def export():
-    mien.export(OUT / "muon", OUT / "muon.onnx", data=DATA, device="cuda")
 
 
 def resume(begun: str, goes_on: str) -> None:
