@@ -50,7 +50,7 @@ def run_shards(dataset, out, size=4, column=None) -> Counts:
     """What a job does, without Ray."""
     source, target = Place.of(dataset), Place.of(out)
     plan = Plan.of(source, target, size)
-    work = Work(source, target, default_model(), "none", 640, "cpu", column)
+    work = Work(source, target, default_model(), "none", None, "cpu", column)
     counts = Counts()
     for shard in plan:
         counts += recognise_shard(work, shard)
@@ -118,7 +118,7 @@ def test_broken_pictures_are_listed_and_fatal_to_nobody(tmp_path):
     source, out = Place.of(folder), Place.of(tmp_path / "out")
     (shard,) = Plan.of(source, out, 100)
     (folder / "gone.jpg").unlink()
-    work = Work(source, out, default_model(), "none", 640, "cpu", None)
+    work = Work(source, out, default_model(), "none", None, "cpu", None)
     counts = recognise_shard(work, shard)
     assert (counts.pictures, counts.faces) == (5, 2)
     why = {Path(name).name: text for name, text in counts.broken}
@@ -200,13 +200,13 @@ def test_another_job_is_not_mixed_into_results(faces, tmp_path):
     plan = Plan.of(source, Place.of(out), 4)
     (out / "plan.parquet").write_bytes(plan.to_bytes())
     digest = Recognizer().card.digest
-    about = {"dataset": source.where, "model": digest, "faces": "none", "size": 640, "column": None}
+    about = {"dataset": source.where, "model": digest, "faces": "none", "size": None, "column": None}
     (out / "plan.json").write_text(json.dumps(about))
     again = recognise(source.where, out, **job)  # all is there: Ray is not even started
     assert again.counts == Counts(pictures=10, faces=10)
     assert (again.shards, again.done_before, again.failed) == (3, 3, [])
     with pytest.raises(InputError, match="begun with other data, another model or other settings"):
-        recognise(source.where, out, faces="none", size=320)
+        recognise(source.where, out, faces="yunet")
 
 
 @pytest.mark.slow
