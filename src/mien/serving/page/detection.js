@@ -26,7 +26,7 @@ export function crop(picture, face, rule, spec) {
     x + width / 2 - rule.shift_y * longer * Math.sin(turn),
     y + height / 2 + rule.shift_y * longer * Math.cos(turn),
   ];
-  const side = cropSide({ box }, rule);
+  const side = cropSide(face, rule);
   return sampled(picture, centre, [(side * spec.width) / spec.height, side], turn, spec);
 }
 
