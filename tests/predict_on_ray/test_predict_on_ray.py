@@ -200,7 +200,13 @@ def test_another_job_is_not_mixed_into_results(faces, tmp_path):
     plan = Plan.of(source, Place.of(out), 4)
     (out / "plan.parquet").write_bytes(plan.to_bytes())
     digest = Recognizer().card.digest
-    about = {"dataset": source.where, "model": digest, "faces": "none", "size": None, "column": None}
+    about = {
+        "dataset": source.where,
+        "model": digest,
+        "faces": "none",
+        "size": None,
+        "column": None,
+    }
     (out / "plan.json").write_text(json.dumps(about))
     again = recognise(source.where, out, **job)  # all is there: Ray is not even started
     assert again.counts == Counts(pictures=10, faces=10)
