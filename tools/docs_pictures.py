@@ -1,6 +1,6 @@
 """The pictures of the documentation, made anew from drawn faces and a photo in the public domain:
 
-    python tools/docs_pictures.py            # into docs/pictures/, and docs/grace_hopper_marked.jpg
+    python tools/docs_pictures.py            # into docs/pictures/, and docs/*_marked.jpg
 
 Needs the dev extra and a Chromium (`--chromium`, by default the one on the PATH) for the picture of a page.
 FER-2013 is not read: its images are shown nowhere.
@@ -9,6 +9,7 @@ FER-2013 is not read: its images are shown nowhere.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def main() -> None:
         work = Path(folder)
         samples(work)
         portrait(work)
+        astronaut(work)
         timeline(work)
         report(work, chromium)
 
@@ -52,6 +54,17 @@ def portrait(work: Path) -> None:
     run("predict", photo, "--out", work / "marked")
     marked = Image.open(work / "marked" / photo.name)
     marked.save(ROOT / "docs" / "grace_hopper_marked.jpg", quality=85, optimize=True)
+
+
+def astronaut(work: Path) -> None:
+    """An astronaut, a photo of NASA's that scikit-image brings; the picture stays as it is without that package."""
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        return
+    photo = Path(package.origin).parent / "data" / "astronaut.png"
+    run("predict", photo, "--out", work / "astronaut")
+    marked = Image.open(work / "astronaut" / photo.name).convert("RGB").resize((410, 410))
+    marked.save(ROOT / "docs" / "astronaut_marked.jpg", quality=85, optimize=True)
 
 
 def timeline(work: Path) -> None:
