@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import os
+import re
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -60,13 +61,19 @@ def meant(body: bytes) -> list[bytes | None] | None:
         return None
     if not 1 <= len(texts) <= MOST:
         return None
-    found: list[bytes | None] = []
-    for text in texts:
-        try:
-            found.append(base64.b64decode(text, validate=True))
-        except (ValueError, binascii.Error):
-            found.append(None)
-    return found
+    return [in_base64(text) for text in texts]
+
+
+def in_base64(text: str) -> bytes | None:
+    """Wrapped or not; the URL-safe alphabet, with or without padding, if nothing is of the usual one."""
+    digits = re.sub(r"\s", "", text)
+    try:
+        if re.search("[+/]", digits):
+            return base64.b64decode(digits, validate=True)
+        padded = digits.ljust(-(-len(digits) // 4) * 4, "=")
+        return base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        return None
 
 
 @MANY
@@ -78,6 +85,8 @@ def meant(body: bytes) -> list[bytes | None] | None:
 @example(b'{"images": ' + b"[" * 100_000)
 @example(b'{"images": [' + b"9" * 5000 + b"]}")
 @example(b"\xff\xfe{")
+@example(b'{"images": ["0w"]}')  # without padding
+@example(b'{"images": ["0 w\\n=="]}')
 def test_json_is_read_as_it_is_meant_or_refused_in_a_sentence(body):
     found, wanted = read("application/json", body), meant(body)
     if found is None:
