@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# A check says the same of the same code each time; with MIEN_EXAMPLES, chance looks further.
+hypothesis.settings.register_profile("check", derandomize="MIEN_EXAMPLES" not in os.environ)
+hypothesis.settings.load_profile("check")
 
 
 @pytest.fixture(autouse=True, scope="session")
