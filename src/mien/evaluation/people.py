@@ -118,7 +118,7 @@ def beside_people(
         )
     majority = said.majority()
     rng = np.random.default_rng(seed)
-    named = majority_of(votes, faces)
+    named = _named(said, faces.expressions)
     answers = probabilities.argmax(axis=1)
     balanced, score = _balanced(answers[decided], named[decided], rng)
     return People(
@@ -159,9 +159,13 @@ def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:
     Raises:
         InputError: the votes are of other data (see `Votes.join`).
     """
-    said = votes.join(faces.store)[faces.indices]  # which knows whether all expressions are FER+'s
+    return _named(votes.join(faces.store)[faces.indices], faces.expressions)
+
+
+def _named(said: LabelledVotes, expressions: Expressions) -> NDArray[np.int64]:
+    """`majority_of` faces whose votes are joined, which knows that all expressions are FER+'s."""
     positions = np.full(len(CHOICES), -1)
-    for k, name in enumerate(faces.expressions):
+    for k, name in enumerate(expressions):
         positions[EIGHT.index(name)] = k
     return positions[said.majority()]
 

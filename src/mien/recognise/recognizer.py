@@ -310,14 +310,12 @@ class Recognizer:
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
         if self._ready:
             crops, sides = detect.ready_crop(pixels, self.card.input), [float(min(read))]
-            looked = None
         else:
             crops = detect.crops(pixels, found, self.card.crop, self.card.input)
             sides = [detect.crop_side(face, self.card.crop) for face in found]
-            looked = self._detector.looked(*read) if isinstance(self._detector, YuNet) else None
-        scored = isinstance(self._detector, YuNet)
+        looked = self._detector.looked(*read) if isinstance(self._detector, YuNet) else None
         doubts = [
-            bad_picture(self.card.uncertain_beyond, face, crop, side, scored=scored)
+            bad_picture(self.card.uncertain_beyond, face, crop, side, scored=looked is not None)
             for face, crop, side in zip(found, crops, sides, strict=True)
         ]
         if read != photo.size:  # a very large JPEG
