@@ -1,14 +1,15 @@
-"""How small, flat, dark, turned and unlike a face may a picture be before sure answers are wrong too often?
+"""How bad may a picture of a face be before sure answers are wrong too often?
 
     python benchmarks/limits.py FER2013 [--votes fer2013new.csv] [--model FILE.onnx] [--faces 3589] [--out FOLDER]
 
-PublicTest's faces (never PrivateTest's) are made worse step by step; with `--votes` those with an FER+ majority,
-judged by it. The curves are those from which `mien export` reads the limits of each network, of all faces instead of
-some: size and spread on ready crops (`mien.evaluation.limits`); turn and the finder's score on faces laid into pictures
-in which YuNet looks for them (`mien.evaluation.scenes`): turned by 0 to 90 degrees, by the turn that the eyes show that
-it finds; and turned, shrunk and darkened at random, all at once.
+PublicTest's faces (never PrivateTest's) are made smaller, flatter, darker, blurred and noisy step by step; with
+`--votes` those with an FER+ majority, judged by it. The curves are those from which `mien export` reads the limits of
+each network, of all faces instead of some: of ready crops (`mien.evaluation.limits`); turn and the finder's score of
+faces laid into pictures in which YuNet looks for them (`mien.evaluation.scenes`): turned by 0 to 90 degrees, by the
+turn that the eyes show that it finds; and turned, shrunk and darkened at random, all at once.
 At each step: accuracy, the share of sure answers (at or above the model's threshold), and how many of these are
-right. A limit is the last step at which at least 75 % are.
+right. A limit is the last step at which at least 75 % are. Of detail and noise a table shows what each limit leaves of
+faces that corruptions made worse.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from mien.data import load, split
 from mien.data.ferplus import read_votes
 from mien.data.splits import needed
-from mien.evaluation.limits import Step, limit_of, measured_curves
+from mien.evaluation.limits import DetailCurves, Step, detail_curves, limit_of, measured_curves
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.recognise.model import FaceModel
@@ -42,6 +43,22 @@ def shown(name: str, unit: str, steps: list[tuple[Step, float | None]]) -> str:
         lines.append(
             f"| {one.amount:g} | {share} | {one.accuracy:.1%} | {one.sure:.1%} | {precision} |"
         )
+    return "\n".join(lines)
+
+
+def kept(name: str, curves: DetailCurves) -> str:
+    columns = " | ".join(curves.steps)
+    lines = [f"{name}; the limit is {curves.limit()}; sure, and of these right", ""]
+    lines += [
+        f"| limit | of faces as they are lost | {columns} |",
+        "|---|---|" + "---|" * len(curves.steps),
+    ]
+    for place, (limit, lost) in enumerate(zip(curves.limits, curves.plain, strict=True)):
+        cells = [
+            f"{one.sure:.0%}, " + ("-" if one.precision is None else f"{one.precision:.0%}")
+            for one in (steps[place] for steps in curves.steps.values())
+        ]
+        lines.append(f"| {limit:g} | {lost:.1%} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -68,15 +85,18 @@ def main() -> None:
     assert validation is not None
     needed(validation, "validation")
     pixels, labels = validation.pixels(), np.asarray(validation.labels)
+    digests = validation.store.digests[validation.indices]
     if options.votes:
         majority = majority_of(read_votes(options.votes), validation)
         known = majority >= 0
-        pixels, labels = pixels[known], majority[known]
+        pixels, labels, digests = pixels[known], majority[known], digests[known]
     chosen = np.sort(np.random.default_rng(0).permutation(len(labels))[: options.faces])
-    pixels, labels = pixels[chosen], labels[chosen]
+    pixels, labels, digests = pixels[chosen], labels[chosen], digests[chosen]
     cv2.setNumThreads(1)
     curves: dict[str, tuple[str, list[Any]]] = {}
-    ready = measured_curves(model, fitted(pixels, model.card.input), labels, below)
+    crops = fitted(pixels, model.card.input)
+    ready = measured_curves(model, crops, labels, below)
+    least, most = detail_curves(model, crops, digests, labels, below)
     for name, unit in (
         ("size", "pixels a side"),
         ("flat", "standard deviation"),
@@ -93,14 +113,16 @@ def main() -> None:
     )
     told += f"sure from {below:.3f}\n\n"
     told += "\n\n".join(shown(name, unit, steps) for name, (unit, steps) in curves.items())
+    told += "\n\n" + kept("least detail", least) + "\n\n" + kept("noise: most detail", most)
     print(told)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "limits.md").write_text(told + "\n", encoding="utf-8")
-        plain = {
+        plain: dict[str, Any] = {
             name: [asdict(one) | {"found": found} for one, found in steps]
             for name, (_, steps) in curves.items()
         }
+        plain |= {"detail": asdict(least), "noise": asdict(most)}
         (options.out / "limits.json").write_text(
             json.dumps(plain, indent=2) + "\n", encoding="utf-8"
         )

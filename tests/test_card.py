@@ -19,7 +19,9 @@ CARD = ModelCard(
     digest="0123456789abcdef" * 4,
     temperature=1.7722901105880737,
     uncertain_below=0.4541679322719574,
-    uncertain_beyond=Limits(size=14, spread=5.5, turn=40, detection_score=0.75),
+    uncertain_beyond=Limits(
+        size=14, spread=5.5, detail=0.06, noise=3.5, turn=40, detection_score=0.75
+    ),
     licence="CC0",
     provenance={"recipe": {"seed": 3}, "data": None},
     scores={"validation": {"accuracy": 0.61}},

@@ -50,6 +50,8 @@ class Limits:
     size: pixels of the picture, a side, that the face has at least.
     spread: the standard deviation, at least, of the gray levels (0..255) that the network is shown: a
         dark or flat face has a small one.
+    detail, noise: the least and the most detail of what the network is shown (`mien.recognise.doubt.detail`):
+        a blurred face has little, a noisy one much.
     turn: degrees by which the line of the eyes is turned at most; where the finder gives the eyes.
     detection_score: YuNet's score, 0..1, at least; scores of other finders mean other things.
 
@@ -58,6 +60,8 @@ class Limits:
 
     size: Annotated[float, Ge(0), _Finite] | None = None
     spread: Annotated[float, Ge(0), _Finite] | None = None
+    detail: Annotated[float, Ge(0), _Finite] | None = None
+    noise: Annotated[float, Ge(0), _Finite] | None = None
     turn: Annotated[float, Ge(0), Le(180), _Finite] | None = None
     detection_score: Annotated[float, Ge(0), Le(1), _Finite] | None = None
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 from mien.evaluation.limits import (
+    BLURRING,
+    DETAILS,
+    NOISES,
+    NOISY,
     SPREADS,
+    DetailCurves,
     Step,
     curve,
     darker,
+    detail_curves,
     flatter,
     limit_of,
     measured_curves,
     smaller,
     spread_of,
 )
+from mien.recognise.doubt import detail
 
 RNG = np.random.default_rng(0)
 FACES = RNG.integers(0, 256, (60, 1, 48, 48)).astype(np.uint8)
@@ -76,3 +86,48 @@ def test_curves_find_where_a_network_goes_blind():
 def test_of_few_sure_answers_there_is_no_precision():
     (one,) = curve(sees_light, FACES[:10], LABELS[:10], 0.5, darker, [24])
     assert (one.sure, one.precision) == (1.0, None)
+
+
+def soft(count, sigma):
+    """Faces of smooth noise; the larger sigma, the less detail."""
+    drawn = RNG.normal(size=(count, 1, 48, 48)).astype(np.float32)
+    blurred = np.stack([cv2.GaussianBlur(face[0], (0, 0), sigma)[None] for face in drawn])
+    return (
+        (128 + 40 * blurred / blurred.std(axis=(1, 2, 3), keepdims=True))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+def blind_beyond(limit, *, most):
+    """Sure of all; right where a face's detail lies within a limit."""
+
+    def predict(faces_NCHW):
+        details_N = np.array([detail(face) for face in faces_NCHW])
+        seen_N = details_N <= limit if most else details_N >= limit
+        return np.where(seen_N[:, None], [0.9, 0.1], [0.1, 0.9])
+
+    return predict
+
+
+@pytest.mark.parametrize("most", [False, True])
+def test_the_limit_of_detail_is_where_a_network_goes_blind(most):
+    faces, digests = soft(60, 2.2), RNG.integers(0, 2**63, (60, 2)).astype(np.uint64)
+    blind = blind_beyond(2.5 if most else 0.1, most=most)
+    curves = detail_curves(blind, faces, digests, LABELS, 0.5)[most]
+    assert curves.limits == (NOISES if most else DETAILS)
+    assert {name.split()[0] for name in curves.steps} == set(NOISY if most else BLURRING)
+    assert curves.limit() == pytest.approx(2.5 if most else 0.1, rel=0.35)
+    at = curves.limits.index(curves.limit())
+    for steps in curves.steps.values():
+        one = steps[at]
+        assert one.sure < 0.2 or one.precision is None or one.precision >= 0.75
+
+
+def test_a_limit_of_detail_spares_faces_as_they_are():
+    bad = (Step(0.01, 0.5, 0.9, 0.5), Step(0.02, 0.5, 0.9, 0.6), Step(0.03, 0.5, 0.9, 0.8))
+    assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": bad}, (0.0, 0.0, 0.0)).limit() == 0.03
+    assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": bad}, (0.0, 0.01, 0.2)).limit() == 0.02
+    assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": bad}, (0.3, 0.4, 0.5)).limit() is None
+    few = tuple(replace(one, sure=0.1) for one in bad)
+    assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": few}, (0.0, 0.0, 0.0)).limit() == 0.01

@@ -101,6 +101,15 @@ def test_the_score_is_the_mean_of_scikit_learn_s_accuracies(people, probabilitie
     assert sum(of for _, of in people.recalls.values()) == people.decided
 
 
+def test_contempt_counts_as_missed_beside_networks_of_eight(people, probabilities, faces, votes):
+    majority = votes[faces.indices].majority()
+    eight = majority >= 0
+    assert eight.sum() == people.decided + people.elsewhere > people.decided
+    assert people.of_eight.value == (probabilities.argmax(axis=1) == majority)[eight].mean()
+    assert people.of_eight.value < people.majority.value
+    assert people.of_eight.interval[0] <= people.of_eight.value <= people.of_eight.interval[1]
+
+
 def test_in_an_annotator_s_place(people, probabilities, faces, votes):
     """Each annotator in turn is taken away; ties of the others count in part."""
     answers = probabilities.argmax(axis=1)
@@ -138,9 +147,10 @@ def test_it_is_read_again_as_it_was(people):
 
 def test_one_that_mien_0_1_wrote_is_read_without_the_score(people):
     content = json.loads(json.dumps(people.to_dict()))
-    for name in ("balanced", "score", "recalls"):
+    for name in ("balanced", "score", "recalls", "of_eight"):
         del content[name]
-    assert People.from_dict(content) == replace(people, balanced=None, score=None, recalls={})
+    before = replace(people, balanced=None, score=None, recalls={}, of_eight=None)
+    assert People.from_dict(content) == before
 
 
 def test_an_evaluation_carries_it(store, faces, votes, predict, people):

@@ -27,7 +27,7 @@ from mien.data.splits import split
 from mien.data.store import SPLITS
 from mien.errors import InputError, MienError
 from mien.evaluation.calibration import Calibration, fit_temperature
-from mien.evaluation.limits import SIZES, SPREADS
+from mien.evaluation.limits import DETAILS, NOISES, SIZES, SPREADS
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import SCORES, TURNS
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
@@ -125,6 +125,8 @@ def test_the_file_says_what_it_is(exported, run, store):
     limits = card.uncertain_beyond
     assert limits.size in SIZES
     assert limits.spread in SPREADS
+    assert limits.detail is None or limits.detail in DETAILS
+    assert limits.noise is None or limits.noise in NOISES
     assert limits.turn is None or limits.turn in TURNS
     assert limits.detection_score is None or limits.detection_score in SCORES
     assert exported.size == exported.path.stat().st_size < run.best_weights.stat().st_size + 20_000

@@ -124,6 +124,8 @@ def _figures(made: Exported) -> Table:
     told = {
         "under {:g} pixels a side": limits.size,
         "of a spread under {:g} gray levels": limits.spread,
+        "of less detail than {:g}": limits.detail,
+        "of more than {:g} (noise)": limits.noise,
         "turned by more than {:g} degrees": limits.turn,
         "that YuNet gives a score under {:g}": limits.detection_score,
     }

@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.evaluation.corruptions import CORRUPTIONS
 from mien.evaluation.views import Predictor
+from mien.recognise.doubt import detail
 
 #: Of sure answers at least so many are right up to a limit; beyond it fewer are.
 LEAST_PRECISION = 0.75
@@ -24,6 +26,15 @@ LEAST_SURE = 20
 #: Pixels a side, and standard deviations of gray levels, that faces are brought to.
 SIZES = (36, 24, 18, 14, 11, 9, 8)
 SPREADS = (24.0, 16.0, 11.0, 8.0, 5.5, 4.0, 2.8, 2.0)
+#: Limits that are tried of `mien.recognise.doubt.detail`, the mildest first, and the corruptions that they are against.
+DETAILS = (0.01, 0.014, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12)
+NOISES = (7.0, 6.0, 5.0, 4.5, 4.0, 3.75, 3.5, 3.25, 3.0, 2.75, 2.5, 2.25, 2.0)
+BLURRING, NOISY = ("blur", "motion-blur", "low-resolution"), ("gaussian-noise", "impulse-noise")
+#: Where fewer of the answers are sure, it is not asked how many of them are right.
+LEAST_SHARE = 0.2
+#: Of faces as they are, such a limit calls so many uncertain at most.
+MOST_LOST = 0.01
+_SEVERITIES = (3, 4, 5)
 
 #: uint8 (N, C, H, W) and an amount -> uint8 (N, C, H, W).
 Worsening: TypeAlias = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
@@ -88,12 +99,15 @@ def step(
     probabilities_NK: NDArray[np.floating[Any]],
     labels_N: NDArray[np.int64],
     uncertain_below: float,
+    within_N: NDArray[np.bool_] | None = None,
 ) -> Step:
-    """The counts at one step, which may have no faces."""
+    """The counts at one step, which may have no faces; those not `within` a limit are not sure."""
     if not len(labels_N):
         return Step(float(amount), 0.0, 0.0, None)
     right_N = probabilities_NK.argmax(axis=1) == labels_N
     sure_N = probabilities_NK.max(axis=1) >= uncertain_below
+    if within_N is not None:
+        sure_N &= within_N
     enough = sure_N.sum() >= LEAST_SURE
     precision = float(right_N[sure_N].mean()) if enough else None
     return Step(float(amount), float(right_N.mean()), float(sure_N.mean()), precision)
@@ -142,3 +156,73 @@ def measured_curves(
             ("dark", darker, SPREADS),
         )
     }
+
+
+@dataclass(frozen=True)
+class DetailCurves:
+    """What limits of the least detail, or of the most, do to faces blurred and to noisy ones.
+
+    steps: "corruption severity" -> a step for each limit; `sure` and `precision` are of the faces within it.
+    plain: the share of faces as they are that lie beyond each limit.
+    """
+
+    limits: tuple[float, ...]
+    steps: dict[str, tuple[Step, ...]]
+    plain: tuple[float, ...]
+
+    def limit(self) -> float | None:
+        """The mildest within which sure answers are right often enough wherever a fifth of the answers are sure.
+
+        Where none is, the strictest; none that loses more than `MOST_LOST` of faces as they are. None: all do.
+        """
+        allowed = [n for n, lost in enumerate(self.plain) if lost <= MOST_LOST]
+        for n in allowed:
+            if all(_good(steps[n]) for steps in self.steps.values()):
+                return self.limits[n]
+        return self.limits[allowed[-1]] if allowed else None
+
+
+def _good(one: Step) -> bool:
+    return one.precision is None or one.sure < LEAST_SHARE or one.precision >= LEAST_PRECISION
+
+
+def detail_curves(
+    predict: Predictor,
+    faces_NCHW: NDArray[np.uint8],
+    digests_N2: NDArray[np.uint64],
+    labels_N: NDArray[np.int64],
+    uncertain_below: float,
+) -> tuple[DetailCurves, DetailCurves]:
+    """(of the least detail, of the most), from ready crops that `mien.evaluation.corruptions` makes worse.
+
+    Args:
+        digests_N2: uint64 (N, 2), of the faces; what is drawn for each depends on them.
+    """
+    plain_N = _details(faces_NCHW)
+
+    def curves(names: tuple[str, ...], limits: tuple[float, ...], *, most: bool) -> DetailCurves:
+        def within(details_N: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
+            return details_N <= limit if most else details_N >= limit
+
+        steps = {}
+        for corruption in (one for one in CORRUPTIONS if one.name in names):
+            for severity in _SEVERITIES:
+                worse_NCHW = np.stack(
+                    [
+                        corruption(face, severity, digest)
+                        for face, digest in zip(faces_NCHW, digests_N2, strict=True)
+                    ]
+                )
+                said, details_N = np.asarray(predict(worse_NCHW)), _details(worse_NCHW)
+                steps[f"{corruption.name} {severity}"] = tuple(
+                    step(limit, said, labels_N, uncertain_below, within(details_N, limit))
+                    for limit in limits
+                )
+        lost = tuple(float(1 - within(plain_N, limit).mean()) for limit in limits)
+        return DetailCurves(limits, steps, lost)
+
+    return curves(BLURRING, DETAILS, most=False), curves(NOISY, NOISES, most=True)
+
+
+def _details(faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return np.array([detail(face) for face in faces_NCHW])

@@ -9,7 +9,7 @@ contempt are counted but have no answer it could give. What counts as majority a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class People:
         balanced: the mean of `recalls`, so that every expression counts alike; None in evaluations of mien 0.1.
         score: the mean of `majority` and `balanced`, the judge of networks ("J" in the documents).
         recalls: expression -> (how often the network names it if it is the majority's, faces).
+        of_eight: accuracy over `decided` and `elsewhere`, the latter all missed: a network of seven
+            expressions beside networks of FER+'s eight (Barsoum et al. 2016). None where `elsewhere` is 0.
     """
 
     source: str
@@ -79,6 +81,7 @@ class People:
     balanced: Estimate | None = None
     score: Estimate | None = None
     recalls: dict[str, tuple[float, int]] = field(default_factory=dict)
+    of_eight: Estimate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -88,7 +91,7 @@ class People:
     def from_dict(cls, content: Mapping[str, Any]) -> People:
         """The inverse of `to_dict`, also after a way through JSON."""
         plain = dict(content)
-        judged = ("balanced", "score") if plain.get("score") else ()
+        judged = [name for name in ("balanced", "score", "of_eight") if plain.get(name)]
         for name in ("divergence", "majority", "annotator", "network", "lead", *judged):
             low, high = plain[name]["interval"]
             plain[name] = Estimate(plain[name]["value"], (low, high))
@@ -121,7 +124,7 @@ def beside_people(
     named = _named(said, faces.expressions)
     answers = probabilities.argmax(axis=1)
     balanced, score = _balanced(answers[decided], named[decided], rng)
-    return People(
+    people = People(
         source=Path(votes.source).name,
         expressions=faces.expressions,
         compared=len(shares),
@@ -149,6 +152,11 @@ def beside_people(
         network=_share(in_place, annotators, rng),
         lead=_share(in_place - agreeing, annotators, rng),
     )
+    if not people.elsewhere:
+        return people
+    named_by_most = right[majority >= 0].astype(float)
+    of_eight = _share(named_by_most, np.ones(len(named_by_most)), rng)
+    return replace(people, of_eight=of_eight)
 
 
 def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:

@@ -168,13 +168,15 @@ def people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
 
     low, high = people.divergence.interval
     lead = people.lead
+    every = people.decided + people.elsewhere
     return [
         ("names what the majority names", text(people.majority), people.decided),
         *(
-            (name, text(share), people.decided)
-            for name, share in (
-                ("  each expression counting alike", people.balanced),
-                ("  mean of these two (J)", people.score),
+            (name, text(share), of)
+            for name, share, of in (
+                ("  each expression counting alike", people.balanced, people.decided),
+                ("  mean of these two (J)", people.score, people.decided),
+                ("  of FER+'s eight, those it lacks missed", people.of_eight, every),
             )
             if share is not None
         ),

@@ -25,7 +25,7 @@ from mien.evaluation.calibration import (
 )
 from mien.evaluation.confidence import lifts_rare
 from mien.evaluation.evaluate import weights_digest
-from mien.evaluation.limits import limit_of, measured_curves
+from mien.evaluation.limits import detail_curves, limit_of, measured_curves
 from mien.evaluation.metrics import Scores
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
@@ -267,6 +267,10 @@ def _limited(
     below = candidate.card.uncertain_below
     chosen = known[spread(len(known), _LIMIT_FACES)]
     ready = measured_curves(candidate.model, faces_NCHW[chosen], judge.labels[chosen], below)
+    digests = faces.store.digests[faces.indices[chosen]]
+    least, most = detail_curves(
+        candidate.model, faces_NCHW[chosen], digests, judge.labels[chosen], below
+    )
     chosen = known[spread(len(known), _SCENE_FACES)]
     pixels = faces.store.faces(faces.indices[chosen]).pixels()
     found = found_curves(candidate.model, pixels, judge.labels[chosen], below)
@@ -274,6 +278,8 @@ def _limited(
     limits = Limits(
         size=limit_of(ready["size"]),
         spread=max(limit_of(ready["flat"]), limit_of(ready["dark"])),
+        detail=least.limit(),
+        noise=most.limit(),
         turn=read_off.get("turn"),
         detection_score=read_off.get("detection score"),
     )

@@ -182,8 +182,8 @@ def test_ready_crops_of_any_size_and_colour_are_answered_alike(
 
 _DOUBT = """async (asked) => {
     const { badPicture, improbable } = await import("./doubt.js");
-    return asked.map(({ limits, face, crop, channels, side, ready }) =>
-        [badPicture(limits, face, Uint8Array.from(crop), channels, side, ready), improbable(face.score, 0.5)]);
+    return asked.map(({ limits, face, crop, shape, side, ready }) =>
+        [badPicture(limits, face, Uint8Array.from(crop), shape, side, ready), improbable(face.score, 0.5)]);
 }"""
 
 
@@ -192,11 +192,17 @@ def test_doubts_are_the_same(ask: Any) -> None:
     cases, expected = [], []
     for number in range(300):
         channels = (1, 3)[number % 2]
-        crop = (rng.random((channels, 8, 8)) * rng.uniform(1, 255)).astype(np.uint8)
-        names = ("size", "spread", "turn", "detection_score")
-        ranges = dict(zip(names, (60, 60, 180, 1), strict=True))
-        drawn = {name: float(rng.uniform(0, ranges[name])) for name in names}
-        given = {name: drawn[name] if rng.random() < 0.5 else None for name in names}
+        crop = (rng.random((channels, 9, 8)) * rng.uniform(1, 255)).astype(np.uint8)
+        ranges = {
+            "size": 60,
+            "spread": 60,
+            "detail": 4,
+            "noise": 8,
+            "turn": 180,
+            "detection_score": 1,
+        }
+        drawn = {name: float(rng.uniform(0, most)) for name, most in ranges.items()}
+        given = {name: drawn[name] if rng.random() < 0.5 else None for name in ranges}
         eyes = rng.uniform(0, 50, (2, 2)).tolist()
         score, side, ready = float(rng.random()), float(rng.uniform(1, 90)), bool(number % 3 == 0)
         points = tuple(map(tuple, [*eyes, *eyes[:1] * 3]))
@@ -209,9 +215,10 @@ def test_doubts_are_the_same(ask: Any) -> None:
         )
         face = {"score": score} | ({} if ready else {"landmarks": points})
         case = {"limits": given, "face": face, "crop": crop.ravel().tolist()}
-        cases.append(case | {"channels": channels, "side": side, "ready": ready})
+        shape = {"channels": channels, "height": 9, "width": 8}
+        cases.append(case | {"shape": shape, "side": side, "ready": ready})
     assert ask.page.evaluate(_DOUBT, cases) == expected
-    assert {reason for reason, _ in expected} >= {None, "size", "spread", "turn", "detection_score"}
+    assert {reason for reason, _ in expected} == {None, *ranges}
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,25 @@
 export const IN_WORDS = {
   size: "too small",
   spread: "too dark or flat",
+  detail: "too blurred",
+  noise: "too noisy",
   turn: "turned too far",
   detection_score: "hardly like a face",
   probability: "no expression is probable enough",
 };
 
-/** The first of a card's limits that a face lies beyond; null where it lies within all. `ready`: nobody looked for it. */
-export function badPicture(limits, { landmarks, score }, crop, channels, side, ready) {
+/**
+ * The first of a card's limits that a face lies beyond; null where it lies within all. `crop`: planar, of `shape`
+ * {channels, height, width}. `ready`: nobody looked for it.
+ */
+export function badPicture(limits, { landmarks, score }, crop, shape, side, ready) {
   const beyond = (name, is) => limits?.[name] != null && is(limits[name]);
   if (beyond("size", (least) => side < least)) return "size";
-  if (beyond("spread", (least) => spread(crop, channels) < least)) return "spread";
+  const gray = grayOf(crop, shape.channels);
+  const variance = varianceOf(gray);
+  if (beyond("spread", (least) => Math.sqrt(variance) < least)) return "spread";
+  if (beyond("detail", (least) => detail(gray, variance, shape) < least)) return "detail";
+  if (beyond("noise", (most) => detail(gray, variance, shape) > most)) return "noise";
   if (landmarks && beyond("turn", (most) => turn(landmarks) > most)) return "turn";
   if (!ready && beyond("detection_score", (least) => Math.min(1, score) < least)) return "detection_score";
   return null;
@@ -23,18 +32,29 @@ export function improbable(probability, uncertainBelow) {
   return probability < uncertainBelow ? "probability" : null;
 }
 
-/** The standard deviation of a planar crop's gray levels, the mean of its channels. */
-function spread(crop, channels) {
-  const count = crop.length / channels;
-  let [sum, squares] = [0, 0];
-  for (let pixel = 0; pixel < count; pixel++) {
-    let level = 0;
-    for (let channel = 0; channel < channels; channel++) level += crop[channel * count + pixel];
-    level /= channels;
-    sum += level;
-    squares += level * level;
-  }
-  return Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
+/** A planar crop's gray levels, the mean of its channels. */
+function grayOf(crop, channels) {
+  const gray = new Float64Array(crop.length / channels);
+  crop.forEach((level, place) => (gray[place % gray.length] += level / channels));
+  return gray;
+}
+
+function varianceOf(gray) {
+  const mean = gray.reduce((sum, level) => sum + level, 0) / gray.length;
+  return gray.reduce((sum, level) => sum + (level - mean) ** 2, 0) / gray.length;
+}
+
+/** How much gray levels change within two pixels, as a share of their variance, in the direction in which they do least. */
+function detail(gray, variance, { height, width }) {
+  if (variance < 1e-6 || Math.min(height, width) < 5) return 0;
+  const changes = [2, 2 * width, 2 * width + 2, 2 * width - 2].map((step) => {
+    let sum = 0;
+    for (let y = 2; y < height - 2; y++)
+      for (let x = 2, place = y * width + 2; x < width - 2; x++, place++)
+        sum += (2 * gray[place] - gray[place - step] - gray[place + step]) ** 2;
+    return sum / ((height - 4) * (width - 4));
+  });
+  return Math.min(...changes) / variance;
 }
 
 function turn([[rightX, rightY], [leftX, leftY]]) {

@@ -36,7 +36,7 @@ const tasks = {
     const probabilities = await classify(crops);
     const faces = found.map((face, index) => {
       const side = ready ? Math.min(pixels.width, pixels.height) : cropSide(face, card.crop);
-      const doubt = badPicture(card.uncertain_beyond, face, crops[index], card.input.channels, side, ready);
+      const doubt = badPicture(card.uncertain_beyond, face, crops[index], card.input, side, ready);
       return asFace(face, probabilities[index], doubt, pixels);
     });
     const { width, height } = pixels;
