@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from mien.decoding import MAX_PIXELS
 from mien.errors import InputError
 from mien.recognise.camera import Camera
 from mien.recognise.media import Frame, Item, SourceError
-from mien.recognise.pictures import MAX_PIXELS
 from mien.recognise.recognizer import Recognizer
 from mien.recognise.rows import Row
 from mien.recognise.stream import (

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
+from mien.decoding import MAX_PIXELS
 from mien.errors import InputError, extra_required
 from mien.expressions import Expressions
 from mien.recognise import detect, record
@@ -23,7 +24,7 @@ from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
-from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
+from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
 
