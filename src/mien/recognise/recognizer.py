@@ -27,6 +27,7 @@ from mien.recognise.model import FaceModel
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
+from mien.resize import ready_crop
 
 #: The types of a record's columns in a data frame.
 _PANDAS = {"double": float, "bool": bool, "string": str}
@@ -293,7 +294,7 @@ class Recognizer:
         read = (pixels.shape[1], pixels.shape[0])
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
         if self._ready:
-            crops, sides = detect.ready_crop(pixels, self.card.input), [float(min(read))]
+            crops, sides = ready_crop(pixels, self.card.input), [float(min(read))]
         else:
             crops = detect.crops(pixels, found, self.card.crop, self.card.input)
             sides = [detect.crop_side(face, self.card.crop) for face in found]
