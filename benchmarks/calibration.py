@@ -45,7 +45,7 @@ from mien.evaluation.metrics import (
     risk_coverage,
 )
 from mien.recognise.model import FaceModel
-from mien.recognise.resize import fitted
+from mien.resize import fitted
 from mien.runs import RunFolder
 
 Array = NDArray[np.float64]

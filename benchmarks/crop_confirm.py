@@ -31,8 +31,8 @@ from mien.evaluation.metrics import calibration_bins, calibration_error, cross_e
 from mien.recognise.detect import crop
 from mien.recognise.model import FaceModel
 from mien.recognise.recognizer import default_model
-from mien.recognise.resize import fitted
 from mien.recognise.yunet import YuNet
+from mien.resize import fitted
 
 OURS = CropRule()
 RIVALS = [

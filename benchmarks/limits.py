@@ -31,7 +31,7 @@ from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.recognise.model import FaceModel
 from mien.recognise.recognizer import default_model
-from mien.recognise.resize import fitted
+from mien.resize import fitted
 
 
 def shown(name: str, unit: str, steps: list[tuple[Step, float | None]]) -> str:

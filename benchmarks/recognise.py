@@ -109,7 +109,7 @@ def measure_classifier(folder: Path, options: argparse.Namespace) -> dict[str, A
 
     from mien.recognise.model import FaceModel
     from mien.recognise.recognizer import default_model
-    from mien.recognise.resize import fitted
+    from mien.resize import fitted
 
     int8 = options.part == "classifier int8"
     model = FaceModel.open(options.int8 if int8 else default_model(), threads=options.threads)

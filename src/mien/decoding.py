@@ -6,7 +6,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -44,6 +44,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = (255, 255, 255, 255)
+#: Pictures of more pixels are refused before they are decoded, and files of more bytes before they are read: 50
+#: megapixels of 16 bits in four channels, not compressed.
+MAX_PIXELS, MAX_BYTES = 50_000_000, 400_000_000
 #: A JPEG of more pixels is decoded at a half, a quarter or an eighth of its size: enough for faces of
 #: 2 % of its longer side, in a third of the memory.
 _ENOUGH = 30_000_000
@@ -53,7 +56,7 @@ _REDUCED = 4
 _FILLINGS = (b"\x00" * 64, b"\x5a\xa5" * 32)
 #: Pixels that are converted at a time.
 _STRIP = 2_000_000
-#: Filters of warnings belong to the whole process: only one thread at a time may set them aside.
+#: Filters of warnings and Pillow's limit belong to the whole process: only one thread at a time may set them aside.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -88,16 +91,14 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
             image = Image.open(stream, formats=["HEIF"] if heic else formats or FORMATS)
         with image:
             size = image.size
-            if image.format in ("JPEG", "MPO"):
-                scans = _count_scans(stream, where)
-                _reduce(image, scans, where, max_pixels)
-            check_size(image.size, where, max_pixels)
+            scans = _count_scans(stream, where) if image.format in ("JPEG", "MPO") else 0
+            _limit(image, scans, where, max_pixels)
             try:
                 pixels = pixels_of(image)
             except OSError:
                 if image.format != "JPEG":
                     raise
-                pixels = _without_end(stream)
+                pixels = _without_end(stream, lambda again: _limit(again, scans, where, max_pixels))
     turned = (pixels.shape[1] > pixels.shape[0]) != (size[0] > size[1])
     return Decoded(pixels, size[::-1] if turned else size)
 
@@ -114,24 +115,30 @@ def _know_heic(where: str) -> None:
         pi_heif.register_heif_opener()
 
 
-def _reduce(image: Image.Image, scans: int, where: str, max_pixels: int) -> None:
-    """Have a JPEG of very many pixels decoded smaller; of several scans all are kept in memory, so not these."""
+def _limit(image: Image.Image, scans: int, where: str, max_pixels: int) -> None:
+    """Refuse a picture of too many pixels, but have a JPEG decoded smaller.
+
+    Of one of several scans all are kept in memory, so not these; `scans` is 0 for other formats.
+    """
     width, height = image.size
     enough = min(_ENOUGH, max_pixels)
-    if width * height <= enough or scans > _ONE_SCAN_A_CHANNEL:
-        return
-    check_size(image.size, where, _REDUCED * max_pixels)
-    smaller = next(by for by in (2, 4, 8, 16) if width * height <= enough * by * by)
-    image.draft(image.mode, (width // smaller, height // smaller))
+    if 0 < scans <= _ONE_SCAN_A_CHANNEL and width * height > enough:
+        check_size(image.size, where, _REDUCED * max_pixels)
+        smaller = next(by for by in (2, 4, 8, 16) if width * height <= enough * by * by)
+        image.draft(image.mode, (width // smaller, height // smaller))
+    check_size(image.size, where, max_pixels)
 
 
-def _without_end(stream: IO[bytes]) -> NDArray[np.uint8]:
+def _without_end(stream: IO[bytes], limit: Callable[[Image.Image], None]) -> NDArray[np.uint8]:
     """A JPEG without its last bytes, if all of the picture is there; OSError where it is not."""
     stream.seek(0)
     data = stream.read().rstrip(b"\xff")
     pictures = []
     for filling in _FILLINGS:
-        with Image.open(io.BytesIO(data + filling + b"\xff\xd9"), formats=["JPEG"]) as image:
+        with _quietly():
+            image = Image.open(io.BytesIO(data + filling + b"\xff\xd9"), formats=["JPEG"])
+        with image:
+            limit(image)
             pictures.append(pixels_of(image))
     if not np.array_equal(pictures[0], pictures[1]):
         raise OSError("image file is truncated")
@@ -181,8 +188,6 @@ def decoding(where: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit, above ours
-        raise InputError(f"{where}: absurdly large ({one_line(error)}); make it smaller") from error
     except Exception as error:  # decoders raise nearly anything
         unknown = isinstance(error, UnidentifiedImageError)  # its text names an object of ours
         why = "of no known format" if unknown else one_line(error)
@@ -191,7 +196,15 @@ def decoding(where: str) -> Iterator[None]:
         ) from error
 
 
-def check_size(size: tuple[int, int], where: str, max_pixels: int) -> None:
+def check_bytes(count: int, where: str) -> None:
+    """InputError for a file of no bytes, or of more than `MAX_BYTES`."""
+    if count > MAX_BYTES:
+        raise InputError(f"{where}: absurdly large with over {MAX_BYTES / 1e6:g} MB; remove it")
+    if not count:
+        raise InputError(f"{where}: the file is empty; copy it again or remove it")
+
+
+def check_size(size: tuple[int, int], where: str, max_pixels: int = MAX_PIXELS) -> None:
     """InputError for a picture of no pixels, or of more than `max_pixels`."""
     width, height = size
     if width * height > max_pixels:
@@ -208,7 +221,11 @@ def _quietly() -> Iterator[None]:
     """A broken EXIF tag does not make a picture unreadable, and sizes are ours to check."""
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _orientation(image: Image.Image) -> Any:

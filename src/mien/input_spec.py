@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: The shares of red, green and blue in a gray level: Rec. 601 luma, as PIL's convert("L") computes it.
+LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True)
 class InputSpec:

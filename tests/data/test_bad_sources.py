@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "image: not one": (image(b"hello"), ["train/happy/bad.png", "of no known format"]),
     "image: empty": (image(b""), ["train/happy/bad.png", "empty"]),
     "image: cut short": (image(PNG[:-30]), ["train/happy/bad.png", "cannot be decoded"]),
-    "image: absurdly large": (image(huge_png()), ["bad.png", "absurdly large", "64 megapixels"]),
+    "image: absurdly large": (image(huge_png()), ["bad.png", "absurdly large", "50 megapixels"]),
     "folder with nothing": (
         lambda root: write_files(root, {"README": b"hello"}),
         ["nothing here that mien can read"],

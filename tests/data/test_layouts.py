@@ -11,6 +11,8 @@ from make_layouts import LAYOUTS, NAMES, encoded, image_files, made_up, write_fi
 from mien.data import SPLITS, FaceStore, load
 from mien.data.build import digest
 from mien.expressions import SEVEN
+from mien.input_spec import InputSpec
+from mien.resize import ready_crop
 
 pytestmark = pytest.mark.usefixtures("cache")
 FACES = made_up()
@@ -148,6 +150,24 @@ def test_mixed_sizes_are_resized_and_a_uniform_source_is_not(root: Path) -> None
     store = load(mixed, size=(16, 12))
     assert store.pixels.shape == (2, 1, 16, 12)
     assert [np.unique(face).tolist() for face in store.pixels] == [[7], [9]]
+
+
+def test_readers_resize_as_recognition_does(root: Path) -> None:
+    """By Pillow, which rounds twice, faces were up to a gray level off, and colours another one."""
+    random = np.random.default_rng(0)
+    colour = random.integers(0, 256, (30, 44, 3), dtype=np.uint8)
+    gray = random.integers(0, 256, (8, 8), dtype=np.uint8)
+
+    mixed = {"train/happy/1.png": encoded(gray), "train/sad/2.png": encoded(colour)}
+    odd = {"train/happy/1.png": encoded(gray), "test/sad/2.png": encoded(colour)}
+    store = load(write_files(root / "mixed", mixed), size=(16, 12))
+    tests = load(write_files(root / "odd", odd), size=(16, 12))
+
+    assert (store.pixels[1] == ready_crop(colour, InputSpec(3, 16, 12))[0]).all()
+    assert (store.pixels[0] == ready_crop(gray, InputSpec(3, 16, 12))[0]).all()
+    shapes = [face.shape for face in tests.pixels]
+    assert shapes == [(1, 8, 8)] * 2
+    assert any((face == ready_crop(colour, InputSpec(1, 8, 8))[0]).all() for face in tests.pixels)
 
 
 def test_one_colour_image_makes_all_colour(root: Path) -> None:

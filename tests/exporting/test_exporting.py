@@ -38,7 +38,7 @@ from mien.input_spec import InputSpec
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import FaceModel
 from mien.recognise.model_file import OPSET
-from mien.recognise.resize import fitted
+from mien.resize import fitted
 from mien.training import ModelSpec, Recipe
 
 DATA = "synthetic:280"

@@ -14,7 +14,7 @@ import mien
 from mien import cli, cropping
 from mien.input_spec import InputSpec
 from mien.recognise.recognizer import Recognizer
-from mien.recognise.resize import fitted
+from mien.resize import fitted
 
 RGB_64 = InputSpec(3, 64, 64)
 

@@ -12,8 +12,9 @@ from stand_in import photo
 from mien.card import CropRule
 from mien.errors import InputError
 from mien.input_spec import InputSpec
-from mien.recognise.detect import Detection, crop, crops, ready_crop
+from mien.recognise.detect import Detection, crop, crops
 from mien.recognise.pictures import read_picture
+from mien.resize import ready_crop
 
 COLOUR = InputSpec(3, 48, 48, (0.5,), (0.5,))
 #: The box itself, made square.

@@ -118,6 +118,24 @@ def test_a_size_beyond_all_measure_is_refused_unread():
         read_picture(head)
 
 
+def test_a_large_jpeg_without_its_end_is_read_smaller_as_well():
+    """It was decoded whole, twice: gigabytes, for a file that a stranger sends."""
+    whole = encoded(Image.new("RGB", (60, 40), "gray"), "JPEG")
+
+    for content in (whole, whole[:-2]):
+        assert read_photo(content, max_pixels=1000).pixels.shape[:2] == (20, 30)
+        with pytest.raises(InputError, match="60 x 40 pixels"):
+            read_photo(content, max_pixels=500)
+
+
+def test_sizes_are_limited_by_us_alone(monkeypatch):
+    """Pillow's own limit refused JPEGs of more than 179 megapixels, which are read smaller."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+
+    assert read_photo(encoded(Image.new("L", (60, 40)), "JPEG")).size == (60, 40)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
 def test_heic_without_a_decoder_is_one_sentence(monkeypatch):
     real = builtins.__import__
 

@@ -343,7 +343,7 @@ def test_a_full_disk_is_told_without_a_path(serve, film, place, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", str(place))
 
     monkeypatch.setattr(jobs, "RowFile", lambda path, _: atomic_file(path))
-    monkeypatch.setattr(jobs, "recognise_movie", write)
+    monkeypatch.setattr(jobs, "recognise_film", write)
     service = serve()
     told = finished(service, send(service, film).headers["location"])
     assert told["status"] == "failed"

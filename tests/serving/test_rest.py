@@ -14,7 +14,13 @@ from talk import PHOTO, base64_of, check_problem, files, picture, post
 
 from mien.recognise.explain import hidden_parts, painted
 from mien.recognise.recognizer import Recognizer
-from mien.serving.schemas import ModelShape, RecognisedShape
+from mien.serving.schemas import BoxShape, FaceShape, ModelShape, RecognisedShape
+
+
+def test_the_described_face_is_the_recognisers_record():
+    record = Recognizer(StandIn()).recognize(PHOTO)[0].to_dict()
+    assert list(FaceShape.model_fields) == [*record, "explanation"]
+    assert list(BoxShape.model_fields) == list(record["box"])
 
 
 def test_every_way_to_send_a_photo_gives_the_recognisers_own_answer(service):

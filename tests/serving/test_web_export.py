@@ -20,6 +20,7 @@ import pytest
 
 from mien.card import ModelCard
 from mien.cli import run
+from mien.decoding import MAX_PIXELS
 from mien.errors import InputError
 from mien.recognise.model_file import checked_card
 from mien.recognise.recognizer import default_model
@@ -218,3 +219,9 @@ def test_a_site_has_the_card_of_its_model(tmp_path: Path, package: Path) -> None
     assert not (tmp_path / "bare" / "card.html").exists()
     export_web(tmp_path / "told", model, runtime=package, card_page=card)
     assert (tmp_path / "told" / "card.html").read_text() == card.read_text()
+
+
+def test_a_browser_refuses_the_sizes_that_python_refuses():
+    worker = resources.files("mien.serving").joinpath("page/worker.js").read_text(encoding="utf-8")
+    (most,) = re.findall(r"const MOST_PIXELS = ([\d_]+);", worker)
+    assert int(most) == MAX_PIXELS

@@ -137,7 +137,7 @@ def _subject(
     from mien.evaluation import Subject
     from mien.recognise.doubt import sure_of_crops
     from mien.recognise.model import FaceModel
-    from mien.recognise.resize import fitted
+    from mien.resize import fitted
 
     if isinstance(run, RunFolder) or not is_model_file(run):
         folder, store = run_and_data(run, data, labels, device, mapping, skip_damaged=skip_damaged)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +15,9 @@ from mien.files import fitting_name
 from mien.terminal import named, table
 
 if TYPE_CHECKING:
-    from mien.evaluation.timeline import Timeline
     from mien.recognise.media import Frame, Item
     from mien.recognise.recognizer import Recognizer
-    from mien.recognise.rows import RowFile
+    from mien.recognise.rows import Row, RowFile
     from mien.recognise.stream import Summary
 
 #: Faces of which the table tells, those that are seen longest.
@@ -47,57 +45,26 @@ class Movies:
         Raises:
             SourceError: nothing can be made of it; any other InputError is of where things go.
         """
-        from mien.recognise.predict import open_movie
-        from mien.recognise.rows import Row
-        from mien.recognise.stream import (
-            frames_of,
-            recognise_movie,
-            usual_interval,
-            usual_tracker,
+        from mien.recognise.film import recognise_film
+
+        takers: list[Callable[[list[Row]], object]] = [] if rows is None else [rows.write]
+        timeline = None
+        if self.timeline:
+            from mien.evaluation.timeline import Timeline
+
+            timeline = Timeline()
+            takers.append(timeline.add)
+        done = recognise_film(
+            item,
+            self.recognizer,
+            every=self.every,
+            rows=takers,
+            copy=None if self.out is None else _copy(item, self.out),
+            on_frame=on_frame,
         )
-        from mien.recognise.video_writer import VideoWriter
-
-        with ExitStack() as stack:
-            movie = open_movie(item)
-            stack.callback(movie.close)
-            every = self.every or usual_interval(movie)
-            total = frames_of(movie)
-            timeline = self._timeline()
-            takers: list[Callable[[list[Row]], object]] = []
-            if rows is not None:
-                takers.append(rows.write)
-            if timeline is not None:
-                takers.append(timeline.add)
-            video = None
-            if self.out is not None:
-                video = stack.enter_context(
-                    VideoWriter(
-                        _copy(item, self.out),
-                        time_base=movie.time_base,
-                        sound_of=None if movie.live else item.where,
-                    )
-                )
-            done = recognise_movie(
-                movie,
-                self.recognizer.for_films().recognize,
-                every=every,
-                tracker=usual_tracker(movie, every, self.recognizer.card.uncertain_below),
-                rows=takers,
-                video=video,
-                on_frame=lambda frame: on_frame(frame, total),
-            )
-        if timeline is not None and done.faces and self.out is not None:
-            from mien.evaluation.plots import save_png
-
-            save_png(timeline.figure(), _timeline_path(item, self.out))
+        if timeline is not None and self.out is not None:
+            timeline.save(_timeline_path(item, self.out))
         return done
-
-    def _timeline(self) -> Timeline | None:
-        if not self.timeline:
-            return None
-        from mien.evaluation.timeline import Timeline
-
-        return Timeline()
 
 
 def _timeline_path(item: Item, out: Path) -> Path:

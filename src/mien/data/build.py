@@ -15,7 +15,6 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mien.data.copies import repeats_told
 from mien.data.images import is_gray
@@ -24,6 +23,8 @@ from mien.data.store import TEST, FaceStore
 from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import spreadsheet_name
+from mien.input_spec import InputSpec
+from mien.resize import ready_crop
 
 Size = tuple[int, int]
 _ROWS_AT_A_TIME = 65_536
@@ -245,9 +246,8 @@ class _Writer:
     def _adapt(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The image of a test face, brought to the shape of the others."""
         self._decided = self._decided or (image.shape[0], image.shape[1])
-        fitted = _resized(image, self._decided)
-        if not self._plan.colour and not is_gray(fitted):
-            fitted = np.asarray(Image.fromarray(fitted).convert("L"))
+        gray = not self._plan.colour and not is_gray(image)
+        fitted = _resized(image, self._decided, gray=gray)
         self._odd_tests |= fitted.shape != image.shape
         return fitted
 
@@ -285,12 +285,13 @@ def _write_damaged(path: Path, damaged: Sequence[Damaged]) -> None:
         rows.writerows([spreadsheet_name(one.row), one.reason] for one in damaged)
 
 
-def _resized(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """The image at (height, width): bilinear, aspect not kept."""
-    if image.shape[:2] == size:
+def _resized(image: NDArray[np.uint8], size: Size, *, gray: bool = False) -> NDArray[np.uint8]:
+    """The image, uint8 (H, W) or (H, W, 3), at (height, width), as recognition would bring it there."""
+    if image.shape[:2] == size and not gray:
         return image
-    height, width = size
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    channels = 1 if gray or image.ndim == 2 else 3
+    (made,) = ready_crop(image, InputSpec(channels, *size))
+    return made[0] if channels == 1 else np.ascontiguousarray(made.transpose(1, 2, 0))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

@@ -24,7 +24,7 @@ from mien.expressions import Expressions
 from mien.files import atomic_folder
 
 #: Counts up whenever a reader or the store's format changes: older stores are then built anew.
-READER_VERSION = 4
+READER_VERSION = 5
 DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder that nobody wrote to for so long (seconds) was left by a process that died.
 _ABANDONED = 3600

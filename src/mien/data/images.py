@@ -13,9 +13,6 @@ from mien.data.tree import Entry
 from mien.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-MAX_PIXELS = 64_000_000
-#: An encoded image larger than this is not a face: it is not even read.
-MAX_BYTES = 256 * 1024 * 1024
 
 
 def is_image(name: str) -> bool:
@@ -44,11 +41,7 @@ class UndecodableError(InputError):
 def read_image(entry: Entry) -> NDArray[np.uint8]:
     """The image in a file: see `decode`."""
     with entry.open() as stream:
-        data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise InputError(
-            f"{entry.where}: absurdly large for a face (over {MAX_BYTES >> 20} MB); remove it"
-        )
+        data = stream.read(decoding.MAX_BYTES + 1)
     return decode(data, entry.where)
 
 
@@ -58,10 +51,9 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
     As `decoding.pixels_of` says. InputError naming `where` for an image that cannot be decoded or
     is absurdly large.
     """
-    if not data:
-        raise UndecodableError(f"{where}: the file is empty; copy it again or remove it")
     try:
-        pixels = decoding.decode(io.BytesIO(data), where, max_pixels=MAX_PIXELS).pixels
+        decoding.check_bytes(len(data), where)
+        pixels = decoding.decode(io.BytesIO(data), where, max_pixels=decoding.MAX_PIXELS).pixels
     except InputError as error:
         raise UndecodableError(str(error)) from error
     return np.ascontiguousarray(pixels[..., 0]) if pixels.ndim == 3 and is_gray(pixels) else pixels

@@ -24,6 +24,7 @@ from mien.data.copies import NO_PAIRS, Pairs, has_copy, identities
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import atomic_file
+from mien.input_spec import LUMA
 
 #: What the steps ask for, chosen on FER-2013 and on copies made of its faces (docs/data-audit.md):
 #: the cosine of two descriptors, the correlation of details at the best shift, that after alignment.
@@ -198,15 +199,15 @@ def _aligned(store: FaceStore, one: int, other: int, mirror: bool) -> float:
 def _gray(store: FaceStore, faces: NDArray[np.int64]) -> NDArray[np.float32]:
     """float32 (n, `_SIDE`, `_SIDE`), 0..255: faces as luma, at the one size."""
     pixels = np.asarray(store.pixels[faces], np.float32)
-    gray = pixels[:, 0] if pixels.shape[1] == 1 else np.tensordot(pixels, _LUMA, ([1], [0]))
+    gray = (
+        pixels[:, 0]
+        if pixels.shape[1] == 1
+        else np.tensordot(pixels, np.array(LUMA, np.float32), ([1], [0]))
+    )
     if gray.shape[1:] != (_SIDE, _SIDE):
         size = (_SIDE, _SIDE)
         gray = np.stack([cv2.resize(face, size, interpolation=cv2.INTER_AREA) for face in gray])
     return np.asarray(gray, np.float32)
-
-
-#: Rec. 601.
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
 def _details(faces: NDArray[np.float32], fine: float, coarse: float) -> NDArray[np.float32]:

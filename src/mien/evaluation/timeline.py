@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +101,11 @@ class Timeline:
             figure, handles=handles, labels=labels, loc="outside lower center", ncols=len(labels)
         )
         return figure
+
+    def save(self, path: Path) -> None:
+        """Write the figure as PNG; nothing where no face was seen."""
+        if self._tracks:
+            plots.save_png(self.figure(), path)
 
     def _panel(self, axes: Axes, number: int, unit_s: int) -> None:
         track = self._tracks[number]

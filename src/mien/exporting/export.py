@@ -36,7 +36,7 @@ from mien.files import atomic_file
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import OPSET, digest_of, sealed
-from mien.recognise.resize import fitted
+from mien.resize import fitted
 from mien.runs import RunFolder
 from mien.version import __version__
 

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mien.input_spec import InputSpec
+from mien.input_spec import LUMA, InputSpec
 
 #: Standard deviation (of values 0..1) that noise alone has: a flat face is not stretched beyond it.
 _NOISE = 0.01
-# Rec. 601 luma, as PIL's convert("L") computes it.
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
@@ -27,7 +25,7 @@ def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
     """
     unit_BCHW = faces_BCHW.float().div_(255)
     if channels == 1 and unit_BCHW.shape[1] == 3:
-        unit_BCHW = (unit_BCHW * _beside(unit_BCHW, _LUMA)).sum(dim=1, keepdim=True)
+        unit_BCHW = (unit_BCHW * _beside(unit_BCHW, LUMA)).sum(dim=1, keepdim=True)
     return unit_BCHW
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from mien.decoding import check_bytes
 from mien.errors import InputError, one_line
 from mien.predict_on_ray.storage import Place
 from mien.recognise.media import PHOTO_SUFFIXES
-from mien.recognise.pictures import MAX_BYTES
 
 #: Rows of a parquet file that are in memory at a time: a picture may be large.
 _ROWS = 16
@@ -112,10 +112,10 @@ def pictures(
         name = place.shown(path)
         try:
             with place.filesystem.open_input_file(path) as file:
-                if file.size() > MAX_BYTES:
-                    yield name, InputError(f"over {MAX_BYTES / 1e6:.0f} MB, absurdly large")
-                else:
-                    yield name, file.read() or InputError("the file is empty; copy it again")
+                check_bytes(file.size(), name)
+                yield name, file.read()
+        except InputError as error:
+            yield name, InputError(str(error).removeprefix(f"{name}: "))
         except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
             yield name, InputError(one_line(error))
 

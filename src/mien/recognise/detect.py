@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.input_spec import InputSpec
-from mien.recognise.resize import fitted
 
 if TYPE_CHECKING:
     from mien.card import CropRule
@@ -22,8 +21,6 @@ Box: TypeAlias = tuple[float, float, float, float]
 #: Right and left eye (the person's), tip of the nose, right and left corner of the mouth: (x, y).
 Landmarks: TypeAlias = tuple[tuple[float, float], ...]
 
-#: A ready crop with more pixels on a side is brought to so many first, quickly and in little memory.
-_LARGEST_READY = 2048
 #: When shrinking, how many points are averaged for a pixel of a crop, on each axis, at most.
 _MOST_POINTS = 16
 
@@ -92,18 +89,6 @@ def whole_picture(picture: NDArray[np.uint8]) -> list[Detection]:
     """The detector "none": the picture is one face, cut out already."""
     height, width = picture.shape[:2]
     return [Detection((0, 0, width, height))]
-
-
-def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """A picture that is a face, as training is shown it.
-
-    uint8 gray (H, W) or RGB (H, W, 3) -> uint8 (1, *spec.shape).
-    """
-    small = [min(side, _LARGEST_READY) for side in picture.shape[1::-1]]
-    if small != [*picture.shape[1::-1]]:
-        picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)
-    channels_first = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
-    return fitted(channels_first[None], spec)
 
 
 def crop(

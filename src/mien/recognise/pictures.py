@@ -14,16 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.decoding import Decoded, check_size, decode, decoding, eight_bits, pixels_of
+from mien.decoding import (
+    MAX_PIXELS,
+    Decoded,
+    check_bytes,
+    check_size,
+    decode,
+    decoding,
+    eight_bits,
+    pixels_of,
+)
 from mien.errors import InputError, reading_from
 
 #: What a picture may come as: a path, a data: URL, an encoded file's bytes, a Pillow image, an array, what
 #: `read_photo` gave.
 Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic] | Decoded
 
-MAX_PIXELS = 50_000_000
-#: The largest file that is read: 50 megapixels of 16 bits in four channels, not compressed.
-MAX_BYTES = 400_000_000
 #: The digits of URL-safe base64 (RFC 4648, section 5) as those of the usual one.
 _USUAL = str.maketrans("-_", "+/")
 _ADDRESS = re.compile(r"[a-z]{2,10}://", re.IGNORECASE)
@@ -143,10 +149,7 @@ def _from_file(path: Path, max_pixels: int) -> Decoded:
         about = path.stat()
         if path.exists() and not path.is_file():
             raise InputError(f"{where}: not a file; give the path of a picture")
-        if about.st_size > MAX_BYTES:
-            raise InputError(f"{where}: over {MAX_BYTES / 1e6:.0f} MB, absurdly large; remove it")
-        if about.st_size == 0:
-            raise InputError(f"{where}: the file is empty; copy it again or remove it")
+        check_bytes(about.st_size, where)
         with path.open("rb") as stream:
             return _contiguous(decode(stream, where, max_pixels=max_pixels))
 

@@ -9,17 +9,15 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast, overload
 
 from mien.errors import InputError
-from mien.recognise.camera import Camera
 from mien.recognise.detect import Detector
 from mien.recognise.detectors import USUAL
-from mien.recognise.media import Item, SourceError, find, is_address, is_camera
+from mien.recognise.film import follow_film, open_movie
+from mien.recognise.media import Item, find, is_address, is_camera
 from mien.recognise.pictures import Picture
 from mien.recognise.recognizer import Model, Recognizer
 from mien.recognise.rows import Row, row
 from mien.recognise.showing import Origin, Shown
-from mien.recognise.stream import follow, newest, usual_interval, usual_tracker
 from mien.recognise.track import FaceLike
-from mien.recognise.video import VideoReader
 
 #: What can be recognised; an int is a camera.
 Source: TypeAlias = Picture | int
@@ -168,11 +166,8 @@ def _movie(item: Item, recognizer: Recognizer, every: int | None, alone: bool) -
     last, time_s = -1, 0.0
     try:
         with closing(open_movie(item)) as movie:
-            step = every or usual_interval(movie)
-            tracker = usual_tracker(movie, step, recognizer.card.uncertain_below)
-            recognize = recognizer.for_films().recognize
-            with closing(newest(movie) if movie.live else movie.__iter__()) as frames:
-                for frame, faces in follow(frames, recognize, every=step, tracker=tracker):
+            with closing(follow_film(movie, recognizer, every)) as followed:
+                for frame, faces in followed:
                     last, time_s = frame.index, frame.time_s
                     origin = Origin(frame.pixels, bgr=False)
                     yield Result(item.shown, last, time_s, faces, origin=origin)
@@ -183,15 +178,3 @@ def _movie(item: Item, recognizer: Recognizer, every: int | None, alone: bool) -
         problem = str(error)
     if problem is not None:
         yield Result(item.shown, last + 1, time_s, [], problem=problem)
-
-
-def open_movie(item: Item) -> VideoReader | Camera:
-    """A video, stream or camera, to be closed.
-
-    Raises:
-        SourceError: nothing can be made of it.
-    """
-    try:
-        return Camera(int(item.where)) if item.kind == "camera" else VideoReader(item.where)
-    except InputError as error:
-        raise SourceError(str(error)) from error

@@ -14,19 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.card import ModelCard
+from mien.decoding import MAX_PIXELS
 from mien.errors import InputError, extra_required
 from mien.expressions import Expressions
-from mien.recognise import detect
+from mien.recognise import detect, record
 from mien.recognise.detect import Box, Detection, Detector
 from mien.recognise.detectors import READY, USUAL, for_films, open_detector, with_size
 from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
-from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
+from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
+from mien.resize import ready_crop
 
+#: The types of a record's columns in a data frame.
+_PANDAS = {"double": float, "bool": bool, "string": str}
 #: Several pictures, recognised together.
 Pictures = list[Picture] | tuple[Picture, ...]
 
@@ -95,16 +99,7 @@ class Face:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
-        return {
-            "box": dict(zip(("x", "y", "width", "height"), self.box, strict=True)),
-            "angle": self.angle,
-            "detection_score": self.detection_score,
-            "expression": self.expression,
-            "probability": self.probability,
-            "uncertain": self.uncertain,
-            "why_uncertain": self.why_uncertain,
-            "probabilities": dict(self.probabilities),
-        }
+        return record.as_dict(self)
 
 
 class Faces(list[Face], Shown):
@@ -155,22 +150,12 @@ class Faces(list[Face], Shown):
         """A pandas DataFrame, a row a face: box, scores, and a column of probabilities for each expression."""
         with extra_required("data", "a data frame"):
             import pandas as pd
-        told = [
-            "angle",
-            "detection_score",
-            "expression",
-            "probability",
-            "uncertain",
-            "why_uncertain",
-        ]
-        rows = [
-            [*face.box, *(getattr(face, name) for name in told), *face.probabilities.values()]
-            for face in self
-        ]
-        columns = ["x", "y", "width", "height", *told, *self.expressions]
-        frame = pd.DataFrame(rows, columns=columns)
-        kinds = dict.fromkeys(columns, float) | {"expression": str, "uncertain": bool}
-        return frame.astype(kinds)  # the same without a face, so that frames can be joined
+        kinds = record.columns(without="track_id") | dict.fromkeys(self.expressions, "double")
+        rows = [record.as_cells(face) | face.probabilities for face in self]
+        frame = pd.DataFrame(rows, columns=list(kinds))
+        # The same types with and without a face, so that frames can be joined.
+        typed = frame.astype({name: _PANDAS[kind] for name, kind in kinds.items()})
+        return typed.where(frame.notna())  # pandas 2 makes None a text
 
 
 @dataclass(frozen=True)
@@ -309,7 +294,7 @@ class Recognizer:
         read = (pixels.shape[1], pixels.shape[0])
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
         if self._ready:
-            crops, sides = detect.ready_crop(pixels, self.card.input), [float(min(read))]
+            crops, sides = ready_crop(pixels, self.card.input), [float(min(read))]
         else:
             crops = detect.crops(pixels, found, self.card.crop, self.card.input)
             sides = [detect.crop_side(face, self.card.crop) for face in found]

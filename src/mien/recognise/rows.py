@@ -28,24 +28,17 @@ from typing import IO, Any, Self
 from mien.errors import InputError, extra_required, visible, writing_to
 from mien.expressions import Expressions
 from mien.files import atomic_file, spreadsheet_name
+from mien.recognise import record
 from mien.recognise.track import FaceLike, TrackedFace
 
-Row = dict[str, str | int | float | bool | None]
+Row = dict[str, record.Cell]
 
+#: The columns before those of the expressions. A face's angle has none: films do not know it.
 _BEFORE = {
     "source": "string",
     "frame": "int64",
     "time_s": "double",
-    "track_id": "int64",
-    "x": "double",
-    "y": "double",
-    "width": "double",
-    "height": "double",
-    "detection_score": "double",
-    "expression": "string",
-    "probability": "double",
-    "uncertain": "bool",
-    "why_uncertain": "string",
+    **record.columns(without="angle"),
 }
 #: What a column of smoothed probabilities ends in.
 SMOOTHED = "_smoothed"
@@ -63,31 +56,21 @@ def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
 
     Rounded to what means something: a microsecond, a hundredth of a pixel, a millionth.
     """
-    tracked = face if isinstance(face, TrackedFace) else None
-    made: Row = {
-        "source": spreadsheet_name(source),
-        "frame": frame,
-        "time_s": _rounded(time_s),
-        "track_id": tracked.track_id if tracked else None,
-        **dict(
-            zip(("x", "y", "width", "height"), (round(side, 2) for side in face.box), strict=True)
-        ),
-        "detection_score": _rounded(face.detection_score),
-        "expression": face.expression,
-        "probability": _rounded(face.probability),
-        "uncertain": face.uncertain,
-        "why_uncertain": face.why_uncertain,
-    }
-    raw = tracked.raw if tracked else face.probabilities
-    made |= {name: _rounded(value) for name, value in (raw or {}).items()}
-    if tracked:
-        for name, value in tracked.probabilities.items():
-            made[f"{name}{SMOOTHED}"] = _rounded(value)
-    return made
+    made: Row = {"source": spreadsheet_name(source), "frame": frame, "time_s": time_s}
+    cells = record.as_cells(face)
+    made |= {name: cells.get(name) for name in _BEFORE if name not in made}
+    if isinstance(face, TrackedFace):
+        made |= face.raw or {}
+        made |= {f"{name}{SMOOTHED}": value for name, value in face.probabilities.items()}
+    else:
+        made |= face.probabilities
+    return {name: _rounded(name, value) for name, value in made.items()}
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(float(value), 6)
+def _rounded(name: str, value: record.Cell) -> record.Cell:
+    if value is None or _BEFORE.get(name, "double") != "double":
+        return value
+    return round(float(value), 2 if name in record.SIDES else 6)
 
 
 class RowFile:
@@ -251,7 +234,7 @@ def read_rows(path: Path) -> Iterator[Row]:
             yield {name: _value(text, _BEFORE.get(name, "double")) for name, text in texts.items()}
 
 
-def _value(text: str, kind: str) -> str | int | float | bool | None:
+def _value(text: str, kind: str) -> record.Cell:
     if not text:
         return None
     if kind == "string":

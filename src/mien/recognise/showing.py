@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mien.decoding import Decoded
+from mien.decoding import MAX_PIXELS, Decoded
 from mien.errors import InputError
 from mien.recognise.draw import marked, write_picture
-from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
+from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
 
 #: A notebook is shown no more pixels than this on the longer side.

@@ -157,7 +157,7 @@ def recognise_movie(
     """
     done = Summary()
     # Whatever ends this, nobody reads the movie any more when it is closed.
-    with closing(newest(movie) if movie.live else movie.__iter__()) as frames:
+    with closing(frames_from(movie)) as frames:
         try:
             followed = follow(
                 frames, recognize, every=every, tracker=tracker, pixels=video is not None
@@ -244,6 +244,11 @@ def _between(time_s: float, before: _Look | None, after: _Look | None) -> list[T
 def _mixed(one: Box, other: Box, share: float) -> Box:
     x, y, width, height = ((1 - share) * a + share * b for a, b in zip(one, other, strict=True))
     return x, y, width, height
+
+
+def frames_from(movie: Movie) -> Generator[Frame]:
+    """The frames of a movie; of a live one those that there is time for."""
+    return newest(movie) if movie.live else movie.__iter__()
 
 
 def newest(frames: Iterable[Frame]) -> Generator[Frame]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.decoding import MAX_PIXELS, check_size
 from mien.errors import InputError, extra_required, one_line, reading_from
 from mien.recognise.media import Frame, SourceError, is_address, without_password
-from mien.recognise.pictures import MAX_PIXELS
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -121,11 +121,8 @@ class VideoReader:
             raise InputError(
                 f"{self.name}: the codec {codec.name} is not read here; convert it to H.264"
             )
-        if codec.width * codec.height > max_pixels:
-            raise InputError(
-                f"{self.name}: frames of {codec.width} x {codec.height} pixels, more than "
-                f"{max_pixels / 1e6:.0f} megapixels; make it smaller"
-            )
+        if codec.width and codec.height:  # not every stream says it before its first frame
+            check_size((codec.width, codec.height), f"{self.name}, a frame", max_pixels)
         codec.options = {"max_pixels": str(max_pixels)}
         codec.thread_count = threads
         codec.thread_type = "AUTO"

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,12 +21,11 @@ from typing import Any, Literal
 from mien.allocator import return_freed_memory
 from mien.errors import InputError
 from mien.files import alone
-from mien.recognise.media import Frame
+from mien.recognise.film import open_movie, recognise_film
+from mien.recognise.media import Frame, Item
 from mien.recognise.recognizer import Recognizer
+from mien.recognise.record import Cell
 from mien.recognise.rows import RowFile
-from mien.recognise.stream import frames_of, recognise_movie, usual_interval, usual_tracker
-from mien.recognise.video import VideoReader
-from mien.recognise.video_writer import VideoWriter
 from mien.serving.engine import Engine
 from mien.serving.guard import where_of
 from mien.serving.problems import Problem, busy
@@ -170,16 +169,18 @@ def sweep_dead() -> None:
 def check_video(file: Path, settings: Settings) -> None:
     """Problem 422 for what is no video."""
     try:
-        _opened(file, settings).close()
+        open_movie(_item(file), max_pixels=_most_pixels(settings), threads=1).close()
     except InputError as error:
         raise Problem(422, _sentence(error, file)) from None
 
 
-def _opened(
-    file: Path, settings: Settings, watch: Callable[[], object] = lambda: None
-) -> VideoReader:
-    most = min(settings.max_pixels, settings.max_video_pixels)
-    return VideoReader(file, max_pixels=most, threads=1, watch=watch)
+def _item(file: Path) -> Item:
+    return Item("video", str(file), file.name)
+
+
+def _most_pixels(settings: Settings) -> int:
+    """Of a frame."""
+    return min(settings.max_pixels, settings.max_video_pixels)
 
 
 def _sentence(error: InputError, file: Path) -> str:
@@ -218,12 +219,12 @@ def _run(job: Job, recognizer: Recognizer, settings: Settings) -> None:
 
 
 def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
-    from mien.evaluation.plots import save_png
     from mien.evaluation.timeline import Timeline
 
-    card, upload = recognizer.card, job.folder / UPLOAD
+    upload = job.folder / UPLOAD
     end = time.monotonic() + settings.max_job_s
     timeline = Timeline()
+    faces: set[Cell] = set()
 
     def watch() -> None:
         """For each packet: frames that are never shown, or shown without faces, take time as well."""
@@ -235,38 +236,32 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
                 "shorter one, or look at fewer of its frames with every=N"
             )
 
-    with ExitStack() as stack:
-        movie = stack.enter_context(_opened(upload, settings, watch))
-        movie.name = "video"
-        total = frames_of(movie)
-        every = job.every or usual_interval(movie)
-        rows = stack.enter_context(RowFile(job.folder / ROWS, card.expressions))
-        video = None
-        if job.annotated:
-            video = VideoWriter(job.folder / COPY, time_base=movie.time_base, sound_of=str(upload))
-            stack.enter_context(video)
+    def check(frame: Frame, total: int | None) -> None:
+        watch()
+        _check_results(job, len(faces))
+        if total:
+            job.progress = round(min(1.0, (frame.index + 1) / total), 3)
 
-        tracker = usual_tracker(movie, every, card.uncertain_below)
-
-        def check(frame: Frame) -> None:
-            watch()
-            _check_results(job, tracker.begun)
-            if total:
-                job.progress = round(min(1.0, (frame.index + 1) / total), 3)
-
-        done = recognise_movie(
-            movie,
-            recognizer.recognize,
-            every=every,
-            tracker=tracker,
-            rows=(rows.write, timeline.add),
-            video=video,
+    with RowFile(job.folder / ROWS, recognizer.card.expressions) as rows:
+        done = recognise_film(
+            _item(upload),
+            recognizer,
+            every=job.every,
+            rows=(
+                rows.write,
+                timeline.add,
+                lambda made: faces.update(one["track_id"] for one in made),
+            ),
+            copy=job.folder / COPY if job.annotated else None,
+            called="video",
             on_frame=check,
+            max_pixels=_most_pixels(settings),
+            threads=1,
+            watch=watch,
         )
     upload.unlink()
     job.summary, job.detail = done.to_dict(), done.problem
-    if done.faces:
-        save_png(timeline.figure(), job.folder / TIMELINE)
+    timeline.save(job.folder / TIMELINE)
 
 
 def _check_results(job: Job, faces: int) -> None:

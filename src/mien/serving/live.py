@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.websockets import WebSocketDisconnect
 
 from mien.recognise.detectors import USUAL
+from mien.recognise.record import as_dict
 from mien.recognise.track import FaceTracker, TrackedFace
 from mien.serving.engine import DetectorName, Engine
 from mien.serving.guard import PROTOCOL, client_of
@@ -142,18 +143,8 @@ class _Camera:
 
 
 def _face(face: TrackedFace, top: int) -> dict[str, Any]:
-    """As `Face.to_dict`, by the smoothed probabilities; and the number of its track."""
-    return {
-        "track_id": face.track_id,
-        "box": dict(zip(("x", "y", "width", "height"), face.box, strict=True)),
-        "detection_score": face.detection_score,
-        "expression": face.expression,
-        "probability": face.probability,
-        "uncertain": face.uncertain,
-        "why_uncertain": face.why_uncertain,
-        "probabilities": likeliest(face.probabilities, top),
-        "raw": face.raw,
-    }
+    """Its record, by the smoothed probabilities; of these the likeliest."""
+    return as_dict(face) | {"probabilities": likeliest(face.probabilities, top)}
 
 
 def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:

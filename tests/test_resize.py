@@ -10,7 +10,7 @@ from PIL import Image
 from mien.data.synthetic import synthetic_faces
 from mien.input_spec import InputSpec
 from mien.models.preparing import resize, to_unit
-from mien.recognise.resize import fitted
+from mien.resize import fitted
 
 FACES = np.stack([face for _, face in synthetic_faces(6, seed=1)])[:, None]
 RGB = np.random.default_rng(0).integers(0, 256, (4, 3, 30, 44), dtype=np.uint8)

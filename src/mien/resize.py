@@ -1,19 +1,34 @@
-"""Faces of any size and channels to those that a model takes, as `models/preparing.py` does it, without torch.
+"""Pictures of faces brought to a size and to gray: for readers of data and recognition the one way, without torch.
 
-The one difference: the graph takes uint8, so what is resized is rounded to whole gray levels.
+`models/preparing.py` does the same in torch, held to this by a test; but stores and model files hold uint8, so what
+is resized here is rounded to whole gray levels, once.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.input_spec import InputSpec
+from mien.input_spec import LUMA, InputSpec
 
-# Rec. 601 luma, as PIL's convert("L") computes it.
-_LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)
+_LUMA_C = np.array(LUMA, np.float32)
+#: A picture with more pixels on a side is brought to so many first, quickly and in little memory.
+_LARGEST = 2048
+
+
+def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """A picture that is a face, as training is shown it.
+
+    uint8 gray (H, W) or RGB (H, W, 3) -> uint8 (1, *spec.shape).
+    """
+    small = [min(side, _LARGEST) for side in picture.shape[1::-1]]
+    if small != [*picture.shape[1::-1]]:
+        picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)
+    channels_first = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+    return fitted(channels_first[None], spec)
 
 
 def fitted(faces_NCHW: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
@@ -25,7 +40,7 @@ def fitted(faces_NCHW: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     if (spec.height, spec.width) != (height, width) or faces_NCHW.shape[1] > spec.channels:
         levels_NCHW = faces_NCHW.astype(np.float32)
         if levels_NCHW.shape[1] > spec.channels:
-            levels_NCHW = np.einsum("nchw,c->nhw", levels_NCHW, _LUMA)[:, None]
+            levels_NCHW = np.einsum("nchw,c->nhw", levels_NCHW, _LUMA_C)[:, None]
         if (spec.height, spec.width) != (height, width):
             levels_NCHW = levels_NCHW @ _weights(width, spec.width).T
             levels_NCHW = _weights(height, spec.height) @ levels_NCHW
