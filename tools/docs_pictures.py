@@ -1,6 +1,7 @@
 """The pictures of the documentation, made anew from drawn faces and a photo in the public domain:
 
-    python tools/docs_pictures.py            # into docs/pictures/, and docs/*_marked.jpg
+    python tools/docs_pictures.py                        # into docs/pictures/, and docs/*_marked.jpg
+    python tools/docs_pictures.py portrait astronaut     # these alone
 
 Needs the dev extra and a Chromium (`--chromium`, by default the one on the PATH) for the picture of a page.
 FER-2013 is not read: its images are shown nowhere.
@@ -31,24 +32,32 @@ LARGEST = 200_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chromium", default=shutil.which("chromium"))
-    chromium = parser.parse_args().chromium
+    makers = {
+        "samples": samples,
+        "portrait": portrait,
+        "astronaut": astronaut,
+        "timeline": timeline,
+        "report": report,
+    }
+    parser.add_argument(
+        "pictures", nargs="*", help=f"{', '.join(makers)}; all of them if none is named"
+    )
+    given = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        samples(work)
-        portrait(work)
-        astronaut(work)
-        timeline(work)
-        report(work, chromium)
+        for name in given.pictures or makers:
+            if name not in makers:
+                parser.error(f"no picture {name!r}; there are {', '.join(makers)}")
+            makers[name](Path(folder), given.chromium)
 
 
-def samples(work: Path) -> None:
+def samples(work: Path, _: str | None) -> None:
     """Drawn faces of each expression."""
     run("data", "inspect", "synthetic:700", "--out", work / "samples.png")
     keep(Image.open(work / "samples.png"), "samples.png", width=640)
 
 
-def portrait(work: Path) -> None:
+def portrait(work: Path, _: str | None) -> None:
     """Grace Hopper, marked by `mien predict` with the model inside the package."""
     photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     run("predict", photo, "--out", work / "marked")
@@ -56,7 +65,7 @@ def portrait(work: Path) -> None:
     marked.save(ROOT / "docs" / "grace_hopper_marked.jpg", quality=85, optimize=True)
 
 
-def astronaut(work: Path) -> None:
+def astronaut(work: Path, _: str | None) -> None:
     """An astronaut, a photo of NASA's that scikit-image brings; the picture stays as it is without that package."""
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
@@ -67,7 +76,7 @@ def astronaut(work: Path) -> None:
     marked.save(ROOT / "docs" / "astronaut_marked.jpg", quality=85, optimize=True)
 
 
-def timeline(work: Path) -> None:
+def timeline(work: Path, _: str | None) -> None:
     """The expressions of a film of that photo, over time."""
     sys.path.insert(0, str(ROOT / "examples"))
     from pan_and_zoom import pan_and_zoom

@@ -17,9 +17,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from mien import Recognizer, cli
+from mien.colours import colours_of
 from mien.data.ferplus import EIGHT, ROWS
 from mien.data.synthetic import synthetic_faces
 from mien.expressions import SEVEN
@@ -140,15 +141,15 @@ def check_page(url, labels, name, picture, told) -> None:
         page.wait_for_selector(".face strong")
         drawn = page.locator(".face .bars li .name").all_inner_texts()
         best = page.locator(".face .bars li.best .name").all_inner_texts()
-        colours = {
+        colours = [
             bar.evaluate("bar => bar.style.backgroundColor")
             for bar in page.locator(".face .bars .fill").all()
-        }
+        ]
         browser.close()
     assert not wrong
     assert tuple(drawn) == labels
     assert best == [told[name].expression]
-    assert len(colours) == len(labels)
+    assert colours == [f"rgb{ImageColor.getrgb(colour)}" for colour in colours_of(labels)]
 
 
 def png(face: np.ndarray) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,33 @@ def test_recognition_reports_to_nobody(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not list(home.rglob("*"))
+
+
+WITHOUT_DISK_AND_NETWORK = """
+import os, sys
+
+def refuse(event, given):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "os.mkdir", "os.rename"):
+        raise RuntimeError(f"{event}: {given}")
+    if event == "open" and isinstance(given[2], int) and given[0] != os.devnull:
+        if given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise RuntimeError(f"written: {given[0]}")
+
+sys.dont_write_bytecode = True
+sys.addaudithook(refuse)
+"""
+
+
+def test_recognition_writes_nothing_and_asks_nobody(tmp_path: Path) -> None:
+    """As in a container with a read-only file system, while every host of weights is down."""
+    photo = resources.files("mien").joinpath("serving/page/example.jpg")
+    code = f"import mien; print(len(mien.Recognizer().recognize({str(photo)!r})))"
+    done = run(WITHOUT_EXTRAS + WITHOUT_DISK_AND_NETWORK + code, cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_guard_of_disk_and_network_refuses(tmp_path: Path) -> None:
+    for deed in ("open('here', 'w')", "import socket; socket.create_connection(('127.0.0.1', 9))"):
+        done = run(WITHOUT_DISK_AND_NETWORK + deed, cwd=tmp_path)
+        assert "RuntimeError" in done.stderr

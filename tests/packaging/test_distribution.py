@@ -63,6 +63,19 @@ def test_pins_satisfy_every_requirement(
         assert pin in requirement.specifier, f"{requirement} is not met by its pin {pin}"
 
 
+def test_no_requirement_keeps_newer_versions_out(pyproject: dict[str, Any]) -> None:
+    """Whoever only recognises or trains can have any newer version of what mien stands on."""
+    project = pyproject["project"]
+    extras = (
+        project["optional-dependencies"][name] for name in ("data", "report", "train", "video")
+    )
+    for line in [*project["dependencies"], *(line for extra in extras for line in extra)]:
+        kinds = {bound.operator for bound in Requirement(line).specifier}
+        assert kinds <= {">="}, f"{line}: a newer version is kept out"
+    assert project["requires-python"].startswith(">=")
+    assert "<" not in project["requires-python"]
+
+
 def test_pins_fit_every_platform(pins: dict[str, Version]) -> None:
     assert all(version.local is None for version in pins.values())
     assert not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in pins)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.colours import CYCLE
+from mien.colours import colours_of
 from mien.errors import InputError
 from mien.evaluation import plots
 from mien.recognise.rows import SMOOTHED, Row
@@ -117,7 +117,7 @@ class Timeline:
             axes.stackplot(
                 edges,
                 np.repeat(shares_KT, 2, axis=1),
-                colors=[CYCLE[place % len(CYCLE)] for place in range(len(self._names))],
+                colors=colours_of(self._names),
                 labels=[plots.short(name) for name in self._names] if named else (),
                 linewidth=0,
             )

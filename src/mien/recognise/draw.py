@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from mien.colours import CYCLE
+from mien.colours import colours_of
 from mien.decoding import Decoded
 from mien.errors import InputError, MienError
 from mien.files import atomic_file
@@ -193,8 +193,8 @@ def _overlap(one: Frame, other: Frame) -> bool:
 
 
 def _colour(face: FaceLike) -> Colour:
-    place = list(face.probabilities).index(face.expression)
-    red, green, blue = ImageColor.getrgb(CYCLE[place % len(CYCLE)])[:3]
+    names = list(face.probabilities)
+    red, green, blue = ImageColor.getrgb(colours_of(names)[names.index(face.expression)])[:3]
     return red, green, blue
 
 

@@ -1,10 +1,24 @@
-// Eight colours that colour-blind people can tell apart (Okabe and Ito 2008), as in `mien.colours`.
+// The colours of expressions that colour-blind people can tell apart, as in `mien.colours`: tests/test_colours.py
+// holds them to each other.
 
-const CYCLE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#808080"];
+const EXPRESSION_COLOURS = {
+  sad: "#5f86ea",
+  happy: "#e4c11c",
+  disgust: "#2b7d10",
+  fear: "#8d3aae",
+  surprise: "#79cfe6",
+  angry: "#e5484d",
+  contempt: "#aa2266",
+  neutral: "#949291",
+};
 
-/** The colour of an expression by its place in the model's order. */
-export function colourOf(place) {
-  return CYCLE[place % CYCLE.length];
+/** The colour of each name of a label set: the usual expressions' own, for other names those that are left. */
+export function coloursOf(expressions) {
+  const known = new Map(Object.entries(EXPRESSION_COLOURS));
+  const free = [...known].filter(([name]) => !expressions.includes(name)).map(([, colour]) => colour);
+  const spare = free.length > 0 ? free : [...known.values()];
+  const rest = expressions.filter((name) => !known.has(name));
+  return new Map(expressions.map((name) => [name, known.get(name) ?? spare[rest.indexOf(name) % spare.length]]));
 }
 
 /** Black or white: what stands out from a colour. */

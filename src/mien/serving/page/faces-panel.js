@@ -1,6 +1,6 @@
 // The list of faces: what each looks like, how surely, and a bar for each expression.
 
-import { colourOf } from "./colours.js";
+import { coloursOf } from "./colours.js";
 import { IN_WORDS } from "./doubt.js";
 import { element, show } from "./elements.js";
 import { limit, percent, surely } from "./marks.js";
@@ -68,7 +68,7 @@ class FaceCard {
   #bars;
 
   constructor(number, expressions) {
-    this.#bars = new Map(expressions.map((name, place) => [name, bar(name, colourOf(place))]));
+    this.#bars = new Map([...coloursOf(expressions)].map(([name, colour]) => [name, bar(name, colour)]));
     this.root = element(
       "li",
       { class: "face" },

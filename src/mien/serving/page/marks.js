@@ -1,6 +1,6 @@
 // Boxes and labels on pictures, in the manner of `mien.recognise.draw`.
 
-import { colourOf, inkOn } from "./colours.js";
+import { coloursOf, inkOn } from "./colours.js";
 
 /**
  * Mark faces on a canvas.
@@ -10,6 +10,7 @@ import { colourOf, inkOn } from "./colours.js";
  */
 export function drawFaces(context, faces, { scale, unit, expressions, mirrored = false }) {
   const line = Math.max(2, unit / 6);
+  const colours = coloursOf(expressions);
   const numbered = faces.length > 1 || faces.some(({ track_id: track }) => track !== undefined);
   context.save();
   context.font = `600 ${unit}px system-ui, sans-serif`;
@@ -25,7 +26,7 @@ export function drawFaces(context, faces, { scale, unit, expressions, mirrored =
   placed.sort((one, other) => one.width * one.height - other.width * other.height);
   for (const { face, left, top, width, height } of placed) {
     const outline = face.uncertain ? corners(left, top, width, height) : whole(left, top, width, height);
-    const colour = colourOf(expressions.indexOf(face.expression));
+    const colour = colours.get(face.expression);
     for (const [stroke, wide] of [["rgb(0 0 0 / 55%)", line + 3], ["white", line + 1.5], [colour, line]]) {
       context.strokeStyle = stroke;
       context.lineWidth = wide;
@@ -38,7 +39,7 @@ export function drawFaces(context, faces, { scale, unit, expressions, mirrored =
     const free = (others) => spots.find((spot) => !others.some((other) => other !== box && overlap(spot, other)));
     const spot = free([...labels, ...placed]) ?? free(labels) ?? spots[0];
     labels.push(spot);
-    const colour = colourOf(expressions.indexOf(box.face.expression));
+    const colour = colours.get(box.face.expression);
     context.fillStyle = colour;
     context.beginPath();
     context.roundRect(spot.left, spot.top, spot.width, spot.height, unit / 3);

@@ -1,6 +1,6 @@
 // Expressions over time: for each face its probabilities, stacked; and the table of who was there when.
 
-import { colourOf } from "./colours.js";
+import { coloursOf } from "./colours.js";
 import { element, show } from "./elements.js";
 import { percent } from "./marks.js";
 import { mapped, mostProbable } from "./values.js";
@@ -47,7 +47,7 @@ export class History {
 export class Timeline {
   #root;
   #canvas;
-  #expressions;
+  #colours; // by expression, in the model's order
   #last = null;
   #described = -Infinity;
   #later;
@@ -55,13 +55,13 @@ export class Timeline {
   constructor(root, expressions) {
     this.#root = root;
     this.#canvas = root.querySelector("canvas");
-    this.#expressions = expressions;
-    const entry = (name, place) => {
+    this.#colours = coloursOf(expressions);
+    const entry = ([name, colour]) => {
       const mark = element("span", { class: "dot", "aria-hidden": "true" });
-      mark.style.backgroundColor = colourOf(place);
+      mark.style.backgroundColor = colour;
       return element("li", {}, mark, name);
     };
-    root.querySelector(".legend").replaceChildren(...expressions.map(entry));
+    root.querySelector(".legend").replaceChildren(...[...this.#colours].map(entry));
     const again = () => this.#last && !this.#root.hidden && this.draw(...this.#last);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
     new ResizeObserver(again).observe(root);
@@ -116,12 +116,12 @@ export class Timeline {
     for (const run of runs(face.samples)) {
       run.push({ ...run.at(-1), time: run.at(-1).time + LOOK_S });
       const lower = run.map(() => 0);
-      this.#expressions.forEach((name, place) => {
+      this.#colours.forEach((colour, name) => {
         const upper = run.map(({ probabilities }, index) => lower[index] + (probabilities[name] ?? 0));
         context.beginPath();
         run.forEach(({ time }, index) => context.lineTo(x(time), top + PANEL * (1 - upper[index])));
         for (let index = run.length - 1; index >= 0; index--) context.lineTo(x(run[index].time), top + PANEL * (1 - lower[index]));
-        context.fillStyle = colourOf(place);
+        context.fillStyle = colour;
         context.fill();
         upper.forEach((value, index) => (lower[index] = value));
       });
