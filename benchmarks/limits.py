@@ -29,7 +29,7 @@ from mien.evaluation.limits import Step, limit_of, measured_curves
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.recognise.model import FaceModel
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 from mien.recognise.resize import fitted
 
 

@@ -14,6 +14,7 @@ tracking.json               who the run is in each tracker; tensorboard/, wandb/
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import json
 from collections.abc import Sequence
@@ -166,6 +167,17 @@ class RunFolder:
                 raise InputError(
                     f"{self.history_path}: not the figures that training wrote ({error}); train again"
                 ) from error
+
+    def weights_digest(self) -> str | None:
+        """sha256 of the kept weights, or None where there are none."""
+        if not self.best_weights.is_file():
+            return None
+        with self.best_weights.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    def known_environment(self) -> dict[str, Any]:
+        """The environment as far as it was written down."""
+        return self.environment() if self.environment_path.is_file() else {}
 
     def plot(self) -> Any:
         """Accuracy and loss by validated epoch: a matplotlib Figure, which a notebook shows.

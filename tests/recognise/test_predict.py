@@ -22,7 +22,6 @@ from mien.recognise.recognizer import Recognizer
 def stand_in(monkeypatch):
     """The bundled model's place is taken by one whose answers are quick."""
     model = StandIn()
-    monkeypatch.setattr(room, "default_model", lambda: b"")
     monkeypatch.setattr(room.FaceModel, "open", lambda *_, **__: model)
     return model
 

@@ -13,6 +13,7 @@ from mien.data.reading import FOUND, UnknownClassesError
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions
+from mien.recognise.naming import is_model_address, is_packaged
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def _anchored(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().absolute())
 
 
-def is_model_file(path: str | Path) -> bool:
-    """Whether a path names a model file rather than a run folder."""
-    return Path(path).suffix == ".onnx"
+def is_model_file(name: str | Path) -> bool:
+    """Whether a name means a model file (by path, by address or inside the package), not a run folder."""
+    return is_model_address(name) or is_packaged(name) or Path(name).suffix == ".onnx"
 
 
 def run_and_data(

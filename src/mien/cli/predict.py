@@ -57,8 +57,12 @@ def predict(
         typer.Option(metavar="N", min=0, hidden=True, help="The older way to name a camera."),
     ] = None,
     model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model file, a run folder, a name (`mien models --packaged`), or an address "
+            "https://...#sha256=...; by default the model inside the package.",
+        ),
     ] = None,
     where: Annotated[
         str | None,

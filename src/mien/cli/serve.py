@@ -20,8 +20,11 @@ _MB = 1_000_000
 @app.command()
 def serve(
     model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model file, a run folder or a name; by default the model inside the package.",
+        ),
     ] = None,
     card: options.CardPage = None,
     host: Annotated[
@@ -68,7 +71,7 @@ def serve(
         from mien.serving.card_page import read_card_page
     from mien.allocator import share_heaps
     from mien.recognise.model import FaceModel
-    from mien.recognise.recognizer import default_model
+    from mien.recognise.naming import find_model
     from mien.serving.guard import is_loopback
     from mien.serving.settings import Settings
 
@@ -85,8 +88,9 @@ def serve(
         allow_origins=tuple(allow_origin or ()),
     )
     share_heaps(settings.workers)
-    about = read_card_page(card, bundled=model is None)
-    opened = FaceModel.open(model or default_model(), device=device, threads=1)
+    named = find_model(model, say=note)
+    about = read_card_page(card, bundled=named.packaged)
+    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
     listening = server.listen(host, port)
     loopback = is_loopback(listening.getsockname()[0])
     made = create_app(opened, settings, loopback=loopback, card=about)

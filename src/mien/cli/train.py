@@ -245,8 +245,19 @@ def recipes(
 
 
 @app.command()
-def models(as_json: options.Json = False) -> None:
+def models(
+    in_package: Annotated[
+        bool,
+        typer.Option(
+            "--packaged", help="The trained models inside the package instead, which --model takes."
+        ),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
     """List the networks with their parameters, multiply-adds and input."""
+    if in_package:
+        _packaged(as_json=as_json)
+        return
     from mien import models as known
 
     rows = []
@@ -269,3 +280,37 @@ def models(as_json: options.Json = False) -> None:
             f"{cost.multiply_adds / 1e6:,.1f} M",
         )
     show({"models": rows}, listing, as_json=as_json)
+
+
+def _packaged(*, as_json: bool) -> None:
+    """The trained models inside the package, and their accuracy as their cards tell it."""
+    from mien.recognise.naming import packaged
+
+    rows = []
+    listing = table("model", "size", "accuracy", "right by", "faces")
+    listing.columns[3].justify = "left"
+    for one in packaged():
+        scores = one.card.scores["validation"]
+        judged = scores.get("majority", scores)
+        judge = "labels" if judged is scores else "majority of annotators"
+        rows.append(
+            {
+                "name": one.name,
+                "bytes": one.size,
+                "digest": one.card.digest,
+                "licence": one.card.licence,
+                "validation": {
+                    "accuracy": judged["accuracy"],
+                    "faces": judged["faces"],
+                    "judge": judge,
+                },
+            }
+        )
+        listing.add_row(
+            one.name,
+            f"{one.size / 1e6:.1f} MB",
+            f"{judged['accuracy']:.1%}",
+            judge,
+            f"{judged['faces']:,} validation",
+        )
+    show({"packaged": rows}, listing, as_json=as_json)

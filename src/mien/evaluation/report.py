@@ -15,9 +15,10 @@ from PIL import Image
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import JUDGES, confidence, lifts_rare
+from mien.evaluation.confidence import JUDGES, as_it_answers, confidence, lifts_rare
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.tables import (
     BY_CHANCE,
@@ -48,7 +49,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
     """
     faces_by_split = faces_by_split or {}
     recipe = run.recipe()
-    environment = run.environment() if run.environment_path.is_file() else {}
+    environment = run.known_environment()
     history = run.history()
     others = sorted(path.stem for path in run.path.glob(f"evaluation-{across.PREFIX}*.json"))
     names = [*SPLIT_ORDER, *(name.removeprefix("evaluation-") for name in others)]
@@ -62,7 +63,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
     return write_page(
         run.path / "report.html",
         "report.html.j2",
-        title=f"{name}: training report",
+        title=f"{name}: {'evaluation' if isinstance(run, ModelFolder) else 'training'} report",
         name=name,
         subtitle=_subtitle(run, name, environment),
         notes=_notes(run, environment, evaluations),
@@ -268,10 +269,10 @@ def _across_sentences(item: Evaluation) -> list[str]:
 def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
     """What a temperature does to the probabilities, and where doubt begins."""
     current = weights_digest(run)
-    found = confidence(
-        {item.split: item for item in evaluations if item.weights == current},
-        lifts_rare=lifts_rare(run),
-    )
+    of_these = {item.split: item for item in evaluations if item.weights == current}
+    if isinstance(run, ModelFolder):
+        return _confidence_of_file(run, of_these)
+    found = confidence(of_these, lifts_rare=lifts_rare(run))
     if found is None:
         return None
     same = " It was fitted to these very faces." if found.shown == "validation" else ""
@@ -279,6 +280,7 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
         "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the network "
         f"was trained and with the temperature {found.how} that validation faces ask for; mien "
         f"export puts them into the model file.{same} {found.doubt}",
+        "head": ["", "as it was trained", "calibrated"],
         "rows": calibration_rows(found.before, found.after),
         "before_and_after": draw(
             plots_of_confidence.before_and_after(found),
@@ -286,6 +288,28 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
             "calibration",
             "Reliability diagrams before and after calibration",
         ),
+        "risk": draw(
+            plots_of_confidence.risk_coverage(found),
+            run.path,
+            "risk-coverage",
+            "Share of wrong answers by the share of faces answered",
+        ),
+    }
+
+
+def _confidence_of_file(
+    run: ModelFolder, evaluations: Mapping[str, Evaluation]
+) -> dict[str, Any] | None:
+    """How far a model file's answers can be trusted: its calibration is inside, nothing is fitted here."""
+    found = as_it_answers(evaluations, run.card.uncertain_below)
+    if found is None:
+        return None
+    return {
+        "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the model file "
+        f"answers: its calibration is inside it. {found.doubt}",
+        "head": ["", "as it answers"],
+        "rows": [[name, value] for name, value, *_ in calibration_rows(found.after, found.after)],
+        "before_and_after": None,
         "risk": draw(
             plots_of_confidence.risk_coverage(found),
             run.path,

@@ -6,8 +6,6 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -23,6 +21,7 @@ from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.model import FaceModel
+from mien.recognise.naming import find_model
 from mien.recognise.pictures import MAX_PIXELS, Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
@@ -215,7 +214,9 @@ class Recognizer:
         """Open a model and a detector.
 
         Args:
-            model: a model file or its content, a FaceModel; by default the one inside the package.
+            model: the name of a model (`mien-people`, the one inside the package and the default), a model
+                file or its content, a run folder (exported once, into the cache), or an address
+                `https://...#sha256=...` (fetched once, into the cache); or a FaceModel.
             device: where the network computes: `cpu`, `cuda`, `cuda:N`, `auto`.
             threads: how many compute, of the network and of YuNet; None is one a core.
             detector: `yunet`, a `YuNet` with settings of one's own, `none` where each picture is a
@@ -224,14 +225,15 @@ class Recognizer:
             max_pixels: larger pictures are refused before they are decoded.
 
         Raises:
-            InputError: for a file that is not a model of ours, an unknown device or detector.
+            InputError: for a name that means no model, a file that is none of ours, an unknown device or
+                detector.
         """
-        if model is None:
-            model = default_model()
-        if isinstance(model, os.PathLike):
-            model = Path(model)
-        if isinstance(model, str | bytes | Path):
-            model = FaceModel.open(model, device=device, threads=threads)
+        where = None
+        if model is None or isinstance(model, str | os.PathLike):
+            named = find_model(model, fetch=True)
+            model, where = named.content, named.where
+        if isinstance(model, bytes):
+            model = FaceModel.open(model, device=device, threads=threads, where=where)
         self.model: Model = model
         self._ready = detector == READY
         self._detector = open_detector(detector, size=size, threads=threads)
@@ -365,14 +367,6 @@ class Recognizer:
             why_uncertain=doubt or improbable(named[expression], self.card.uncertain_below),
             angle=detect.angle_of(found, self.card.crop),
         )
-
-
-def default_model() -> bytes:
-    """The model that ships inside the package."""
-    file = resources.files("mien.recognise").joinpath("default.onnx")
-    if not file.is_file():
-        raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
-    return file.read_bytes()
 
 
 def _told(face: Face) -> str:
