@@ -7,7 +7,9 @@ last/  best/                weights.safetensors (and in last/ state.pt to go on 
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
 corruptions-<split>.json    accuracy and calibration on faces made worse; .html and .png beside it
 exclusions.csv              the training faces that were left out, where some were
-report.html, *.png          what people look at; training.png shows the curves while it trains
+imported.py.txt             the file of one's own that --import ran, where one was: a record, nothing runs it
+report.html, *.png          what people look at; training.png shows the curves while it trains,
+                            training-faces.png some training faces as augmentation changes them
 tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
 """
 
@@ -132,6 +134,11 @@ class RunFolder:
     def exclusions_path(self) -> Path:
         return self.path / "exclusions.csv"
 
+    @property
+    def imported_path(self) -> Path:
+        """The file that --import ran: a record, which nothing runs."""
+        return self.path / "imported.py.txt"
+
     def evaluation_path(self, split: str) -> Path:
         return self.path / f"evaluation-{split}.json"
 
@@ -167,6 +174,11 @@ class RunFolder:
                 raise InputError(
                     f"{self.history_path}: not the figures that training wrote ({error}); train again"
                 ) from error
+
+    def imported(self) -> dict[str, Any] | None:
+        """`file` and `sha256` of what --import ran for its training; None without."""
+        told = self.known_environment().get("imported")
+        return told if isinstance(told, dict) else None
 
     def weights_digest(self) -> str | None:
         """sha256 of the kept weights, or None where there are none."""

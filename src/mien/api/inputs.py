@@ -102,14 +102,18 @@ def run_and_data(
     device: str,
     mapping: ClassMap | None = None,
     *,
+    imported: str | Path | None = None,
     skip_damaged: bool = False,
 ) -> tuple[RunFolder, FaceStore]:
-    """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
-    from mien.models import pick_device
+    """A run, and the data given or else those that it was trained on; what can be refused is refused first."""
+    from mien.models import import_own, pick_device, refuse_unknown
     from mien.training import from_dict
 
     pick_device(device)
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
+    if imported is not None:
+        import_own(imported, folder)
+    refuse_unknown(folder)
     recipe = from_dict(folder.recipe(), str(folder.recipe_path))
     if data is None:
         trained_on = folder.environment().get("data") or {}

@@ -36,6 +36,7 @@ def evaluate(
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
     skip_damaged: bool = False,
+    imported: str | Path | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     command: str | None = None,
@@ -65,6 +66,7 @@ def evaluate(
             of the class folders.
         skip_damaged: leave out pictures that cannot be decoded; a run's own data are read as they were
             for its training.
+        imported: the file of your own that the run was trained with, if there was one; it is run.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         out: of a model file alone, the folder of its report; by default `NAME-report` beside the file, and
             in the working folder for a model inside the package. Without the extra `report` the page is
@@ -77,7 +79,15 @@ def evaluate(
     excluded = read_exclusions(exclude) if exclude is not None else None
     said = read_votes(votes) if votes is not None else None
     subject, folder = _subject(
-        run, data, split, _class_map(mapping), labels, device, out, skip_damaged=skip_damaged
+        run,
+        data,
+        split,
+        _class_map(mapping),
+        labels,
+        device,
+        out,
+        imported,
+        skip_damaged=skip_damaged,
     )
     subject = subject.without(excluded)
     if excluded is None:
@@ -88,7 +98,7 @@ def evaluate(
     evaluation.save(folder)
     pictured = _pictured(folder, subject) | {evaluation.split: subject.faces}
     with _page_if_possible(folder, out):
-        write_report(folder, pictured)
+        write_report(folder, pictured, None if subject.across is not None else subject.predict)
     return evaluation
 
 
@@ -116,6 +126,7 @@ def evaluate_corrupted(
     *,
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
+    imported: str | Path | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     progress: Progress | None = None,
@@ -126,7 +137,7 @@ def evaluate_corrupted(
     Figures and a page are written where `evaluate` writes its own.
 
     Args:
-        run, data, split, labels, device, out, command: as for `evaluate`.
+        run, data, split, labels, imported, device, out, command: as for `evaluate`.
         votes: FER+'s fer2013new.csv: the majority of its annotators judges in place of the labels, on the
             faces that have one.
         progress: told after each corruption: (done, in all).
@@ -135,7 +146,7 @@ def evaluate_corrupted(
 
     evaluation.check_request(split, "none")
     said = read_votes(votes) if votes is not None else None
-    subject, folder = _subject(run, data, split, None, labels, device, out)
+    subject, folder = _subject(run, data, split, None, labels, device, out, imported)
     if subject.across is not None:
         raise InputError(
             f"{subject.faces.store.source}: its classes are not those of the network, and --corruptions "
@@ -176,6 +187,7 @@ def _subject(
     labels: Sequence[str] | None,
     device: str,
     out: str | Path | None,
+    imported: str | Path | None,
     *,
     skip_damaged: bool = False,
 ) -> tuple[Subject, RunFolder]:
@@ -190,8 +202,12 @@ def _subject(
             raise InputError(
                 "--out is of model files: a run's report is in its folder; leave it away"
             )
-        folder, store = run_and_data(run, data, labels, device, mapping, skip_damaged=skip_damaged)
+        folder, store = run_and_data(
+            run, data, labels, device, mapping, imported=imported, skip_damaged=skip_damaged
+        )
         return Subject.of_run(folder, store, split, device, mapping), folder
+    if imported is not None:
+        raise InputError("--import is of runs: a model file needs no file of yours; leave it away")
     named = find_model(run)
     model = FaceModel.open(named.content, device, where=str(run) if named.packaged else named.where)
     card = model.card

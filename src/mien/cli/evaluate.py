@@ -70,6 +70,7 @@ def evaluate(
         ),
     ] = None,
     skip_damaged: options.SkipDamaged = False,
+    imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -93,7 +94,7 @@ def evaluate(
             raise InputError(
                 "--corruptions scores single runs on whole splits: leave --exclude, --ensemble and --map away"
             )
-        _corrupt(paths, data, split, votes, device, labels, out, as_json=as_json)
+        _corrupt(paths, data, split, votes, device, labels, out, imported, as_json=as_json)
         return
     evaluations = [
         api.evaluate(
@@ -106,6 +107,7 @@ def evaluate(
             votes=votes,
             labels=options.names(labels),
             skip_damaged=skip_damaged,
+            imported=imported,
             device=device,
             out=out,
             command=command_line(),
@@ -155,6 +157,7 @@ def _corrupt(
     device: str,
     labels: str | None,
     out: Path | None,
+    imported: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -171,6 +174,7 @@ def _corrupt(
                     split,
                     votes=votes,
                     labels=options.names(labels),
+                    imported=imported,
                     device=device,
                     out=out,
                     progress=progress,

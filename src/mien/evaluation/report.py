@@ -31,21 +31,31 @@ from mien.evaluation.tables import (
     people_left_out,
 )
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
+from mien.evaluation.views import Predictor
+from mien.recognise.explain import hidden_parts, painted
 from mien.runs import RunFolder, validated
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
 SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # and other data behind them
 #: Mistakes shown for each split.
 MISTAKES = 24
+#: Of these, the worst are explained: each takes some hundred looks by the network.
+EXPLAINED = 6
+_COARSE = 1 / 8
 #: The view that headline, matrices and mistakes are about.
 VIEW = "none"
 
 
-def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None = None) -> Path:
+def write_report(
+    run: RunFolder,
+    faces_by_split: Mapping[str, FaceView] | None = None,
+    predict: Predictor | None = None,
+) -> Path:
     """Write report.html and the PNGs of its figures into the run folder; the path of the page.
 
     Shows what the run has: recipe, environment, history and every evaluated split, each as far as
-    it is there. The most confident mistakes are pictured for the splits whose faces are handed in.
+    it is there. The most confident mistakes are pictured for the splits whose faces are handed in; with the run's
+    predictor, uint8 (B, C, H, W) -> probabilities (B, K), the worst also as it saw them.
     """
     faces_by_split = faces_by_split or {}
     recipe = run.recipe()
@@ -55,7 +65,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
     names = [*SPLIT_ORDER, *(name.removeprefix("evaluation-") for name in others)]
     evaluations = [Evaluation.load(run, s) for s in names if run.evaluation(s) is not None]
     mistakes = {  # before anything is written, for handed-in faces may not be the evaluated ones
-        item.split: find_mistakes(item, faces_by_split[item.split])
+        item.split: find_mistakes(item, faces_by_split[item.split], predict)
         for item in evaluations
         if item.split in faces_by_split
     }
@@ -319,8 +329,13 @@ def _confidence_of_file(
     }
 
 
-def find_mistakes(item: Evaluation, faces: FaceView) -> list[dict[str, str]]:
-    """The faces that were taken for another expression with the largest probability."""
+def find_mistakes(
+    item: Evaluation, faces: FaceView, predict: Predictor | None = None
+) -> list[dict[str, str]]:
+    """The faces that were taken for another expression with the largest probability.
+
+    With `predict`, `why` of the worst is the face coloured by what mattered; else it is empty.
+    """
     place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
     probabilities = item.probabilities[VIEW]
     predicted = probabilities.argmax(axis=1)
@@ -336,13 +351,22 @@ def find_mistakes(item: Evaluation, faces: FaceView) -> list[dict[str, str]]:
     return [
         {
             "picture": picture(faces.store.pixels[place[str(item.rows[i])]]),
+            "why": ""
+            if predict is None or item.across is not None or rank >= EXPLAINED
+            else _why(predict, faces.store.pixels[place[str(item.rows[i])]]),
             "row": str(item.rows[i]),
             "true": item.expressions[item.labels[i]],
             "predicted": item.expressions[predicted[i]],
             "probability": percent(confidence[i], 0),
         }
-        for i in worst
+        for rank, i in enumerate(worst)
     ]
+
+
+def _why(predict: Predictor, face: NDArray[np.uint8]) -> str:
+    """A face coloured by what spoke for the answer and against it, as a data: address."""
+    mattered = hidden_parts(predict, face, step=_COARSE)
+    return picture(painted(face, mattered).transpose(2, 0, 1))
 
 
 def picture(face: NDArray[np.uint8]) -> str:
