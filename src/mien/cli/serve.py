@@ -106,6 +106,34 @@ def serve(
     server.Server(made, settings, started).run(sockets=[listening])
 
 
+def show_camera(model: str | None, device: str) -> None:
+    """Open the page at its camera, served to this computer alone on a free port, until Ctrl-C."""
+    with extra_required("serve", "the page of a camera"):
+        from mien.serving import server
+        from mien.serving.app import create_app
+        from mien.serving.card_page import read_card_page
+    from mien.allocator import share_heaps
+    from mien.recognise.model import FaceModel
+    from mien.recognise.naming import find_model
+    from mien.serving.settings import Settings
+
+    named = find_model(model, fetch=True, say=note)
+    settings = Settings()
+    share_heaps(settings.workers)
+    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
+    listening = server.listen("127.0.0.1", 0)
+    page = f"{server.address(listening)}/#camera"
+    made = create_app(
+        opened, settings, loopback=True, card=read_card_page(None, bundled=named.packaged)
+    )
+
+    def started() -> None:
+        note(f"the camera is shown at {page}, where it can be chosen; Ctrl-C ends it")
+        typer.launch(page)
+
+    server.Server(made, settings, started).run(sockets=[listening])
+
+
 def _keys(file: Path | None) -> tuple[str, ...]:
     if file is None:
         key = os.environ.get("MIEN_API_KEY")
