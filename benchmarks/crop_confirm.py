@@ -30,7 +30,7 @@ from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import calibration_bins, calibration_error, cross_entropy
 from mien.recognise.detect import crop
 from mien.recognise.model import FaceModel
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 from mien.recognise.yunet import YuNet
 from mien.resize import fitted
 

@@ -30,7 +30,7 @@ from mien.evaluation.limits import DetailCurves, Step, detail_curves, limit_of, 
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.recognise.model import FaceModel
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 from mien.resize import fitted
 
 

@@ -108,7 +108,7 @@ def measure_classifier(folder: Path, options: argparse.Namespace) -> dict[str, A
     import numpy as np
 
     from mien.recognise.model import FaceModel
-    from mien.recognise.recognizer import default_model
+    from mien.recognise.naming import default_model
     from mien.resize import fitted
 
     int8 = options.part == "classifier int8"

@@ -42,7 +42,8 @@ import psutil
 from PIL import Image
 
 from mien.recognise.model import FaceModel
-from mien.recognise.recognizer import Recognizer, default_model
+from mien.recognise.naming import default_model
+from mien.recognise.recognizer import Recognizer
 from mien.serving.settings import Settings
 
 #: Ready faces of a request; photos come one by one, as people send them.

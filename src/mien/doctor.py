@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from mien import api
-from mien.data.cache import cache_folder
 from mien.data.synthetic import synthetic_faces
 from mien.errors import MienError
+from mien.files import cache_folder
 from mien.recognise import yunet
 from mien.recognise.recognizer import Recognizer
 from mien.serving import web_export

@@ -1,4 +1,4 @@
-"""Writing files so that they are either whole or not there."""
+"""Writing files so that they are either whole or not there; and where those are kept that can be made again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +30,19 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def cache_folder() -> Path:
+    """Where mien keeps what it can make again: `MIEN_CACHE`, else the platform's own place."""
+    if chosen := os.environ.get("MIEN_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mien"
 
 
 def fitting_name(name: str) -> str:

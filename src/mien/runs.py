@@ -7,13 +7,16 @@ last/  best/                weights.safetensors (and in last/ state.pt to go on 
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
 corruptions-<split>.json    accuracy and calibration on faces made worse; .html and .png beside it
 exclusions.csv              the training faces that were left out, where some were
-report.html, *.png          what people look at; training.png shows the curves while it trains
+imported.py.txt             the file of one's own that --import ran, where one was: a record, nothing runs it
+report.html, *.png          what people look at; training.png shows the curves while it trains,
+                            training-faces.png some training faces as augmentation changes them
 tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import json
 from collections.abc import Sequence
@@ -131,6 +134,11 @@ class RunFolder:
     def exclusions_path(self) -> Path:
         return self.path / "exclusions.csv"
 
+    @property
+    def imported_path(self) -> Path:
+        """The file that --import ran: a record, which nothing runs."""
+        return self.path / "imported.py.txt"
+
     def evaluation_path(self, split: str) -> Path:
         return self.path / f"evaluation-{split}.json"
 
@@ -166,6 +174,22 @@ class RunFolder:
                 raise InputError(
                     f"{self.history_path}: not the figures that training wrote ({error}); train again"
                 ) from error
+
+    def imported(self) -> dict[str, Any] | None:
+        """`file` and `sha256` of what --import ran for its training; None without."""
+        told = self.known_environment().get("imported")
+        return told if isinstance(told, dict) else None
+
+    def weights_digest(self) -> str | None:
+        """sha256 of the kept weights, or None where there are none."""
+        if not self.best_weights.is_file():
+            return None
+        with self.best_weights.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    def known_environment(self) -> dict[str, Any]:
+        """The environment as far as it was written down."""
+        return self.environment() if self.environment_path.is_file() else {}
 
     def plot(self) -> Any:
         """Accuracy and loss by validated epoch: a matplotlib Figure, which a notebook shows.

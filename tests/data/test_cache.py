@@ -22,7 +22,7 @@ from make_layouts import (
 
 from mien.data import FaceStore, load
 from mien.data import cache as cache_module
-from mien.data.cache import cache_folder
+from mien.files import cache_folder
 
 FACES = made_up()
 

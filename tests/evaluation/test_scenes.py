@@ -11,7 +11,7 @@ from PIL import Image
 
 from mien.evaluation.scenes import SCORES, TURNS, found_curves, scene
 from mien.recognise.model import FaceModel
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ from mien.predict_on_ray import recognise
 from mien.predict_on_ray.shards import Plan, image_column, pictures
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
-from mien.recognise.recognizer import Recognizer, default_model
+from mien.recognise.naming import default_model
+from mien.recognise.recognizer import Recognizer
 
 
 def write_faces(folder: Path, count: int) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -178,3 +179,28 @@ def test_system_e_is_as_published():
 def test_an_unknown_recipe_is_refused_with_near_names():
     with pytest.raises(InputError, match="did you mean four-block-cnn"):
         recipes.find("four-bloc-cnn")
+
+
+def test_measured_figures_are_those_of_the_results(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    assert set(recipes.MEASURED) <= set(recipes.names())
+    for name, found in recipes.MEASURED.items():
+        assert f"{100 * found.accuracy:.2f} " in page, name
+
+
+def test_recipes_are_listed_side_by_side(capsys):
+    from mien import cli
+
+    assert cli.run(["recipes", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["recipes"]}
+    assert set(rows) == set(recipes.names())
+    small = recipes.find("speedrun-cpu")
+    network = models.create(small.model.name, small.input, len(SEVEN), small.model.options)
+    assert rows["speedrun-cpu"]["parameters"] == sum(p.numel() for p in network.parameters())
+    assert rows["speedrun-cpu"]["measured"]["accuracy"] == recipes.MEASURED["speedrun-cpu"].accuracy
+    assert rows["mien-l"]["measured"] is None
+    assert cli.run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (line,) = [line for line in lines if "efficientnet-lite0 " in line and "M" in line.split()]
+    assert line.split()[1] == f"{rows['efficientnet-lite0']['parameters']:,}"

@@ -22,7 +22,6 @@ from mien.recognise.video import VideoReader
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
     """The bundled model's place is taken by one whose answers are quick."""
-    monkeypatch.setattr(room, "default_model", lambda: b"")
     monkeypatch.setattr(room.FaceModel, "open", lambda *_, **__: StandIn())
 
 

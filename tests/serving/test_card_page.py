@@ -10,7 +10,7 @@ import pytest
 from mien.cli import run
 from mien.errors import InputError
 from mien.recognise.model_file import checked_card
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 from mien.serving.card_page import read_card_page
 
 PAGE = b"<!doctype html><title>Model card: mine</title><style>p { color: red }</style>"

@@ -176,3 +176,48 @@ def test_the_end_of_an_answer_does_not_wait_for_its_beginning_to_be_confirmed():
         listening.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_camera_is_shown_on_loopback_alone_by_the_services_page(monkeypatch, capsys, tmp_path):
+    import typer
+
+    from mien.serving import server
+
+    monkeypatch.chdir(tmp_path)  # where no file is called 0
+    opened, hosts = [], []
+
+    class Listening(server.Server):
+        def __init__(self, app, settings, started):
+            self._began = started
+
+        def run(self, sockets):
+            (one,) = sockets
+            hosts.append(one.getsockname())
+            self._began()
+            one.close()
+
+    monkeypatch.setattr(server, "Server", Listening)
+    monkeypatch.setattr(typer, "launch", opened.append)
+    assert cli.run(["predict", "0", "--show"]) == 0
+    assert cli.run(["predict", "--camera", "0", "--show"]) == 0
+    for (host, port), page in zip(hosts, opened, strict=True):
+        assert (host, page) == ("127.0.0.1", f"http://127.0.0.1:{port}/#camera")
+    assert opened[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["photo.jpg"], "is of a camera"),
+        (["0", "1"], "is of a camera"),
+        ([], "is of a camera"),
+        (["0", "--csv", "rows.csv", "--out", "out"], "leave out --csv, --out"),
+        (["0", "--engine", "ray"], "leave out --show"),
+    ],
+)
+def test_only_a_camera_is_shown_and_nothing_beside_it(
+    arguments, said, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["predict", *arguments, "--show"]) == 2
+    assert said in capsys.readouterr().err

@@ -23,7 +23,7 @@ from mien.cli import run
 from mien.decoding import MAX_PIXELS
 from mien.errors import InputError
 from mien.recognise.model_file import checked_card
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 from mien.recognise.yunet import browser_detector
 from mien.serving import web_export
 from mien.serving.web_export import export_web

@@ -2,7 +2,7 @@
 
 from mien.api.inputs import chosen_recipe, is_model_file, load, load_for
 from mien.api.model_files import export
-from mien.api.scoring import evaluate, evaluate_corrupted
+from mien.api.scoring import evaluate, evaluate_corrupted, report_folder
 from mien.api.training import parse_seeds, plan, teach, train, train_seeds
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "load_for",
     "parse_seeds",
     "plan",
+    "report_folder",
     "teach",
     "train",
     "train_seeds",

@@ -13,6 +13,7 @@ from mien.data.reading import FOUND, UnknownClassesError
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions
+from mien.recognise.naming import is_model_address, is_packaged
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def _anchored(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().absolute())
 
 
-def is_model_file(path: str | Path) -> bool:
-    """Whether a path names a model file rather than a run folder."""
-    return Path(path).suffix == ".onnx"
+def is_model_file(name: str | Path) -> bool:
+    """Whether a name means a model file (by path, by address or inside the package), not a run folder."""
+    return is_model_address(name) or is_packaged(name) or Path(name).suffix == ".onnx"
 
 
 def run_and_data(
@@ -101,14 +102,18 @@ def run_and_data(
     device: str,
     mapping: ClassMap | None = None,
     *,
+    imported: str | Path | None = None,
     skip_damaged: bool = False,
 ) -> tuple[RunFolder, FaceStore]:
-    """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
-    from mien.models import pick_device
+    """A run, and the data given or else those that it was trained on; what can be refused is refused first."""
+    from mien.models import import_own, pick_device, refuse_unknown
     from mien.training import from_dict
 
     pick_device(device)
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
+    if imported is not None:
+        import_own(imported, folder)
+    refuse_unknown(folder)
     recipe = from_dict(folder.recipe(), str(folder.recipe_path))
     if data is None:
         trained_on = folder.environment().get("data") or {}

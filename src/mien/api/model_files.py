@@ -25,6 +25,7 @@ def export(
     licence: str | None = None,
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
+    imported: str | Path | None = None,
     device: str = "auto",
 ) -> Exported:
     """Write a run's best network as one ONNX file that needs no torch and carries its card.
@@ -40,12 +41,13 @@ def export(
         votes: FER+'s fer2013new.csv: temperature, threshold of `uncertain` and limits are then judged by
             the majority of its annotators, else by the labels.
         labels: the label set of the data, by default the run's.
+        imported: the file of your own that the run was trained with, if there was one; it is run.
         device: where torch computes what the file is compared with.
     """
     from mien.exporting import export_run
 
     said = read_votes(votes) if votes is not None else None
-    folder, store = run_and_data(run, data, labels, device)
+    folder, store = run_and_data(run, data, labels, device, imported=imported)
     return export_run(
         folder,
         store,

@@ -19,6 +19,7 @@ from mien.files import alone, atomic_file
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
+    from mien.models import OwnFile
     from mien.training import Outlook, Recipe, Watcher
     from mien.training.teaching import Teaching
 
@@ -40,6 +41,7 @@ def train(
     compiled: bool = False,
     exclude: str | Path | None = None,
     skip_damaged: bool = False,
+    imported: str | Path | None = None,
     track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
@@ -65,9 +67,12 @@ def train(
             run; resuming takes it from there.
         skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
             names them.
+        imported: a file of your own that registers networks, which is run; the run keeps a copy as a record.
+            Resuming needs the very same file.
         track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
         watchers: told of the plan and of every epoch; by default one prints to standard error, and one
-            keeps `training.png` in the run folder. `[]` is silence.
+            keeps `training.png` in the run folder, the curves, beside `training-faces.png`, some faces as
+            augmentation changes them. `[]` is silence.
         command: the command line, for the record.
 
     Raises:
@@ -76,17 +81,20 @@ def train(
     from mien import training
 
     training.Interval.parse(checkpoint_every)
+    own = _import(imported, Path(out) if resume and out is not None else None)
     tracking = training.trackers_named(track)
     ready = _ready(
         recipe, data, out, overrides, init, labels, device, resume, exclude, skip_damaged
     )
-    notes = _keep_exclusions(ready, resume)
+    notes = {**_keep_exclusions(ready, resume), **_keep_imported(ready, own, resume)}
     if watchers is None:
         watchers = training.usual_watchers(plan=not resume)
     if watchers and training.is_first():
         plan = ready.outlook(device)
         for watcher in watchers:
             watcher.planned(plan)
+    pictured = any(isinstance(watcher, training.PictureWatcher) for watcher in watchers)
+    sheet = [training.SheetWatcher(ready.fitted)] if pictured else []
     return training.train(
         ready.recipe,
         ready.fitted,
@@ -96,7 +104,7 @@ def train(
         resume=resume,
         checkpoint_every=checkpoint_every,
         compiled=compiled,
-        watchers=[*watchers, *tracking],
+        watchers=[*watchers, *sheet, *tracking],
         notes={"command": command, **notes},
     )
 
@@ -112,8 +120,10 @@ def plan(
     device: str = "auto",
     exclude: str | Path | None = None,
     skip_damaged: bool = False,
+    imported: str | Path | None = None,
 ) -> Outlook:
     """What `train` would do with the same arguments; nothing is trained or written into a run."""
+    _import(imported, None)
     ready = _ready(recipe, data, out, overrides, init, labels, device, False, exclude, skip_damaged)
     return ready.outlook(device)
 
@@ -190,6 +200,7 @@ def train_seeds(
     labels: Sequence[str] | None = None,
     resume: bool = False,
     skip_damaged: bool = False,
+    imported: str | Path | None = None,
     track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
     **options: Any,
@@ -200,6 +211,8 @@ def train_seeds(
     """
     from mien import training
 
+    if not resume:
+        _import(imported, None)
     chosen = chosen_recipe(recipe, overrides, init)
     if resume and out is None:
         raise InputError("--resume needs --out: the folder of the runs to go on with")
@@ -211,6 +224,8 @@ def train_seeds(
         RunFolder(folder / f"seed-{min(begun)}").refuse_if_taken()
     if resume and not begun:
         raise InputError(f"{folder}: there is no run of these seeds to go on with")
+    for seed in sorted(begun):
+        _import(imported, folder / f"seed-{seed}")
     # What can be known to fail is said before the data are read.
     if begun < set(seeds):
         _check_network(chosen, folder)
@@ -227,6 +242,7 @@ def train_seeds(
             store,
             folder / f"seed-{seed}",
             resume=seed in begun,
+            imported=imported,
             track=track,
             watchers=lookers_on(number),
             **options,
@@ -298,6 +314,28 @@ def _keep_exclusions(ready: _Ready, resume: bool) -> dict[str, Any]:
     digest = hashlib.sha256(content).hexdigest()
     left_out = len(ready.splits.train) - len(ready.fitted)
     return {"exclude": {"file": str(ready.exclude), "sha256": digest, "faces": left_out}}
+
+
+def _import(path: str | Path | None, resumed: Path | None) -> OwnFile | None:
+    """Run a file of one's own; for a run that is resumed only the very one that it was begun with."""
+    from mien import models
+
+    run = None if resumed is None or not resumed.is_dir() else RunFolder.open(resumed)
+    if path is not None:
+        return models.import_own(path, run)
+    if run is not None:
+        models.refuse_unknown(run)
+    return None
+
+
+def _keep_imported(ready: _Ready, own: OwnFile | None, resume: bool) -> dict[str, Any]:
+    """What the run notes of a file of one's own; a new run keeps a copy, which nothing runs."""
+    if own is None:
+        return {}
+    if not resume:
+        with atomic_file(RunFolder(ready.folder).imported_path) as file:
+            file.write(own.content)
+    return {"imported": own.to_dict()}
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:

@@ -22,9 +22,10 @@ app = typer.Typer()
 @app.command()
 def evaluate(
     runs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="RUN...", help="Run folders, folders of seeds, or model files (.onnx)."
+            metavar="RUN...",
+            help="Run folders, folders of seeds, model files (.onnx) or names of models.",
         ),
     ],
     data: options.OwnData = None,
@@ -61,15 +62,23 @@ def evaluate(
             "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
         ),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Of a model file: the folder of its report; by default NAME-report beside the file.",
+        ),
+    ] = None,
     skip_damaged: options.SkipDamaged = False,
+    imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
     """Score runs on a split, with and without copies of training faces; writes their reports.
 
-    A model file is scored too, without torch: its figures are shown, nothing is written. So it is with
-    --exclude: what is written into a run is of whole splits.
+    A model file is scored too, without torch; a run's report is in its folder, a model file's in --out.
+    With --exclude figures are shown and nothing is written: reports are of whole splits.
 
     Other data than it was trained on are scored over the expressions that they
     share with the network: your own faces in class folders, say, as
@@ -78,12 +87,14 @@ def evaluate(
     from mien.evaluation import ensemble, render_summary, render_table
 
     paths = [path for given in runs for path in _each(given)]
+    if out is not None and len(paths) > 1:
+        raise InputError("--out is the folder of one report: give one model file")
     if corruptions:
         if exclude is not None or as_ensemble or mapping is not None:
             raise InputError(
                 "--corruptions scores single runs on whole splits: leave --exclude, --ensemble and --map away"
             )
-        _corrupt(paths, data, split, votes, device, labels, as_json=as_json)
+        _corrupt(paths, data, split, votes, device, labels, out, imported, as_json=as_json)
         return
     evaluations = [
         api.evaluate(
@@ -96,7 +107,9 @@ def evaluate(
             votes=votes,
             labels=options.names(labels),
             skip_damaged=skip_damaged,
+            imported=imported,
             device=device,
+            out=out,
             command=command_line(),
         )
         for path in paths
@@ -115,23 +128,36 @@ def evaluate(
         parts += [Text(f"ensemble of {len(evaluations)}", style="bold"), render_table(together)]
         content["ensemble"] = together.to_dict()
     show(content, Group(*parts), as_json=as_json)
-    for path in paths:
-        if exclude is None and not api.is_model_file(path):
-            note(f"report: {path / 'report.html'}")
+    for path in paths if exclude is None else []:
+        _say_page("report", path, out, "report.html")
 
 
-def _each(given: Path) -> list[Path]:
-    """A model file, a run, or the runs of a folder of seeds."""
-    return [given] if api.is_model_file(given) else [run.path for run in RunFolder.expand(given)]
+def _each(given: str) -> list[str]:
+    """A model, a run, or the runs of a folder of seeds."""
+    if api.is_model_file(given):
+        return [given]
+    return [str(run.path) for run in RunFolder.expand(given)]
+
+
+def _say_page(what: str, name: str, out: Path | None, file: str) -> None:
+    """Where the page of a run or a model is; or what is missing for one."""
+    folder = api.report_folder(name, out) if api.is_model_file(name) else Path(name)
+    page = folder / file
+    if page.is_file():
+        note(f"{what}: {page}")
+    else:
+        note(f"written: {folder}; a page of it needs the extra: pip install 'mien[report]'")
 
 
 def _corrupt(
-    paths: Sequence[Path],
+    paths: Sequence[str],
     data: str | None,
     split: str | None,
     votes: Path | None,
     device: str,
     labels: str | None,
+    out: Path | None,
+    imported: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -140,7 +166,7 @@ def _corrupt(
 
     found = []
     for path in paths:
-        with counting(f"corrupting for {path.name}") as progress:
+        with counting(f"corrupting for {Path(path).name}") as progress:
             found.append(
                 api.evaluate_corrupted(
                     path,
@@ -148,7 +174,9 @@ def _corrupt(
                     split,
                     votes=votes,
                     labels=options.names(labels),
+                    imported=imported,
                     device=device,
+                    out=out,
                     progress=progress,
                     command=command_line(),
                 )
@@ -157,8 +185,7 @@ def _corrupt(
     tables = Group(*(render_robustness(one) for one in found))
     show({"corruptions": content}, tables, as_json=as_json)
     for path, one in zip(paths, found, strict=True):
-        if not api.is_model_file(path):
-            note(f"page: {path / f'{one.file_name}.html'}")
+        _say_page("page", path, out, f"{one.file_name}.html")
 
 
 @app.command()

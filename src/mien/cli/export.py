@@ -47,6 +47,7 @@ def export(
             metavar="FILE", help="FER+'s fer2013new.csv: its majorities judge, not the labels."
         ),
     ] = None,
+    imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -67,6 +68,7 @@ def export(
         licence=licence,
         votes=votes,
         labels=options.names(labels),
+        imported=imported,
         device=device,
     )
     show(made.to_dict(), _figures(made), as_json=as_json)

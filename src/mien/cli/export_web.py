@@ -18,8 +18,11 @@ app = typer.Typer()
 def export_web(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the site.")],
     model: Annotated[
-        Path | None,
-        typer.Argument(metavar="MODEL.onnx", help="By default the model inside the package."),
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model file, a run folder or a name; by default the model inside the package.",
+        ),
     ] = None,
     runtime: Annotated[
         Path | None,

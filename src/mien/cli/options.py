@@ -51,6 +51,14 @@ CardPage = Annotated[
         help="The model's card as `mien card` wrote it, which the page then links to.",
     ),
 ]
+Import = Annotated[
+    Path | None,
+    typer.Option(
+        "--import",
+        metavar="FILE.py",
+        help="A file of your own that registers networks: it is run. Its runs need it again.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Run = Annotated[

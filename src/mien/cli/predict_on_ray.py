@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,7 +33,7 @@ def recognise_on_cluster(
     inputs: Sequence[str],
     out: str | None,
     *,
-    model: Path | None,
+    model: str | None,
     faces: str,
     size: int | None,
     device: str,
@@ -46,7 +45,9 @@ def recognise_on_cluster(
     if len(inputs) != 1 or out is None:
         raise InputError("--engine ray takes one folder, parquet file or address, and --out DIR")
     from mien.predict_on_ray import recognise
+    from mien.recognise.naming import find_model
 
+    find_model(model, fetch=True, say=note)  # the job itself fetches nothing
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

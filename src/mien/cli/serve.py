@@ -20,8 +20,11 @@ _MB = 1_000_000
 @app.command()
 def serve(
     model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.onnx", help="By default the model inside the package."),
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model file, a run folder or a name; by default the model inside the package.",
+        ),
     ] = None,
     card: options.CardPage = None,
     host: Annotated[
@@ -68,7 +71,7 @@ def serve(
         from mien.serving.card_page import read_card_page
     from mien.allocator import share_heaps
     from mien.recognise.model import FaceModel
-    from mien.recognise.recognizer import default_model
+    from mien.recognise.naming import find_model
     from mien.serving.guard import is_loopback
     from mien.serving.settings import Settings
 
@@ -85,8 +88,9 @@ def serve(
         allow_origins=tuple(allow_origin or ()),
     )
     share_heaps(settings.workers)
-    about = read_card_page(card, bundled=model is None)
-    opened = FaceModel.open(model or default_model(), device=device, threads=1)
+    named = find_model(model, say=note)
+    about = read_card_page(card, bundled=named.packaged)
+    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
     listening = server.listen(host, port)
     loopback = is_loopback(listening.getsockname()[0])
     made = create_app(opened, settings, loopback=loopback, card=about)
@@ -98,6 +102,34 @@ def serve(
             note("anyone who reaches this computer may ask it; --api-keys FILE asks for a key")
         if open_page:
             typer.launch(address)
+
+    server.Server(made, settings, started).run(sockets=[listening])
+
+
+def show_camera(model: str | None, device: str) -> None:
+    """Open the page at its camera, served to this computer alone on a free port, until Ctrl-C."""
+    with extra_required("serve", "the page of a camera"):
+        from mien.serving import server
+        from mien.serving.app import create_app
+        from mien.serving.card_page import read_card_page
+    from mien.allocator import share_heaps
+    from mien.recognise.model import FaceModel
+    from mien.recognise.naming import find_model
+    from mien.serving.settings import Settings
+
+    named = find_model(model, fetch=True, say=note)
+    settings = Settings()
+    share_heaps(settings.workers)
+    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
+    listening = server.listen("127.0.0.1", 0)
+    page = f"{server.address(listening)}/#camera"
+    made = create_app(
+        opened, settings, loopback=True, card=read_card_page(None, bundled=named.packaged)
+    )
+
+    def started() -> None:
+        note(f"the camera is shown at {page}, where it can be chosen; Ctrl-C ends it")
+        typer.launch(page)
 
     server.Server(made, settings, started).run(sockets=[listening])
 

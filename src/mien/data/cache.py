@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from mien.data.store import FaceStore
 from mien.data.tree import walk
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import atomic_folder
+from mien.files import atomic_folder, cache_folder
 
 #: Counts up whenever a reader or the store's format changes: older stores are then built anew.
 READER_VERSION = 5
@@ -89,19 +88,6 @@ def load(
         )
     _sweep(folder, options)
     return open_store(folder)
-
-
-def cache_folder() -> Path:
-    """Where mien keeps what it can make again: `MIEN_CACHE`, else the platform's own place."""
-    if chosen := os.environ.get("MIEN_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mien"
 
 
 @contextmanager

@@ -60,8 +60,7 @@ def choose_for_run(
     run: RunFolder, store: FaceStore, split: str | None, mapping: ClassMap | None = None
 ) -> Chosen:
     """`choose`, by the recipe of a run."""
-    environment = run.environment() if run.environment_path.is_file() else {}
-    fingerprint = (environment.get("data") or {}).get("fingerprint")
+    fingerprint = (run.known_environment().get("data") or {}).get("fingerprint")
     chosen = choose(
         run.recipe(),
         store,

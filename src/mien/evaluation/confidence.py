@@ -112,6 +112,29 @@ def confidence(
     )
 
 
+def as_it_answers(
+    evaluations: Mapping[str, Evaluation], uncertain_below: float
+) -> Confidence | None:
+    """Of a model file, whose calibration and threshold are inside; None without test and validation split."""
+    shown = evaluations.get("test", evaluations.get("validation"))
+    if shown is None:
+        return None
+    judged = shown.majority is not None
+    truth = shown.truth if judged else shown.labels
+    known = truth >= 0
+    probabilities = shown.probabilities[_VIEW][known].astype(np.float64)
+    scores = compute_scores(probabilities, truth[known])
+    return Confidence(
+        shown=shown.split,
+        judge="votes" if judged else "labels",
+        calibration=Calibration(1.0),
+        uncertain_below=uncertain_below,
+        before=scores,
+        after=scores,
+        curve=risk_coverage(*_answers(probabilities, truth[known])),
+    )
+
+
 def lifts_rare(run: RunFolder) -> bool:
     """Whether a run's recipe lifts rare expressions: `Objective.lifts_rare`."""
     stated = run.recipe().get("objective") or {}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,9 +225,4 @@ class Subject:
 
 def weights_digest(run: RunFolder) -> str | None:
     """sha256 of the run's best weights, or None where there are none."""
-    return _sha256(run.best_weights) if run.best_weights.is_file() else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return run.weights_digest()

@@ -15,9 +15,10 @@ from PIL import Image
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import JUDGES, confidence, lifts_rare
+from mien.evaluation.confidence import JUDGES, as_it_answers, confidence, lifts_rare
 from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
+from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.tables import (
     BY_CHANCE,
@@ -30,31 +31,41 @@ from mien.evaluation.tables import (
     people_left_out,
 )
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
+from mien.evaluation.views import Predictor
+from mien.recognise.explain import hidden_parts, painted
 from mien.runs import RunFolder, validated
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
 SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # and other data behind them
 #: Mistakes shown for each split.
 MISTAKES = 24
+#: Of these, the worst are explained: each takes some hundred looks by the network.
+EXPLAINED = 6
+_COARSE = 1 / 8
 #: The view that headline, matrices and mistakes are about.
 VIEW = "none"
 
 
-def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None = None) -> Path:
+def write_report(
+    run: RunFolder,
+    faces_by_split: Mapping[str, FaceView] | None = None,
+    predict: Predictor | None = None,
+) -> Path:
     """Write report.html and the PNGs of its figures into the run folder; the path of the page.
 
     Shows what the run has: recipe, environment, history and every evaluated split, each as far as
-    it is there. The most confident mistakes are pictured for the splits whose faces are handed in.
+    it is there. The most confident mistakes are pictured for the splits whose faces are handed in; with the run's
+    predictor, uint8 (B, C, H, W) -> probabilities (B, K), the worst also as it saw them.
     """
     faces_by_split = faces_by_split or {}
     recipe = run.recipe()
-    environment = run.environment() if run.environment_path.is_file() else {}
+    environment = run.known_environment()
     history = run.history()
     others = sorted(path.stem for path in run.path.glob(f"evaluation-{across.PREFIX}*.json"))
     names = [*SPLIT_ORDER, *(name.removeprefix("evaluation-") for name in others)]
     evaluations = [Evaluation.load(run, s) for s in names if run.evaluation(s) is not None]
     mistakes = {  # before anything is written, for handed-in faces may not be the evaluated ones
-        item.split: find_mistakes(item, faces_by_split[item.split])
+        item.split: find_mistakes(item, faces_by_split[item.split], predict)
         for item in evaluations
         if item.split in faces_by_split
     }
@@ -62,7 +73,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
     return write_page(
         run.path / "report.html",
         "report.html.j2",
-        title=f"{name}: training report",
+        title=f"{name}: {'evaluation' if isinstance(run, ModelFolder) else 'training'} report",
         name=name,
         subtitle=_subtitle(run, name, environment),
         notes=_notes(run, environment, evaluations),
@@ -268,10 +279,10 @@ def _across_sentences(item: Evaluation) -> list[str]:
 def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
     """What a temperature does to the probabilities, and where doubt begins."""
     current = weights_digest(run)
-    found = confidence(
-        {item.split: item for item in evaluations if item.weights == current},
-        lifts_rare=lifts_rare(run),
-    )
+    of_these = {item.split: item for item in evaluations if item.weights == current}
+    if isinstance(run, ModelFolder):
+        return _confidence_of_file(run, of_these)
+    found = confidence(of_these, lifts_rare=lifts_rare(run))
     if found is None:
         return None
     same = " It was fitted to these very faces." if found.shown == "validation" else ""
@@ -279,6 +290,7 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
         "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the network "
         f"was trained and with the temperature {found.how} that validation faces ask for; mien "
         f"export puts them into the model file.{same} {found.doubt}",
+        "head": ["", "as it was trained", "calibrated"],
         "rows": calibration_rows(found.before, found.after),
         "before_and_after": draw(
             plots_of_confidence.before_and_after(found),
@@ -295,8 +307,35 @@ def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any]
     }
 
 
-def find_mistakes(item: Evaluation, faces: FaceView) -> list[dict[str, str]]:
-    """The faces that were taken for another expression with the largest probability."""
+def _confidence_of_file(
+    run: ModelFolder, evaluations: Mapping[str, Evaluation]
+) -> dict[str, Any] | None:
+    """How far a model file's answers can be trusted: its calibration is inside, nothing is fitted here."""
+    found = as_it_answers(evaluations, run.card.uncertain_below)
+    if found is None:
+        return None
+    return {
+        "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the model file "
+        f"answers: its calibration is inside it. {found.doubt}",
+        "head": ["", "as it answers"],
+        "rows": [[name, value] for name, value, *_ in calibration_rows(found.after, found.after)],
+        "before_and_after": None,
+        "risk": draw(
+            plots_of_confidence.risk_coverage(found),
+            run.path,
+            "risk-coverage",
+            "Share of wrong answers by the share of faces answered",
+        ),
+    }
+
+
+def find_mistakes(
+    item: Evaluation, faces: FaceView, predict: Predictor | None = None
+) -> list[dict[str, str]]:
+    """The faces that were taken for another expression with the largest probability.
+
+    With `predict`, `why` of the worst is the face coloured by what mattered; else it is empty.
+    """
     place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
     probabilities = item.probabilities[VIEW]
     predicted = probabilities.argmax(axis=1)
@@ -312,13 +351,22 @@ def find_mistakes(item: Evaluation, faces: FaceView) -> list[dict[str, str]]:
     return [
         {
             "picture": picture(faces.store.pixels[place[str(item.rows[i])]]),
+            "why": ""
+            if predict is None or item.across is not None or rank >= EXPLAINED
+            else _why(predict, faces.store.pixels[place[str(item.rows[i])]]),
             "row": str(item.rows[i]),
             "true": item.expressions[item.labels[i]],
             "predicted": item.expressions[predicted[i]],
             "probability": percent(confidence[i], 0),
         }
-        for i in worst
+        for rank, i in enumerate(worst)
     ]
+
+
+def _why(predict: Predictor, face: NDArray[np.uint8]) -> str:
+    """A face coloured by what spoke for the answer and against it, as a data: address."""
+    mattered = hidden_parts(predict, face, step=_COARSE)
+    return picture(painted(face, mattered).transpose(2, 0, 1))
 
 
 def picture(face: NDArray[np.uint8]) -> str:

@@ -10,6 +10,7 @@ from mien.models import basic, four_block, iterative, residual, transfer  # noqa
 from mien.models.classifier import Classifier, load_classifier
 from mien.models.device import pick_device
 from mien.models.networks import Cost, ModelEntry, cost, create, entry, names, register
+from mien.models.own import OwnFile, import_own, refuse_unknown
 from mien.models.transfer import HUB, PACKAGE, check_init, initial_weights
 
 __all__ = [
@@ -18,13 +19,16 @@ __all__ = [
     "Classifier",
     "Cost",
     "ModelEntry",
+    "OwnFile",
     "check_init",
     "cost",
     "create",
     "entry",
+    "import_own",
     "initial_weights",
     "load_classifier",
     "names",
     "pick_device",
+    "refuse_unknown",
     "register",
 ]

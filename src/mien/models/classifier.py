@@ -12,6 +12,7 @@ from mien.expressions import Expressions
 from mien.input_spec import InputSpec
 from mien.models.device import on_device, pick_device
 from mien.models.networks import create
+from mien.models.own import refuse_unknown
 from mien.models.preparing import prepare
 from mien.models.weights import load_weights
 from mien.runs import RunFolder
@@ -52,6 +53,7 @@ class Classifier:
 def load_classifier(run: RunFolder, device: str = "auto") -> Classifier:
     """The best network of a run. InputError where its weights are missing, damaged or do not fit."""
     recipe = run.recipe()
+    refuse_unknown(run)
     try:
         spec = InputSpec.from_dict(recipe["input"])
         expressions = tuple(recipe["expressions"])

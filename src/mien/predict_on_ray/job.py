@@ -20,8 +20,8 @@ from mien.predict_on_ray.shards import Plan, Shard, checked_column
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
 from mien.recognise.detectors import USUAL
-from mien.recognise.model_file import read_model_file
-from mien.recognise.recognizer import Recognizer, default_model
+from mien.recognise.naming import find_model
+from mien.recognise.recognizer import Recognizer
 
 #: Workers that may die on a shard before it is left; the same command tries it again.
 _RETRIES = 3
@@ -79,7 +79,8 @@ def recognise(
         dataset: a folder of pictures, a parquet file or a folder of them with a column of encoded
             pictures; a path that all workers see, or an address (`s3://bucket/photos`).
         out: a folder, or an address, that all workers write to.
-        model: a model file; by default the one inside the package.
+        model: a model by name, its file or a run folder; by default the one inside the package. An address
+            is not fetched by a job; it is opened if it is in the cache.
         faces: `yunet` finds them; `none` where each picture is one.
         size: at which faces are looked for, as `YuNet` says.
         device: where the network computes; with `cuda` each worker asks Ray for a GPU.
@@ -95,7 +96,7 @@ def recognise(
     """
     if shard < 1 or (workers is not None and workers < 1):
         raise InputError("pictures in a shard and workers are 1 or more")
-    content = default_model() if model is None else read_model_file(Path(model))
+    content = find_model(model).content
     # What is wrong is said at once; only the workers need a GPU.
     here = "cpu" if device.startswith("cuda") else device
     card = Recognizer(content, device=here, threads=1, detector=faces, size=size).card

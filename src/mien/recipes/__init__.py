@@ -10,5 +10,16 @@ from mien.recipes.catalogue import (
     reference_names,
     register,
 )
+from mien.recipes.measured import MEASURED, Measured
 
-__all__ = ["Published", "entry", "evidence", "find", "names", "reference_names", "register"]
+__all__ = [
+    "MEASURED",
+    "Measured",
+    "Published",
+    "entry",
+    "evidence",
+    "find",
+    "names",
+    "reference_names",
+    "register",
+]

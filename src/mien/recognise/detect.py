@@ -112,14 +112,35 @@ def crop(
     Raises:
         InputError: for a face wholly outside of the picture.
     """
+    return _sampled(picture, *_rectangle(face, rule, spec), spec)
+
+
+def to_crop(face: Detection, rule: CropRule, spec: InputSpec) -> NDArray[np.float64]:
+    """float64 (2, 3), takes a pixel's (x, y) in the picture to the one of `crop` that shows the same place."""
+    centre, size, turn = _rectangle(face, rule, spec)
+    target = np.array([spec.width, spec.height])
+    back = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    matrix = back * (target / size)[:, None]
+    return np.column_stack([matrix, matrix @ (0.5 - centre) + target / 2 - 0.5])
+
+
+def ready_to_crop(size: tuple[int, int], spec: InputSpec) -> NDArray[np.float64]:
+    """`to_crop` of a picture of (width, height) that is a face: see `ready_crop`."""
+    across, down = spec.width / size[0], spec.height / size[1]
+    return np.array([[across, 0, 0.5 * across - 0.5], [0, down, 0.5 * down - 0.5]])
+
+
+def _rectangle(
+    face: Detection, rule: CropRule, spec: InputSpec
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """What `crop` cuts out: its centre (x, y), its size (width, height) in pixels, its turn in radians."""
     x, y, width, height = face.box
     longer = max(width, height)
     turn = math.radians(angle_of(face, rule))
     down = np.array([-math.sin(turn), math.cos(turn)])
     centre = np.array([x + width / 2, y + height / 2]) + rule.shift_y * longer * down
     side = crop_side(face, rule)
-    size = np.array([side * spec.width / spec.height, side])
-    return _sampled(picture, centre, size, turn, spec)
+    return centre, np.array([side * spec.width / spec.height, side]), turn
 
 
 def angle_of(face: Detection, rule: CropRule) -> float:

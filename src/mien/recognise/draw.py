@@ -50,7 +50,7 @@ def annotated(
     image = Image.fromarray(picture)
     short = min(picture.shape[:2])
     line = max(2, round(_LINE * short))
-    font = _font(round(max(_SMALLEST, _LETTERS * short)))
+    font = letters(image.size)
     # The largest faces last: their lines are not under those of the crowd behind.
     placed = zip(faces, boxes or [face.box for face in faces], strict=True)
     marks = [
@@ -196,6 +196,11 @@ def _colour(face: FaceLike) -> Colour:
     names = list(face.probabilities)
     red, green, blue = ImageColor.getrgb(colours_of(names)[names.index(face.expression)])[:3]
     return red, green, blue
+
+
+def letters(size: tuple[int, int]) -> ImageFont.FreeTypeFont:
+    """The font that suits a picture of (width, height)."""
+    return _font(round(max(_SMALLEST, _LETTERS * min(size))))
 
 
 @lru_cache(maxsize=8)

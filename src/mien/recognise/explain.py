@@ -14,16 +14,21 @@ from numpy.typing import NDArray
 #: The hidden square's side and its steps, as shares of the face's side.
 PATCH, STEP = 1 / 5, 1 / 16
 _BATCH = 64
+#: RGB of what spoke for the answer and against it, and their share of a pixel where they are strongest.
+FOR, AGAINST, STRONGEST = (255, 30, 30), (40, 90, 255), 0.65
 
 
 def hidden_parts(
-    predict: Callable[[NDArray[np.uint8]], NDArray[np.floating]], face: NDArray[np.uint8]
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.floating]],
+    face: NDArray[np.uint8],
+    step: float = STEP,
 ) -> NDArray[np.float32]:
     """How much the answer's probability falls where a gray square hides the face.
 
     Args:
         predict: uint8 (N, C, H, W) -> probabilities (N, K).
         face: uint8 (C, H, W).
+        step: from one square to the next, as a share of the face's side: a larger one is coarser and asks less.
 
     Returns:
         float32 (H, W): the mean fall, in probability (-1..1), over the squares that hid a pixel.
@@ -31,11 +36,11 @@ def hidden_parts(
     """
     _, height, width = face.shape
     side = max(1, round(PATCH * max(height, width)))
-    step = max(1, round(STEP * max(height, width)))
+    stride = max(1, round(step * max(height, width)))
     corners = [
         (top, left)
-        for top in range(-side + step, height, step)
-        for left in range(-side + step, width, step)
+        for top in range(-side + stride, height, stride)
+        for left in range(-side + stride, width, stride)
     ]
     gray = face.mean(axis=(1, 2)).round().astype(np.uint8)[:, None, None]
     probabilities_K = np.asarray(predict(face[None]), np.float64)[0]
@@ -58,8 +63,8 @@ def hidden_parts(
 def painted(face: NDArray[np.uint8], mattered: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A face, uint8 (C, H, W), under its map: RGB (H, W, 3), red what spoke for the answer, blue against."""
     strength = np.abs(mattered) / max(float(np.abs(mattered).max()), 1e-6)
-    colour = np.where(mattered[..., None] > 0, (255, 30, 30), (40, 90, 255))
+    colour = np.where(mattered[..., None] > 0, FOR, AGAINST)
     gray = face.mean(axis=0)[..., None]
-    share = 0.65 * strength[..., None]
+    share = STRONGEST * strength[..., None]
     painted_HWC: NDArray[np.uint8] = (gray * (1 - share) + colour * share).round().astype(np.uint8)
     return painted_HWC

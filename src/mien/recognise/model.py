@@ -36,7 +36,11 @@ class FaceModel:
 
     @classmethod
     def open(
-        cls, source: str | Path | bytes, device: str = "cpu", threads: int | None = None
+        cls,
+        source: str | Path | bytes,
+        device: str = "cpu",
+        threads: int | None = None,
+        where: str | None = None,
     ) -> FaceModel:
         """Check a model file, then hand it to the runtime.
 
@@ -44,11 +48,12 @@ class FaceModel:
             source: a path, or the content of a model file.
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where the runtime has it.
             threads: how many compute one batch; None is one a core.
+            where: what messages call it; by default its path.
 
         Raises:
             InputError: for a file that is not ours, damaged, or made for another version.
         """
-        where = "the model" if isinstance(source, bytes) else str(source)
+        where = where or ("the model" if isinstance(source, bytes) else str(source))
         content = source if isinstance(source, bytes) else read_model_file(Path(source))
         card = checked_card(content, where)
         session = _session(content, where, device, threads)

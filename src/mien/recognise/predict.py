@@ -100,7 +100,8 @@ def predict(
             image, the bytes of a file; or a list of these.
         stream: results come one at a time, in memory that does not grow; else they are gathered in a
             list. A camera or stream has no end, so it has to be asked for with `stream=True`.
-        model: a model file, or a Recognizer that is used as it is; by default the model inside mien.
+        model: whatever `Recognizer` takes: a name, a file, a run folder, an address with its sha256; or a
+            Recognizer that is used as it is. By default the model inside mien.
         detector, device: as `Recognizer` takes them.
         size: at which faces are looked for, as `Recognizer` takes it; of a given one, too.
         every: of a movie, faces are looked for in each so-many-th frame; by default ten a second.

@@ -6,8 +6,6 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -23,7 +21,9 @@ from mien.recognise.detectors import READY, USUAL, for_films, open_detector, wit
 from mien.recognise.doubt import Reason, bad_picture, improbable
 from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
+from mien.recognise.explained import Explanation, painted_photo
 from mien.recognise.model import FaceModel
+from mien.recognise.naming import find_model
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
@@ -31,6 +31,8 @@ from mien.resize import ready_crop
 
 #: The types of a record's columns in a data frame.
 _PANDAS = {"double": float, "bool": bool, "string": str}
+#: How far a face that is found again may be from where it was, as a share of its side.
+_SAME_FACE = 0.2
 #: Several pictures, recognised together.
 Pictures = list[Picture] | tuple[Picture, ...]
 
@@ -87,6 +89,18 @@ class Face:
             InputError: where the picture is not there any more, for a margin below 0.
         """
         return cut(photo_of(self.origin), self.box, margin)
+
+    def explain(self) -> Explanation:
+        """Which pixels spoke for the answer and which against it, over the photo; hundreds of looks by the network.
+
+        Raises:
+            InputError: where the picture is not there any more, or was not kept.
+        """
+        if self.origin is None or self.origin.recognizer is None:
+            raise InputError(
+                "the recogniser is not kept with this face: ask anew, Recognizer().recognize(picture)[0].explain()"
+            )
+        return self.origin.recognizer.explained(self, self.origin)
 
     @property
     def uncertain(self) -> bool:
@@ -200,7 +214,9 @@ class Recognizer:
         """Open a model and a detector.
 
         Args:
-            model: a model file or its content, a FaceModel; by default the one inside the package.
+            model: the name of a model (`mien-people`, the one inside the package and the default), a model
+                file or its content, a run folder (exported once, into the cache), or an address
+                `https://...#sha256=...` (fetched once, into the cache); or a FaceModel.
             device: where the network computes: `cpu`, `cuda`, `cuda:N`, `auto`.
             threads: how many compute, of the network and of YuNet; None is one a core.
             detector: `yunet`, a `YuNet` with settings of one's own, `none` where each picture is a
@@ -209,14 +225,15 @@ class Recognizer:
             max_pixels: larger pictures are refused before they are decoded.
 
         Raises:
-            InputError: for a file that is not a model of ours, an unknown device or detector.
+            InputError: for a name that means no model, a file that is none of ours, an unknown device or
+                detector.
         """
-        if model is None:
-            model = default_model()
-        if isinstance(model, os.PathLike):
-            model = Path(model)
-        if isinstance(model, str | bytes | Path):
-            model = FaceModel.open(model, device=device, threads=threads)
+        where = None
+        if model is None or isinstance(model, str | os.PathLike):
+            named = find_model(model, fetch=True)
+            model, where = named.content, named.where
+        if isinstance(model, bytes):
+            model = FaceModel.open(model, device=device, threads=threads, where=where)
         self.model: Model = model
         self._ready = detector == READY
         self._detector = open_detector(detector, size=size, threads=threads)
@@ -256,7 +273,7 @@ class Recognizer:
         """
         several = pictures if isinstance(pictures, list | tuple) else [pictures]
         answers = [
-            faces.seen_in(Origin(picture, bgr=bgr, max_pixels=self._max_pixels))
+            faces.seen_in(Origin(picture, bgr=bgr, max_pixels=self._max_pixels, recognizer=self))
             for faces, picture in zip(self.answer(self._seen(pictures, bgr)), several, strict=True)
         ]
         return answers if isinstance(pictures, list | tuple) else answers[0]
@@ -285,6 +302,32 @@ class Recognizer:
         """
         seen = self.look(picture, bgr=bgr)
         return [(crop, hidden_parts(self.model, crop)) for crop in seen.crops]
+
+    def explained(self, face: Face, origin: Origin) -> Explanation:
+        """What `Face.explain` gives; `face` is one of this recogniser's, found in `origin`."""
+        photo = origin.photo()
+        seen = self.look(photo.pixels)
+        part = photo.read_part(face.box)
+        size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        apart = [np.abs(np.subtract(_within(one.box, size), part)).max() for one in seen.detections]
+        if not apart or min(apart) > _SAME_FACE * max(part[2:]):
+            raise InputError("the picture is not the one that this face was found in: ask anew")
+        which = int(np.argmin(apart))
+        crop, found = seen.crops[which], seen.detections[which]
+        mattered = hidden_parts(self.model, crop)
+        spec = self.card.input
+        to_crop = (
+            detect.ready_to_crop(size, spec)
+            if self._ready
+            else detect.to_crop(found, self.card.crop, spec)
+        )
+        legend = (
+            f"red: for {face.expression}",
+            "blue: against",
+            f"strongest: hiding it moves {face.probability:.0%} by {100 * np.abs(mattered).max():.0f} points",
+        )
+        picture = painted_photo(in_colour(photo.pixels), mattered, to_crop, legend)
+        return Explanation(face.expression, face.probability, crop, mattered, picture, origin)
 
     def look(self, picture: Picture, *, bgr: bool = False) -> Seen:
         """Find and cut out the faces of a picture, without asking the network."""
@@ -350,14 +393,6 @@ class Recognizer:
             why_uncertain=doubt or improbable(named[expression], self.card.uncertain_below),
             angle=detect.angle_of(found, self.card.crop),
         )
-
-
-def default_model() -> bytes:
-    """The model that ships inside the package."""
-    file = resources.files("mien.recognise").joinpath("default.onnx")
-    if not file.is_file():
-        raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
-    return file.read_bytes()
 
 
 def _told(face: Face) -> str:

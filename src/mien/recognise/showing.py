@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from mien.recognise.draw import marked, write_picture
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
 
+if TYPE_CHECKING:
+    from mien.recognise.recognizer import Recognizer
+
 #: A notebook is shown no more pixels than this on the longer side.
 _NOTEBOOK = 1200
 
@@ -28,7 +31,16 @@ class Origin:
     A copy in another process, or a pickle, has no picture.
     """
 
-    def __init__(self, picture: Picture, *, bgr: bool, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        picture: Picture,
+        *,
+        bgr: bool,
+        max_pixels: int = MAX_PIXELS,
+        recognizer: Recognizer | None = None,
+    ) -> None:
+        """`recognizer`: who found the faces, where it can be asked again."""
+        self.recognizer = recognizer
         self._picture = picture
         self._bgr = bgr
         self._max_pixels = max_pixels

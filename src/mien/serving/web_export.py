@@ -27,11 +27,10 @@ from typing import Any
 
 from mien.callbacks import Say
 from mien.card import ModelCard
-from mien.data.cache import cache_folder
 from mien.errors import InputError, reading_from, writing_to
-from mien.files import atomic_folder, write_json
-from mien.recognise.model_file import checked_card, read_model_file
-from mien.recognise.recognizer import default_model
+from mien.files import atomic_folder, cache_folder, write_json
+from mien.recognise.model_file import checked_card
+from mien.recognise.naming import find_model
 from mien.recognise.yunet import browser_detector
 from mien.serving.card_page import ADDRESS, read_card_page
 from mien.version import __version__
@@ -75,7 +74,7 @@ class Site:
 
 def export_web(
     out: Path,
-    model: Path | None = None,
+    model: str | Path | None = None,
     *,
     runtime: Path | None = None,
     card_page: Path | None = None,
@@ -85,7 +84,8 @@ def export_web(
 
     Args:
         out: the folder; what stands there is replaced if it is such a site.
-        model: a model file; by default the one inside the package.
+        model: a model by name, its file or a run folder; by default the one inside the package. An address
+            is opened if it is in the cache.
         runtime: the npm package onnxruntime-web, packed (.tgz) or as a folder; by default it is
             fetched from the npm registry, once, and kept in the cache.
         card_page: what `mien card` wrote of the model; by default the one inside the package, for its model.
@@ -95,18 +95,19 @@ def export_web(
         InputError: for what is no model or no page, a runtime that is not the pinned one or cannot be had, a
             folder with other things in it.
     """
-    content = default_model() if model is None else read_model_file(model)
-    card = checked_card(content, "the model" if model is None else str(model))
-    about = read_card_page(card_page, bundled=model is None)
+    named = find_model(model, say=say)
+    content = named.content
+    card = checked_card(content, named.where)
+    about = read_card_page(card_page, bundled=named.packaged)
     _check_replaceable(out)
     parts = _parts(runtime) if runtime is not None else _kept_parts(say)
-    named = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
+    place = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
     detector = browser_detector()
     replaced: Path | None = None
     with atomic_folder(out) as folder:
         _write_page(folder)
         _write(folder / "models" / _DETECTOR, detector)
-        _write(folder / named, content)
+        _write(folder / place, content)
         for name, data in parts.items():
             _write(folder / "runtime" / name, data)
         _write(folder / "licences.txt", _licences(card).encode())
@@ -117,7 +118,7 @@ def export_web(
             "version": __version__,
             "runtime": "runtime",
             "detector": f"models/{_DETECTOR}",
-            "model": named,
+            "model": place,
             "bytes": len(content) + len(detector) + len(parts[_WASM]),
             "card": asdict(card),
             "card_page": None if about is None else ADDRESS,

@@ -25,6 +25,7 @@ from mien.training.distributed import is_first
 from mien.training.judging import refuse_silent_judge
 from mien.training.loop import train
 from mien.training.outlook import Outlook, outlook
+from mien.training.sheet import SheetWatcher
 from mien.training.stopping import StoppedError
 from mien.training.teaching import Teaching, teach
 from mien.training.trackers import trackers_named
@@ -42,6 +43,7 @@ __all__ = [
     "PictureWatcher",
     "Recipe",
     "Schedule",
+    "SheetWatcher",
     "StoppedError",
     "Targets",
     "Teaching",

@@ -19,7 +19,7 @@ from PIL import Image
 from mien import Recognizer
 from mien.data.synthetic import synthetic_faces
 from mien.recognise.model import FaceModel
-from mien.recognise.recognizer import default_model
+from mien.recognise.naming import default_model
 from mien.recognise.rows import columns
 from mien.serving.card_page import read_card_page
 

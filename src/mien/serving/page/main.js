@@ -25,7 +25,8 @@ const desk = {
   },
 };
 let modes = {};
-let current = "photos";
+/** An address that ends in #camera or #video begins there. */
+let current = tabs.find(({ id }) => `#${id.slice(4)}` === location.hash)?.id.slice(4) ?? "photos";
 /** What was given before the page can recognise. */
 const early = [];
 let loaded = null; // share of what the page loads first, where it is known

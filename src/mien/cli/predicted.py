@@ -1,0 +1,191 @@
+"""mien predict: what is told of pictures and movies in the end, and how far it is meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mien.cli.movies import render
+from mien.cli.output import messages
+from mien.errors import InputError, visible
+from mien.terminal import table
+
+if TYPE_CHECKING:
+    from mien.recognise.media import Frame, Item
+    from mien.recognise.recognizer import Faces
+    from mien.recognise.stream import Summary
+
+#: Pictures of which the table tells.
+_SHOWN = 100
+#: Letters that a line of the table has beside the picture's name.
+_FIGURES = 45
+
+
+class Told:
+    """What is said in the end: everything for machines, the first faces for people."""
+
+    def __init__(self, *, everything: bool) -> None:
+        self._everything = everything
+        self.answers: list[tuple[Item, Faces]] = []
+        self.failed: list[dict[str, str]] = []
+        self.movies: list[tuple[Item, Summary]] = []
+        self.pictures = self.faces = self.done_before = self.looked_at = 0
+
+    def add(self, item: Item, answer: Faces) -> None:
+        """The faces of a picture."""
+        self.looked_at += 1
+        self.pictures += 1
+        self.faces += len(answer)
+        if self._everything or len(self.answers) < _SHOWN:
+            self.answers.append((item, answer))
+
+    def add_movie(self, item: Item, done: Summary) -> None:
+        """What came of a video or a camera."""
+        self.looked_at += 1
+        self.movies.append((item, done))
+        if done.problem is not None:
+            self.failed.append({"file": item.shown, "error": done.problem})
+
+    def fail(self, item: Item, error: InputError) -> None:
+        """Nothing came of this one."""
+        self.looked_at += 1
+        self.failed.append({"file": item.shown, "error": str(error)})
+
+    def unlisted(self, error: InputError) -> None:
+        """A folder that could not be looked into."""
+        self.looked_at += 1
+        self.failed.append({"file": str(error).partition(":")[0], "error": str(error)})
+
+    def tables(self) -> list[Table]:
+        """Those of which there is something to tell; pictures' where there is nothing at all."""
+        some = [render(self.movies)] if self.movies else []
+        return [self._pictures(), *some] if self.pictures or not some else some
+
+    def _pictures(self) -> Table:
+        """A line a face; the picture is named once."""
+        from mien.recognise.doubt import IN_WORDS
+        from mien.recognise.draw import surely
+
+        lines = table("picture", "expression", "probability", "next")
+        lines.columns[1].justify = lines.columns[3].justify = "left"
+        room = max(20, Console().width - _FIGURES)
+        for item, answer in self.answers:
+            if not answer:
+                lines.add_row(Text(_shortened(item.name, room)), "no face", "", "")
+            for number, face in enumerate(answer):
+                _, (other, less) = face.top(2)
+                lines.add_row(
+                    Text("" if number else _shortened(item.name, room)),
+                    Text(face.expression + (" ?" if face.uncertain else "")),
+                    surely(face),
+                    Text(f"{other} {100 * less:.0f} %"),
+                )
+        said = [f"faces: {self.faces:,}, pictures: {self.pictures:,}"]
+        if self.pictures > len(self.answers):
+            said.append(f"the first {len(self.answers)} pictures are shown, --csv writes all")
+        said += _looked([answer for _, answer in self.answers])
+        if self.done_before:
+            said.append(f"{self.done_before:,} were done before")
+        reasons = {face.why_uncertain for _, answer in self.answers for face in answer}
+        if why := ", ".join(words for reason, words in IN_WORDS.items() if reason in reasons):
+            said.append(f"?: uncertain ({why})")
+        lines.caption, lines.caption_justify = "; ".join(said), "left"
+        return lines
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name's end, which tells it from its neighbours, where the whole has no room."""
+    name = visible(name)
+    return name if len(name) <= room else f"…{name[1 - room :]}"
+
+
+def _looked(answers: Sequence[Faces]) -> list[str]:
+    """At which sizes pictures were looked at, and the smallest face that this finds, in a sentence or two."""
+    looked = [answer.looked for answer in answers if answer.looked is not None]
+    if not looked:
+        return []
+    sizes, faces = ([getattr(one, name) for one in looked] for name in ("size", "smallest_face"))
+    said = [f"searched at {_range(sizes)} pixels for faces of {_range(faces)} pixels and more"]
+    if any(
+        not answer and answer.looked is not None and answer.looked.size < max(answer.size)
+        for answer in answers
+    ):
+        said.append("a larger --size finds smaller faces")
+    return said
+
+
+def _range(numbers: Sequence[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+class Bar:
+    """How far it is, on a terminal: items where there are several, and a video's frames."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=messages,
+            transient=True,
+            disable=not messages.is_terminal,
+        )
+        self._frames: TaskID | None = None
+        self._began = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def each(
+        self, inputs: list[str], camera: int | None, out: Path | None, told: Told
+    ) -> Iterator[Item]:
+        """What there is to look at.
+
+        It is gone through twice: what is not there is said before anything is done, and nothing of
+        a million files is kept in memory.
+        """
+        from mien.recognise.media import Item, find
+
+        cameras = [] if camera is None else [Item.camera(camera)]
+        found = find(inputs, leave_out=out, on_error=lambda _: None)
+        total = len(cameras) + sum(1 for _ in found)
+        task = self._bar.add_task(f"0 of {total:,}", total=total, speed="", visible=total > 1)
+        started = time.monotonic()
+        items = itertools.chain(find(inputs, leave_out=out, on_error=told.unlisted), cameras)
+        for number, item in enumerate(items, 1):
+            yield item
+            speed = f"{number / (time.monotonic() - started):.1f} files/s"
+            self._bar.update(
+                task, completed=number, description=f"{number:,} of {total:,}", speed=speed
+            )
+            if self._frames is not None:
+                self._bar.remove_task(self._frames)
+                self._frames = None
+
+    def frame(self, frame: Frame, total: int | None) -> None:
+        """One more frame of a video, of so many if that is known."""
+        if self._frames is None:
+            self._frames = self._bar.add_task("", total=total, speed="")
+            self._began = time.monotonic()
+        count = frame.index + 1
+        self._bar.update(
+            self._frames,
+            completed=count,
+            description=f"frame {count:,}"
+            + ("" if total is None else f" of {max(total, count):,}"),
+            speed=f"{count / max(time.monotonic() - self._began, 1e-3):.0f} frames/s",
+        )

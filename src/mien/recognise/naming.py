@@ -1,0 +1,236 @@
+"""The model that a name means: one inside the package, a file, a run folder, or an address with its sha256."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from mien.callbacks import Say
+from mien.card import ModelCard
+from mien.errors import InputError, extra_required, near_names, one_line, reading_from
+from mien.files import atomic_file, cache_folder
+from mien.recognise.model_file import checked_card, digest_of, read_model_file
+from mien.runs import RunFolder
+from mien.terminal import Terminal
+from mien.version import __version__
+
+#: Largest file that is fetched, in bytes.
+MOST_FETCHED = 100_000_000
+_TIMEOUT_S = 60
+_PIECE = 1 << 20
+_DEFAULT = "default.onnx"
+_DIGEST = re.compile("sha256=([0-9a-fA-F]{64})")
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """What a name led to.
+
+    content: of a model file, not yet checked. where: what messages call it.
+    packaged: whether it is the one inside the package.
+    """
+
+    content: bytes
+    where: str
+    packaged: bool = False
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A model inside the package: its name, the bytes of its file, and its card."""
+
+    name: str
+    size: int
+    card: ModelCard
+
+
+def default_model() -> bytes:
+    """The model that ships inside the package."""
+    file = resources.files("mien.recognise").joinpath(_DEFAULT)
+    if not file.is_file():
+        raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
+    return file.read_bytes()
+
+
+@cache
+def packaged() -> tuple[Packaged, ...]:
+    """The models inside the package."""
+    content = default_model()
+    card = checked_card(content, _DEFAULT)
+    return (Packaged(card.name, len(content), card),)
+
+
+def is_packaged(name: str | os.PathLike[str]) -> bool:
+    """Whether a name means a model inside the package; a file or folder of that name wins."""
+    text = os.fspath(name)
+    return text in (one.name for one in packaged()) and not os.path.lexists(text)
+
+
+def is_model_address(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is an address, not a path."""
+    return "://" in os.fspath(name)
+
+
+def say_on_stderr(text: str) -> None:
+    """A line for people, where nobody else takes it."""
+    Terminal(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def find_model(
+    name: str | os.PathLike[str] | None = None, *, fetch: bool = False, say: Say = say_on_stderr
+) -> NamedModel:
+    """The content of the model that a name means.
+
+    Args:
+        name: `mien-people`, or another that `packaged` knows; a model file; a run folder, which is exported
+            into the cache once; `https://...#sha256=...`. None is the one inside the package.
+        fetch: whether an address may be fetched; else it is opened if the cache has it.
+        say: takes a line for people before a run is exported or an address fetched.
+
+    Raises:
+        InputError: where the name means nothing, a run cannot be exported, an address is not https, lacks its
+            sha256, cannot be had, or gives another file.
+    """
+    text = "" if name is None else os.fspath(name)
+    if name is None or is_packaged(text):
+        return NamedModel(default_model(), "the model", packaged=True)
+    if is_model_address(text):
+        return _of_address(text, fetch, say)
+    path = Path(text).expanduser()
+    if os.path.isdir(path):  # noqa: PTH112 (a Path raises where a name is too long)
+        return _of_run(path, say)
+    if not os.path.lexists(path) and path.name == text and not path.suffix:
+        raise InputError(
+            f"{text}: no model file or run folder here, and no model in the package is called so "
+            f"({near_names(text, (one.name for one in packaged()))}); `mien train` makes a run folder"
+        )
+    return NamedModel(read_model_file(path), text)
+
+
+def _of_run(path: Path, say: Say) -> NamedModel:
+    """A run's model file, from the cache; exported there where its weights are new."""
+    if not (path / "recipe.json").is_file():
+        seeds = sorted(path.glob("seed-*/recipe.json"))
+        what = (
+            f"holds runs of several seeds; give one, as {seeds[0].parent}"
+            if seeds
+            else "a folder without a run in it; give a model file, or a folder that `mien train` wrote"
+        )
+        raise InputError(f"{path}: {what}")
+    run = RunFolder.open(path)
+    if not run.best_weights.is_file():
+        raise InputError(f"{path}: no weights there; has the first epoch of training ended?")
+    kept = cache_folder() / "models" / f"run-{_digest_of_run(run)}.onnx"
+    content = _kept(kept)
+    if content is None:
+        say(f"{path} is exported once for recognition, into {kept}")
+        with extra_required("train", "opening a run folder"):
+            # What exports lies above: it is asked by name, as `mien` asks for its verbs.
+            importlib.import_module("mien.api.model_files").export(run, kept)
+        content = read_model_file(kept)
+    return NamedModel(content, str(path))
+
+
+def _digest_of_run(run: RunFolder) -> str:
+    """What changes when the run's model file would: its weights, first of all."""
+    with reading_from(str(run.path)):
+        recipe = run.recipe_path.read_bytes()
+        told = f"{run.weights_digest()} {digest_of(recipe)} {__version__}"
+    return digest_of(told.encode())
+
+
+def _kept(file: Path) -> bytes | None:
+    """The content of a model file that is in the cache and whole."""
+    if not file.is_file():
+        return None
+    try:
+        content = read_model_file(file)
+        checked_card(content, str(file))
+    except InputError:  # damaged, or of an earlier version
+        return None
+    return content
+
+
+def _of_address(address: str, fetch: bool, say: Say) -> NamedModel:
+    """The file behind an address, checked against its sha256 before anything looks into it."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    shown = (
+        f"{parts.scheme}://{host}{parts.path}"  # without a password, and without a key behind a `?`
+    )
+    if parts.scheme != "https" or not host:
+        raise InputError(f"{shown}: models are fetched over https alone; save it, give the file")
+    told = _DIGEST.fullmatch(parts.fragment)
+    if told is None:
+        raise InputError(
+            f"{shown}: add the file's digest, so that it cannot be another one: "
+            f"{shown}#sha256=, then its 64 hex digits, which whoever offers the file should tell"
+        )
+    digest = told[1].lower()
+    kept = cache_folder() / "models" / f"{digest}.onnx"
+    if kept.is_file():
+        content = read_model_file(kept)
+        if digest_of(content) == digest:
+            return NamedModel(content, shown)
+    if not fetch:
+        raise InputError(
+            f"{shown}: addresses are not fetched here; fetch it once with "
+            f"`mien predict PHOTO --model {shown}#sha256=...`, or save it and give the file"
+        )
+    say(f"fetching {shown}, once, into {kept}")
+    content = _fetched(parts._replace(fragment="").geturl(), shown)
+    if digest_of(content) != digest:
+        raise InputError(
+            f"{shown}: another file than sha256={digest} stands for ({digest_of(content)}); "
+            "nothing of it was opened or kept: ask whoever offers it"
+        )
+    with atomic_file(kept) as file:
+        file.write(content)
+    return NamedModel(content, shown)
+
+
+class _HttpsAlone(urllib.request.HTTPRedirectHandler):
+    """Follows an address to another one only where that is https, too."""
+
+    def redirect_request(
+        self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme != "https":
+            fp.close()
+            raise InputError("it leads to an address that is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fetched(address: str, shown: str) -> bytes:
+    """What an https address gives, at most `MOST_FETCHED` bytes of it."""
+    opener = urllib.request.build_opener(_HttpsAlone)
+    too_large = InputError(f"larger than {MOST_FETCHED / 1e6:,.0f} MB")
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": f"mien/{__version__}"})  # noqa: S310 (https, by the caller)
+        content = bytearray()
+        with opener.open(request, timeout=_TIMEOUT_S) as answer:
+            if int(answer.headers.get("Content-Length") or 0) > MOST_FETCHED:
+                raise too_large
+            while piece := answer.read(_PIECE):
+                content += piece
+                if len(content) > MOST_FETCHED:
+                    raise too_large
+    except (OSError, ValueError, InputError) as error:
+        if isinstance(error, urllib.error.HTTPError):  # it holds the connection
+            error.close()
+        reason = getattr(error, "reason", None) or error
+        why = one_line(reason) if isinstance(reason, Exception) else str(reason)
+        raise InputError(
+            f"{shown}: cannot be fetched ({why}); check the address and the network, or save it and "
+            "give the file"
+        ) from error
+    return bytes(content)
