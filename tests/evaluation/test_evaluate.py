@@ -21,6 +21,7 @@ from mien.evaluation import (
 )
 from mien.evaluation.metrics import compute_scores
 from mien.expressions import SEVEN
+from mien.recipe import to_dict
 
 NO_DIGESTS = np.empty((0, 2), dtype=np.uint64)
 
@@ -252,9 +253,9 @@ def test_without_torch_the_message_says_what_to_install(store, make_run, monkeyp
 @pytest.mark.parametrize("rule", [{}, {"holdout": "much", "seed": 0}, None])
 def test_refuses_a_recipe_without_a_split_rule(store, make_run, rule):
     run = make_run()
-    recipe = run.recipe() | {"split": rule}
+    recipe = to_dict(run.recipe()) | {"split": rule}
     run.recipe_path.write_text(json.dumps(recipe))
-    with pytest.raises(InputError, match="no split rule"):
+    with pytest.raises(InputError, match=r"recipe\.json: .*split"):
         faces_to_score(run, store, "test")
 
 

@@ -105,18 +105,16 @@ def run_and_data(
 ) -> tuple[RunFolder, FaceStore]:
     """A run, and the data given or else those that it was trained on; a wrong device is refused first."""
     from mien.models import pick_device
-    from mien.training import from_dict
 
     pick_device(device)
-    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
-    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
+    folder = RunFolder.open(run)
     if data is None:
         trained_on = folder.environment().get("data") or {}
         data = trained_on.get("source")
         skip_damaged |= bool(trained_on.get("damaged"))
         if data is None:
             raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
-    return folder, read_for(recipe, data, labels, mapping, skip_damaged=skip_damaged)
+    return folder, read_for(folder.recipe(), data, labels, mapping, skip_damaged=skip_damaged)
 
 
 def read_for(

@@ -112,7 +112,7 @@ def evaluate_corrupted(
             f"{subject.faces.store.source}: its classes are not those of the network, and --corruptions "
             "scores all of these; give data that have them, as those of the training"
         )
-    name = Path(str(run)).stem if folder is None else str(folder.recipe()["name"])
+    name = Path(str(run)).stem if folder is None else folder.recipe().name
     found = evaluation.evaluate_corrupted(
         subject, name, votes=said, progress=progress, command=command
     )

@@ -282,7 +282,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _contender(name: str, path: Path, split: str) -> Contender:
     runs = tuple(RunFolder.expand(path))
     evaluations = tuple(Evaluation.load(run, split) for run in runs)
-    recipe = str(runs[0].recipe().get("name") or "-")
+    recipe = runs[0].recipe().name or "-"
     return Contender(name, recipe, runs, evaluations)
 
 

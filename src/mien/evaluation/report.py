@@ -15,8 +15,7 @@ from PIL import Image
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import JUDGES, confidence, lifts_rare
-from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.confidence import JUDGES, confidence
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.tables import (
@@ -30,6 +29,7 @@ from mien.evaluation.tables import (
     people_left_out,
 )
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
+from mien.recipe import to_dict
 from mien.runs import RunFolder, validated
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
@@ -58,7 +58,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
         for item in evaluations
         if item.split in faces_by_split
     }
-    name = str(recipe.get("name") or run.path.name)
+    name = recipe.name or run.path.name
     return write_page(
         run.path / "report.html",
         "report.html.j2",
@@ -73,7 +73,7 @@ def write_report(run: RunFolder, faces_by_split: Mapping[str, FaceView] | None =
         curves=_curves(run, validated(history)),
         evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
         confidence=_confidence(run, evaluations),
-        recipe=flatten(recipe),
+        recipe=flatten(to_dict(recipe)),
         data=flatten(environment.get("data") or {}),
         environment=flatten({k: v for k, v in environment.items() if k not in ("data", "command")}),
         commands=_commands(environment, evaluations),
@@ -102,7 +102,7 @@ def _notes(
             "Not evaluated yet: mien evaluate scores the run and writes this page again. "
             "The curves below are the training's own."
         )
-    current = weights_digest(run)
+    current = run.weights_digest()
     trained_on = (environment.get("data") or {}).get("fingerprint")
     for item in evaluations:
         if item.weights and item.weights != current:
@@ -267,10 +267,10 @@ def _across_sentences(item: Evaluation) -> list[str]:
 
 def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
     """What a temperature does to the probabilities, and where doubt begins."""
-    current = weights_digest(run)
+    current = run.weights_digest()
     found = confidence(
         {item.split: item for item in evaluations if item.weights == current},
-        lifts_rare=lifts_rare(run),
+        lifts_rare=run.recipe().objective.lifts_rare,
     )
     if found is None:
         return None
