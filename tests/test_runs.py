@@ -1,5 +1,6 @@
 """The run folder: what a training leaves behind, read by whoever comes later."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -92,3 +93,20 @@ def test_the_kept_epoch_is_the_one_that_is_written_down(tmp_path):
     write_json(run.environment_path, {"kept_epoch": 3})
     with pytest.raises(InputError, match=r"history\.csv: lacks epoch 3"):
         run.kept_epoch()
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.weights_digest() is None
+    run.best_weights.parent.mkdir()
+    for epochs in (10, 12):
+        write_json(run.recipe_path, to_dict(replace(RECIPE, epochs=epochs)))
+        write_json(run.environment_path, {"device": epochs})
+        run.history_path.write_text("epoch\n" + "1\n" * epochs)
+        run.best_weights.write_bytes(b"w" * epochs)
+        assert run.recipe().epochs == run.environment()["device"] == len(run.history()) == epochs
+        assert run.weights_digest() == hashlib.sha256(b"w" * epochs).hexdigest()
+    run.environment()["device"] = "changed by whoever read it"
+    assert run.environment() == {"device": 12}
+    run.best_weights.unlink()
+    assert run.weights_digest() is None

@@ -77,17 +77,18 @@ def evaluate(
     """
     from mien.evaluation import ensemble, render_summary, render_table
 
-    paths = [path for given in runs for path in _each(given)]
+    subjects = [one for given in runs for one in _each(given)]
+    paths = [one.path if isinstance(one, RunFolder) else one for one in subjects]
     if corruptions:
         if exclude is not None or as_ensemble or mapping is not None:
             raise InputError(
                 "--corruptions scores single runs on whole splits: leave --exclude, --ensemble and --map away"
             )
-        _corrupt(paths, data, split, votes, device, labels, as_json=as_json)
+        _corrupt(subjects, data, split, votes, device, labels, as_json=as_json)
         return
     evaluations = [
         api.evaluate(
-            path,
+            subject,
             data,
             split,
             tta=tta,
@@ -99,7 +100,7 @@ def evaluate(
             device=device,
             command=command_line(),
         )
-        for path in paths
+        for subject in subjects
     ]
     parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
@@ -120,13 +121,13 @@ def evaluate(
             note(f"report: {path / 'report.html'}")
 
 
-def _each(given: Path) -> list[Path]:
+def _each(given: Path) -> Sequence[Path | RunFolder]:
     """A model file, a run, or the runs of a folder of seeds."""
-    return [given] if api.is_model_file(given) else [run.path for run in RunFolder.expand(given)]
+    return [given] if api.is_model_file(given) else RunFolder.expand(given)
 
 
 def _corrupt(
-    paths: Sequence[Path],
+    subjects: Sequence[Path | RunFolder],
     data: str | None,
     split: str | None,
     votes: Path | None,
@@ -138,12 +139,13 @@ def _corrupt(
     """Score runs on corrupted faces."""
     from mien.evaluation import render_robustness
 
+    paths = [one.path if isinstance(one, RunFolder) else one for one in subjects]
     found = []
-    for path in paths:
+    for subject, path in zip(subjects, paths, strict=True):
         with counting(f"corrupting for {path.name}") as progress:
             found.append(
                 api.evaluate_corrupted(
-                    path,
+                    subject,
                     data,
                     split,
                     votes=votes,
