@@ -14,7 +14,6 @@ from mien.errors import (
 )
 from mien.expressions import SEVEN, canonical, label_of, parse_expressions
 from mien.files import atomic_file, atomic_folder, write_json
-from mien.runs import RunFolder
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -108,36 +107,3 @@ def test_seeds_are_parsed(text, seeds):
 def test_seeds_that_make_no_sense_are_refused(text):
     with pytest.raises(InputError, match="--seeds"):
         api.parse_seeds(text)
-
-
-def test_a_run_with_a_damaged_recipe_is_refused(tmp_path):
-    (tmp_path / "recipe.json").write_text('{"name": ')
-    with pytest.raises(InputError, match="not readable as JSON"):
-        RunFolder.open(tmp_path)
-
-
-def test_seeds_expand_in_numeric_order(tmp_path):
-    for seed in (10, 2, 1):
-        (tmp_path / f"seed-{seed}").mkdir()
-        recipe = dict.fromkeys(("name", "model", "input", "expressions", "split"))
-        write_json(tmp_path / f"seed-{seed}" / "recipe.json", recipe)
-    names = [run.path.name for run in RunFolder.expand(tmp_path)]
-    assert names == ["seed-1", "seed-2", "seed-10"]
-
-
-def test_the_kept_epoch_is_the_one_that_the_recipe_selects(tmp_path):
-    run = RunFolder(tmp_path)
-    write_json(run.environment_path, {"seconds": None})
-    write_json(run.recipe_path, {"select": "accuracy"})
-    assert not run.is_finished()
-    with pytest.raises(InputError, match="no epoch was validated yet"):
-        run.kept_epoch()
-    rows = ["epoch,validation_loss,validation_accuracy", "1,0.9,0.5", "2,1.1,0.6", "3,1.2,0.6"]
-    run.history_path.write_text("\n".join(rows))
-    assert run.kept_epoch()["epoch"] == 2  # of equals the first, as training keeps it
-    write_json(run.recipe_path, {"select": "loss"})
-    assert run.kept_epoch()["epoch"] == 1
-    write_json(run.recipe_path, {"select": "last"})
-    assert run.kept_epoch()["epoch"] == 3
-    write_json(run.environment_path, {"seconds": 12.5})
-    assert run.is_finished()

@@ -19,12 +19,14 @@ import csv
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mien.errors import InputError
+from mien.recipe import Recipe, from_dict
 
 #: Losses are means in nats, accuracies 0..1, `gap` is training minus validation accuracy. The training
 #: figures are running means over the epoch, as most people report them: of the objective (smoothed and
@@ -44,8 +46,15 @@ HISTORY_COLUMNS = (
 )
 #: One more column if a recipe has FER+'s votes: see mien.evaluation.people.people_score.
 JUDGED_BY_PEOPLE = "validation_people"
+#: What environment.json calls the epoch whose weights were kept, from the end of the training on.
+KEPT_EPOCH = "kept_epoch"
 #: `select=people` chooses among the epochs after this share of them: the best of all would be luck.
 LATE = 0.8
+
+
+#: What every recipe.json of a run says; what later versions added has its default in the runs of earlier ones.
+_ESSENTIAL = ("name", "model", "input", "expressions", "split")
+_T = TypeVar("_T")
 
 
 def validated(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
@@ -53,36 +62,55 @@ def validated(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     return [row for row in history if "validation_accuracy" in row]
 
 
+def worth(row: Mapping[str, float], recipe: Recipe) -> float:
+    """How good an epoch is by what a recipe selects: the best is kept, of equals the first.
+
+    Args:
+        row: of the history, of a validated epoch.
+    """
+    if recipe.select == "people" and row["epoch"] > LATE * recipe.epochs:
+        return row[JUDGED_BY_PEOPLE]
+    figures = {
+        "accuracy": row["validation_accuracy"],
+        "loss": -row["validation_loss"],
+        "last": row["epoch"],
+    }
+    # Until people judge, whose scores are 0..1, each epoch takes the place of the one before.
+    return figures.get(recipe.select, row["epoch"] - recipe.epochs - 1)
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths and plain contents of one run. Reading needs no torch."""
+    """The paths and contents of one run. Reading needs no torch.
+
+    What was read is kept: a file is read again, and the weights are hashed again, only if they changed. So
+    whoever opens a run hands it on, rather than its path.
+    """
 
     path: Path
+    _readings: dict[Path, tuple[object, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
-    def open(cls, path: Path | str) -> RunFolder:
+    def open(cls, path: Path | str | RunFolder) -> RunFolder:
         """An existing run; InputError where the folder is missing or is not a run."""
-        run = cls(Path(path))
+        run = path if isinstance(path, RunFolder) else cls(Path(path))
         if not run.path.exists():
-            raise InputError(f"{path}: no such run folder; `mien train` makes one")
+            raise InputError(f"{run.path}: no such run folder; `mien train` makes one")
         if not run.recipe_path.is_file():
             raise InputError(
-                f"{path}: not a run folder (it has no recipe.json); give a folder that `mien train` wrote"
+                f"{run.path}: not a run folder (it has no recipe.json); give a folder that `mien train` wrote"
             )
-        missing = {"name", "model", "input", "expressions", "split"} - run.recipe().keys()
-        if missing:
-            raise InputError(
-                f"{run.recipe_path}: not a recipe of mien (it lacks {', '.join(sorted(missing))}); "
-                "give a folder that `mien train` wrote"
-            )
+        run.recipe()
         return run
 
     @classmethod
-    def expand(cls, path: Path | str) -> list[RunFolder]:
+    def expand(cls, path: Path | str | RunFolder) -> list[RunFolder]:
         """The run at `path`, or the runs of its seeds where `mien train --seeds` wrote several."""
-        folder = Path(path)
+        folder = path.path if isinstance(path, RunFolder) else Path(path)
         if (folder / "recipe.json").is_file():
-            return [cls.open(folder)]
+            return [cls.open(path)]
         seeds = sorted(
             (f for f in folder.glob("seed-*") if (f / "recipe.json").is_file()),
             key=lambda f: int(f.name.removeprefix("seed-")) if f.name[5:].isdecimal() else 0,
@@ -145,47 +173,35 @@ class RunFolder:
     def probabilities_path(self, split: str) -> Path:
         return self.path / f"probabilities-{split}.csv"
 
-    def recipe(self) -> dict[str, Any]:
-        """The resolved recipe as plain values."""
-        return _read_json(self.recipe_path)
+    def recipe(self) -> Recipe:
+        """The resolved recipe; InputError where its file is missing, damaged or not of a run."""
+        return self._read(self.recipe_path, _read_recipe)
 
     def environment(self) -> dict[str, Any]:
-        return _read_json(self.environment_path)
+        """What environment.json says, as plain values."""
+        return deepcopy(self._read(self.environment_path, _read_json))
 
     def evaluation(self, split: str) -> dict[str, Any] | None:
         """The scores of a split, or None where it was not evaluated yet."""
         path = self.evaluation_path(split)
-        return _read_json(path) if path.is_file() else None
+        return deepcopy(self._read(path, _read_json)) if path.is_file() else None
+
+    def weights_digest(self) -> str | None:
+        """sha256 of the best weights, in hexadecimal, or None where there are none."""
+        return self._read(self.best_weights, _sha256) if self.best_weights.is_file() else None
 
     def history(self) -> list[dict[str, float]]:
         """One dict of HISTORY_COLUMNS an epoch, in order; empty before the first epoch ends.
 
         An epoch that was not validated lacks `validation_loss`, `validation_accuracy` and `gap`.
         """
-        if not self.history_path.is_file():
-            return []
-        with self.history_path.open(newline="", encoding="utf-8") as handle:
-            try:
-                return [
-                    {k: float(v) for k, v in row.items() if v != ""}
-                    for row in csv.DictReader(handle)
-                ]
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{self.history_path}: not the figures that training wrote ({error}); train again"
-                ) from error
+        path = self.history_path
+        return deepcopy(self._read(path, _read_history)) if path.is_file() else []
 
     def imported(self) -> dict[str, Any] | None:
         """`file` and `sha256` of what --import ran for its training; None without."""
         told = self.known_environment().get("imported")
         return told if isinstance(told, dict) else None
-
-    def weights_digest(self) -> str | None:
-        """sha256 of the kept weights, or None where there are none."""
-        if not self.best_weights.is_file():
-            return None
-        with self.best_weights.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
 
     def known_environment(self) -> dict[str, Any]:
         """The environment as far as it was written down."""
@@ -208,19 +224,64 @@ class RunFolder:
         return self.environment().get("seconds") is not None
 
     def kept_epoch(self) -> dict[str, float]:
-        """The history's row of the epoch whose weights were kept; InputError before the first one ended."""
+        """The history's row of the epoch whose weights were kept; InputError before the first one ended.
+
+        The end of a training writes it down. Where it is not written, in a run that may still go on or that an
+        earlier version trained, it is the best so far, by the same function that training asks.
+        """
         history = validated(self.history())
         if not history:
             raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
-        select = self.recipe().get("select")
-        if select == "people":
-            late = [row for row in history if row["epoch"] > LATE * self.recipe()["epochs"]]
-            return max(late or history[-1:], key=lambda row: row[JUDGED_BY_PEOPLE])
-        if select == "last":
-            return history[-1]
-        if select == "loss":
-            return min(history, key=lambda row: row["validation_loss"])
-        return max(history, key=lambda row: row["validation_accuracy"])
+        number = self.known_environment().get(KEPT_EPOCH)
+        if number is None:
+            return max(history, key=lambda row: worth(row, self.recipe()))
+        for row in history:
+            if row["epoch"] == number:
+                return row
+        raise InputError(
+            f"{self.history_path}: lacks epoch {number}, whose weights were kept; train again"
+        )
+
+    def _read(self, path: Path, read: Callable[[Path], _T]) -> _T:
+        """What `read` makes of a file, kept until the file is another one."""
+        try:
+            status = path.stat()
+        except OSError:
+            return read(path)  # which says it in a sentence
+        state = status.st_ino, status.st_size, status.st_mtime_ns
+        known, content = self._readings.get(path, (None, None))
+        if known != state:
+            content = read(path)
+            self._readings[path] = state, content
+        return content
+
+
+def _read_recipe(path: Path) -> Recipe:
+    content = _read_json(path)
+    lacking = [name for name in _ESSENTIAL if not content.get(name)]
+    if lacking:
+        raise InputError(
+            f"{path}: not a recipe of mien (it lacks {', '.join(lacking)}); "
+            "give a folder that `mien train` wrote"
+        )
+    return from_dict(content, str(path))
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        try:
+            return [
+                {k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(handle)
+            ]
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: not the figures that training wrote ({error}); train again"
+            ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

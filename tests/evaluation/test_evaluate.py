@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from mien import api
 from mien.errors import InputError
 from mien.evaluation import (
     Evaluation,
@@ -21,6 +25,7 @@ from mien.evaluation import (
 )
 from mien.evaluation.metrics import compute_scores
 from mien.expressions import SEVEN
+from mien.recipe import to_dict
 
 NO_DIGESTS = np.empty((0, 2), dtype=np.uint64)
 
@@ -252,10 +257,30 @@ def test_without_torch_the_message_says_what_to_install(store, make_run, monkeyp
 @pytest.mark.parametrize("rule", [{}, {"holdout": "much", "seed": 0}, None])
 def test_refuses_a_recipe_without_a_split_rule(store, make_run, rule):
     run = make_run()
-    recipe = run.recipe() | {"split": rule}
+    recipe = to_dict(run.recipe()) | {"split": rule}
     run.recipe_path.write_text(json.dumps(recipe))
-    with pytest.raises(InputError, match="no split rule"):
+    with pytest.raises(InputError, match=r"recipe\.json: .*split"):
         faces_to_score(run, store, "test")
+
+
+def test_an_evaluation_reads_each_file_of_its_run_once(store, make_run, classifier, monkeypatch):
+    run = make_run()
+    run.best_weights.parent.mkdir()
+    run.best_weights.write_bytes(b"weights")
+    monkeypatch.setattr(sys.modules["mien.models"], "pick_device", str, raising=False)
+    read = Counter()
+    plain_open = Path.open
+
+    def counted(path, mode="r", *arguments, **options):
+        read[path.name] += "r" in mode
+        return plain_open(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counted)
+    evaluation = api.evaluate(run.path, store, "test")
+    assert evaluation.weights == hashlib.sha256(b"weights").hexdigest()
+    assert (run.path / "report.html").is_file()
+    names = ["recipe.json", "environment.json", "history.csv", "weights.safetensors"]
+    assert [read[name] for name in (*names, "evaluation-test.json")] == [1] * 5
 
 
 def test_nothing_here_imports_torch():

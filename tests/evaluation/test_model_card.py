@@ -8,12 +8,12 @@ import pytest
 
 from mien.errors import InputError
 from mien.evaluation import score, write_card
-from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import cross_entropy
 from mien.evaluation.people import Estimate, People
 from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
+from mien.recipe import to_dict
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run(make_run, make_store):
     for split, rows in (("validation", np.arange(30, 70)), ("test", np.arange(70, 110))):
         evaluation = score(predict, store.faces(rows), store.digests[:30], split=split)
         command = f"mien evaluate /home/jdoe/carded --split {split}"
-        replace(evaluation, command=command, weights=weights_digest(run)).save(run)
+        replace(evaluation, command=command, weights=run.weights_digest()).save(run)
     return run
 
 
@@ -69,7 +69,7 @@ def test_the_page_shows_what_the_text_says_and_loads_nothing(run, tmp_path):
 
 def test_it_says_where_the_weights_came_from(run, tmp_path):
     assert "| initial weights | random |" in write_card(run, tmp_path).markdown.read_text()
-    recipe = run.recipe() | {"init": "/home/jdoe/runs/mien-s", "init_share": 0.4}
+    recipe = to_dict(run.recipe()) | {"init": "/home/jdoe/runs/mien-s", "init_share": 0.4}
     run.recipe_path.write_text(json.dumps(recipe))
     text = write_card(run, tmp_path).markdown.read_text()
     assert "| initial weights | mien-s; 40 % of them in what is kept |" in text
@@ -102,7 +102,7 @@ def test_the_temperature_is_fitted_on_validation_alone(run, tmp_path):
 
 
 def test_a_name_with_html_in_it_stays_text(run, tmp_path):
-    recipe = run.recipe()
+    recipe = to_dict(run.recipe())
     recipe["name"] = "<script>alert(1)</script>"
     run.recipe_path.write_text(json.dumps(recipe))
     page = write_card(run, tmp_path).html.read_text()
@@ -110,7 +110,7 @@ def test_a_name_with_html_in_it_stays_text(run, tmp_path):
 
 
 def test_votes_and_teachers_are_named(run, tmp_path):
-    recipe = run.recipe()
+    recipe = to_dict(run.recipe())
     recipe["targets"] = {"votes": "/data/fer2013new.csv", "teacher": "/runs/soft-targets"}
     run.recipe_path.write_text(json.dumps(recipe))
     text = write_card(run, tmp_path).markdown.read_text()

@@ -19,6 +19,7 @@ from mien.errors import InputError, MissingExtraError
 from mien.evaluation import score, write_report
 from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
+from mien.recipe import to_dict
 from mien.runs import RunFolder
 
 BOTH = ("test", "validation")
@@ -185,7 +186,11 @@ def test_everything_a_user_named_is_escaped(make_run, make_store):
     evil = "<script>alert(1)</script>&\"'$x_{$"
     run = make_run()
     labels = (evil, "--><img src=x>", "c")
-    recipe = run.recipe() | {"name": evil, "model": {"name": evil}, "expressions": list(labels)}
+    recipe = to_dict(run.recipe()) | {
+        "name": evil,
+        "model": {"name": evil},
+        "expressions": list(labels),
+    }
     run.recipe_path.write_text(json.dumps(recipe))
     environment = run.environment() | {"command": evil, "device": evil}
     run.environment_path.write_text(json.dumps(environment))

@@ -186,18 +186,20 @@ def test_votes_judge_in_place_of_labels(run, store, tmp_path):
     assert said["majority"]["cross_entropy"] <= said["before_temperature"]["cross_entropy"]
 
 
-def test_the_runs_test_figures_are_those_of_these_weights(monkeypatch):
+def test_the_runs_test_figures_are_those_of_these_weights():
     views = {"none": {"official": {"accuracy": 0.6}, "deduplicated": None}}
     people = {"decided": 90, "majority": {"value": 0.8}, "balanced": {"value": 0.7}}
     found = {"weights_sha256": "a", "views": views, "people": people}
-    run = SimpleNamespace(evaluation=lambda split: found if split == "test" else None)
-    monkeypatch.setattr(export, "weights_digest", lambda run: "a")
+    digests = ["a", "others"]
+    run = SimpleNamespace(
+        evaluation=lambda split: found if split == "test" else None,
+        weights_digest=lambda: digests.pop(0),
+    )
     assert export._test_scores(run)["test_of_the_run"] == {
         "official_accuracy": 0.6,
         "deduplicated_accuracy": None,
         "majority": {"faces": 90, "accuracy": 0.8, "balanced_accuracy": 0.7},
     }
-    monkeypatch.setattr(export, "weights_digest", lambda run: "others")
     assert export._test_scores(run) == {}
 
 

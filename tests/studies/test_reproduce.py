@@ -89,7 +89,7 @@ def edit(path, change):
 
 def as_in_full(run, faces):
     """Makes a shortened run look like a whole one on so many faces."""
-    name = run.recipe()["name"]
+    name = run.recipe().name
     epochs = recipes.find(name).epochs
     edit(run.recipe_path, lambda recipe: recipe.update(epochs=epochs))
     counts = {"train": faces - 100, "validation": 100}

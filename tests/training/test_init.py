@@ -142,7 +142,7 @@ def test_a_backbone_of_timm_is_trained_recorded_and_rebuilt(recipe, splits, tmp_
         tmp_path / "run",
         device="cpu",
     )
-    assert run.recipe()["model"]["options"] == {"backbone": "test_efficientnet", "dropout": 0.2}
+    assert run.recipe().model.options == {"backbone": "test_efficientnet", "dropout": 0.2}
     answers = models.load_classifier(run, "cpu")(splits.validation.pixels())
     accuracy = (answers.argmax(1) == splits.validation.labels).mean()
     assert accuracy == run.history()[0]["validation_accuracy"]

@@ -16,7 +16,7 @@ from mien.data.splits import split
 from mien.errors import InputError, MienError
 from mien.expressions import SEVEN
 from mien.models import load_classifier
-from mien.recipe import SplitRule
+from mien.recipe import SplitRule, to_dict
 from mien.training import (
     Augment,
     ModelSpec,
@@ -75,7 +75,7 @@ def test_it_learns_and_writes_a_whole_run(recipe, splits, tmp_path):
         row["gap"] == pytest.approx(row["train_accuracy"] - row["validation_accuracy"])
         for row in history
     )
-    assert run.recipe()["name"] == "tiny"
+    assert run.recipe().name == "tiny"
     environment = run.environment()
     assert environment["data"]["fingerprint"] == splits.train.store.fingerprint
     assert environment["data"]["counts"] == {"train": 200, "validation": 40}
@@ -402,12 +402,12 @@ def test_the_network_s_defaults_are_written_down(recipe, splits, tmp_path):
         replace(recipe, epochs=1), splits.train, splits.validation, tmp_path / "run", device="cpu"
     )
     options = {"dropout": 0.5, "conv_dropout": 0.0, "width": 1.0}
-    assert run.recipe()["model"] == {"name": "basic-cnn", "options": options}
+    assert run.recipe().model == ModelSpec("basic-cnn", options)
 
 
 def test_a_run_from_before_its_network_had_an_option_goes_on(recipe, splits, tmp_path):
     run = train(recipe, splits.train, splits.validation, tmp_path / "run", device="cpu")
-    written = run.recipe()
+    written = to_dict(run.recipe())
     del written["model"]["options"]["width"]
     run.recipe_path.write_text(json.dumps(written))
     again = train(

@@ -107,21 +107,19 @@ def run_and_data(
 ) -> tuple[RunFolder, FaceStore]:
     """A run, and the data given or else those that it was trained on; what can be refused is refused first."""
     from mien.models import import_own, pick_device, refuse_unknown
-    from mien.training import from_dict
 
     pick_device(device)
-    folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
+    folder = RunFolder.open(run)
     if imported is not None:
         import_own(imported, folder)
     refuse_unknown(folder)
-    recipe = from_dict(folder.recipe(), str(folder.recipe_path))
     if data is None:
         trained_on = folder.environment().get("data") or {}
         data = trained_on.get("source")
         skip_damaged |= bool(trained_on.get("damaged"))
         if data is None:
             raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
-    return folder, read_for(recipe, data, labels, mapping, skip_damaged=skip_damaged)
+    return folder, read_for(folder.recipe(), data, labels, mapping, skip_damaged=skip_damaged)
 
 
 def read_for(

@@ -153,7 +153,7 @@ def evaluate_corrupted(
             "scores all of these; give data that have them, as those of the training"
         )
     _make(folder)
-    name = str(folder.recipe()["name"])
+    name = folder.recipe().name
     found = evaluation.evaluate_corrupted(
         subject, name, votes=said, progress=progress, command=command
     )

@@ -281,11 +281,7 @@ def teach(
     """
     from mien import training
 
-    runs = [
-        run
-        for path in teachers
-        for run in RunFolder.expand(path.path if isinstance(path, RunFolder) else Path(path))
-    ]
+    runs = [run for path in teachers for run in RunFolder.expand(path)]
     chosen = chosen_recipe(recipe, overrides)
     store = load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)

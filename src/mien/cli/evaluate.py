@@ -86,19 +86,20 @@ def evaluate(
     """
     from mien.evaluation import ensemble, render_summary, render_table
 
-    paths = [path for given in runs for path in _each(given)]
-    if out is not None and len(paths) > 1:
+    subjects = [one for given in runs for one in _each(given)]
+    names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
+    if out is not None and len(subjects) > 1:
         raise InputError("--out is the folder of one report: give one model file")
     if corruptions:
         if exclude is not None or as_ensemble or mapping is not None:
             raise InputError(
                 "--corruptions scores single runs on whole splits: leave --exclude, --ensemble and --map away"
             )
-        _corrupt(paths, data, split, votes, device, labels, out, imported, as_json=as_json)
+        _corrupt(subjects, data, split, votes, device, labels, out, imported, as_json=as_json)
         return
     evaluations = [
         api.evaluate(
-            path,
+            subject,
             data,
             split,
             tta=tta,
@@ -112,15 +113,15 @@ def evaluate(
             out=out,
             command=command_line(),
         )
-        for path in paths
+        for subject in subjects
     ]
     parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
         parts.append(Group(render_summary(evaluations)))
     content: dict[str, Any] = {
         "evaluations": [
-            {"run": str(path), **evaluation.to_dict()}
-            for path, evaluation in zip(paths, evaluations, strict=True)
+            {"run": name, **evaluation.to_dict()}
+            for name, evaluation in zip(names, evaluations, strict=True)
         ]
     }
     if as_ensemble:
@@ -128,15 +129,13 @@ def evaluate(
         parts += [Text(f"ensemble of {len(evaluations)}", style="bold"), render_table(together)]
         content["ensemble"] = together.to_dict()
     show(content, Group(*parts), as_json=as_json)
-    for path in paths if exclude is None else []:
-        _say_page("report", path, out, "report.html")
+    for name in names if exclude is None else []:
+        _say_page("report", name, out, "report.html")
 
 
-def _each(given: str) -> list[str]:
+def _each(given: str) -> Sequence[str | RunFolder]:
     """A model, a run, or the runs of a folder of seeds."""
-    if api.is_model_file(given):
-        return [given]
-    return [str(run.path) for run in RunFolder.expand(given)]
+    return [given] if api.is_model_file(given) else RunFolder.expand(given)
 
 
 def _say_page(what: str, name: str, out: Path | None, file: str) -> None:
@@ -150,7 +149,7 @@ def _say_page(what: str, name: str, out: Path | None, file: str) -> None:
 
 
 def _corrupt(
-    paths: Sequence[str],
+    subjects: Sequence[str | RunFolder],
     data: str | None,
     split: str | None,
     votes: Path | None,
@@ -164,12 +163,13 @@ def _corrupt(
     """Score runs on corrupted faces."""
     from mien.evaluation import render_robustness
 
+    names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     found = []
-    for path in paths:
-        with counting(f"corrupting for {Path(path).name}") as progress:
+    for subject, name in zip(subjects, names, strict=True):
+        with counting(f"corrupting for {Path(name).name}") as progress:
             found.append(
                 api.evaluate_corrupted(
-                    path,
+                    subject,
                     data,
                     split,
                     votes=votes,
@@ -181,11 +181,11 @@ def _corrupt(
                     command=command_line(),
                 )
             )
-    content = [{"run": str(path), **one.to_dict()} for path, one in zip(paths, found, strict=True)]
+    content = [{"run": name, **one.to_dict()} for name, one in zip(names, found, strict=True)]
     tables = Group(*(render_robustness(one) for one in found))
     show({"corruptions": content}, tables, as_json=as_json)
-    for path, one in zip(paths, found, strict=True):
-        _say_page("page", path, out, f"{one.file_name}.html")
+    for name, one in zip(names, found, strict=True):
+        _say_page("page", name, out, f"{one.file_name}.html")
 
 
 @app.command()

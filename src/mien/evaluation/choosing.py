@@ -61,12 +61,13 @@ def choose_for_run(
 ) -> Chosen:
     """`choose`, by the recipe of a run."""
     fingerprint = (run.known_environment().get("data") or {}).get("fingerprint")
+    recipe = run.recipe()
     chosen = choose(
-        run.recipe(),
+        recipe.split,
+        recipe.expressions,
         store,
         split,
         where=str(run.path),
-        recipe_in=str(run.recipe_path),
         trained_on=fingerprint,
         mapping=mapping,
     )
@@ -83,26 +84,26 @@ def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[FaceVi
 
 
 def choose(
-    recipe: dict[str, Any],
+    rule: SplitRule,
+    expressions: Expressions,
     store: FaceStore,
     split: str | None,
     *,
     where: str,
-    recipe_in: str,
     trained_on: str | None,
     mapping: ClassMap | None = None,
 ) -> Chosen:
-    """The faces of a split, by the recipe of whatever was trained on data of a fingerprint.
+    """The faces of a split, by the split rule of whatever was trained on data of a fingerprint.
 
     Classes are read by a mapping where one is given, and where the data are others than those of
     the training and their classes are not just what the network knows.
 
     Args:
-        recipe: its split rule and its expressions count.
+        rule: how the training told its faces apart; expressions: what the network knows.
         store: the data.
         split: a name of `SPLIT_NAMES`; `ALL` of other data; by default "validation", but `ALL` of other
             data that tell no splits.
-        where, recipe_in: what was trained, and where its recipe stands, for messages.
+        where: what was trained, for messages.
         trained_on: a fingerprint, None where it is not known.
         mapping: the data's classes -> what the network knows.
     """
@@ -114,13 +115,13 @@ def choose(
             f"{store.source}: {where} was trained on faces of it, so all of it is no fair test; "
             f"choose --split {', '.join(SPLIT_NAMES)}"
         )
-    known = tuple(canonical(name) for name in recipe.get("expressions") or ())
+    known = tuple(canonical(name) for name in expressions)
     same_set = sorted(store.expressions) == sorted(known)
     by_class = mapping is not None or split == ALL
     by_class |= foreign and (not same_set or lacks_some(store, known))
     if same_set or not by_class:
         store = _relabelled(store, known, where)
-    splits = split_store(store, _split_rule(recipe, recipe_in))
+    splits = split_store(store, rule)
     faces = store.faces(np.arange(len(store)))
     if split != ALL:
         faces = getattr(splits, SPLIT_NAMES[split])
@@ -138,7 +139,8 @@ def choose(
     return Chosen(faces, faces.store.faces(trained), split, across)
 
 
-def _split_rule(recipe: dict[str, Any], where: str) -> SplitRule:
+def split_rule_in(recipe: Any, where: str) -> SplitRule:
+    """The split rule of a recipe out of a model file; InputError if it has none that can be read."""
     try:
         rule = recipe["split"]
         holdout = rule["holdout"]

@@ -143,13 +143,10 @@ def compare(runs: Sequence[RunFolder | Path | str], split: str = "validation") -
     A folder that holds seed-* runs counts as one contender, shown as mean ± sd.
     InputError where a run has no evaluation of the split, or two were evaluated on other faces.
     """
-    paths = [run.path if isinstance(run, RunFolder) else Path(run) for run in runs]
-    if not paths:
+    if not runs:
         raise InputError("compare: give the run folders to compare")
-    names = _names(paths)
-    contenders = tuple(
-        _contender(name, path, split) for name, path in zip(names, paths, strict=True)
-    )
+    names = _names([run.path if isinstance(run, RunFolder) else Path(run) for run in runs])
+    contenders = tuple(_contender(name, run, split) for name, run in zip(names, runs, strict=True))
     first = contenders[0].evaluations[0]
     for contender in contenders:
         for run, evaluation in zip(contender.runs, contender.evaluations, strict=True):
@@ -279,10 +276,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def _contender(name: str, path: Path, split: str) -> Contender:
-    runs = tuple(RunFolder.expand(path))
+def _contender(name: str, run: RunFolder | Path | str, split: str) -> Contender:
+    runs = tuple(RunFolder.expand(run))
     evaluations = tuple(Evaluation.load(run, split) for run in runs)
-    recipe = str(runs[0].recipe().get("name") or "-")
+    recipe = runs[0].recipe().name or "-"
     return Contender(name, recipe, runs, evaluations)
 
 

@@ -24,8 +24,6 @@ from mien.evaluation.metrics import (
     risk_coverage,
 )
 from mien.evaluation.text import figure_text, percent
-from mien.recipe import Objective
-from mien.runs import RunFolder
 
 _VIEW = "none"
 #: Who says which answers are right, for people.
@@ -133,13 +131,6 @@ def as_it_answers(
         after=scores,
         curve=risk_coverage(*_answers(probabilities, truth[known])),
     )
-
-
-def lifts_rare(run: RunFolder) -> bool:
-    """Whether a run's recipe lifts rare expressions: `Objective.lifts_rare`."""
-    stated = run.recipe().get("objective") or {}
-    known = {name: stated[name] for name in ("class_weights", "logit_adjustment") if name in stated}
-    return Objective(**known).lifts_rare
 
 
 def _judged(

@@ -19,7 +19,7 @@ from mien.data.near import near_copies
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, extra_required
 from mien.evaluation.across import Across, restricted
-from mien.evaluation.choosing import choose, choose_for_run
+from mien.evaluation.choosing import choose, choose_for_run, split_rule_in
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.people import beside_people, majority_of
 from mien.evaluation.views import Predictor, find_view, look
@@ -152,7 +152,7 @@ class Subject:
                 f"{run.path}: the weights know {', '.join(classifier.expressions)}, the recipe "
                 f"{', '.join(chosen.faces.expressions)}; the run folder was mixed up, train again"
             )
-        digest = weights_digest(run)
+        digest = run.weights_digest()
         return cls(classifier, chosen.faces, chosen.trained, chosen.split, digest, chosen.across)
 
     @classmethod
@@ -166,14 +166,13 @@ class Subject:
         mapping: ClassMap | None = None,
     ) -> Subject:
         """A model file, whose card says what it was trained on; `where` is its name, for messages."""
-        recipe = card.provenance.get("recipe")
         data = card.provenance.get("data")
         chosen = choose(
-            {**(recipe if isinstance(recipe, dict) else {}), "expressions": card.expressions},
+            split_rule_in(card.provenance.get("recipe"), where),
+            card.expressions,
             store,
             split,
             where=where,
-            recipe_in=where,
             trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
             mapping=mapping,
         )
@@ -221,8 +220,3 @@ class Subject:
             return evaluation
         people = beside_people(evaluation.probabilities["none"], self.faces, votes)
         return replace(evaluation, people=people, majority=majority_of(votes, self.faces))
-
-
-def weights_digest(run: RunFolder) -> str | None:
-    """sha256 of the run's best weights, or None where there are none."""
-    return run.weights_digest()

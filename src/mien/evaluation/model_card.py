@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError, extra_required
-from mien.evaluation.confidence import JUDGES, Confidence, confidence, lifts_rare
-from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.confidence import JUDGES, Confidence, confidence
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.pages import filled, write_page
 from mien.evaluation.tables import calibration_rows, people_cells, people_left_out
 from mien.evaluation.text import figure_text, interval_text, percent
 from mien.files import atomic_file
+from mien.recipe import Recipe
 from mien.runs import RunFolder
 
 #: Confusions that are named: the most frequent ones, by share of the true expression's faces.
@@ -61,7 +61,7 @@ def write_card(run: RunFolder, out: Path, *, licence: str | None = None) -> Card
         handle.write(text)
     # Raw HTML is escaped by this reader, so a name out of a recipe stays text.
     page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    name = run.recipe().get("name", run.path.name)
+    name = run.recipe().name
     write_page(
         files.html,
         "model-card.html.j2",
@@ -73,7 +73,7 @@ def write_card(run: RunFolder, out: Path, *, licence: str | None = None) -> Card
 
 def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
     """The evaluations of the weights that the run has now, by split."""
-    current = weights_digest(run)
+    current = run.weights_digest()
     found = {}
     for split in _SPLITS:
         if run.evaluation(split) is not None:
@@ -96,23 +96,23 @@ def _content(
     headline = next(iter(evaluations.values()))
     trusted = None
     if set(evaluations) == set(_SPLITS):
-        trusted = confidence(evaluations, lifts_rare=lifts_rare(run))
+        trusted = confidence(evaluations, lifts_rare=recipe.objective.lifts_rare)
     scores = headline.scores[_VIEW].official
     if trusted is not None and trusted.calibration.offsets:
         scores = trusted.after
     elif headline.majority is not None:
         known = headline.majority >= 0
         scores = compute_scores(headline.probabilities[_VIEW][known], headline.majority[known])
-    targets = recipe.get("targets") or {}
-    spec = recipe["input"]
+    targets = recipe.targets
+    channels, height, width = recipe.input.shape
     data = environment.get("data") or {}
     kept = run.kept_epoch()
     return {
-        "name": recipe["name"],
-        "network": recipe["model"]["name"],
+        "name": recipe.name,
+        "network": recipe.model.name,
         "cost": _cost(recipe),
-        "expressions": recipe["expressions"],
-        "input": f"{spec['channels']} x {spec['height']} x {spec['width']}",
+        "expressions": recipe.expressions,
+        "input": f"{channels} x {height} x {width}",
         "licence": licence or "not stated",
         "trained": {
             "source": Path(data.get("source", "unknown")).name,
@@ -124,11 +124,11 @@ def _content(
             "minutes": round((environment.get("seconds") or 0) / 60),
             "epoch": int(kept["epoch"]),
             "epochs": len(run.history()),
-            "seed": recipe["seed"],
+            "seed": recipe.seed,
             "init": _init(recipe, environment),
-            "votes": _named(targets.get("votes")),
-            "votes_share": percent(targets.get("votes_share", 1), 0),
-            "teacher": _named(targets.get("teacher")),
+            "votes": _named(targets.votes),
+            "votes_share": percent(targets.votes_share, 0),
+            "teacher": _named(targets.teacher),
             "version": environment.get("mien"),
         },
         "split": headline.split,
@@ -169,23 +169,21 @@ def _content(
     }
 
 
-def _cost(recipe: Mapping[str, Any]) -> dict[str, str] | None:
+def _cost(recipe: Recipe) -> dict[str, str] | None:
     """Parameters and multiply-adds, where the extra is there that builds networks."""
-    from mien.input_spec import InputSpec
-
     with extra_required("train", "Counting a network's cost"):
         from mien.models import cost
-    model, spec = recipe["model"], InputSpec.from_dict(recipe["input"])
-    found = cost(model["name"], spec, len(recipe["expressions"]), model["options"])
+    model = recipe.model
+    found = cost(model.name, recipe.input, len(recipe.expressions), model.options)
     return {
         "parameters": f"{found.parameters:,}",
         "multiply_adds": f"{found.multiply_adds / 1e6:,.1f} million",
     }
 
 
-def _init(recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
-    source = _named((environment.get("init") or {}).get("source") or recipe.get("init"))
-    share = recipe.get("init_share")
+def _init(recipe: Recipe, environment: Mapping[str, Any]) -> str | None:
+    source = _named((environment.get("init") or {}).get("source") or recipe.init)
+    share = recipe.init_share
     return f"{source}; {percent(share, 0)} of them in what is kept" if source and share else source
 
 

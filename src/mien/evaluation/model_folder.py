@@ -7,6 +7,7 @@ from typing import Any
 
 from mien.card import ModelCard
 from mien.errors import InputError, writing_to
+from mien.recipe import Recipe, from_dict
 from mien.runs import RunFolder
 
 
@@ -26,11 +27,12 @@ class ModelFolder(RunFolder):
         with writing_to(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
-    def recipe(self) -> dict[str, Any]:
-        """The recipe as the card tells it."""
+    def recipe(self) -> Recipe:
+        """The recipe as the card tells it; InputError where it tells one that is none of mien's."""
         told = self.card.provenance.get("recipe")
-        known = told if isinstance(told, dict) else {}
-        return {**known, "name": self.card.name, "expressions": list(self.card.expressions)}
+        known = told if isinstance(told, dict) else {"model": {"name": "unknown"}}
+        own = {"name": self.card.name, "expressions": self.card.expressions}
+        return from_dict({**known, **own}, f"{self.card.name}, the recipe in its card")
 
     def known_environment(self) -> dict[str, Any]:
         """Data and versions of the training, as the card tells them."""

@@ -15,8 +15,7 @@ from PIL import Image
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import JUDGES, as_it_answers, confidence, lifts_rare
-from mien.evaluation.evaluate import weights_digest
+from mien.evaluation.confidence import JUDGES, as_it_answers, confidence
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.pages import draw, write_page
@@ -32,6 +31,7 @@ from mien.evaluation.tables import (
 )
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
 from mien.evaluation.views import Predictor
+from mien.recipe import to_dict
 from mien.recognise.explain import hidden_parts, painted
 from mien.runs import RunFolder, validated
 
@@ -69,7 +69,7 @@ def write_report(
         for item in evaluations
         if item.split in faces_by_split
     }
-    name = str(recipe.get("name") or run.path.name)
+    name = recipe.name or run.path.name
     return write_page(
         run.path / "report.html",
         "report.html.j2",
@@ -84,7 +84,7 @@ def write_report(
         curves=_curves(run, validated(history)),
         evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
         confidence=_confidence(run, evaluations),
-        recipe=flatten(recipe),
+        recipe=flatten(to_dict(recipe)),
         data=flatten(environment.get("data") or {}),
         environment=flatten({k: v for k, v in environment.items() if k not in ("data", "command")}),
         commands=_commands(environment, evaluations),
@@ -113,7 +113,7 @@ def _notes(
             "Not evaluated yet: mien evaluate scores the run and writes this page again. "
             "The curves below are the training's own."
         )
-    current = weights_digest(run)
+    current = run.weights_digest()
     trained_on = (environment.get("data") or {}).get("fingerprint")
     for item in evaluations:
         if item.weights and item.weights != current:
@@ -278,11 +278,11 @@ def _across_sentences(item: Evaluation) -> list[str]:
 
 def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
     """What a temperature does to the probabilities, and where doubt begins."""
-    current = weights_digest(run)
+    current = run.weights_digest()
     of_these = {item.split: item for item in evaluations if item.weights == current}
     if isinstance(run, ModelFolder):
         return _confidence_of_file(run, of_these)
-    found = confidence(of_these, lifts_rare=lifts_rare(run))
+    found = confidence(of_these, lifts_rare=run.recipe().objective.lifts_rare)
     if found is None:
         return None
     same = " It was fitted to these very faces." if found.shown == "validation" else ""

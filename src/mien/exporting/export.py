@@ -23,8 +23,6 @@ from mien.evaluation.calibration import (
     fit_uncertain_below,
     softmax,
 )
-from mien.evaluation.confidence import lifts_rare
-from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.limits import detail_curves, limit_of, measured_curves
 from mien.evaluation.metrics import Scores
 from mien.evaluation.people import majority_of
@@ -34,6 +32,7 @@ from mien.exporting.graph import traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
 from mien.files import atomic_file
 from mien.models import Classifier, load_classifier
+from mien.recipe import to_dict
 from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import OPSET, digest_of, sealed
 from mien.resize import fitted
@@ -135,7 +134,7 @@ def export_run(
     reference = load_classifier(run, device)
     spec = reference.spec
     card = ModelCard(
-        name=str(run.recipe()["name"]),
+        name=run.recipe().name,
         expressions=validation.expressions,
         input=spec,
         crop=CropRule(),
@@ -145,7 +144,7 @@ def export_run(
     )
     faces_NCHW = fitted(validation.pixels(), spec)
     graph = traced(load_classifier(run, "cpu"))
-    rare = lifts_rare(run)
+    rare = run.recipe().objective.lifts_rare
     plain = _calibrated(graph, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
     sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
@@ -358,7 +357,7 @@ def _headlines(scores: Scores) -> dict[str, Any]:
 def _test_scores(run: RunFolder) -> dict[str, Any]:
     """What `mien evaluate` found of these very weights on test faces, single view, if it was asked."""
     found = run.evaluation("test")
-    if found is None or found.get("weights_sha256") != weights_digest(run):
+    if found is None or found.get("weights_sha256") != run.weights_digest():
         return {}
     said = found["views"]["none"]
     scores: dict[str, Any] = {
@@ -374,10 +373,9 @@ def _test_scores(run: RunFolder) -> dict[str, Any]:
 
 def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:
     """Where the weights come from: no path of this machine, only the last part of each."""
-    recipe, environment = run.recipe(), run.environment()
+    recipe, environment = to_dict(run.recipe()), run.environment()
     init = environment.get("init")
-    targets = recipe.get("targets") or {}
-    for place, names in ((recipe, ["init"]), (targets, ["teacher", "votes"])):
+    for place, names in ((recipe, ["init"]), (recipe["targets"], ["teacher", "votes"])):
         for name in names:
             if place.get(name) is not None:
                 place[name] = Path(place[name]).name
@@ -386,7 +384,7 @@ def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:
         "recipe": recipe,
         "data": {"source": Path(store.source).name, "fingerprint": store.fingerprint},
         "init": init and {**init, "source": Path(init["source"]).name},
-        "weights_sha256": weights_digest(run),
+        "weights_sha256": run.weights_digest(),
         "trained": environment.get("started"),
         "torch": torch.__version__,
         "opset": OPSET,

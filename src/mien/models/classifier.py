@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.input_spec import InputSpec
 from mien.models.device import on_device, pick_device
@@ -52,14 +51,10 @@ class Classifier:
 
 def load_classifier(run: RunFolder, device: str = "auto") -> Classifier:
     """The best network of a run. InputError where its weights are missing, damaged or do not fit."""
-    recipe = run.recipe()
     refuse_unknown(run)
-    try:
-        spec = InputSpec.from_dict(recipe["input"])
-        expressions = tuple(recipe["expressions"])
-        model = recipe["model"]
-        network = create(model["name"], spec, len(expressions), model["options"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{run.recipe_path}: not a recipe of this version ({error})") from None
+    recipe = run.recipe()
+    model = recipe.model
+    network = create(model.name, recipe.input, len(recipe.expressions), model.options)
     load_weights(network, run.best_weights)
-    return Classifier(on_device(network, pick_device(device)).eval(), spec, expressions)
+    network = on_device(network, pick_device(device)).eval()
+    return Classifier(network, recipe.input, recipe.expressions)

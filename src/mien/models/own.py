@@ -82,8 +82,7 @@ def refuse_unknown(run: RunFolder) -> None:
     told = run.imported()
     if told is None:
         return
-    model = run.recipe().get("model")
-    network = model.get("name") if isinstance(model, dict) else None
+    network = run.recipe().model.name
     if network in names() and _FROM.get(network, told.get("sha256")) == told.get("sha256"):
         return
     raise InputError(

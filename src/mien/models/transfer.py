@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from mien.errors import InputError, extra_required, near_names
-from mien.expressions import Expressions
 from mien.input_spec import InputSpec
 from mien.models.layers import DropRate
 from mien.models.networks import create, entry, register
@@ -76,8 +75,7 @@ def initial_weights(
     path = Path(init)
     if path.is_dir():
         run = RunFolder.open(path)
-        expressions: Expressions = tuple(run.recipe()["expressions"])
-        return InitialWeights(read_weights(run.best_weights), str(path), expressions)
+        return InitialWeights(read_weights(run.best_weights), str(path), run.recipe().expressions)
     return InitialWeights(read_weights(path), str(path))
 
 

@@ -199,4 +199,4 @@ def _share_done(folder: Path) -> float:
     if not (folder / "recipe.json").is_file():
         return 0.0
     run = RunFolder.open(folder)
-    return 1.0 if run.is_finished() else len(run.history()) / int(run.recipe()["epochs"])
+    return 1.0 if run.is_finished() else len(run.history()) / run.recipe().epochs

@@ -103,7 +103,7 @@ def _folder(recipe_folder: Path, seed: int) -> Path:
     """Where the run of a seed lies; a single run that was put in the place of the seeds is one of them."""
     if not (recipe_folder / "recipe.json").is_file():
         return recipe_folder / f"seed-{seed}"
-    its_seed = RunFolder.open(recipe_folder).recipe().get("seed")
+    its_seed = RunFolder.open(recipe_folder).recipe().seed
     if its_seed != seed:
         raise InputError(
             f"{recipe_folder}: is a run of seed {its_seed}; move it to {recipe_folder.name}/"

@@ -13,7 +13,6 @@ import numpy as np
 
 from mien import recipes
 from mien.errors import MienError
-from mien.evaluation.evaluate import weights_digest
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.tables import MeanSd, over_seeds
 from mien.evaluation.text import flatten
@@ -80,7 +79,7 @@ class Row:
         return recipes.entry(self.name).published
 
     @cached_property
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> Recipe:
         """As its first run was trained."""
         return self.runs[0].recipe()
 
@@ -105,7 +104,7 @@ class Row:
 
     @property
     def seeds(self) -> list[int]:
-        return sorted(int(run.recipe().get("seed", 0)) for run in self.runs)
+        return sorted(run.recipe().seed for run in self.runs)
 
     @property
     def seconds(self) -> MeanSd | None:
@@ -126,9 +125,9 @@ class Row:
     def cost(self) -> dict[str, int] | None:
         """Parameters and multiply-adds; None where the network cannot be built here."""
         try:
-            recipe = from_dict(self.recipe, self.name)
-            options = recipe.model.options
-            return asdict(cost(recipe.model.name, recipe.input, len(recipe.expressions), options))
+            recipe, model = self.recipe, self.recipe.model
+            found = cost(model.name, recipe.input, len(recipe.expressions), model.options)
+            return asdict(found)
         except MienError:
             return None
 
@@ -238,7 +237,7 @@ def survey(folder: Path, failures: Mapping[str, Sequence[str]] | None = None) ->
 def current_evaluation(run: RunFolder, split: str) -> dict[str, Any] | None:
     """The run's evaluation, if it is one of the weights the run has now, on the data it was trained on."""
     found = run.evaluation(split)
-    if found is None or found.get("weights_sha256") != weights_digest(run):
+    if found is None or found.get("weights_sha256") != run.weights_digest():
         return None
     trained_on = (run.environment().get("data") or {}).get("fingerprint")
     return found if (found.get("data") or {}).get("fingerprint") == trained_on else None
@@ -246,7 +245,7 @@ def current_evaluation(run: RunFolder, split: str) -> dict[str, Any] | None:
 
 def changes(run: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str]]:
     """The settings in which a run differs from a recipe: field -> (the run's, the recipe's)."""
-    trained = _settings(from_dict(run.recipe(), str(run.recipe_path)))
+    trained = _settings(run.recipe())
     wanted = _settings(recipe)
     return {
         name: (trained.get(name, "-"), wanted.get(name, "-"))
@@ -283,7 +282,7 @@ def _rows(name: str, folder: Path, failures: Sequence[str]) -> list[Row]:
 def _standing(name: str, run: RunFolder) -> tuple[str, str]:
     """How a run stands to its recipe: (state, remark)."""
     differing = changes(run, recipes.find(name))
-    epochs = int(run.recipe()["epochs"])
+    epochs = run.recipe().epochs
     whole = recipes.find(name).epochs
     said = [f"{field}={ours}, not {theirs}" for field, (ours, theirs) in differing.items()]
     if not run.is_finished():

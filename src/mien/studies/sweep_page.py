@@ -12,6 +12,7 @@ from rich.text import Text
 from mien.evaluation.pages import draw, write_page
 from mien.evaluation.text import duration, figure_text
 from mien.files import write_json
+from mien.recipe import to_dict
 from mien.runs import RunFolder
 from mien.studies import sweep_figures
 from mien.studies.sweep_result import Sweep, Tried
@@ -30,7 +31,7 @@ def write_sweep(found: Sweep) -> Path:
     """Write sweep.html, its pictures, sweep.json and best.json into the folder; the page."""
     best = found.best
     if best is not None:
-        write_json(found.best_path, RunFolder(Path(best.run)).recipe())
+        write_json(found.best_path, to_dict(RunFolder(Path(best.run)).recipe()))
     write_json(found.out / "sweep.json", found.to_dict())
     drawings = _drawings(found)
     return write_page(

@@ -13,7 +13,6 @@ import numpy as np
 from mien.data.splits import stratified
 from mien.data.store import FaceView
 from mien.evaluation import Evaluation, score
-from mien.evaluation.evaluate import weights_digest
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -146,13 +145,13 @@ def _scored(run: RunFolder, faces: FaceView, split: str, device: str) -> Evaluat
     """The saved evaluation where it is of these weights and faces; else a new one, saved."""
     if run.evaluation(split) is not None:
         saved = Evaluation.load(run, split)
-        if saved.weights == weights_digest(run) and saved.rows.tolist() == faces.rows.tolist():
+        if saved.weights == run.weights_digest() and saved.rows.tolist() == faces.rows.tolist():
             return saved
     from mien.models import load_classifier
 
     scored = score(
         load_classifier(run, device), faces, faces.digests[:0], views=("none",), split=split
     )
-    scored = replace(scored, weights=weights_digest(run))
+    scored = replace(scored, weights=run.weights_digest())
     scored.save(run)
     return scored

@@ -22,7 +22,6 @@ from mien.evaluation.people import majority_of, people_score
 from mien.models import Classifier
 from mien.models.preparing import prepare
 from mien.recipe import Recipe
-from mien.runs import LATE
 from mien.training.blend import blended
 from mien.training.distributed import Team
 from mien.training.feed import FaceFeed
@@ -46,15 +45,6 @@ class Validation:
     accuracy: float
     people: float | None
     confusion: NDArray[np.int64]
-
-    def value(self, recipe: Recipe, epoch: int) -> float:
-        """The higher it is, the rather the epoch is kept."""
-        if recipe.select == "people" and self.people is not None and epoch > LATE * recipe.epochs:
-            return self.people
-        # Until people judge, each epoch takes the place of the one before.
-        early = float(epoch - recipe.epochs - 1)
-        values = {"accuracy": self.accuracy, "loss": -self.loss, "last": float(epoch)}
-        return values.get(recipe.select, early)
 
 
 def refuse_silent_judge(recipe: Recipe) -> None:

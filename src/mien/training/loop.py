@@ -28,7 +28,7 @@ from mien.files import alone, write_json
 from mien.models import create, initial_weights
 from mien.models.device import on_device
 from mien.recipe import Recipe
-from mien.runs import JUDGED_BY_PEOPLE, RunFolder
+from mien.runs import JUDGED_BY_PEOPLE, KEPT_EPOCH, RunFolder, worth
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
 from mien.training.average import MovingAverage
@@ -286,6 +286,7 @@ class _Training:
             "peak_memory_bytes": peak_memory(),
             "peak_device_memory_bytes": peak_device_memory(self.device),
             "compiled": self.compiled,
+            KEPT_EPOCH: self.progress.best_epoch,
         }
         self.team.lead(
             lambda: write_json(self.run.environment_path, self.run.environment() | ended)
@@ -374,7 +375,7 @@ class _Training:
             row["gap"] = row["train_accuracy"] - found.accuracy
             if found.people is not None:
                 row[JUDGED_BY_PEOPLE] = found.people
-            value = found.value(self.recipe, progress.epoch)
+            value = worth(row, self.recipe)
             is_best = value > progress.best_value
             if is_best:
                 progress.best_epoch, progress.best_value = progress.epoch, value

@@ -11,7 +11,7 @@ from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.files import write_json
 from mien.models import entry
-from mien.recipe import ModelSpec, Recipe, from_dict, to_dict
+from mien.recipe import ModelSpec, Recipe, to_dict
 from mien.runs import RunFolder
 
 
@@ -61,7 +61,7 @@ def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> str | None:
 
 def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], processes: int) -> None:
     """InputError unless the run was begun with this recipe on these faces by so many processes."""
-    before = with_all_options(from_dict(run.recipe(), str(run.recipe_path)))
+    before = with_all_options(run.recipe())
     if before != recipe:
         differing = [
             field.name

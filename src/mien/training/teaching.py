@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.evaluation.evaluate import weights_digest
 from mien.files import atomic_file, write_json
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize
@@ -127,7 +126,7 @@ def teach(
         "views": views,
         "seed": seed,
         "teachers": [
-            {"run": str(run.path), "weights_sha256": weights_digest(run)} for run in teachers
+            {"run": str(run.path), "weights_sha256": run.weights_digest()} for run in teachers
         ],
     }
     before = _read(out)
