@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import csv
 import importlib
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError
+from mien.files import read_json
+from mien.recipe import from_dict
 
 #: Losses are means in nats, accuracies 0..1, `gap` is training minus validation accuracy. The training
 #: figures are running means over the epoch, as most people report them: of the objective (smoothed and
@@ -39,10 +41,27 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_second",
 )
+#: What every row has; an epoch that was not validated lacks the others.
+_ALWAYS = set(HISTORY_COLUMNS) - {"validation_loss", "validation_accuracy", "gap"}
 #: One more column if a recipe has FER+'s votes: see mien.evaluation.people.people_score.
 JUDGED_BY_PEOPLE = "validation_people"
 #: `select=people` chooses among the epochs after this share of them: the best of all would be luck.
 LATE = 0.8
+#: How a sentence ends about a file of a run that is not what training wrote.
+_REMEDY = "the run folder is not whole, train again"
+_NUMBER = (int, float)
+#: The kinds of what environment.json says, where others build on it.
+_FACTS = {
+    "seconds": _NUMBER, "processes": int, "threads": int, "data": dict, "init": dict, "resumed": list,
+    "mien": str, "started": str, "device": str, "processor": str, "precision": str, "command": str,
+}  # fmt: skip
+_FACTS_OF_DATA = {
+    "source": str,
+    "fingerprint": str,
+    "expressions": list,
+    "counts": dict,
+    "notes": list,
+}
 
 
 def validated(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
@@ -58,7 +77,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
-        """An existing run; InputError where the folder is missing or is not a run."""
+        """An existing run; InputError where the folder is missing or is not a run, or its recipe none of mien's."""
         run = cls(Path(path))
         if not run.path.exists():
             raise InputError(f"{path}: no such run folder; `mien train` makes one")
@@ -72,6 +91,7 @@ class RunFolder:
                 f"{run.recipe_path}: not a recipe of mien (it lacks {', '.join(sorted(missing))}); "
                 "give a folder that `mien train` wrote"
             )
+        from_dict(run.recipe(), str(run.recipe_path))
         return run
 
     @classmethod
@@ -142,7 +162,8 @@ class RunFolder:
         return _read_json(self.recipe_path)
 
     def environment(self) -> dict[str, Any]:
-        return _read_json(self.environment_path)
+        """What the training wrote of itself: every fact is of its kind, or missing, or None."""
+        return _read_environment(self.environment_path)
 
     def evaluation(self, split: str) -> dict[str, Any] | None:
         """The scores of a split, or None where it was not evaluated yet."""
@@ -154,18 +175,7 @@ class RunFolder:
 
         An epoch that was not validated lacks `validation_loss`, `validation_accuracy` and `gap`.
         """
-        if not self.history_path.is_file():
-            return []
-        with self.history_path.open(newline="", encoding="utf-8") as handle:
-            try:
-                return [
-                    {k: float(v) for k, v in row.items() if v != ""}
-                    for row in csv.DictReader(handle)
-                ]
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{self.history_path}: not the figures that training wrote ({error}); train again"
-                ) from error
+        return _read_history(self.history_path) if self.history_path.exists() else []
 
     def plot(self) -> Any:
         """Accuracy and loss by validated epoch: a matplotlib Figure, which a notebook shows.
@@ -200,16 +210,40 @@ class RunFolder:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; the run folder is not whole, train again") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); look after the disk"
-        ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); train again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object; train again")
+    return read_json(path, _REMEDY)
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    content = _read_json(path)
+    _refuse_other_kinds(content, _FACTS, "", path)
+    _refuse_other_kinds(content.get("data") or {}, _FACTS_OF_DATA, "data.", path)
     return content
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        raise InputError(f"{path}: not a file; {_REMEDY}")
+    with path.open(newline="", encoding="utf-8") as handle:
+        try:
+            table = csv.DictReader(handle)
+            if not set(table.fieldnames or ()) >= _ALWAYS:
+                raise ValueError("other columns")
+            rows = [{k: float(v) for k, v in row.items() if v != ""} for row in table]
+            if not all(
+                row.keys() >= _ALWAYS and all(map(math.isfinite, row.values())) for row in rows
+            ):
+                raise ValueError("a row lacks a figure")
+        except (TypeError, ValueError, csv.Error) as error:
+            raise InputError(
+                f"{path}: not the figures that training wrote ({error}); train again"
+            ) from error
+    return rows
+
+
+def _refuse_other_kinds(
+    content: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, path: Path
+) -> None:
+    for name, kind in kinds.items():
+        value = content.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{path}: {prefix}{name} is not what training writes there; {_REMEDY}")
