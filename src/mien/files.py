@@ -143,6 +143,14 @@ def sweep(path: Path) -> None:
             part.unlink()
 
 
+def holds_something(folder: Path) -> bool:
+    """Whether a folder is there and has anything in it but what processes that died left of an `atomic_file`."""
+    return folder.exists() and any(
+        not (entry.name.startswith(".") and entry.name.endswith(_PART))
+        for entry in folder.iterdir()
+    )
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends without an error.

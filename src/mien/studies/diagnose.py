@@ -16,7 +16,7 @@ from mien.data.ferplus import LabelledVotes, read_votes
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.files import read_json, write_json
+from mien.files import holds_something, read_json, write_json
 from mien.runs import RunFolder
 from mien.studies.plan import Pace, Step, choose_base, plan
 from mien.studies.trials import Outcome, complete
@@ -175,7 +175,7 @@ def _begin(
                 "choose another --out"
             )
         return base, pace
-    if out.exists() and any(out.iterdir()):
+    if holds_something(out):
         raise InputError(f"{out}: holds something else; choose another --out, or a new one")
     pace = Pace.probe(recipe, train, validation, device)
     base = choose_base(recipe, budget, pace, train, validation)

@@ -20,7 +20,7 @@ from mien import api
 from mien.callbacks import Say
 from mien.data.store import FaceStore
 from mien.errors import InputError, extra_required
-from mien.files import alone, read_json, write_json
+from mien.files import alone, holds_something, read_json, write_json
 from mien.studies.sweep_result import Sweep, ended_trials, summarise
 from mien.studies.sweep_space import read_space
 from mien.studies.sweep_trials import FOLDER, INSTEAD_OF, SweepJob, in_parallel, one_after_another
@@ -141,7 +141,7 @@ def _begin(job: SweepJob, store: FaceStore) -> None:
             raise InputError(
                 f"{job.out}: holds a sweep of another recipe, space or data; choose another --out"
             )
-    elif job.out.exists() and any(job.out.iterdir()):
+    elif holds_something(job.out):
         raise InputError(f"{job.out}: holds something else; choose another --out, or a new one")
     else:
         write_json(path, {"recipe": job.recipe.name, "identity": identity})

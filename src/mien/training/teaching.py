@@ -23,7 +23,7 @@ from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation.evaluate import weights_digest
-from mien.files import atomic_file, read_json, write_json
+from mien.files import atomic_file, holds_something, read_json, write_json
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize
 from mien.recipe import Recipe
@@ -132,7 +132,7 @@ def teach(
     }
     before = _read(out)
     if before is None:
-        if out.exists() and any(out.iterdir()):
+        if holds_something(out):
             raise InputError(f"{out}: holds something else; choose another --out")
         write_json(out / _ABOUT, (notes or {}) | about)
     else:
