@@ -218,12 +218,17 @@ def attacked(seconds: float, only: list[str], end_at: float) -> Seen:
     """What became of a service that was attacked for so long."""
     script = Path(__file__).with_name("attack_kinds.py")
     with service() as (process, place):
-        with Watch(process, place, end_at) as seen:
-            command = [sys.executable, str(script), place[0], str(place[1]), str(seconds), *only]
-            attack = subprocess.run(
-                command, stdout=subprocess.PIPE, text=True, timeout=seconds + 300, check=True
-            )
-            seen.attacks = json.loads(attack.stdout)
+        command = [sys.executable, str(script), place[0], str(place[1]), str(seconds), *only]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attack:
+            try:
+                assert attack.stdout is not None
+                if attack.stdout.readline() != "ready\n":
+                    sys.exit(attack.wait())
+                with Watch(process, place, end_at) as seen:
+                    told, _ = attack.communicate(timeout=seconds + 120)
+            finally:
+                attack.kill()
+        seen.attacks = json.loads(told)
         seen.alive = process.poll() is None
         began = time.monotonic()
         process.terminate()

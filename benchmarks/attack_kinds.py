@@ -2,7 +2,8 @@
 
     python benchmarks/attack_kinds.py HOST PORT SECONDS [KIND ...]
 
-Prints what each kind was answered, as JSON. Each kind once stopped, filled or fooled the service (docs/serving.md).
+Prints a line once all that is to be sent is made, and at the end what each kind was answered, as JSON. Each kind
+once stopped, filled or fooled the service (docs/serving.md).
 """
 
 from __future__ import annotations
@@ -220,7 +221,6 @@ def _film(place: Place, content: bytes, query: str = "") -> int | str:
     return status
 
 
-@cache
 def _packets(codec: str, container: str, packets: tuple[bytes, ...], side: int) -> bytes:
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
@@ -235,9 +235,14 @@ def _packets(codec: str, container: str, packets: tuple[bytes, ...], side: int) 
     return out.getvalue()
 
 
+@cache
+def _picture_film() -> bytes:
+    return _packets("png", "mov", (png(3500),), 64)
+
+
 def film_picture(place: Place) -> int | str:
     """A large PNG in a film's place."""
-    return _film(place, _packets("png", "mov", (png(3500),), 64))
+    return _film(place, _picture_film())
 
 
 @cache
@@ -296,11 +301,18 @@ ATTACKS: tuple[Attack, ...] = (
     call_fragments, call_crowd, large_picture, many_pictures, film_picture, film_hidden, film_waiting,
     film_playlist, noise,
 )  # fmt: skip
+#: What takes seconds to make, and is kept.
+_MADE: dict[Attack, Callable[[], object]] = {
+    call_crowd: crowd,
+    large_picture: lambda: png(3500),
+    film_picture: _picture_film,
+    film_hidden: _hidden,
+    film_waiting: _still,
+}
 
 
 def main() -> None:
     host, port, seconds, *only = sys.argv[1:]
-    end = time.monotonic() + float(seconds)
     answers = {attack.__name__: Counter[str]() for attack in ATTACKS}
 
     def go_on(attack: Attack) -> None:
@@ -309,13 +321,19 @@ def main() -> None:
             time.sleep(0.05)
 
     chosen = [attack for attack in ATTACKS if not only or attack.__name__ in only]
+    if unknown := set(only) - answers.keys():
+        sys.exit(f"{', '.join(sorted(unknown))}: no such kind; there are {', '.join(answers)}")
+    for attack in chosen:
+        _MADE.get(attack, lambda: None)()
+    print("ready", flush=True)
+    end = time.monotonic() + float(seconds)
     threads = [threading.Thread(target=go_on, args=(attack,), daemon=True) for attack in chosen]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, end + _HOLDS_S - time.monotonic()))
     print(json.dumps(answers), flush=True)
-    os._exit(0)  # those that still wait for an answer, or make their first film, are let go
+    os._exit(0)  # those that still wait for an answer are let go
 
 
 if __name__ == "__main__":

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from mien.errors import InputError
-from mien.files import alone, atomic_file, atomic_folder, fitting_name, sweep, write_json
+from mien.files import (
+    alone,
+    atomic_file,
+    atomic_folder,
+    fitting_name,
+    holds_something,
+    sweep,
+    write_json,
+)
 
 #: Each call of atomic_file that can fail, and which of its calls of that kind.
 CALLS = {
@@ -130,6 +138,14 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path):
         file.write_text("")
     sweep(path)
     assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_folder_in_which_a_process_was_killed_before_its_first_file_was_whole_is_empty(tmp_path):
+    assert not holds_something(tmp_path / "none")
+    (tmp_path / ".plan.json.abcd.part").write_text('{"half')
+    assert not holds_something(tmp_path)
+    (tmp_path / "plan.json").write_text("{}")
+    assert holds_something(tmp_path)
 
 
 def test_a_folder_that_cannot_be_synced_does_not_appear(failing, tmp_path):

@@ -1,6 +1,7 @@
 """Errors, names, files, run folders: what every room stands on."""
 
 import errno
+import os
 
 import pytest
 
@@ -14,6 +15,10 @@ from mien.errors import (
 )
 from mien.expressions import SEVEN, canonical, label_of, parse_expressions
 from mien.files import atomic_file, atomic_folder, write_json
+from mien.recipe import ModelSpec, Recipe, to_dict
+from mien.runs import HISTORY_COLUMNS, RunFolder
+
+RECIPE = Recipe("a", ModelSpec("basic-cnn"))
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -107,3 +112,79 @@ def test_seeds_are_parsed(text, seeds):
 def test_seeds_that_make_no_sense_are_refused(text):
     with pytest.raises(InputError, match="--seeds"):
         api.parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"name": ', "not readable as JSON"),
+        (b"", "not readable as JSON"),
+        (bytes(100), "not readable as JSON"),
+        (b'{"name": "\xff"}', "not readable as JSON"),
+        (
+            b'{"epochs": ' + b"9" * 10_000 + b"}",
+            "not readable as JSON",
+        ),  # Python reads 4,300 digits
+        (b'{"a": ' * 100_000, "not readable as JSON"),
+        (b'{"seconds": NaN}', "NaN is no JSON"),
+        (b"[1]", "not a JSON object"),
+        (b"{}", "it lacks"),
+    ],
+)
+def test_a_run_with_a_damaged_recipe_is_refused(content, words, tmp_path):
+    (tmp_path / "recipe.json").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        RunFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"epochs": "x"}, {"model": 3}, {"expressions": None}, {"another": 1}, {"input": None}],
+)
+def test_a_run_whose_recipe_cannot_be_one_is_refused(changed, tmp_path):
+    write_json(tmp_path / "recipe.json", to_dict(RECIPE) | changed)
+    with pytest.raises(InputError, match=r"recipe\.json"):
+        RunFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seconds": "x"}, {"data": 5}, {"data": {"counts": "x"}}, {"resumed": {}}, {"processes": "x"}],
+)
+def test_facts_of_another_kind_are_refused(wrong, tmp_path):
+    run = RunFolder(tmp_path)
+    write_json(run.environment_path, wrong)
+    with pytest.raises(
+        InputError, match="not what training writes there; the run folder is not whole"
+    ):
+        run.environment()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("0.5", "half"),
+        lambda text: text.replace("0.5", "nan"),
+        lambda text: text.partition("\n")[2],  # no head
+        lambda text: text.replace(",step,", ",steps,"),
+        lambda text: text.rstrip() + ",1,2\n",
+        lambda text: text + "\0\n",
+        lambda text: text + "1" * 200_000 + "\n",
+        lambda text: text + "2,20\n",
+    ],
+)
+def test_a_history_that_training_did_not_write_is_refused(change, tmp_path):
+    run = RunFolder(tmp_path)
+    whole = ",".join(HISTORY_COLUMNS) + "\n" + ",".join(["1", "10"] + ["0.5"] * 8) + "\n"
+    run.history_path.write_text(whole)
+    assert [row["step"] for row in run.history()] == [10]
+    run.history_path.write_text(change(whole))
+    with pytest.raises(InputError, match="not the figures that training wrote"):
+        run.history()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders there")
+def test_a_pipe_in_the_place_of_a_runs_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "environment.json")
+    with pytest.raises(InputError, match="not a file"):
+        RunFolder(tmp_path).environment()

@@ -26,6 +26,8 @@ _LONGEST_NAME, _KEPT_END = 255, 16
 _LONGEST_PART = 200
 #: First letters of a cell that spreadsheets compute.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Bytes of a JSON file of ours: a store's or a sweep's largest have some megabytes.
+_MOST_JSON = 100_000_000
 #: Seconds between attempts to replace a file that a scanner or a reader holds: 3 in all.
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
@@ -155,6 +157,14 @@ def sweep(path: Path) -> None:
             part.unlink()
 
 
+def holds_something(folder: Path) -> bool:
+    """Whether a folder is there and has anything in it but what processes that died left of an `atomic_file`."""
+    return folder.exists() and any(
+        not (entry.name.startswith(".") and entry.name.endswith(_PART))
+        for entry in folder.iterdir()
+    )
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends without an error.
@@ -221,6 +231,40 @@ def _make_ordinary(path: Path, mode: int) -> None:
         umask = os.umask(0)
         os.umask(umask)
         path.chmod(mode & ~umask)
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file that `write_json` wrote.
+
+    Args:
+        path: the file.
+        remedy: how messages end: `train again`.
+
+    Raises:
+        InputError: it is missing, no file (nobody waits for the other end of a pipe), cannot be read, or holds
+            anything else.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a file; {remedy}")
+        if path.exists() and path.stat().st_size > _MOST_JSON:
+            raise InputError(f"{path}: far too large for what belongs there; {remedy}")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {remedy}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); look after the disk"
+        ) from error
+    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
+        raise InputError(f"{path}: not readable as JSON ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a JSON object; {remedy}")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,7 +7,6 @@ here by name, type and range.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
 
-from mien.errors import InputError, near_names, reading_from
+from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions
+from mien.files import read_json
 from mien.input_spec import InputSpec
 
 Finite = pydantic.AllowInfNan(False)
@@ -247,14 +247,8 @@ def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a file: a run's recipe.json, a sweep's best.json."""
-    with reading_from(str(path)):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(
-                f"{path}: not readable as JSON ({error}); give a recipe.json"
-            ) from error
-    missing = {"name", "model"} - set(content if isinstance(content, dict) else ())
+    content = read_json(path, "give a recipe.json")
+    missing = {"name", "model"} - content.keys()
     if missing:
         raise InputError(f"{path}: not a recipe of mien (it lacks {', '.join(sorted(missing))})")
     return from_dict(content, str(path))

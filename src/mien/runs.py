@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mien.errors import InputError
+from mien.files import read_json
 from mien.recipe import Recipe, from_dict
 
 #: Losses are means in nats, accuracies 0..1, `gap` is training minus validation accuracy. The training
@@ -44,12 +45,29 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_second",
 )
+#: What every row has; an epoch that was not validated lacks the others.
+_ALWAYS = set(HISTORY_COLUMNS) - {"validation_loss", "validation_accuracy", "gap"}
 #: One more column if a recipe has FER+'s votes: see mien.evaluation.people.people_score.
 JUDGED_BY_PEOPLE = "validation_people"
 #: What environment.json calls the epoch whose weights were kept, from the end of the training on.
 KEPT_EPOCH = "kept_epoch"
 #: `select=people` chooses among the epochs after this share of them: the best of all would be luck.
 LATE = 0.8
+#: How a sentence ends about a file of a run that is not what training wrote.
+_REMEDY = "the run folder is not whole, train again"
+_NUMBER = (int, float)
+#: The kinds of what environment.json says, where others build on it.
+_FACTS = {
+    "seconds": _NUMBER, "processes": int, "threads": int, "data": dict, "init": dict, "resumed": list,
+    "mien": str, "started": str, "device": str, "processor": str, "precision": str, "command": str,
+}  # fmt: skip
+_FACTS_OF_DATA = {
+    "source": str,
+    "fingerprint": str,
+    "expressions": list,
+    "counts": dict,
+    "notes": list,
+}
 
 
 #: What every recipe.json of a run says; what later versions added has its default in the runs of earlier ones.
@@ -178,8 +196,8 @@ class RunFolder:
         return self._read(self.recipe_path, _read_recipe)
 
     def environment(self) -> dict[str, Any]:
-        """What environment.json says, as plain values."""
-        return deepcopy(self._read(self.environment_path, _read_json))
+        """What the training wrote of itself: every fact is of its kind, or missing, or None."""
+        return deepcopy(self._read(self.environment_path, _read_environment))
 
     def evaluation(self, split: str) -> dict[str, Any] | None:
         """The scores of a split, or None where it was not evaluated yet."""
@@ -196,7 +214,7 @@ class RunFolder:
         An epoch that was not validated lacks `validation_loss`, `validation_accuracy` and `gap`.
         """
         path = self.history_path
-        return deepcopy(self._read(path, _read_history)) if path.is_file() else []
+        return deepcopy(self._read(path, _read_history)) if path.exists() else []
 
     def imported(self) -> dict[str, Any] | None:
         """`file` and `sha256` of what --import ran for its training; None without."""
@@ -267,34 +285,46 @@ def _read_recipe(path: Path) -> Recipe:
     return from_dict(content, str(path))
 
 
-def _read_history(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="", encoding="utf-8") as handle:
-        try:
-            return [
-                {k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(handle)
-            ]
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: not the figures that training wrote ({error}); train again"
-            ) from error
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; the run folder is not whole, train again") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); look after the disk"
-        ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); train again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object; train again")
+    return read_json(path, _REMEDY)
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    content = _read_json(path)
+    _refuse_other_kinds(content, _FACTS, "", path)
+    _refuse_other_kinds(content.get("data") or {}, _FACTS_OF_DATA, "data.", path)
     return content
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        raise InputError(f"{path}: not a file; {_REMEDY}")
+    with path.open(newline="", encoding="utf-8") as handle:
+        try:
+            table = csv.DictReader(handle)
+            if not set(table.fieldnames or ()) >= _ALWAYS:
+                raise ValueError("other columns")
+            rows = [{k: float(v) for k, v in row.items() if v != ""} for row in table]
+            if not all(
+                row.keys() >= _ALWAYS and all(map(math.isfinite, row.values())) for row in rows
+            ):
+                raise ValueError("a row lacks a figure")
+        except (TypeError, ValueError, csv.Error) as error:
+            raise InputError(
+                f"{path}: not the figures that training wrote ({error}); train again"
+            ) from error
+    return rows
+
+
+def _refuse_other_kinds(
+    content: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, path: Path
+) -> None:
+    for name, kind in kinds.items():
+        value = content.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{path}: {prefix}{name} is not what training writes there; {_REMEDY}")

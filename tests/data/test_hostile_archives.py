@@ -1,8 +1,9 @@
-"""Archives of a few kilobytes that once took gigabytes."""
+"""Archives and tables of a few kilobytes that once took gigabytes."""
 
 from __future__ import annotations
 
 import gzip
+import random
 import stat
 import tarfile
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.data import parquet
 from mien.data.reading import Request
 from mien.data.sources import open_source
 from mien.errors import InputError
@@ -64,3 +66,32 @@ def test_long_names_that_systems_allow_are_read(tmp_path):
     with open_source(path, Request()) as (_, source):
         (sample,) = source.samples()
     assert "a" * 240 in str(sample)
+
+
+@pytest.mark.parametrize("column", ["image", "label", "note"])
+def test_a_column_that_unpacks_to_megabytes_is_refused_unread(column, tmp_path, monkeypatch):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    bomb = bytes(8 * MB) if column == "image" else "a" * 8 * MB
+    columns = {"image": [b"x"], "label": ["happy"], "note": ["b"], column: [bomb]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", compression="zstd")
+    monkeypatch.setattr(parquet, "_SMALL", MB)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: pytest.fail("read"))
+    with (
+        pytest.raises(InputError, match=f"its column {column} unpacks .* which no pictures do"),
+        open_source(tmp_path / "a.parquet", Request()),
+    ):
+        pass
+
+
+def test_of_values_that_many_rows_repeat_few_are_in_memory(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    def rows_at_once(size):
+        table = pa.table({"image": [random.Random(1).randbytes(size)] * 50})
+        pq.write_table(table, tmp_path / "a.parquet", dictionary_pagesize_limit=1 << 30)
+        with pq.ParquetFile(tmp_path / "a.parquet") as opened:
+            return parquet._rows_at_once(opened)
+
+    assert rows_at_once(1000) == 16
+    assert 1 < rows_at_once(4 * MB) < 5
+    assert rows_at_once(40 * MB) == 1

@@ -353,3 +353,34 @@ def test_base64_is_read_as_programs_write_it(change: Callable[[str], str]) -> No
 def test_text_that_is_no_base64_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"^it: "):
         from_base64(text, "it")
+
+
+def with_more_frames(kind: str, frames: int) -> bytes:
+    """A picture behind whose first frame come others that cannot be decoded."""
+    plain = Image.fromarray(COLOUR).quantize(16) if kind == "gif" else Image.fromarray(COLOUR)
+    data = saved(plain, kind, **({"lossless": True} if kind == "webp" else {}))
+    if kind == "gif":
+        start = data.index(b",\0\0\0\0")  # of the frame
+        return data[:-1] + (data[start : start + 11] + b"\x04\xff\xff\xff\xff\0") * frames + b";"
+    if kind == "tiff":  # a list of frames that is a circle
+        first = int.from_bytes(data[4:8], "little")
+        end = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+        return data[:end] + data[4:8] + data[end + 4 :]
+    size = b"".join(struct.pack("<I", side - 1)[:3] for side in (61, 43))
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+    head = bytes(6) + size + bytes(4)
+    spoiled = data[12:25] + b"\xff" * (len(data) - 25)
+    body = b"WEBP" + chunk(b"VP8X", b"\x02\0\0\0" + size) + chunk(b"ANIM", bytes(6))
+    body += chunk(b"ANMF", head + data[12:]) + chunk(b"ANMF", head + spoiled) * frames
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("gif", 100_000), ("webp", 1_000), ("tiff", 1)])
+def test_of_very_many_frames_the_first_is_read_and_none_of_the_others(
+    kind: str, frames: int
+) -> None:
+    first = saved(Image.fromarray(COLOUR).quantize(16), "gif") if kind == "gif" else IMAGES["png"]
+    assert np.array_equal(read_picture(with_more_frames(kind, frames)), read_picture(first))

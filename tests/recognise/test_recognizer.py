@@ -374,3 +374,20 @@ def test_another_process_gives_the_same_answer():
         assert pool.submit(recognizer.recognize, photo()).result(300) == recognizer.recognize(
             photo()
         )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else are processes made so")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_that_was_forked_from_a_recogniser_at_work_gives_the_same_answer():
+    recognizer = Recognizer(threads=2)
+    before = recognizer.recognize(photo())
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=lambda: answers.put(recognizer.recognize(photo()).to_dict()))
+    child.start()
+    child.join(60)
+    try:
+        assert child.exitcode == 0
+        assert answers.get() == before.to_dict()
+    finally:
+        child.kill()

@@ -104,6 +104,43 @@ def test_a_key_is_needed_where_there_is_one(serve):
     assert described["paths"]["/v1/model"]["get"]["security"] == [{"key": []}]
 
 
+def test_the_time_that_a_wrong_key_takes_tells_nothing_of_the_right_ones(serve, monkeypatch):
+    """Every key is compared, all of it, whatever was given: also one of another length, also after one that fits."""
+    compared = []
+
+    def compare(given, kept):
+        compared.append((len(given), len(kept)))
+        return given == kept
+
+    locked = serve(api_keys=(KEY, OTHER))
+    monkeypatch.setattr("mien.serving.guard.hmac.compare_digest", compare)
+    for key, status in (("x", 401), (KEY[:-1], 401), (KEY, 200), ("x" * 5000, 401)):
+        compared.clear()
+        answer = locked.client.get("/v1/model", headers={"authorization": f"Bearer {key}"})
+        assert answer.status_code == status
+        assert compared == [(32, 32)] * 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//v1/model",
+        "/V1/model",
+        "/v1%2Fmodel",
+        "/./v1/model",
+        "/v1//model",
+        "/x/../v1/model",
+        "/v1/model/",
+    ],
+)
+def test_no_other_spelling_of_an_address_leads_around_the_key(serve, path):
+    locked = serve(api_keys=(KEY,))
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with locked.connect(head.encode()) as raw:
+        answer = raw.recv(10_000)
+    assert answer[:12] in (b"HTTP/1.1 401", b"HTTP/1.1 404")
+
+
 def test_every_v1_route_is_behind_the_key(serve):
     locked = serve(api_keys=(KEY,))
     for path, methods in locked.client.get("/openapi.json").json()["paths"].items():

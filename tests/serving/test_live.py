@@ -135,6 +135,14 @@ def test_a_frame_too_large_ends_the_call(serve):
     assert service.client.get("/healthz").status_code == 200
 
 
+def test_a_frame_too_large_in_parts_ends_the_call_before_the_last(serve):
+    with camera(serve(max_frame=10_000)) as call:
+        with pytest.raises(ConnectionClosed) as closed:
+            call.send(bytes(3000) for _ in range(20))
+            call.recv(timeout=20)
+        assert closed.value.rcvd.code == 1009
+
+
 def test_silence_ends_the_call(serve):
     service = serve(idle_s=0.3)
     with camera(service) as call, pytest.raises(ConnectionClosed) as closed:

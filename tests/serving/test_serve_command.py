@@ -143,6 +143,7 @@ def test_mistakes_are_one_sentence(options, words, capsys):
 def test_keys_from_a_file_or_the_environment(tmp_path, monkeypatch):
     from mien.cli.serve import _keys
     from mien.errors import InputError
+    from mien.serving.settings import Settings
 
     file = tmp_path / "keys.txt"
     file.write_text("first-key-of-some-length\n\n second-key-of-some-length \n")
@@ -150,6 +151,9 @@ def test_keys_from_a_file_or_the_environment(tmp_path, monkeypatch):
     file.write_text("\n")
     with pytest.raises(InputError, match="no key in it"):
         _keys(file)
+    file.write_bytes(b"a-key-of-some-length-\xff\xfe\n")
+    with pytest.raises(InputError, match="signs of ASCII"):
+        Settings(api_keys=_keys(file))
     monkeypatch.delenv("MIEN_API_KEY", raising=False)
     assert _keys(None) == ()
     monkeypatch.setenv("MIEN_API_KEY", "key-from-environment")

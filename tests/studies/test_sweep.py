@@ -291,6 +291,38 @@ def command(space, out, *more):
     return [sys.executable, "-m", "mien", *map(str, arguments)]
 
 
+def test_what_a_kill_leaves_in_the_journal_does_not_stop_the_next(space, tmp_path, monkeypatch):
+    """Half a line ended every later call; Optuna's lock, by a relative path, kept it waiting for ever."""
+    pretended = Pretended(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    first = quick(space, "out", 2)
+    log = tmp_path / "out" / "journal.log"
+    with log.open("ab") as journal:
+        journal.write(b'{"op_code": 4, "worker_id"')
+    if sys.platform != "win32":
+        (tmp_path / "out" / "journal.log.lock").symlink_to("out/journal.log")
+    more = quick(space, "out", 3)
+    assert more.trials[:2] == first.trials
+    assert len(pretended.folders) == 3
+    for line in log.read_text().splitlines():
+        json.loads(line)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no advisory locks there")
+def test_workers_that_outlive_a_killed_sweep_are_waited_for(space, tmp_path, monkeypatch):
+    pretended = Pretended(monkeypatch)
+    pretended.stop_at = 1
+    with pytest.raises(StoppedError):
+        quick(space, tmp_path / "out", 2)
+    with (
+        alone(pretended.folders[1], "is training"),
+        pytest.raises(InputError, match="a sweep that was killed is still training here"),
+    ):
+        quick(space, tmp_path / "out", 2)
+    found = quick(space, tmp_path / "out", 2)
+    assert [trial.state for trial in found.trials] == ["complete", "complete"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processes there cannot be asked to end")
 def test_workers_are_stopped_and_the_same_command_goes_on(space, tmp_path):

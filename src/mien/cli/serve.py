@@ -139,7 +139,8 @@ def _keys(file: Path | None) -> tuple[str, ...]:
         key = os.environ.get("MIEN_API_KEY")
         return (key,) if key else ()
     with reading_from(str(file)):
-        keys = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+        content = file.read_text("utf-8-sig", errors="replace")  # no text is no key either
+    keys = tuple(line.strip() for line in content.splitlines() if line.strip())
     if not keys:
         raise InputError(f"{file}: no key in it; write one a line")
     return keys

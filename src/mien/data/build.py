@@ -22,7 +22,7 @@ from mien.data.reading import Damaged, Sample, Source
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import spreadsheet_name
+from mien.files import read_json, spreadsheet_name
 from mien.input_spec import InputSpec
 from mien.resize import ready_crop
 
@@ -143,7 +143,7 @@ def open_store(folder: Path) -> FaceStore:
     if not folder.is_dir():
         raise FileNotFoundError(folder)
     try:
-        about = json.loads(about_path.read_text(encoding="utf-8"))
+        about = read_json(about_path, "read the data again")
         for name, count in about["bytes"].items():
             if (folder / name).stat().st_size != count:
                 raise DamagedStoreError(f"{folder / name}: not {count} bytes")
@@ -161,7 +161,7 @@ def open_store(folder: Path) -> FaceStore:
             damaged=about["damaged"],
             path=folder,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedStoreError(f"{folder}: {error}") from error
 
 

@@ -36,6 +36,10 @@ from mien.expressions import SEVEN, Expressions, canonical, label_of
 _IMAGE = ("image", "img", "face")
 #: Rows in memory at a time, and bytes of the file read ahead: both small, images may be large.
 _ROWS = 16
+#: Bytes that rows at a time may repeat of a dictionary: one of the usual size leaves all rows.
+_REPEATED = _ROWS << 20
+#: Encoded pictures do not shrink: of a larger part of a column (bytes) this many times the packed size is a bomb.
+_MOST_PACKED, _SMALL = 20, 64 << 20
 _READ_AHEAD = 1 << 20
 #: Rows of a column that are looked at to see whether it tells splits.
 _LOOKED_AT = 1000
@@ -122,7 +126,7 @@ class ParquetFiles:
         whole = split_in_path(entry.name, entry.where)
         splits = columns.split and SplitColumn(columns.split, entry.where, "row")
         count = 0
-        for batch in table.iter_batches(_ROWS, columns=columns.wanted):
+        for batch in table.iter_batches(_rows_at_once(table), columns=columns.wanted):
             for values in batch.to_pylist():
                 where = f"{entry.where}, row {count + 1}"
                 row = str(values[columns.row]) if columns.row else f"{entry.name}:{count}"
@@ -150,11 +154,40 @@ def _opened(entry: Entry) -> Iterator[Any]:
     with entry.unpacked() as stream, reading(entry.where):
         try:
             # Buffered and not read ahead: a row group may be as large as the file.
-            yield pyarrow.parquet.ParquetFile(stream, buffer_size=_READ_AHEAD, pre_buffer=False)
+            table = pyarrow.parquet.ParquetFile(stream, buffer_size=_READ_AHEAD, pre_buffer=False)
+            for chunk in _chunks(table):
+                size, packed = chunk.total_uncompressed_size, chunk.total_compressed_size
+                if size > _SMALL and size > _MOST_PACKED * packed:
+                    raise InputError(
+                        f"{entry.where}: its column {chunk.path_in_schema} unpacks {packed:,} bytes to {size:,}, "
+                        "which no pictures do; do not trust this file, get it again from its maker"
+                    )
+            yield table
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise InputError(
                 f"{entry.where}: damaged or cut short ({one_line(error)}); download or copy it again"
             ) from error
+
+
+def _chunks(table: Any) -> Iterator[Any]:
+    """What the file says of each part of each column."""
+    about = table.metadata
+    for group in range(about.num_row_groups):
+        for column in range(about.num_columns):
+            yield about.row_group(group).column(column)
+
+
+def _rows_at_once(table: Any) -> int:
+    """Rows that may be in memory: each of them may be a value as large as its column's dictionary."""
+    largest = max(
+        (
+            chunk.data_page_offset - chunk.dictionary_page_offset
+            for chunk in _chunks(table)
+            if chunk.dictionary_page_offset is not None
+        ),
+        default=0,
+    )
+    return max(1, min(_ROWS, _REPEATED // max(largest, 1)))
 
 
 class _Columns:

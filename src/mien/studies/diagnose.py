@@ -16,7 +16,7 @@ from mien.data.ferplus import LabelledVotes, read_votes
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.files import write_json
+from mien.files import holds_something, read_json, write_json
 from mien.runs import RunFolder
 from mien.studies.plan import Pace, Step, choose_base, plan
 from mien.studies.trials import Outcome, complete
@@ -164,8 +164,8 @@ def _begin(
     path = out / "plan.json"
     identity = _identity(recipe, train.store)
     if path.is_file():
+        before = read_json(path, "choose another --out")
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
             base, pace = float(before["base"]), Pace(float(before["seconds_per_unit"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: damaged ({error!r}); choose another --out") from error
@@ -175,7 +175,7 @@ def _begin(
                 "choose another --out"
             )
         return base, pace
-    if out.exists() and any(out.iterdir()):
+    if holds_something(out):
         raise InputError(f"{out}: holds something else; choose another --out, or a new one")
     pace = Pace.probe(recipe, train, validation, device)
     base = choose_base(recipe, budget, pace, train, validation)

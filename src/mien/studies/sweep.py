@@ -20,7 +20,7 @@ from mien import api
 from mien.callbacks import Say
 from mien.data.store import FaceStore
 from mien.errors import InputError, extra_required
-from mien.files import alone, write_json
+from mien.files import alone, holds_something, read_json, write_json
 from mien.studies.sweep_result import Sweep, ended_trials, summarise
 from mien.studies.sweep_space import read_space
 from mien.studies.sweep_trials import FOLDER, INSTEAD_OF, SweepJob, in_parallel, one_after_another
@@ -86,6 +86,7 @@ def sweep(
     _begin(job, store)
     # It would take over the trials of another.
     with alone(out, "is sweeping"):
+        job.mend_journal()
         study = job.study()
         left = max(0, trials - len(ended_trials(study)) - _take_up(study, job))
         waiting = len(study.get_trials(states=(optuna.trial.TrialState.WAITING,)))
@@ -115,8 +116,15 @@ def _run(job: SweepJob, engine: Engine, count: int, workers: int, say: Say) -> N
 
 
 def _take_up(study: optuna.Study, job: SweepJob) -> int:
-    """Let what was being trained when the last call ended go on; how many trials wait to be begun."""
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+    """Let what was being trained when the last call ended go on; how many trials wait to be begun.
+
+    InputError while workers of a sweep that was killed still train: they end with their epoch.
+    """
+    begun = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+    for folder in filter(Path.is_dir, map(job.run_folder, begun)):
+        with alone(folder, "of a sweep that was killed is still training"):
+            pass
+    for trial in begun:
         folder = job.run_folder(trial).name
         study.enqueue_trial(trial.params, user_attrs={FOLDER: folder, INSTEAD_OF: trial.number})
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -129,11 +137,11 @@ def _begin(job: SweepJob, store: FaceStore) -> None:
     content = [to_dict(job.recipe), job.space.to_dict(), store.fingerprint]
     identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")).get("identity") != identity:
+        if read_json(path, "choose another --out").get("identity") != identity:
             raise InputError(
                 f"{job.out}: holds a sweep of another recipe, space or data; choose another --out"
             )
-    elif job.out.exists() and any(job.out.iterdir()):
+    elif holds_something(job.out):
         raise InputError(f"{job.out}: holds something else; choose another --out, or a new one")
     else:
         write_json(path, {"recipe": job.recipe.name, "identity": identity})

@@ -47,10 +47,22 @@ class SweepJob:
     threads: int | None
     command: str | None
 
+    @property
+    def log_path(self) -> Path:
+        """Where the trials are written down. Optuna's lock points to it, from beside it: so it begins at the root."""
+        return self.out.absolute() / "journal.log"
+
+    def mend_journal(self) -> None:
+        """Take away what a killed process left: half a line at its end, and Optuna's lock. Nobody may be writing it."""
+        Path(f"{self.log_path}.lock").unlink(missing_ok=True)
+        if self.log_path.is_file():
+            content = self.log_path.read_bytes()
+            os.truncate(self.log_path, content.rfind(b"\n") + 1)
+
     def study(self, seed: int = 0) -> optuna.Study:
         """The study in the journal. `seed`: unlike that of any other worker's."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        path = str(self.out / "journal.log")
+        path = str(self.log_path)
         lock = journal.JournalFileOpenLock(path) if sys.platform == "win32" else None
         storage = journal.JournalStorage(journal.JournalFileBackend(path, lock))
         grace = max(1, round(_GRACE * self.recipe.epochs))

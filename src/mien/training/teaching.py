@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.files import atomic_file, write_json
+from mien.files import atomic_file, holds_something, read_json, write_json
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize
 from mien.recipe import Recipe
@@ -131,7 +131,7 @@ def teach(
     }
     before = _read(out)
     if before is None:
-        if out.exists() and any(out.iterdir()):
+        if holds_something(out):
             raise InputError(f"{out}: holds something else; choose another --out")
         write_json(out / _ABOUT, (notes or {}) | about)
     else:
@@ -208,12 +208,12 @@ def _made_for(recipe: Recipe, train: FaceView) -> dict[str, Any]:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     path = folder / _ABOUT
-    if not path.is_file():
+    if not path.exists():
         return None
+    about = read_json(path, "choose another folder")
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         int(about["views"]), int(about["seed"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error!r}); choose another folder") from None
     return about
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from mien.evaluation import plots
-from mien.files import write_json
+from mien.files import read_json, write_json
 from mien.recipe import Recipe, to_dict
 from mien.registry import Registry
 from mien.runs import RunFolder, validated
@@ -171,4 +170,4 @@ def _identities_path(run: Path) -> Path:
 def _identities(run: Path) -> dict[str, str]:
     """The identity of the run in each library that has logged it."""
     path = _identities_path(run)
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path, "remove it, and the run gets a new identity") if path.exists() else {}
