@@ -162,7 +162,7 @@ def steps():
     loop._Training._train_epoch = train_epoch
     loop._LOOK_EVERY = 1e9
     try:
-        train("steps", "mien-s", "batch_size=10", "epochs=2", "model.width=0.25", "precise_norm=20")
+        train("steps", "mien-s", "batch_size=20", "epochs=2", "precise_norm=20")
     finally:
         loop._Training._train_epoch = plain
     return counted
