@@ -40,7 +40,7 @@ def export(
         votes: FER+'s fer2013new.csv: temperature, threshold of `uncertain` and limits are then judged by
             the majority of its annotators, else by the labels.
         labels: the label set of the data, by default the run's.
-        device: where torch computes what the file is compared with.
+        device: must be there, as everywhere; the file is compared with torch on the CPU, whatever it is.
     """
     from mien.exporting import export_run
 

@@ -31,6 +31,7 @@ from mien.training import checkpoint, record
 from mien.training.augment import augmented
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
+from mien.training.growing import spec_in
 from mien.training.judging import Judge
 from mien.training.machine import describe, peak_device_memory, peak_memory
 from mien.training.mixing import mixed
@@ -263,6 +264,7 @@ class _Training:
         views, targets, positions = (
             torch.split(values, recipe.batch_size) for values in (views_NU, targets_N, order_N)
         )
+        spec = spec_in(recipe, progress.epoch)
         tally, looked = Tally(progress, self.device), time.perf_counter()
         self.parts.network.train()
         if recipe.freeze_epochs:
@@ -271,7 +273,7 @@ class _Training:
             views, targets, self.feed.batches(positions), strict=True
         ):
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
-            inputs_BCHW = augmented(faces_BCHW, views_BU, recipe.input, recipe.augment)
+            inputs_BCHW = augmented(faces_BCHW, views_BU, spec, recipe.augment)
             inputs_BCHW, targets_B = mixed(
                 inputs_BCHW, targets_B, recipe.mixing, len(recipe.expressions)
             )

@@ -16,6 +16,7 @@ from mien.recipe import Recipe
 from mien.training.average import MovingAverage
 from mien.training.capture import captured
 from mien.training.distributed import Team
+from mien.training.growing import refuse_fixed_size
 from mien.training.machine import autocast_type
 from mien.training.optim import LearningRate, build_optimizer
 from mien.training.seeds import Stream, stream_seed
@@ -54,6 +55,7 @@ class Parts:
             self.init = initial.start(network, recipe.expressions)
         self.dtype = autocast_type(recipe.precision, team.device, network)
         self.network = team.synchronised(on_device(network, team.device))
+        refuse_fixed_size(recipe, self.network)
         self.start: dict[str, Tensor] | None = None
         if recipe.init_share:
             self.start = {name: value.clone() for name, value in self.network.state_dict().items()}
