@@ -1,6 +1,6 @@
 """How fast mien trains `four-block-cnn`, beside the plain way, on one machine in one run.
 
-    python benchmarks/train_throughput.py [--data PATH] [--rounds 5] [--json FILE]
+    python benchmarks/train_throughput.py [--data PATH] [--rounds 3] [--before SRC] [--json FILE]
 
 The plain way is what tutorials show: class folders of JPEGs, PIL transforms, `DataLoader`,
 float32. Its transforms do what torchvision's do, call for call (torchvision itself is not needed);
@@ -11,7 +11,9 @@ its own history.csv: whole epochs of training, without their validation.
 Every measurement is a fresh process, so that no thread pool, allocator setting or page of memory
 is passed on. They take turns, round after round, so that a busy moment of the machine hits all
 alike; medians over the rounds are compared. The machine's own matrix-multiply rate is measured in
-the same rounds: the ceiling under which both work.
+the same rounds: the ceiling under which both work. `--before` adds another state of mien by its `src`
+(`git worktree add ../before COMMIT`). One round takes some two minutes of two cores; a figure to be written
+down wants three.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from typing import Any
 
 BATCH = 64
 CLASSES = 7
-WARMUP_STEPS = 20
+WARMUP_STEPS = 10
 #: Epochs of ours in one measurement; the first warms up and is left out.
 EPOCHS = 3
 PLAIN = [f"plain, {w} workers, {t} threads" for w in (0, 1, 2) for t in (1, 2)]
 OURS = ["mien", "mien, float32"]
+BEFORE = "mien before"
 MATMUL = "matrix multiply"
 #: A forward pass, as much again for each of the gradients (of inputs, of weights); two operations
 #: a multiply-add.
@@ -191,7 +194,7 @@ def measure_matmul() -> dict[str, Any]:
     rates = {}
     for name, dtype in kinds.items():
         rates[name] = 0.0
-        for size in (1024, 2048, 4096):
+        for size in (1024, 2048):
             left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
             out = torch.mm(left, right)
             for _ in range(3):
@@ -244,7 +247,10 @@ def run_part(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str
     command = [sys.executable, __file__, "--part", name, "--folder", str(folder)]
     command += ["--data", arguments.data, "--faces", str(arguments.faces)]
     command += ["--seconds", str(arguments.seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    environment = dict(os.environ)
+    if name == BEFORE:
+        environment["PYTHONPATH"] = str(arguments.before.resolve())
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(f"train_throughput: the part {name!r} failed (see above)")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -257,6 +263,7 @@ def do_part(arguments: argparse.Namespace) -> dict[str, Any]:
         "prepare": lambda: write_folders(arguments.data, arguments.faces, folder),
         MATMUL: measure_matmul,
         "mien": lambda: measure_ours("auto", arguments.data, arguments.faces),
+        BEFORE: lambda: measure_ours("auto", arguments.data, arguments.faces),
         "mien, float32": lambda: measure_ours("float32", arguments.data, arguments.faces),
     }
     if name in parts:
@@ -269,10 +276,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", default="synthetic:6400", help="any source that mien reads")
-    parser.add_argument("--faces", type=int, default=6400, help="training faces to use at most")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each variant")
-    parser.add_argument("--seconds", type=float, default=8, help="length of a plain measurement")
+    parser.add_argument("--data", default="synthetic:3200", help="any source that mien reads")
+    parser.add_argument("--faces", type=int, default=3200, help="training faces to use at most")
+    parser.add_argument("--rounds", type=int, default=1, help="measurements of each variant")
+    parser.add_argument("--seconds", type=float, default=4, help="length of a plain measurement")
+    parser.add_argument("--before", type=Path, metavar="SRC", help="another state's `src`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -287,7 +295,8 @@ def main() -> None:
         rounds: list[dict[str, dict[str, Any]]] = []
         for number in range(arguments.rounds):
             # Every other round runs backwards: none always follows the same neighbour.
-            order = [*PLAIN, *OURS, MATMUL][:: 1 if number % 2 == 0 else -1]
+            ours = [*OURS, BEFORE] if arguments.before else OURS
+            order = [*PLAIN, *ours, MATMUL][:: 1 if number % 2 == 0 else -1]
             rounds.append({name: run_part(name, arguments, folder) for name in order})
             print(f"round {number + 1} of {arguments.rounds} measured", file=sys.stderr)
     results = compare(facts, rounds)
@@ -302,7 +311,8 @@ def compare(facts: dict[str, Any], rounds: list[dict[str, dict[str, Any]]]) -> d
     def median(name: str, field: str = "images_per_second") -> float:
         return float(statistics.median(turn[name][field] for turn in rounds))
 
-    speeds = {name: median(name) for name in [*PLAIN, *OURS]}
+    ours = [name for name in (*OURS, BEFORE) if name in rounds[0]]
+    speeds = {name: median(name) for name in [*PLAIN, *ours]}
     best = max(PLAIN, key=lambda name: speeds[name])
     per_round = [
         turn["mien"]["images_per_second"] / max(turn[name]["images_per_second"] for name in PLAIN)
@@ -324,7 +334,7 @@ def compare(facts: dict[str, Any], rounds: list[dict[str, dict[str, Any]]]) -> d
         "step_operations_per_image": operations,
         "share_of_matmul": {
             name: {kind: speeds[name] * operations / rate for kind, rate in ceilings.items()}
-            for name in [*OURS, best]
+            for name in [*ours, best]
         },
         "peak_bytes": max(turn["mien"]["peak_bytes"] for turn in rounds),
     }

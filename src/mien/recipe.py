@@ -186,6 +186,9 @@ class Recipe:
     ema: decay of the moving average of weights, which is then what is validated and kept; or None.
     precise_norm: of so many training faces, not augmented, the BatchNorm statistics of what is validated
         and kept are computed (Wu & Johnson 2021); None keeps the moving ones. Training itself is the same.
+    progressive_size: height in pixels of the faces in the first epoch; over the first half of all epochs they grow to
+        the input's (progressive resizing, Howard 2018), so that early steps cost less. None is the input's from
+        the start. For networks that take faces of any size.
     validate_every: epochs from one validation to the next; the last epoch is always validated, and only a validated
         one can be kept. It has to be 1 with `early_stopping` and with the schedule `plateau`, which wait for each.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
@@ -217,6 +220,7 @@ class Recipe:
     clip_norm: Positive | None = None
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     precise_norm: Annotated[int, Ge(2)] | None = None
+    progressive_size: Annotated[int, Ge(4)] | None = None
     validate_every: Count = 1
     early_stopping: Count | None = None
     select: Literal["accuracy", "loss", "last", "people"] = "accuracy"
@@ -331,6 +335,11 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
     ):
         problem = (
             "early_stopping and schedule.name=plateau look at every epoch: set validate_every=1"
+        )
+    elif recipe.progressive_size is not None and recipe.progressive_size >= recipe.input.height:
+        problem = (
+            f"progressive_size={recipe.progressive_size}: faces grow from it to input.height="
+            f"{recipe.input.height}, so it is smaller"
         )
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
         problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"

@@ -95,6 +95,13 @@ def evaluate_corrupted():
 
 
 @scene
+def export():
+    train("exported", "mien-s", *SMALL, "split.holdout=0.3", "epochs=1")
+    made = mien.export(OUT / "exported", OUT / "exported.onnx", device="cuda")
+    assert made.card.parity["float32"]["logits"] < 1e-4
+
+
+@scene
 def teach_and_learn():
     teachers = [OUT / "muon", OUT / "sgd"]
     mien.teach(teachers, "mien-s", DATA, out=OUT / "said", views=2, overrides=SMALL, device="cuda")
@@ -162,7 +169,7 @@ def steps():
     loop._Training._train_epoch = train_epoch
     loop._LOOK_EVERY = 1e9
     try:
-        train("steps", "mien-s", "batch_size=10", "epochs=2", "model.width=0.25", "precise_norm=20")
+        train("steps", "mien-s", "batch_size=20", "epochs=2", "precise_norm=20")
     finally:
         loop._Training._train_epoch = plain
     return counted

@@ -69,7 +69,7 @@ def of_low_rank(rows, columns):
 )
 def test_the_small_form_is_the_same_polynomial(matrix):
     expected = plainly(matrix)
-    found = orthogonal(matrix[None])[0].double()
+    found = orthogonal([matrix])[0].double()
     assert found.shape == matrix.shape
     assert (found - expected).norm() < 2e-4 * expected.norm()
 
@@ -80,6 +80,28 @@ def test_matrices_of_one_shape_move_together_as_each_would_alone():
     walk(together, [Muon(together, **SETTINGS)])
     walk(alone, [Muon([parameter], **SETTINGS) for parameter in alone])
     for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_many_matrices_together_are_the_same_polynomial_of_each():
+    """Of several lengths of one shorter side, wide and tall, and of sides that are padded."""
+    generator = torch.Generator().manual_seed(4)
+    shapes = [(64, 576), (7, 300), (64, 288), (128, 64), (64, 64), (32, 9), (48, 50), (64, 576)]
+    matrices = [torch.randn(shape, generator=generator) for shape in shapes]
+    matrices[-1] = of_low_rank(64, 576)
+    for matrix, found in zip(matrices, orthogonal(matrices), strict=True):
+        expected = plainly(matrix)
+        assert found.shape == matrix.shape
+        assert (found.double() - expected).norm() < 2e-4 * expected.norm()
+
+
+def test_the_layout_of_a_convolution_changes_nothing():
+    shapes = ((8, 4, 3, 3), (4, 8, 3, 3), (8, 1, 3, 3), (8, 4, 1, 1))
+    plain = starting(*shapes)
+    last = [nn.Parameter(weight.detach().to(memory_format=torch.channels_last)) for weight in plain]
+    walk(plain, [Muon(plain, **SETTINGS)])
+    walk(last, [Muon(last, **SETTINGS)])
+    for one, other in zip(plain, last, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
@@ -122,7 +144,7 @@ def test_the_step_of_a_matrix_is_about_as_large_as_one_of_adamw():
 def test_singular_values_come_near_to_one():
     for shape in [(16, 64), (64, 16)]:
         matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-        values = torch.linalg.svdvals(orthogonal(matrix[None])[0])
+        values = torch.linalg.svdvals(orthogonal([matrix])[0])
         assert values.min() > 0.5
         assert values.max() < 1.3
 

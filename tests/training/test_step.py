@@ -102,7 +102,7 @@ def test_the_scale_is_resumed_and_a_run_of_another_precision_begins_its_own():
 def test_a_training_in_float16_goes_on_exactly_where_it_was(
     narrow, splits, tmp_path, monkeypatch, name
 ):
-    monkeypatch.setattr("mien.training.loop.autocast_type", lambda *_: torch.float16)
+    monkeypatch.setattr("mien.training.parts.autocast_type", lambda *_: torch.float16)
     half = replace(narrow, optimizer=Optimizer(name=name, lr=3e-3), ema=0.9, clip_norm=0.5)
 
     def go(where, **options):
@@ -140,7 +140,7 @@ def test_a_run_that_goes_on_in_another_precision_says_so(narrow, splits, tmp_pat
     notes = Notes()
 
     def go(dtype, **options):
-        monkeypatch.setattr("mien.training.loop.autocast_type", lambda *_: dtype)
+        monkeypatch.setattr("mien.training.parts.autocast_type", lambda *_: dtype)
         return train(
             narrow, splits.train, splits.validation, tmp_path / "run", device="cpu", **options
         )

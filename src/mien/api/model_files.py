@@ -42,7 +42,7 @@ def export(
             the majority of its annotators, else by the labels.
         labels: the label set of the data, by default the run's.
         imported: the file of your own that the run was trained with, if there was one; it is run.
-        device: where torch computes what the file is compared with.
+        device: must be there, as everywhere; the file is compared with torch on the CPU, whatever it is.
     """
     from mien.exporting import export_run
 

@@ -31,7 +31,7 @@ from mien.exporting.float16 import halved
 from mien.exporting.graph import traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
 from mien.files import atomic_file
-from mien.models import Classifier, load_classifier
+from mien.models import Classifier, load_classifier, pick_device
 from mien.recipe import to_dict
 from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import OPSET, digest_of, sealed
@@ -110,7 +110,8 @@ def export_run(
         max_drop: refuse a smaller file that loses more validation accuracy than this, in points (of 100).
         licence: of the weights.
         votes: FER+'s, of these data.
-        device: where torch computes what the file is compared with.
+        device: must be there, as everywhere. The file is compared with torch on the CPU, whatever it is: a GPU
+            rounds otherwise, and the file is a function of run and data.
 
     Raises:
         InputError: where the data are not the run's, hold too few validation faces to calibrate by, or a
@@ -131,7 +132,8 @@ def export_run(
     validation, training = faces_to_score(run, store, "validation")
     judge = _judge(validation, votes)
     enough_to_calibrate(int((judge.labels >= 0).sum()), store.source)
-    reference = load_classifier(run, device)
+    pick_device(device)
+    reference = load_classifier(run, "cpu")
     spec = reference.spec
     card = ModelCard(
         name=run.recipe().name,
@@ -143,8 +145,8 @@ def export_run(
         provenance=_provenance(run, store),
     )
     faces_NCHW = fitted(validation.pixels(), spec)
-    graph = traced(load_classifier(run, "cpu"))
     rare = run.recipe().objective.lifts_rare
+    graph = traced(reference)
     plain = _calibrated(graph, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
     sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
@@ -320,11 +322,8 @@ def _parity(
 
 
 def _torch_logits(reference: Classifier, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-    device = next(reference.network.parameters()).device
     batches = (faces_NCHW[start : start + BATCH] for start in range(0, len(faces_NCHW), BATCH))
-    return np.concatenate(
-        [reference.logits(torch.tensor(batch, device=device)).cpu().numpy() for batch in batches]
-    )
+    return np.concatenate([reference.logits(torch.tensor(batch)).numpy() for batch in batches])
 
 
 def _written(

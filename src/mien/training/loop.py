@@ -25,25 +25,23 @@ from mien.allocator import keep_freed_memory
 from mien.data.store import FaceView
 from mien.errors import InputError, MienError, writing_to
 from mien.files import alone, write_json
-from mien.models import create, initial_weights
-from mien.models.device import on_device
 from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, KEPT_EPOCH, RunFolder, worth
 from mien.training import checkpoint, record
 from mien.training.augment import augmented
-from mien.training.average import MovingAverage
-from mien.training.capture import captured
 from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
+from mien.training.growing import spec_in
 from mien.training.judging import Judge
-from mien.training.machine import autocast_type, describe, peak_device_memory, peak_memory
+from mien.training.machine import describe, peak_device_memory, peak_memory
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
-from mien.training.optim import LearningRate, build_optimizer, freeze_backbone
+from mien.training.optim import freeze_backbone
+from mien.training.parts import Parts
 from mien.training.seeds import Stream, stream_seed
 from mien.training.state import TrainingState
-from mien.training.step import Step
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
+from mien.training.tally import Tally
 from mien.training.targets import Supervision
 from mien.training.watch import Watcher
 
@@ -146,29 +144,9 @@ class _Training:
                 f"recipe's are {', '.join(recipe.expressions)}; give the data's set with --labels"
             )
 
-        torch.manual_seed(stream_seed(recipe.seed, Stream.WEIGHTS))
-        network = create(
-            recipe.model.name, recipe.input, len(recipe.expressions), recipe.model.options
-        )
-        self.init: dict[str, Any] | None = None
-        if recipe.init is not None and not run.has_state:  # which has weights of its own
-            initial = initial_weights(
-                recipe.init, recipe.input, recipe.model.name, recipe.model.options
-            )
-            self.init = initial.start(network, recipe.expressions)
-        self.dtype = autocast_type(recipe.precision, self.device, network)
-        self.network = team.synchronised(on_device(network, self.device))
-        self.start: dict[str, Tensor] | None = None
-        if recipe.init_share:
-            self.start = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.spread = team.spread(self.network)
-        self.average: MovingAverage | None = None
-        if recipe.ema is not None:
-            buffers = recipe.precise_norm is None
-            self.average = MovingAverage(self.network, recipe.ema, buffers=buffers)
         self.feed = FaceFeed(train_faces, self.device)
         self.supervision = Supervision(recipe, train_faces, self.feed.labels)
-        self.objective = build_objective(
+        objective = build_objective(
             recipe.objective,
             self.feed.labels,
             len(recipe.expressions),
@@ -176,11 +154,7 @@ class _Training:
         )
         self.steps_per_epoch = math.ceil(len(self.feed) / recipe.batch_size)
         self.steps = self.steps_per_epoch * recipe.epochs
-        self.optimizer = build_optimizer(recipe.optimizer, self.network)
-        self.rate = LearningRate(recipe.schedule, self.optimizer, self.steps)
-        self.step = Step(
-            self.network, self.spread, self.objective, self.optimizer, self.dtype, recipe.clip_norm
-        )
+        self.parts = Parts(recipe, objective, self.steps, team, begun=run.has_state)
         self.compiled = False
         self.judge = Judge(recipe, validation_faces, self.feed, team)
         self.progress = TrainingState()
@@ -191,20 +165,19 @@ class _Training:
         self.best: dict[str, Tensor] | None = None  # weights to keep that are not there yet
 
     def _kept(self) -> nn.Module:
-        """The network that is validated and kept: the moving average where there is one.
+        """The network that is validated and kept.
 
-        Whatever is done to it is done to a copy: training goes on from `network` and `average`.
+        Whatever is done to it is done to a copy: training goes on from its parts.
         """
-        module = self.network if self.average is None else self.average.module
-        return self.judge.kept(module, self.start)
+        return self.judge.kept(self.parts.judged, self.parts.start)
 
     def announce(self, notes: Mapping[str, Any]) -> None:
         """Write down what is about to be trained."""
-        environment = {**self._machine(), **notes, "data": self.data, "init": self.init}
+        environment = {**self._machine(), **notes, "data": self.data, "init": self.parts.init}
         self.team.lead(lambda: record.announce(self.run, self.recipe, environment))
 
     def _machine(self) -> dict[str, Any]:
-        return {**describe(self.device, self.dtype), "processes": self.team.size}
+        return {**describe(self.device, self.parts.dtype), "processes": self.team.size}
 
     def restore(self) -> None:
         """Take over the state of an earlier training of the same recipe on the same data."""
@@ -216,7 +189,7 @@ class _Training:
             if run.has_state:
                 return checkpoint.load_state(run)
             # It ended before its first save: from the start, then.
-            if run.environment().get("init") != self.init:
+            if run.environment().get("init") != self.parts.init:
                 raise InputError(f"{run.path}: {self.recipe.init} has changed since; train again")
             return None, None
 
@@ -227,19 +200,11 @@ class _Training:
         changed = self.team.lead(
             lambda: record.resumed(self.run, self.progress.step, self._machine())
         )
-        for sentence in filter(None, (remark, changed)):
-            for watcher in self.watchers:
-                watcher.noted(sentence)
+        self._note(remark, changed)
 
     def _take_over(self, state: dict[str, Any]) -> None:
         try:
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.rate.load_state_dict(state["rate"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
-            self.start = state["start"]
-            self.step.load_state_dict(state.get("scale") or {})
+            self.parts.load_state_dict(state)
             self.progress = TrainingState(**state["progress"])
             self.written = len(self.progress.history)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -249,18 +214,9 @@ class _Training:
 
     def capture(self) -> None:
         """Compile the passes of a step, if this machine can."""
-        if self.team.size > 1:
-            for watcher in self.watchers:
-                watcher.noted("--compile is for one process: these train without it")
-            return
-        self.network.train()
-        inputs_BCHW = torch.zeros(self.recipe.batch_size, *self.recipe.input.shape)
-        inputs_BCHW = inputs_BCHW.to(self.device, memory_format=torch.channels_last)
-        self.step.forward, fault = captured(self.spread, inputs_BCHW, self.dtype)
+        fault = self.parts.capture()
         self.compiled = fault is None
-        if fault is not None:
-            for watcher in self.watchers:
-                watcher.noted(fault)
+        self._note(fault)
 
     def run_to_end(self) -> None:
         """Train the epochs that are left."""
@@ -309,48 +265,30 @@ class _Training:
         views, targets, positions = (
             torch.split(values, recipe.batch_size) for values in (views_NU, targets_N, order_N)
         )
-        exact = torch.float32 if self.device.type == "mps" else torch.float64
-        loss_sum = torch.zeros((), dtype=exact, device=self.device)
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        looked = started = time.perf_counter()
-        before = progress.seconds
-
-        def take_stock() -> None:
-            progress.loss_sum += loss_sum.item()
-            progress.correct += int(correct.item())
-            loss_sum.zero_()
-            correct.zero_()
-            progress.seconds = before + time.perf_counter() - started
-
-        self.network.train()
+        spec = spec_in(recipe, progress.epoch)
+        tally, looked = Tally(progress, self.device), time.perf_counter()
+        self.parts.network.train()
         if recipe.freeze_epochs:
-            freeze_backbone(self.network, frozen=self.progress.epoch <= recipe.freeze_epochs)
+            freeze_backbone(self.parts.network, frozen=progress.epoch <= recipe.freeze_epochs)
         for views_BU, targets_B, (faces_BCHW, labels_B) in zip(
             views, targets, self.feed.batches(positions), strict=True
         ):
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
-            inputs_BCHW = augmented(faces_BCHW, views_BU, recipe.input, recipe.augment)
+            inputs_BCHW = augmented(faces_BCHW, views_BU, spec, recipe.augment)
             inputs_BCHW, targets_B = mixed(
                 inputs_BCHW, targets_B, recipe.mixing, len(recipe.expressions)
             )
-            loss, logits_BK = self.step(inputs_BCHW, targets_B)
-            self.rate.after_step()
-            if self.average is not None:
-                self.average.update()
-            loss_sum += loss * len(labels_B)
-            correct += (logits_BK.argmax(1) == labels_B).sum()
-            progress.step += 1
-            progress.seen += len(labels_B)
+            tally.add(*self.parts.move(inputs_BCHW, targets_B), labels_B)
             now = time.perf_counter()
             if now - looked > _LOOK_EVERY:
                 looked = now
-                take_stock()
+                tally.take_stock()
                 self._tell()
             if self._is_time_to_save() and progress.step % self.steps_per_epoch:
-                take_stock()
+                tally.take_stock()
                 self._save()
                 self._stop_if_asked()
-        take_stock()
+        tally.take_stock()
         self._tell()
 
     def _end_epoch(self) -> None:
@@ -359,7 +297,7 @@ class _Training:
         row = {
             "epoch": progress.epoch,
             "step": progress.step,
-            "learning_rate": self.rate.current,
+            "learning_rate": self.parts.rate.current,
             "train_loss": progress.loss_sum / progress.seen,
             "train_accuracy": progress.correct / progress.seen,
         }
@@ -370,7 +308,7 @@ class _Training:
             found = self.judge.validate(kept)
             confusion_KK = found.confusion
             self._refuse_divergence(found.loss)
-            self.rate.after_epoch(found.loss, found.accuracy)
+            self.parts.rate.after_epoch(found.loss, found.accuracy)
             row["validation_loss"], row["validation_accuracy"] = found.loss, found.accuracy
             row["gap"] = row["train_accuracy"] - found.accuracy
             if found.people is not None:
@@ -420,16 +358,8 @@ class _Training:
         if self.progress.seen:
             self._refuse_divergence(self.progress.loss_sum)
         self._write_epochs()
-        self._save_weights(self.run.last_weights, self.network.state_dict())
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rate": self.rate.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "start": self.start,
-            "scale": self.step.state_dict(),
-            "progress": asdict(self.progress),
-        }
+        self._save_weights(self.run.last_weights, self.parts.network.state_dict())
+        state = {**self.parts.state_dict(), "progress": asdict(self.progress)}
         self.team.lead(lambda: checkpoint.save_state(self.run, state))
         self.timer.restart(self.progress.step)
 
@@ -448,6 +378,11 @@ class _Training:
         patience = self.recipe.early_stopping
         waited = len(self.progress.history) - self.progress.best_epoch
         return self.progress.step == self.steps or (patience is not None and waited >= patience)
+
+    def _note(self, *sentences: str | None) -> None:
+        for sentence in filter(None, sentences):
+            for watcher in self.watchers:
+                watcher.noted(sentence)
 
     def _tell(self) -> None:
         for watcher in self.watchers:
