@@ -9,9 +9,16 @@ import pytest
 from mien.errors import InputError
 from mien.files import write_json
 from mien.recipe import ModelSpec, Recipe, to_dict
-from mien.runs import RunFolder
+from mien.runs import HISTORY_COLUMNS, RunFolder
 
 RECIPE = Recipe("made-up", ModelSpec("basic-cnn"))
+
+
+def write_history(run, head, *rows):
+    """What training would write, with 1 in the columns that are not in `head`."""
+    others = [name for name in HISTORY_COLUMNS if name not in head.split(",")]
+    lines = [",".join([head, *others]), *(",".join([row, *"1" * len(others)]) for row in rows)]
+    run.history_path.write_text("\n".join(lines) + "\n")
 
 
 def test_seeds_expand_in_numeric_order(tmp_path):
@@ -58,8 +65,8 @@ def test_the_kept_epoch_is_the_one_that_the_recipe_selects(tmp_path):
     assert not run.is_finished()
     with pytest.raises(InputError, match="no epoch was validated yet"):
         run.kept_epoch()
-    rows = ["epoch,validation_loss,validation_accuracy", "1,0.9,0.5", "2,1.1,0.6", "3,1.2,0.6"]
-    run.history_path.write_text("\n".join(rows))
+    head = "epoch,validation_loss,validation_accuracy"
+    write_history(run, head, "1,0.9,0.5", "2,1.1,0.6", "3,1.2,0.6")
     assert run.kept_epoch()["epoch"] == 2  # of equals the first, as training keeps it
     write_json(run.recipe_path, to_dict(replace(RECIPE, select="loss")))
     assert run.kept_epoch()["epoch"] == 1
@@ -80,14 +87,14 @@ def test_a_run_without_the_kept_epoch_written_down_answers_as_training_would(
     write_json(run.recipe_path, to_dict(replace(RECIPE, select=select, epochs=5)))
     head = "epoch,validation_loss,validation_accuracy,validation_people"
     rows = ["1,0.9,0.5,0.9", "2,1.1,0.6,0.8", "3,1.2,0.6,0.7", "5,1.3,0.4,0.1"]
-    run.history_path.write_text("\n".join([head, *rows]))
+    write_history(run, head, *rows)
     assert run.kept_epoch()["epoch"] == epoch
 
 
 def test_the_kept_epoch_is_the_one_that_is_written_down(tmp_path):
     run = RunFolder(tmp_path)
     write_json(run.recipe_path, to_dict(RECIPE))
-    run.history_path.write_text("epoch,validation_loss,validation_accuracy\n1,1,0.6\n2,1,0.5")
+    write_history(run, "epoch,validation_loss,validation_accuracy", "1,1,0.6", "2,1,0.5")
     write_json(run.environment_path, {"kept_epoch": 2})
     assert run.kept_epoch()["epoch"] == 2
     write_json(run.environment_path, {"kept_epoch": 3})
@@ -101,12 +108,12 @@ def test_a_file_that_changed_is_read_again(tmp_path):
     run.best_weights.parent.mkdir()
     for epochs in (10, 12):
         write_json(run.recipe_path, to_dict(replace(RECIPE, epochs=epochs)))
-        write_json(run.environment_path, {"device": epochs})
-        run.history_path.write_text("epoch\n" + "1\n" * epochs)
+        write_json(run.environment_path, {"device": "d" * epochs})
+        write_history(run, "epoch", *["1"] * epochs)
         run.best_weights.write_bytes(b"w" * epochs)
-        assert run.recipe().epochs == run.environment()["device"] == len(run.history()) == epochs
+        assert run.recipe().epochs == len(run.environment()["device"]) == len(run.history()) == epochs
         assert run.weights_digest() == hashlib.sha256(b"w" * epochs).hexdigest()
     run.environment()["device"] = "changed by whoever read it"
-    assert run.environment() == {"device": 12}
+    assert run.environment() == {"device": "d" * 12}
     run.best_weights.unlink()
     assert run.weights_digest() is None
