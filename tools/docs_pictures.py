@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +38,7 @@ def main() -> None:
         "samples": samples,
         "portrait": portrait,
         "astronaut": astronaut,
-        "doubt": doubt,
+        "drawn": drawn,
         "timeline": timeline,
         "report": report,
         "page": page,
@@ -70,15 +69,15 @@ def portrait(work: Path, _: str | None) -> None:
     marked.save(ROOT / "docs" / "grace_hopper_marked.jpg", quality=85, optimize=True)
 
 
-def doubt(work: Path, _: str | None) -> None:
+def drawn(work: Path, _: str | None) -> None:
     """Seven drawn faces, one of each expression, and what mattered in the portrait: whatever is answered is shown."""
     sheet = Image.new("RGB", (920, 500), (226, 224, 220))
     for place, (_label, face) in enumerate(synthetic_faces(7, 0)):
-        drawn = Image.fromarray(face).resize((180, 180), Image.Resampling.BICUBIC)
-        sheet.paste(drawn, (30 + 225 * (place % 4), 40 + 230 * (place // 4)))
+        large = Image.fromarray(face).resize((180, 180), Image.Resampling.BICUBIC)
+        sheet.paste(large, (30 + 225 * (place % 4), 40 + 230 * (place // 4)))
     sheet.save(work / "drawn.png")
-    run("predict", work / "drawn.png", "--out", work / "doubt")
-    keep(Image.open(work / "doubt" / "drawn.png"), "doubt.png", width=920)
+    run("predict", work / "drawn.png", "--out", work / "drawn")
+    keep(Image.open(work / "drawn" / "drawn.png"), "drawn.png", width=920)
     photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     run("predict", photo, "--out", work / "reasons", "--explain")
     (reasons,) = (work / "reasons").glob("*.face-1.png")
@@ -129,10 +128,8 @@ def page(work: Path, chromium: str | None) -> None:
     command = [sys.executable, "-m", "mien", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
         try:
-            assert service.stderr is not None
-            url = next(
-                found[0] for line in service.stderr if (found := re.search(r"http://\S+", line))
-            )
+            line = next(iter(service.stderr or ()))
+            url = line.partition("served at ")[2].split(" ")[0]
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
                     executable_path=chromium, args=["--no-sandbox"]
