@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from playwright.sync_api import sync_playwright
 
 import mien
 import mien.cli
+from mien.data.synthetic import synthetic_faces
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -36,8 +38,10 @@ def main() -> None:
         "samples": samples,
         "portrait": portrait,
         "astronaut": astronaut,
+        "drawn": drawn,
         "timeline": timeline,
         "report": report,
+        "page": page,
     }
     parser.add_argument(
         "pictures", nargs="*", help=f"{', '.join(makers)}; all of them if none is named"
@@ -63,6 +67,21 @@ def portrait(work: Path, _: str | None) -> None:
     run("predict", photo, "--out", work / "marked")
     marked = Image.open(work / "marked" / photo.name)
     marked.save(ROOT / "docs" / "grace_hopper_marked.jpg", quality=85, optimize=True)
+
+
+def drawn(work: Path, _: str | None) -> None:
+    """Seven drawn faces, one of each expression, and what mattered in the portrait: whatever is answered is shown."""
+    sheet = Image.new("RGB", (920, 500), (226, 224, 220))
+    for place, (_label, face) in enumerate(synthetic_faces(7, 0)):
+        large = Image.fromarray(face).resize((180, 180), Image.Resampling.BICUBIC)
+        sheet.paste(large, (30 + 225 * (place % 4), 40 + 230 * (place // 4)))
+    sheet.save(work / "drawn.png")
+    run("predict", work / "drawn.png", "--out", work / "drawn")
+    keep(Image.open(work / "drawn" / "drawn.png"), "drawn.png", width=920)
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    run("predict", photo, "--out", work / "reasons", "--explain")
+    (reasons,) = (work / "reasons").glob("*.face-1.png")
+    keep(Image.open(reasons).resize((340, 340), Image.Resampling.NEAREST), "reasons.png", width=340)
 
 
 def astronaut(work: Path, _: str | None) -> None:
@@ -102,6 +121,29 @@ def report(work: Path, chromium: str | None) -> None:
         page.screenshot(path=work / "report.png")
         browser.close()
     keep(Image.open(work / "report.png"), "report.png", width=1000)
+
+
+def page(work: Path, chromium: str | None) -> None:
+    """The page of `mien serve` with the portrait."""
+    command = [sys.executable, "-m", "mien", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
+        try:
+            line = next(iter(service.stderr or ()))
+            url = line.partition("served at ")[2].split(" ")[0]
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(
+                    executable_path=chromium, args=["--no-sandbox"]
+                )
+                shown = browser.new_page(viewport={"width": 1200, "height": 860})
+                shown.set_default_timeout(120_000)
+                shown.goto(url)
+                shown.click("body[data-ready] #example")
+                shown.wait_for_selector(".face")
+                shown.screenshot(path=work / "page.png")
+                browser.close()
+        finally:
+            service.terminate()
+    keep(Image.open(work / "page.png"), "page.png", width=1000)
 
 
 def run(*arguments: object) -> None:

@@ -30,6 +30,7 @@ RECORDS = {
 SLOW = {
     "README.md",
     "docs/data-audit.md",
+    "docs/gallery.md",
     "docs/how-to/add-a-network.md",
     "docs/how-to/add-a-reader.md",
     "docs/how-to/add-a-recipe.md",

@@ -25,12 +25,14 @@ export function describe(root, { card, version, place, cardPage }) {
   if (right !== undefined) {
     const on = test ? "test faces that it never saw" : "faces that it was not trained on";
     const which = card.provenance?.data?.source === "fer2013" ? FER_2013 : "";
-    put("accuracy", `It is right about ${percent(right)} of ${on}${which}. On faces of other ages, origins, angles and lights it may do worse.`);
+    const majority = validation?.majority?.accuracy;
+    const people = majority == null ? "" : ` It says what most people say on ${percent(majority)} of the faces on which most of ten people agree.`;
+    put("accuracy", `It gives the label of ${percent(right)} of ${on}${which}.${people} On faces of other ages, origins, angles and lights it may do worse.`);
   }
   const doubted = validation?.uncertain;
   if (doubted?.accuracy !== undefined && doubted.accuracy !== null) {
     const marked = card.uncertain_below < 1 ? `answers under ${limit(card.uncertain_below)}` : "every answer of this model";
-    put("doubt", `A “?” marks ${marked}: it is right about ${percent(doubted.accuracy)} of those, and ${percent(doubted.accuracy_of_others)} of the others.${alsoMarked(card)}`);
+    put("doubt", `A “?” marks ${marked}: ${percent(doubted.accuracy)} of those are right, and ${percent(doubted.accuracy_of_others)} of the others.${alsoMarked(card)}`);
   }
   const facts = {
     Model: card.name,
