@@ -222,12 +222,15 @@ def _fetched(address: str, shown: str) -> bytes:
         request = urllib.request.Request(address, headers={"User-Agent": f"mien/{__version__}"})  # noqa: S310 (https, by the caller)
         content = bytearray()
         with opener.open(request, timeout=_TIMEOUT_S) as answer:
-            if int(answer.headers.get("Content-Length") or 0) > MOST_FETCHED:
+            told = int(answer.headers.get("Content-Length") or 0)
+            if told > MOST_FETCHED:
                 raise too_large
             while piece := answer.read(_PIECE):
                 content += piece
                 if len(content) > MOST_FETCHED:
                     raise too_large
+            if len(content) < told:
+                raise InputError("the connection ended early")
     except (OSError, ValueError, InputError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):  # it holds the connection
             error.close()
