@@ -96,6 +96,11 @@ def test_with_the_file_it_is_scored(run, elsewhere, file, capsys):
     )
     assert status == 0, err
     assert (run / "evaluation-validation.json").is_file()
+    status, err = run_mien(
+        capsys, "train", "four-block-cnn", "--data", DATA, "--out", run, "--device", "cpu", "--resume",
+        "--import", file, "--set", f"model.name={NAME}", "--epochs", "1",
+    )  # fmt: skip
+    assert status == 0, err
 
 
 def test_another_file_is_refused_before_it_is_run(run, elsewhere, capsys, tmp_path):

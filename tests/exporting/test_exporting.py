@@ -431,3 +431,16 @@ def test_offsets_are_added_inside_the_graph():
         said, same, _ = session.run(None, {"given": logits})
         assert np.allclose(said, Calibration(0.5, offsets)(logits), atol=1e-6)
         assert (same == logits).all()
+
+
+@pytest.mark.slow
+def test_a_run_folder_is_recognised_with_as_its_export_is(
+    run, store, exported, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    faces = [np.repeat(face.transpose(1, 2, 0), 3, axis=2) for face in store.pixels[:8]]
+    by_file = mien.Recognizer(exported.path, detector="none").recognize(faces)
+    for _ in range(2):
+        by_run = mien.Recognizer(run.path, detector="none").recognize(faces)
+        assert [one.to_dict() for one in by_run] == [one.to_dict() for one in by_file]
+    assert capsys.readouterr().err.count("exported once") == 1

@@ -189,7 +189,8 @@ def site(certificate, monkeypatch):
             content = b"x" * 5000 if self.path == "/large.onnx" else model_file()
             self.send_response(404 if self.path == "/none.onnx" else 200)
             if self.path != "/large.onnx":  # whose length is not told
-                self.send_header("Content-Length", str(len(content)))
+                more = 5 if self.path == "/short.onnx" else 0
+                self.send_header("Content-Length", str(len(content) + more))
             self.end_headers()
             self.wfile.write(content)
 
@@ -258,8 +259,12 @@ def test_what_is_too_large_or_not_there_is_one_sentence(site, monkeypatch):
     monkeypatch.setattr(naming, "MOST_FETCHED", 1000)
     for path in ("large.onnx", "tiny.onnx"):  # without and with its length told
         assert "larger than" in refused(f"{host}/{path}{end}", fetch=True)
-    monkeypatch.undo()
-    assert "cannot be fetched" in refused(f"https://127.0.0.1:9/none.onnx{end}", fetch=True)
+    monkeypatch.setattr(naming, "MOST_FETCHED", 10**6)
+    for path in ("none.onnx", "short.onnx"):
+        assert "cannot be fetched" in refused(f"{host}/{path}{end}", fetch=True)
+    for address in ("https://127.0.0.1:9/a.onnx", "https://127.0.0.1:no/a.onnx"):
+        assert "cannot be fetched" in refused(f"{address}{end}", fetch=True)
+    assert "not an address" in refused(f"https://[127/a.onnx{end}", fetch=True)
 
 
 def test_addresses_without_https_or_digest_are_refused_and_not_asked(site):

@@ -167,7 +167,12 @@ def predict(
     )
     settings.refuse_misfits()
     recognizer = Recognizer(model, device=device, threads=threads, detector=faces, size=size)
-    of_rows = {"model": recognizer.card.digest, "faces": faces, "size": size, "every": every}
+    of_rows: dict[str, object] = {
+        "model": recognizer.card.digest,
+        "faces": faces,
+        "size": size,
+        "every": every,
+    }
     told = _recognised(settings, recognizer, of_rows)
     _tell(settings, recognizer, told)
     if told.failed:

@@ -37,7 +37,9 @@ class ModelFolder(RunFolder):
     def known_environment(self) -> dict[str, Any]:
         """Data and versions of the training, as the card tells them."""
         told = self.card.provenance
-        kept = {name: told[name] for name in ("mien", "torch", "trained") if name in told}
+        kept: dict[str, Any] = {
+            name: told[name] for name in ("mien", "torch", "trained") if name in told
+        }
         data = told.get("data")
         return {**kept, "data": data if isinstance(data, dict) else {}, "model": self.card.digest}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import os
 import re
@@ -162,7 +163,10 @@ def _kept(file: Path) -> bytes | None:
 
 def _of_address(address: str, fetch: bool, say: Say) -> NamedModel:
     """The file behind an address, checked against its sha256 before anything looks into it."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise InputError(f"--model: not an address ({one_line(error)}); check it") from error
     host = parts.netloc.rpartition("@")[2]
     shown = (
         f"{parts.scheme}://{host}{parts.path}"  # without a password, and without a key behind a `?`
@@ -218,13 +222,16 @@ def _fetched(address: str, shown: str) -> bytes:
         request = urllib.request.Request(address, headers={"User-Agent": f"mien/{__version__}"})  # noqa: S310 (https, by the caller)
         content = bytearray()
         with opener.open(request, timeout=_TIMEOUT_S) as answer:
-            if int(answer.headers.get("Content-Length") or 0) > MOST_FETCHED:
+            told = int(answer.headers.get("Content-Length") or 0)
+            if told > MOST_FETCHED:
                 raise too_large
             while piece := answer.read(_PIECE):
                 content += piece
                 if len(content) > MOST_FETCHED:
                     raise too_large
-    except (OSError, ValueError, InputError) as error:
+            if len(content) < told:
+                raise InputError("the connection ended early")
+    except (OSError, ValueError, InputError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):  # it holds the connection
             error.close()
         reason = getattr(error, "reason", None) or error

@@ -43,7 +43,7 @@ def augmented_sheet(faces: FaceView, recipe: Recipe) -> NDArray[np.uint8]:
     with torch.no_grad():
         drawn = changed(shown, views, recipe.input, recipe.augment)
         plain = changed(pixels, views[: len(pixels)], recipe.input, Augment())
-    rows = torch.cat([plain[:, None], drawn.unflatten(0, (len(pixels), _VIEWS))], dim=1)
+    rows = torch.cat([plain[:, None], drawn.reshape(len(pixels), _VIEWS, *drawn.shape[1:])], dim=1)
     levels = (rows.clamp(0, 1) * 255).round().to(torch.uint8)
     if levels.shape[2] == 1:
         levels = levels.expand(-1, -1, 3, -1, -1)

@@ -290,6 +290,16 @@ def _film(path: Path) -> bytes:
 
 
 @_BOTH
+def test_an_address_can_begin_at_a_tab(visit: Any, address: str) -> None:
+    page = visit(address)
+    for name, chosen in (("camera", "camera"), ("nothing", "photos")):
+        page.evaluate(f"location.hash = {name!r}")
+        page.reload()
+        page.wait_for_selector(_READY)
+        selected = page.locator("[role=tab][aria-selected=true]")
+        assert [selected.count(), selected.first.get_attribute("id")] == [1, f"tab-{chosen}"]
+
+
 def test_a_video_becomes_a_plot_and_a_table(visit: Any, address: str, tmp_path: Path) -> None:
     page = visit(address, accept_downloads=True)
     _give(page, "drop", film__webm=_film(tmp_path / "film.webm"))
