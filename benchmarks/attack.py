@@ -1,8 +1,11 @@
 """Can strangers stop the service, fill it or fool it? All of `attack_kinds.py` at once, beside an honest client.
 
     python benchmarks/attack.py [--minutes 2] [--limits wide|floors] [--only KIND ...] [--json FILE]
+    python benchmarks/attack.py --each [--only KIND ...]
 
-Starts `mien serve` in a process of its own, attacks it from one address for so long, and tells
+With `--each` every kind is sent once, alone, and a line tells its answer, the service's computing time for
+it and the most memory. Else it starts `mien serve` in a process of its own, attacks it from one address for
+so long, and tells
 
 - the longest silence of /healthz, asked ten times a second from an address of its own;
 - the most memory: of the service and its children together, looked at 20 times a second. Above
@@ -147,14 +150,20 @@ def ask(
 class Watch:
     """Looks on while a service is attacked."""
 
-    def __init__(self, process: subprocess.Popen[str], place: tuple[str, int], end_at: float):
+    def __init__(
+        self,
+        process: subprocess.Popen[str],
+        place: tuple[str, int],
+        end_at: float,
+        *,
+        asking: bool = True,
+    ) -> None:
         self.seen = Seen()
         self._process, self._place, self._end_at = process, place, end_at
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=work) for work in (self._health, self._memory, self._honest)
-        ]
+        works = (self._memory, self._health, self._honest) if asking else (self._memory,)
+        self._threads = [threading.Thread(target=work) for work in works]
 
     def __enter__(self) -> Seen:
         for thread in self._threads:
@@ -238,14 +247,38 @@ def attacked(seconds: float, only: list[str], end_at: float) -> Seen:
     return seen
 
 
+def each(only: list[str]) -> None:
+    """Print what one go of each kind is answered and costs; computing time is the same on a busy machine."""
+    from attack_kinds import ATTACKS, make
+
+    with service() as (process, place):
+        look = psutil.Process(process.pid)
+        for attack in ATTACKS:
+            if only and attack.__name__ not in only:
+                continue
+            make(attack)
+            before = sum(look.cpu_times()[:2])
+            with Watch(process, place, 2000.0, asking=False) as seen:
+                told = attack(place)
+            spent = sum(look.cpu_times()[:2]) - before
+            print(
+                f"{attack.__name__:16} {told!s:20} {spent:6.2f} s {seen.peak_mb:5.0f} MB",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--limits", choices=sorted(LIMITS), default="wide")
+    parser.add_argument("--each", action="store_true")
     parser.add_argument("--only", nargs="*", default=[], metavar="KIND")
     parser.add_argument("--end-at", type=float, default=2000.0, metavar="MB")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
+    if given.each:
+        each(given.only)
+        return
     seen = attacked(60 * given.minutes, given.only, given.end_at)
     told = seen.told() | {"faults": seen.faults(LIMITS[given.limits])}
     text = json.dumps(told, indent=2)

@@ -311,6 +311,11 @@ _MADE: dict[Attack, Callable[[], object]] = {
 }
 
 
+def make(attack: Attack) -> None:
+    """Make what a kind sends, which may take longer than sending it."""
+    _MADE.get(attack, lambda: None)()
+
+
 def main() -> None:
     host, port, seconds, *only = sys.argv[1:]
     answers = {attack.__name__: Counter[str]() for attack in ATTACKS}
@@ -324,7 +329,7 @@ def main() -> None:
     if unknown := set(only) - answers.keys():
         sys.exit(f"{', '.join(sorted(unknown))}: no such kind; there are {', '.join(answers)}")
     for attack in chosen:
-        _MADE.get(attack, lambda: None)()
+        make(attack)
     print("ready", flush=True)
     end = time.monotonic() + float(seconds)
     threads = [threading.Thread(target=go_on, args=(attack,), daemon=True) for attack in chosen]

@@ -194,7 +194,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path, doing: str) -> Iterator[None]:
-    """Hold a lock on a folder that exists; it is free again when the block or this process ends, however that ends.
+    """Hold a lock on a folder, or on a file, that exists.
+
+    It is free again when the block or this process ends, however that ends.
 
     Without effect on Windows, and on file systems that have no locks.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from dataclasses import replace
 
 import pytest
@@ -165,6 +166,24 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
         RowFile(path, ("a", "b"), settings={"model": "a"}, resume=True).__enter__()
     with RowFile(path, NAMES, settings={"model": "a"}, resume=True) as file:
         assert "film" in file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
+def test_two_do_not_write_one_table(tmp_path):
+    """Their rows were mixed, and the second took away what the first had written."""
+    path = tmp_path / "a.csv"
+    with RowFile(path, NAMES) as rows:
+        rows.write([row("a.png", 0, None, FACE)])
+        for resume in (False, True):
+            with (
+                pytest.raises(InputError, match="another process is writing rows here"),
+                RowFile(path, NAMES, resume=resume),
+            ):
+                pass
+    assert len(list(read_rows(path))) == 1
+    with RowFile(path, NAMES):
+        pass
+    assert list(read_rows(path)) == []
 
 
 def test_where_nothing_was_finished_nothing_is_left(tmp_path):

@@ -306,6 +306,14 @@ def test_a_huge_video(shared):
     assert shared.figure("mien_jobs ") == 0
 
 
+def test_a_video_of_larger_frames_than_may_be_is_refused_before_it_is_a_job(serve, film, place):
+    service = serve(max_video_pixels=10_000)
+    refused = send(service, film)
+    assert refused.status_code == 422
+    assert "240 x 160" in problem(refused)["detail"]
+    assert service.figure("mien_jobs ") == 0
+
+
 def test_a_damaged_video_says_what_is_missing(shared, film):
     accepted = send(shared, film[: len(film) // 2])
     if accepted.status_code == 202:

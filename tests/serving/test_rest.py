@@ -57,6 +57,16 @@ def test_top_keeps_the_likeliest(service):
     assert list(top.items()) == sorted(every.items(), key=lambda item: -item[1])[:2]
 
 
+def test_the_size_at_which_faces_are_looked_for_is_asked_for_and_told(service):
+    usual, coarser = (
+        post(service.client, PHOTO, "image/jpeg", query=query).json()["images"][0]["looked_at"]
+        for query in ("", "?size=320")
+    )
+    assert (usual["size"], coarser["size"]) == (600, 320)
+    assert coarser["smallest_face"] > usual["smallest_face"]
+    assert post(service.client, PHOTO, "image/jpeg", query="?size=2561").status_code == 422
+
+
 def test_explanations_are_hidden_parts(service):
     ready = picture(level=60)
     (told,) = post(service.client, ready, query="?detector=none&explain=true").json()["images"]

@@ -27,8 +27,8 @@ from typing import IO, Any, Self
 
 from mien.errors import InputError, extra_required, visible, writing_to
 from mien.expressions import Expressions
-from mien.files import atomic_file, spreadsheet_name
 from mien.recognise import record
+from mien.files import alone, atomic_file, spreadsheet_name
 from mien.recognise.track import FaceLike, TrackedFace
 
 Row = dict[str, record.Cell]
@@ -88,7 +88,7 @@ class RowFile:
         resume: go on with what was begun, if anything was.
 
     Raises:
-        InputError: where it cannot be written, or gone on with.
+        InputError: where it cannot be written, or gone on with; where another process writes it.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class RowFile:
         self._done: set[str] = set()
         self._worth_keeping = False  # where no item was finished, there is nothing to go on with
         self._stack = ExitStack()
+        self._held = ExitStack()
 
     @property
     def _part(self) -> Path:
@@ -128,11 +129,22 @@ class RowFile:
         if self._to_stdout:
             self._begin(sys.stdout)
             return self
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            self._held.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         with writing_to(self._path):
             if self._path.is_dir():
                 raise IsADirectoryError(21, "Is a directory")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            if self._resume and self._journal.exists():
+            self._journal.touch()
+            self._held.enter_context(alone(self._journal, "is writing rows"))
+            if self._resume and self._journal.stat().st_size:
                 self._take_over()
             else:
                 with self._journal.open("w", encoding="utf-8") as journal:
@@ -142,7 +154,6 @@ class RowFile:
             self._handle = self._stack.enter_context(_opened(self._part, "a"))
             self._notes = self._stack.enter_context(self._journal.open("a", encoding="utf-8"))
         self._writer = csv.DictWriter(self._handle, list(self._columns), lineterminator="\n")
-        return self
 
     def _begin(self, handle: IO[str]) -> None:
         self._handle = handle
@@ -199,6 +210,10 @@ class RowFile:
             self._worth_keeping = True
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        with self._held:
+            self._end(error)
+
+    def _end(self, error: object) -> None:
         self._stack.close()
         if self._to_stdout or (error is not None and self._worth_keeping):
             return
