@@ -14,12 +14,12 @@ from mien.errors import InputError
 from mien.input_spec import InputSpec
 from mien.recipe import Recipe
 
-#: Sides go up by so many pixels: few sizes, that suit the kernels.
+#: Sides are multiples of it, the next lower ones: few sizes, that suit the kernels.
 _STEP = 4
 
 
 def spec_in(recipe: Recipe, epoch: int) -> InputSpec:
-    """What a network is trained on in an epoch, counted from 1: from its half of the epochs on, its input."""
+    """What a network is trained on in an epoch, counted from 1. In the second half of the epochs it is its input."""
     spec, begin = recipe.input, recipe.progressive_size
     grown = 2 * (epoch - 1) / recipe.epochs
     if begin is None or grown >= 1:
