@@ -1,4 +1,4 @@
-"""Writing files so that they are either whole or not there."""
+"""Writing files so that they are either whole or not there, and folders so that each holds one piece of work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -27,6 +27,8 @@ _LONGEST_PART = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 #: Seconds between attempts to replace a file that a scanner or a reader holds: 3 in all.
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+#: Entries that a message names; of more it gives the number.
+_NAMED = 6
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
@@ -214,3 +216,79 @@ def write_json(path: Path, content: Any) -> None:
     with atomic_file(path, "w") as handle:
         json.dump(content, handle, indent=2, allow_nan=False)
         handle.write("\n")
+
+
+def json_object(content: bytes, where: str, advice: str) -> dict[str, Any]:
+    """The JSON object in a file's bytes; InputError for anything else, with `where` it is and the advice."""
+    try:
+        found = json.loads(content)
+    except ValueError as error:  # of letters, too
+        raise InputError(f"{where}: not readable as JSON ({error}); {advice}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: not a JSON object; {advice}")
+    return found
+
+
+def claim(
+    path: Path,
+    identity: Mapping[str, Any],
+    what: str,
+    notes: Callable[[], Mapping[str, Any]] = dict,
+) -> dict[str, Any]:
+    """Take a folder for one piece of work, or find that it is this work's already.
+
+    Args:
+        path: a JSON file in the folder that says whose it is: written at first, compared later.
+        identity: plain values by name that make it this work and no other.
+        what: of what kind it is, for the message: `a sweep`.
+        notes: asked at first, for more that the file is to say.
+
+    Returns:
+        What the file says, identity and notes.
+
+    Raises:
+        InputError: the folder holds something else, or such work of another identity: what differs is named.
+    """
+    folder = path.parent
+    if path.is_file():
+        content = json_object(path.read_bytes(), str(path), "choose another --out")
+        refuse_another(str(folder), content, identity, what)
+        return content
+    with writing_to(folder):
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder}: holds something else; choose another --out, or a new one")
+    content = {**notes(), **identity}
+    write_json(path, content)
+    return content
+
+
+def refuse_another(
+    where: str,
+    before: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    what: str,
+    advice: str = "use the same, or choose another --out",
+) -> None:
+    """InputError that names what differs, unless `where` was begun with this identity; see `claim`."""
+    if names := differing(before, identity):
+        more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        said = " and ".join([", ".join(names[:_NAMED]), *more])
+        raise InputError(f"{where}: holds {what} with other {said}; {advice}")
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The entries of `now`, plain values, that `before` has not or has otherwise; tuples are as lists.
+
+    >>> differing({"made": 1, "data": "a", "recipe": {"lr": 0.1}}, {"data": "a", "recipe": {"lr": 1}})
+    ['recipe.lr']
+    """
+    before, now = json.loads(json.dumps([before, now]))
+    names: list[str] = []
+    for name, value in now.items():
+        earlier = before.get(name, ...)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            inner = [*differing(earlier, value), *(one for one in earlier if one not in value)]
+            names += [f"{name}.{one}" for one in inner]
+        elif earlier != value:
+            names.append(name)
+    return names

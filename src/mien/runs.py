@@ -16,7 +16,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mien.errors import InputError
+from mien.files import json_object
 from mien.recipe import Recipe, from_dict
 
 #: Losses are means in nats, accuracies 0..1, `gap` is training minus validation accuracy. The training
@@ -234,10 +234,10 @@ class RunFolder:
         except OSError:
             return read(path)  # which says it in a sentence
         state = status.st_ino, status.st_size, status.st_mtime_ns
-        known, content = self._readings.get(path, (None, None))
-        if known != state:
-            content = read(path)
-            self._readings[path] = state, content
+        known = self._readings.get(path)
+        if known is None or known[0] != state:
+            known = self._readings[path] = state, read(path)
+        content: _T = known[1]
         return content
 
 
@@ -271,15 +271,10 @@ def _sha256(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path.read_bytes(), str(path), "train again")
     except FileNotFoundError:
         raise InputError(f"{path}: missing; the run folder is not whole, train again") from None
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); look after the disk"
         ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); train again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object; train again")
-    return content
