@@ -1,6 +1,7 @@
 """Files that are either whole or not there: failing disks, modes, what killed processes leave."""
 
 import errno
+import json
 import os
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from mien.files import (
     alone,
     atomic_file,
     atomic_folder,
+    claim,
     fitting_name,
     holds_something,
     sweep,
@@ -194,3 +196,47 @@ def test_longer_names_are_cut_and_stay_different():
     assert one != other
     assert one.endswith("1.jpg")
     assert max(len(name.encode()) for name in (one, other)) <= 255
+
+
+def test_a_folder_is_claimed_for_one_piece_of_work(tmp_path):
+    path = tmp_path / "out" / "plan.json"
+    identity = {"recipe": {"lr": 0.1, "betas": (0.9, 0.999)}, "data": "a"}
+    asked = []
+
+    def notes():
+        asked.append(1)
+        return {"pace": 3}
+
+    first = claim(path, identity, "a sweep", notes)
+    (path.parent / "trial").mkdir()
+    assert claim(path, identity, "a sweep", notes) == json.loads(json.dumps(first))
+    assert first["pace"] == 3
+    assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"recipe": {"lr": 0.2, "ema": None}, "data": "a"}, "recipe.lr"),
+        ({"recipe": {"lr": 0.1}, "data": "b"}, "recipe.ema, data"),
+        ({"recipe": {"lr": 0.1, "ema": None, "new": 1}, "data": "a"}, "recipe.new"),
+        ({"recipe": {"ema": None} | dict.fromkeys("abcdefg")}, "recipe.a, .*, recipe.f and 2 more"),
+    ],
+)
+def test_another_piece_of_work_is_refused_and_the_difference_named(tmp_path, other, named):
+    path = tmp_path / "plan.json"
+    claim(path, {"recipe": {"lr": 0.1, "ema": None}, "data": "a"}, "a sweep", lambda: {"made": 1})
+    with pytest.raises(InputError, match=f"holds a sweep with other {named}; use the same"):
+        claim(path, other, "a sweep")
+
+
+def test_a_folder_of_something_else_is_not_claimed(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        claim(tmp_path / "plan.json", {"data": "a"}, "a sweep")
+    with pytest.raises(InputError, match="a file stands where a folder is needed"):
+        claim(tmp_path / "thesis.tex" / "plan.json", {"data": "a"}, "a sweep")
+    (tmp_path / "plan.json").write_text('{"data": ')
+    with pytest.raises(InputError, match=r"plan\.json: not readable as JSON"):
+        claim(tmp_path / "plan.json", {"data": "a"}, "a sweep")
+    assert (tmp_path / "plan.json").read_text() == '{"data": '

@@ -111,7 +111,9 @@ def test_a_file_that_changed_is_read_again(tmp_path):
         write_json(run.environment_path, {"device": "d" * epochs})
         write_history(run, "epoch", *["1"] * epochs)
         run.best_weights.write_bytes(b"w" * epochs)
-        assert run.recipe().epochs == len(run.environment()["device"]) == len(run.history()) == epochs
+        assert (
+            run.recipe().epochs == len(run.environment()["device"]) == len(run.history()) == epochs
+        )
         assert run.weights_digest() == hashlib.sha256(b"w" * epochs).hexdigest()
     run.environment()["device"] = "changed by whoever read it"
     assert run.environment() == {"device": "d" * 12}

@@ -1,4 +1,4 @@
-"""Writing files so that they are either whole or not there; and where those are kept that can be made again."""
+"""Writing files so that they are either whole or not there, and folders so that each holds one piece of work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -30,6 +30,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MOST_JSON = 100_000_000
 #: Seconds between attempts to replace a file that a scanner or a reader holds: 3 in all.
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+#: Entries that a message names; of more it gives the number.
+_NAMED = 6
 #: What a folder that cannot be synced says when it is the disk that fails, not the platform.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
@@ -246,27 +248,19 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         InputError: it is missing, no file (nobody waits for the other end of a pipe), cannot be read, or holds
             anything else.
     """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: not a file; {remedy}")
         if path.exists() and path.stat().st_size > _MOST_JSON:
             raise InputError(f"{path}: far too large for what belongs there; {remedy}")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: missing; {remedy}") from None
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); look after the disk"
         ) from error
-    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
-        raise InputError(f"{path}: not readable as JSON ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object; {remedy}")
-    return content
+    return json_object(content, str(path), remedy)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -274,3 +268,83 @@ def write_json(path: Path, content: Any) -> None:
     with atomic_file(path, "w") as handle:
         json.dump(content, handle, indent=2, allow_nan=False)
         handle.write("\n")
+
+
+def json_object(content: bytes, where: str, advice: str) -> dict[str, Any]:
+    """The JSON object in a file's bytes; InputError for anything else, with `where` it is and the advice."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        found = json.loads(content, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
+        raise InputError(f"{where}: not readable as JSON ({error}); {advice}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: not a JSON object; {advice}")
+    return found
+
+
+def claim(
+    path: Path,
+    identity: Mapping[str, Any],
+    what: str,
+    notes: Callable[[], Mapping[str, Any]] = dict,
+) -> dict[str, Any]:
+    """Take a folder for one piece of work, or find that it is this work's already.
+
+    Args:
+        path: a JSON file in the folder that says whose it is: written at first, compared later.
+        identity: plain values by name that make it this work and no other.
+        what: of what kind it is, for the message: `a sweep`.
+        notes: asked at first, for more that the file is to say.
+
+    Returns:
+        What the file says, identity and notes.
+
+    Raises:
+        InputError: the folder holds something else, or such work of another identity: what differs is named.
+    """
+    folder = path.parent
+    if path.exists():
+        content = read_json(path, "choose another --out")
+        refuse_another(str(folder), content, identity, what)
+        return content
+    with writing_to(folder):
+        if holds_something(folder):
+            raise InputError(f"{folder}: holds something else; choose another --out, or a new one")
+    content = {**notes(), **identity}
+    write_json(path, content)
+    return content
+
+
+def refuse_another(
+    where: str,
+    before: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    what: str,
+    advice: str = "use the same, or choose another --out",
+) -> None:
+    """InputError that names what differs, unless `where` was begun with this identity; see `claim`."""
+    if names := differing(before, identity):
+        more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        said = " and ".join([", ".join(names[:_NAMED]), *more])
+        raise InputError(f"{where}: holds {what} with other {said}; {advice}")
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The entries of `now`, plain values, that `before` has not or has otherwise; tuples are as lists.
+
+    >>> differing({"made": 1, "data": "a", "recipe": {"lr": 0.1}}, {"data": "a", "recipe": {"lr": 1}})
+    ['recipe.lr']
+    """
+    before, now = json.loads(json.dumps([before, now]))
+    names: list[str] = []
+    for name, value in now.items():
+        earlier = before.get(name, ...)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            inner = [*differing(earlier, value), *(one for one in earlier if one not in value)]
+            names += [f"{name}.{one}" for one in inner]
+        elif earlier != value:
+            names.append(name)
+    return names

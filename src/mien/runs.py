@@ -267,10 +267,10 @@ class RunFolder:
         except OSError:
             return read(path)  # which says it in a sentence
         state = status.st_ino, status.st_size, status.st_mtime_ns
-        known, content = self._readings.get(path, (None, None))
-        if known != state:
-            content = read(path)
-            self._readings[path] = state, content
+        known = self._readings.get(path)
+        if known is None or known[0] != state:
+            known = self._readings[path] = state, read(path)
+        content: _T = known[1]
         return content
 
 

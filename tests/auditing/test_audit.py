@@ -11,6 +11,7 @@ from make_photos import SAME, cut, photo, store_of
 from mien import cli
 from mien.auditing.audit import audit
 from mien.auditing.findings import of_copies, of_pictures, of_votes
+from mien.auditing.page import write_audit
 from mien.auditing.tones import faceless, measure_tones
 from mien.data import load
 from mien.data.copies import NO_PAIRS
@@ -129,7 +130,7 @@ def test_the_files_say_what_was_found(tmp_path):
     store = store_of(faces, [0, 1, 2, 3, 4, 5, 0, 1, 6], [2, 0, 0, 0, 0, 0, 0, 1, 0])
     seen = []
     found = audit(store, progress=lambda *said: seen.append(said))
-    found.save(tmp_path / "out")
+    write_audit(found, tmp_path / "out")
 
     content = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert (content["exact_copies"]["groups"], content["copies"]["groups"]) == (1, 2)

@@ -212,7 +212,7 @@ def test_another_job_is_not_mixed_into_results(faces, tmp_path):
     again = recognise(source.where, out, **job)  # all is there: Ray is not even started
     assert again.counts == Counts(pictures=10, faces=10)
     assert (again.shards, again.done_before, again.failed) == (3, 3, [])
-    with pytest.raises(InputError, match="begun with other data, another model or other settings"):
+    with pytest.raises(InputError, match="holds a job with other faces"):
         recognise(source.where, out, faces="yunet")
 
 

@@ -226,9 +226,11 @@ class TestDiagnose:
         assert before == {path: path.stat().st_mtime_ns for path in before}
 
     def test_another_recipe_or_other_data_are_refused(self, out):
-        for arguments in (("four-block-cnn", "synthetic:300"), ("basic-cnn", "synthetic:301")):
-            with pytest.raises(InputError, match="holds a diagnosis of basic-cnn"):
-                diagnose(*arguments, budget=1, out=out, watchers=[])
+        trials = {"overrides": ["epochs=2", "precision=float32"], "budget": 1, "out": out}
+        with pytest.raises(InputError, match=r"holds a diagnosis with other recipe\.name"):
+            diagnose("four-block-cnn", "synthetic:300", **trials, watchers=[])
+        with pytest.raises(InputError, match="holds a diagnosis with other data;"):
+            diagnose("basic-cnn", "synthetic:301", **trials, watchers=[])
 
     def test_what_does_not_fit_the_budget_is_named(self, tmp_path, monkeypatch):
         monkeypatch.setattr(Pace, "probe", lambda *_: Pace(1e-3))

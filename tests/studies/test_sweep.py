@@ -223,7 +223,7 @@ def test_where_nothing_could_be_trained_the_first_reason_is_said(space, tmp_path
 def test_another_sweep_is_not_mixed_into_a_folder(space, tmp_path, monkeypatch):
     Pretended(monkeypatch)
     quick(space, tmp_path / "out", 1)
-    with pytest.raises(InputError, match="another recipe, space or data"):
+    with pytest.raises(InputError, match=r"holds a sweep with other recipe\.epochs"):
         quick(space, tmp_path / "out", 1, overrides=["epochs=2"])
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "thesis.tex").write_text("mine")

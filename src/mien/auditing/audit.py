@@ -19,12 +19,10 @@ from mien.auditing.findings import (
 from mien.auditing.tones import faceless, measure_tones
 from mien.callbacks import Progress
 from mien.data.copies import Copies, count_copies
-from mien.data.exclusions import write_exclusions
 from mien.data.ferplus import read_votes
 from mien.data.inspect import Inspection, inspect
 from mien.data.near import near_pairs
 from mien.data.store import FaceStore
-from mien.files import write_json
 
 #: Called now and then with (the name of the look, faces done, faces in all).
 LookProgress = Callable[[str, int, int], None]
@@ -77,21 +75,6 @@ class Audit:
             "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
         }
 
-    def save(self, out: Path) -> None:
-        """Write audit.html, audit.json and exclusions.csv, each whole or not at all."""
-        from mien.auditing.page import write_audit_page
-
-        write_exclusions(
-            out / "exclusions.csv",
-            self.store,
-            (
-                (one.faces[one.excludes], [f"{one.name}: {note}" for note in _of(one)])
-                for one in self.findings
-            ),
-        )
-        write_json(out / "audit.json", self.to_dict())
-        write_audit_page(self, out / "audit.html")
-
 
 def audit(
     store: FaceStore,
@@ -131,8 +114,3 @@ def audit(
         with timed("labels"):
             findings += look(store, progress)
     return Audit(store, inspect(store), count_copies(store, pairs), findings, seconds)
-
-
-def _of(finding: Finding) -> list[str]:
-    """The notes of what is excluded."""
-    return [note for note, out in zip(finding.notes, finding.excludes, strict=True) if out]

@@ -1,24 +1,24 @@
-"""audit.html: what an audit found, with pictures, on one page for the person whose data they are."""
+"""The files of an audit; audit.html shows it with pictures, for the person whose data they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
+from mien.auditing.audit import Audit
 from mien.auditing.findings import Finding, count_by_split
 from mien.data.copies import Copies
+from mien.data.exclusions import write_exclusions
 from mien.data.store import SPLITS, FaceStore
 from mien.evaluation.pages import write_page
 from mien.evaluation.report import picture
 from mien.evaluation.text import duration
+from mien.files import write_json
 from mien.terminal import table
-
-if TYPE_CHECKING:
-    from mien.auditing.audit import Audit
 
 #: Faces pictured of each finding.
 PICTURED = 48
@@ -26,7 +26,21 @@ PICTURED = 48
 _COPIES_HEAD = ("", "exact", "exact and near")
 
 
-def write_audit_page(audit: Audit, path: Path) -> Path:
+def write_audit(audit: Audit, out: Path) -> Path:
+    """Write audit.html, audit.json and exclusions.csv, each whole or not at all; the page."""
+    write_exclusions(
+        out / "exclusions.csv",
+        audit.store,
+        (
+            (one.faces[one.excludes], [f"{one.name}: {note}" for note in _of(one)])
+            for one in audit.findings
+        ),
+    )
+    write_json(out / "audit.json", audit.to_dict())
+    return _write_page(audit, out / "audit.html")
+
+
+def _write_page(audit: Audit, path: Path) -> Path:
     """Write the page; the path of it."""
     said, store = audit.inspection, audit.store
     return write_page(
@@ -114,3 +128,8 @@ def _section(store: FaceStore, finding: Finding) -> dict[str, Any]:
             for face, note in zip(shown, finding.notes[: len(shown)], strict=True)
         ],
     }
+
+
+def _of(finding: Finding) -> list[str]:
+    """The notes of what is excluded."""
+    return [note for note, out in zip(finding.notes, finding.excludes, strict=True) if out]

@@ -41,7 +41,7 @@ def audit(
     """
     from mien.auditing.audit import Look
     from mien.auditing.audit import audit as look_through
-    from mien.auditing.page import render_audit
+    from mien.auditing.page import render_audit, write_audit
 
     if budget is not None and not cross_validate:
         raise InputError("--budget is how long to train: add --cross-validate")
@@ -60,7 +60,7 @@ def audit(
             bar.update(tasks[name], completed=done, total=total)  # type: ignore[arg-type]
 
         found = look_through(store, votes=votes, looks=looks, progress=progress)
-    found.save(out)
+    write_audit(found, out)
     show(found.to_dict(), render_audit(found), as_json=as_json)
     note(f"page: {out / 'audit.html'}")
     note(f"next: read {out / 'exclusions.csv'}, delete what you do not agree with, then")

@@ -14,19 +14,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.data.mapping import ClassMap, complete_map
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.evaluation.metrics import accuracy_interval
 from mien.expressions import Expressions
-
-if TYPE_CHECKING:
-    from mien.evaluation.evaluation import Evaluation
 
 #: What names of evaluations of other data begin with.
 PREFIX = "across-"
@@ -128,35 +123,6 @@ def mapped(
     return kept, across
 
 
-def restricted(evaluation: Evaluation, across: Across) -> Evaluation:
-    """The evaluation of faces labelled with all that a network knows, over the shared expressions."""
-    from mien.evaluation.evaluation import ViewScores
-
-    shared = np.unique(evaluation.labels)
-    labels = np.searchsorted(shared, evaluation.labels)
-    probabilities = {
-        view: _over(values, shared) for view, values in evaluation.probabilities.items()
-    }
-    own = {
-        view: _own_answers(values, evaluation.labels, shared)
-        for view, values in evaluation.probabilities.items()
-    }
-    return replace(
-        evaluation,
-        expressions=tuple(evaluation.expressions[place] for place in shared),
-        split=name_of(evaluation.source),
-        labels=labels,
-        probabilities=probabilities,
-        scores={
-            view: ViewScores.of(
-                values, labels, evaluation.copies, evaluation.near_copies, evaluation.training_faces
-            )
-            for view, values in probabilities.items()
-        },
-        across=replace(across, own_answers=own),
-    )
-
-
 def name_of(source: str) -> str:
     """What the evaluation of some data goes by: `across-` and the last part of their path.
 
@@ -175,26 +141,3 @@ def lacks_some(store: FaceStore, known: Expressions) -> bool:
 
 def _place(name: str | None, known: Expressions) -> int:
     return -1 if name is None else known.index(name)
-
-
-def _over(probabilities_NK: NDArray[np.float32], shared: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Restricted to some columns and made to sum to 1; alike where the network gives them nothing."""
-    chosen = probabilities_NK[:, shared].astype(np.float64)
-    sums = chosen.sum(axis=1, keepdims=True)
-    equal = np.full(chosen.shape, 1 / len(shared))
-    over: NDArray[np.float32] = np.divide(chosen, sums, out=equal, where=sums > 0).astype(
-        np.float32
-    )
-    return over
-
-
-def _own_answers(
-    probabilities_NK: NDArray[np.float32], labels_N: NDArray[np.int64], shared: NDArray[np.int64]
-) -> OwnAnswers:
-    answers = probabilities_NK.argmax(axis=1)
-    right = int((answers == labels_N).sum())
-    return OwnAnswers(
-        accuracy=right / len(labels_N),
-        accuracy_interval=accuracy_interval(right, len(labels_N)),
-        elsewhere=float((~np.isin(answers, shared)).mean()),
-    )

@@ -18,9 +18,10 @@ from mien.data.mapping import ClassMap
 from mien.data.near import near_copies
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, extra_required
-from mien.evaluation.across import Across, restricted
+from mien.evaluation.across import Across, OwnAnswers, name_of
 from mien.evaluation.choosing import choose, choose_for_run, split_rule_in
 from mien.evaluation.evaluation import Evaluation, ViewScores
+from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.people import beside_people, majority_of
 from mien.evaluation.views import Predictor, find_view, look
 from mien.expressions import canonical
@@ -215,8 +216,58 @@ class Subject:
         )
         evaluation = replace(evaluation, command=command, weights=self.weights)
         if self.across is not None:
-            return restricted(evaluation, self.across)
+            return _restricted(evaluation, self.across)
         if votes is None:
             return evaluation
         people = beside_people(evaluation.probabilities["none"], self.faces, votes)
         return replace(evaluation, people=people, majority=majority_of(votes, self.faces))
+
+
+def _restricted(evaluation: Evaluation, across: Across) -> Evaluation:
+    """The evaluation of faces labelled with all that a network knows, over the shared expressions."""
+    shared = np.unique(evaluation.labels)
+    labels = np.searchsorted(shared, evaluation.labels)
+    probabilities = {
+        view: _over(values, shared) for view, values in evaluation.probabilities.items()
+    }
+    own = {
+        view: _own_answers(values, evaluation.labels, shared)
+        for view, values in evaluation.probabilities.items()
+    }
+    return replace(
+        evaluation,
+        expressions=tuple(evaluation.expressions[place] for place in shared),
+        split=name_of(evaluation.source),
+        labels=labels,
+        probabilities=probabilities,
+        scores={
+            view: ViewScores.of(
+                values, labels, evaluation.copies, evaluation.near_copies, evaluation.training_faces
+            )
+            for view, values in probabilities.items()
+        },
+        across=replace(across, own_answers=own),
+    )
+
+
+def _over(probabilities_NK: NDArray[np.float32], shared: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Restricted to some columns and made to sum to 1; alike where the network gives them nothing."""
+    chosen = probabilities_NK[:, shared].astype(np.float64)
+    sums = chosen.sum(axis=1, keepdims=True)
+    equal = np.full(chosen.shape, 1 / len(shared))
+    over: NDArray[np.float32] = np.divide(chosen, sums, out=equal, where=sums > 0).astype(
+        np.float32
+    )
+    return over
+
+
+def _own_answers(
+    probabilities_NK: NDArray[np.float32], labels_N: NDArray[np.int64], shared: NDArray[np.int64]
+) -> OwnAnswers:
+    answers = probabilities_NK.argmax(axis=1)
+    right = int((answers == labels_N).sum())
+    return OwnAnswers(
+        accuracy=right / len(labels_N),
+        accuracy_interval=accuracy_interval(right, len(labels_N)),
+        elsewhere=float((~np.isin(answers, shared)).mean()),
+    )

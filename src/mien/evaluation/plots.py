@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.colours import BLUE, CYCLE, GREEN, ORANGE
 from mien.errors import extra_required
 from mien.evaluation.metrics import Scores
+from mien.evaluation.png import PAPER, any_script, write_png
 from mien.evaluation.text import percent
 from mien.expressions import Expressions
 from mien.files import atomic_file
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-INK, MUTED, LINE, PAPER = "#1b1f24", "#667080", "#d8dde4", "#ffffff"
+INK, MUTED, LINE = "#1b1f24", "#667080", "#d8dde4"
 #: Colour in a figure -> CSS variable in the report, so that inline figures follow the theme.
 THEME = {
     INK: "--ink",
@@ -241,18 +240,12 @@ def save_png(figure: Figure, path: Path) -> None:
     figure.set_layout_engine("none")
 
 
-def write_png(figure: Figure, handle: IO[bytes]) -> None:
-    """Write a figure as PNG, as every picture of mien is written."""
-    with _any_script():
-        figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
-
-
 def pixels(figure: Figure) -> NDArray[np.uint8]:
     """The figure as an image, uint8 (H, W, 3), for whoever does not take files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)
-    with _any_script():
+    with any_script():
         canvas.draw()
     return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3]
 
@@ -270,7 +263,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     buffer = io.StringIO()
     blank = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     # Text stays text in the page's font: it can be read aloud, searched and be in any script.
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}), _any_script():
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}), any_script():
         figure.savefig(buffer, format="svg", transparent=True, metadata=blank)
     svg = re.sub(r"<!--.*?-->|<(metadata|style).*?</\1>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]
@@ -283,14 +276,6 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         svg = svg.replace(colour, f"var({variable})")
     head, rest = svg.split(">", 1)
     return f"{head}><title>{escape(description)}</title>{rest}"
-
-
-@contextmanager
-def _any_script() -> Iterator[None]:
-    """Letters that matplotlib's font lacks become boxes in a PNG, without a warning."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
 
 
 def blank(width: float, height: float) -> Figure:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mien.cluster import ray_cluster
 from mien.errors import InputError, one_line
-from mien.files import spreadsheet_name
+from mien.files import json_object, refuse_another, spreadsheet_name
 from mien.predict_on_ray.shards import Plan, Shard, checked_column
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
@@ -145,14 +145,12 @@ def _plan(
     """The plan that `out` holds, or a new one; InputError where it holds another job."""
     kept = out.read("plan.json")
     if kept is not None:
-        about = json.loads(kept)
-        table = out.read("plan.parquet")
+        about = json_object(kept, out.shown(out.below("plan.json")), "choose another --out")
         wanted = settings | {"column": column or about.get("column")}
-        if table is None or {name: about.get(name) for name in wanted} != wanted:
-            raise InputError(
-                f"{out.where}: was begun with other data, another model or other settings; use the "
-                "same, or choose another --out"
-            )
+        refuse_another(out.where, about, wanted, "a job")
+        table = out.read("plan.parquet")
+        if table is None:
+            raise InputError(f"{out.where}: its plan.parquet is gone; choose another --out")
         return Plan.from_bytes(table), about["column"]
     plan = Plan.of(source, out, size)
     column = checked_column(source, plan, column)

@@ -27,8 +27,8 @@ from typing import IO, Any, Self
 
 from mien.errors import InputError, extra_required, visible, writing_to
 from mien.expressions import Expressions
+from mien.files import alone, atomic_file, json_object, refuse_another, spreadsheet_name
 from mien.recognise import record
-from mien.files import alone, atomic_file, spreadsheet_name
 from mien.recognise.track import FaceLike, TrackedFace
 
 Row = dict[str, record.Cell]
@@ -168,11 +168,9 @@ class RowFile:
             raise InputError(f"{self._part}: not what was begun; start again without resuming")
         with self._journal.open("rb") as journal:
             kept = journal.readline()
-            if _note(kept) != self._settings:
-                raise InputError(
-                    f"{self._path}: was begun with another model or other settings; use the same, or "
-                    "start again without resuming"
-                )
+            advice = "use the same, or start again without resuming"
+            before = json_object(kept, str(self._journal), advice)
+            refuse_another(str(self._part), before, self._settings, "rows", advice)
             whole = len(kept)
             for line in journal:
                 note = _note(line)

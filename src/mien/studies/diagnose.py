@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien import api
-from mien.data.ferplus import LabelledVotes, read_votes
+from mien.data.ferplus import read_votes
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.files import holds_something, read_json, write_json
+from mien.files import claim
+from mien.recipe import to_dict
 from mien.runs import RunFolder
-from mien.studies.plan import Pace, Step, choose_base, plan
-from mien.studies.trials import Outcome, complete
+from mien.studies.diagnosis import Diagnosis
+from mien.studies.diagnosis_page import write_diagnosis
+from mien.studies.plan import Pace, choose_base, plan
+from mien.studies.trials import complete
 
 if TYPE_CHECKING:
     from mien.training import Recipe, Watcher
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What the trials of one recipe gave.
-
-    Attributes:
-        recipe: the recipe in question.
-        base: share of the training faces that the trials use, but for those of the learning curve.
-        train, validation: the faces of the recipe's split, whole.
-        outcomes: step -> outcome, in the order of the plan.
-        left_out: step -> the seconds it would have taken.
-        votes: what FER+ annotators say of the store's faces, or None.
-        budget: seconds that were allowed.
-        out: the folder of it all.
-    """
-
-    recipe: Recipe
-    base: float
-    train: FaceView
-    validation: FaceView
-    outcomes: dict[Step, Outcome]
-    left_out: dict[Step, float]
-    votes: LabelledVotes | None
-    budget: float
-    out: Path
-
-    @property
-    def baseline(self) -> Outcome:
-        """The recipe as it is, on the base share."""
-        return next(iter(self.outcomes.values()))
-
-    def of(self, factor: str) -> list[Outcome]:
-        """The outcomes that answer one question."""
-        return [outcome for step, outcome in self.outcomes.items() if step.factor == factor]
 
 
 def diagnose(
@@ -94,7 +59,6 @@ def diagnose(
         StoppedError: SIGINT or SIGTERM; what was finished is kept and on the page.
     """
     from mien import models, training
-    from mien.studies.diagnosis_page import write_diagnosis
 
     if not budget > 0:
         raise InputError(f"--budget {budget:g}: give minutes, above 0")
@@ -161,37 +125,19 @@ def _begin(
     recipe: Recipe, out: Path, budget: float, train: FaceView, validation: FaceView, device: str
 ) -> tuple[float, Pace]:
     """The base share and the pace: those of the diagnosis that `out` holds, else chosen and measured."""
+
+    def measured() -> dict[str, float]:
+        pace = Pace.probe(recipe, train, validation, device)
+        base = choose_base(recipe, budget, pace, train, validation)
+        return {"base": base, "seconds_per_unit": pace.seconds_per_unit}
+
     path = out / "plan.json"
-    identity = _identity(recipe, train.store)
-    if path.is_file():
-        before = read_json(path, "choose another --out")
-        try:
-            base, pace = float(before["base"]), Pace(float(before["seconds_per_unit"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: damaged ({error!r}); choose another --out") from error
-        if before.get("identity") != identity:
-            raise InputError(
-                f"{out}: holds a diagnosis of {before.get('recipe')} with other settings or data; "
-                "choose another --out"
-            )
-        return base, pace
-    if holds_something(out):
-        raise InputError(f"{out}: holds something else; choose another --out, or a new one")
-    pace = Pace.probe(recipe, train, validation, device)
-    base = choose_base(recipe, budget, pace, train, validation)
-    out.mkdir(parents=True, exist_ok=True)
-    content = {"recipe": recipe.name, "identity": identity, "base": base}
-    write_json(path, content | {"seconds_per_unit": pace.seconds_per_unit})
-    return base, pace
-
-
-def _identity(recipe: Recipe, store: FaceStore) -> str:
-    """A digest of the recipe and the data."""
-    from mien.training import to_dict
-
-    return hashlib.sha256(
-        json.dumps([to_dict(recipe), store.fingerprint], sort_keys=True).encode()
-    ).hexdigest()
+    identity = {"recipe": to_dict(recipe), "data": train.store.fingerprint}
+    content = claim(path, identity, "a diagnosis", measured)
+    try:
+        return float(content["base"]), Pace(float(content["seconds_per_unit"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error!r}); choose another --out") from error
 
 
 def _share_done(folder: Path) -> float:

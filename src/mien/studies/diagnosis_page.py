@@ -12,7 +12,7 @@ from mien.evaluation.pages import draw, write_page
 from mien.evaluation.text import duration, percent
 from mien.files import atomic_file, write_json
 from mien.studies import diagnosis_figures as figures
-from mien.studies.diagnose import Diagnosis
+from mien.studies.diagnosis import Diagnosis
 from mien.studies.plan import Step
 from mien.studies.verdicts import (
     Effect,

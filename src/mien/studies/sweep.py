@@ -9,8 +9,6 @@ under Ray Tune on a cluster. No test face is looked at.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from mien import api
 from mien.callbacks import Say
 from mien.data.store import FaceStore
 from mien.errors import InputError, extra_required
-from mien.files import alone, holds_something, read_json, write_json
+from mien.files import alone, claim
 from mien.studies.sweep_result import Sweep, ended_trials, summarise
 from mien.studies.sweep_space import read_space
 from mien.studies.sweep_trials import FOLDER, INSTEAD_OF, SweepJob, in_parallel, one_after_another
@@ -83,7 +81,8 @@ def sweep(
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     job = SweepJob(chosen, found, data, labels, out, device, threads, command)
     job.faces()  # splits that cannot be trained on are said at once
-    _begin(job, store)
+    identity = {"recipe": to_dict(chosen), "space": found.to_dict(), "data": store.fingerprint}
+    claim(out / "plan.json", identity, "a sweep")
     # It would take over the trials of another.
     with alone(out, "is sweeping"):
         job.mend_journal()
@@ -129,19 +128,3 @@ def _take_up(study: optuna.Study, job: SweepJob) -> int:
         study.enqueue_trial(trial.params, user_attrs={FOLDER: folder, INSTEAD_OF: trial.number})
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return len(study.get_trials(states=(optuna.trial.TrialState.WAITING,)))
-
-
-def _begin(job: SweepJob, store: FaceStore) -> None:
-    """Write down what is swept; InputError where the folder holds something else."""
-    path = job.out / "plan.json"
-    content = [to_dict(job.recipe), job.space.to_dict(), store.fingerprint]
-    identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    if path.is_file():
-        if read_json(path, "choose another --out").get("identity") != identity:
-            raise InputError(
-                f"{job.out}: holds a sweep of another recipe, space or data; choose another --out"
-            )
-    elif holds_something(job.out):
-        raise InputError(f"{job.out}: holds something else; choose another --out, or a new one")
-    else:
-        write_json(path, {"recipe": job.recipe.name, "identity": identity})

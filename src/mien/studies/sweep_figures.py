@@ -9,7 +9,8 @@ import numpy as np
 
 from mien.colours import BLUE, ORANGE
 from mien.evaluation import plots
-from mien.evaluation.plots import INK, LINE, MUTED, PAPER
+from mien.evaluation.plots import INK, LINE, MUTED
+from mien.evaluation.png import PAPER
 from mien.evaluation.text import percent
 from mien.studies.sweep_space import Choice, Dimension
 

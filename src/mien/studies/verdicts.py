@@ -10,7 +10,7 @@ import numpy as np
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.text import percent
-from mien.studies.diagnose import Diagnosis
+from mien.studies.diagnosis import Diagnosis
 from mien.studies.plan import FACTORS
 from mien.studies.trials import Outcome
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.files import write_json
+from mien.files import differing, write_json
 from mien.models import entry
 from mien.recipe import ModelSpec, Recipe, to_dict
 from mien.runs import RunFolder
@@ -62,14 +62,9 @@ def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> str | None:
 def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], processes: int) -> None:
     """InputError unless the run was begun with this recipe on these faces by so many processes."""
     before = with_all_options(run.recipe())
-    if before != recipe:
-        differing = [
-            field.name
-            for field in fields(Recipe)
-            if getattr(before, field.name) != getattr(recipe, field.name)
-        ]
+    if names := differing(to_dict(before), to_dict(recipe)):
         raise InputError(
-            f"{run.path}: was trained by another recipe (it differs in {', '.join(differing)}); "
+            f"{run.path}: was trained by another recipe (it differs in {', '.join(names)}); "
             "resume with the same recipe and the same --set"
         )
     environment = run.environment()
@@ -80,7 +75,7 @@ def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], proc
             f"are rounded in another way: resume with torchrun --nproc-per-node and so many in all"
         )
     trained_on = environment.get("data") or {}
-    if any(trained_on.get(name) != data[name] for name in ("fingerprint", "counts")):
+    if differing(trained_on, {name: data[name] for name in ("fingerprint", "counts")}):
         raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
 
 

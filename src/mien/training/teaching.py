@@ -9,7 +9,6 @@ Shapes: N training faces, B of a batch, K expressions, U uniform numbers of a vi
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.files import atomic_file, holds_something, read_json, write_json
+from mien.files import atomic_file, claim, read_json, refuse_another
 from mien.models import Classifier, load_classifier, pick_device
 from mien.models.preparing import normalise, resize
 from mien.recipe import Recipe
@@ -59,7 +58,13 @@ class Teaching:
         about = _read(folder)
         if about is None:
             raise InputError(f"{folder}: holds no soft targets; make them with `mien teach`")
-        _refuse_another(folder, about, _made_for(recipe, train))
+        refuse_another(
+            str(folder),
+            about,
+            _made_for(recipe, train),
+            "soft targets",
+            "make new ones with `mien teach`, in another folder",
+        )
         missing = sum(not _file(folder, view).is_file() for view in range(about["views"]))
         if missing:
             raise InputError(
@@ -129,13 +134,7 @@ def teach(
             {"run": str(run.path), "weights_sha256": run.weights_digest()} for run in teachers
         ],
     }
-    before = _read(out)
-    if before is None:
-        if holds_something(out):
-            raise InputError(f"{out}: holds something else; choose another --out")
-        write_json(out / _ABOUT, (notes or {}) | about)
-    else:
-        _refuse_another(out, before, about)
+    claim(out / _ABOUT, about, "soft targets", lambda: notes or {})
     teaching = Teaching(out, views, seed)
     picked = pick_device(device)
     feed = FaceFeed(train, picked)
@@ -195,15 +194,13 @@ def _file(folder: Path, view: int) -> Path:
 
 def _made_for(recipe: Recipe, train: FaceView) -> dict[str, Any]:
     """What has to be equal for a student to see what the teachers saw."""
-    wanted = {
+    return {
         "augment": dataclasses.asdict(recipe.augment),
         "input": dataclasses.asdict(recipe.input),
         "split": dataclasses.asdict(recipe.split),
         "data": {"fingerprint": train.store.fingerprint, "train": len(train)},
         "expressions": list(train.expressions),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(wanted))  # tuples are lists once they were saved
-    return plain
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -216,12 +213,3 @@ def _read(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error!r}); choose another folder") from None
     return about
-
-
-def _refuse_another(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    differing = [name for name in now if before.get(name) != now[name]]
-    if differing:
-        raise InputError(
-            f"{folder}: its soft targets were made with other {', '.join(differing)}; "
-            "make new ones with `mien teach`, in another folder"
-        )

@@ -1,0 +1,27 @@
+"""How every figure of mien becomes a PNG."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAPER = "#ffffff"
+
+
+def write_png(figure: Figure, handle: IO[bytes]) -> None:
+    """Write a figure as PNG, as every picture of mien is written."""
+    with any_script():
+        figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Letters that matplotlib's font lacks become boxes in a PNG, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
