@@ -128,7 +128,7 @@ def _figures(made: Exported) -> Table:
         "of a spread under {:g} gray levels": limits.spread,
         "of less detail than {:g}": limits.detail,
         "of more than {:g} (noise)": limits.noise,
-        "turned by more than {:g} degrees": limits.turn,
+        "turned by more than {:g} degrees": None if limits.turn == 180 else limits.turn,
         "that YuNet gives a score under {:g}": limits.detection_score,
     }
     rows.add_row(

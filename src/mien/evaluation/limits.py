@@ -34,7 +34,7 @@ BLURRING, NOISY = ("blur", "motion-blur", "low-resolution"), ("gaussian-noise", 
 LEAST_SHARE = 0.2
 #: Of faces as they are, such a limit calls so many uncertain at most.
 MOST_LOST = 0.01
-_SEVERITIES = (3, 4, 5)
+_SEVERITIES = (4, 5)
 
 #: uint8 (N, C, H, W) and an amount -> uint8 (N, C, H, W).
 Worsening: TypeAlias = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]

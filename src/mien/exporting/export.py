@@ -268,9 +268,9 @@ def _limited(
     below = candidate.card.uncertain_below
     chosen = known[spread(len(known), _LIMIT_FACES)]
     ready = measured_curves(candidate.model, faces_NCHW[chosen], judge.labels[chosen], below)
-    digests = faces.store.digests[faces.indices[chosen]]
+    digests = faces.store.digests[faces.indices[known]]
     least, most = detail_curves(
-        candidate.model, faces_NCHW[chosen], digests, judge.labels[chosen], below
+        candidate.model, faces_NCHW[known], digests, judge.labels[known], below
     )
     chosen = known[spread(len(known), _SCENE_FACES)]
     pixels = faces.store.faces(faces.indices[chosen]).pixels()
