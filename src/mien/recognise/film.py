@@ -55,7 +55,7 @@ def recognise_film(
     rows: Sequence[Callable[[list[Row]], object]] = (),
     copy: Path | None = None,
     called: str | None = None,
-    on_frame: Callable[[Frame, int | None], object] = lambda _frame, _total: None,
+    on_frame: Callable[[Frame, int | None], None] = lambda _frame, _total: None,
     max_pixels: int = MAX_PIXELS,
     threads: int = 0,
     watch: Callable[[], object] = lambda: None,

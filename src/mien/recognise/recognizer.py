@@ -165,7 +165,7 @@ class Faces(list[Face], Shown):
         with extra_required("data", "a data frame"):
             import pandas as pd
         kinds = record.columns(without="track_id") | dict.fromkeys(self.expressions, "double")
-        rows = [record.as_cells(face) | face.probabilities for face in self]
+        rows = [{**record.as_cells(face), **face.probabilities} for face in self]
         frame = pd.DataFrame(rows, columns=list(kinds))
         # The same types with and without a face, so that frames can be joined.
         typed = frame.astype({name: _PANDAS[kind] for name, kind in kinds.items()})
