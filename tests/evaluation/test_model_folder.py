@@ -11,6 +11,7 @@ import pytest
 import mien
 from mien import api, cli
 from mien.errors import InputError
+from mien.evaluation.report import EXPLAINED
 from mien.recognise.naming import default_model, packaged
 
 DATA = "synthetic:35"
@@ -32,6 +33,7 @@ def test_the_report_of_a_model_file_is_beside_it(file, capsys):
     page = (folder / "report.html").read_text("utf-8")
     for shown in (packaged()[0].name, "Validation", "Test", "as it answers", "confident mistakes"):
         assert shown in page
+    assert 2 <= page.count('alt="the same face: red for') <= 2 * EXPLAINED
     assert "evaluate again" not in page  # both are of this file's weights
     assert page.count("<h3>The most confident mistakes</h3>") == 2
     for split in ("validation", "test"):
