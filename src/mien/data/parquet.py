@@ -179,7 +179,7 @@ def _chunks(table: Any) -> Iterator[Any]:
 
 def _rows_at_once(table: Any) -> int:
     """Rows that may be in memory: each of them may be a value as large as its column's dictionary."""
-    largest = max(
+    largest: int = max(
         (
             chunk.data_page_offset - chunk.dictionary_page_offset
             for chunk in _chunks(table)
