@@ -146,7 +146,7 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
         wide = [_wide([matrices[place] for place in places]) for places in by_shape.values()]
         grams = [_padded(wide_MSL @ wide_MSL.mT, side) for wide_MSL in wide]
         factors_BSS = _factors(torch.cat(grams) if len(grams) > 1 else grams[0])
-        parts = factors_BSS.split([len(gram_MSS) for gram_MSS in grams])
+        parts = torch.split(factors_BSS, [len(gram_MSS) for gram_MSS in grams])
         for places, wide_MSL, part_MSS in zip(by_shape.values(), wide, parts, strict=True):
             small = wide_MSL.shape[1]
             for place, one_SL in zip(places, part_MSS[:, :small, :small] @ wide_MSL, strict=True):
@@ -171,17 +171,16 @@ def _factors(gram_BSS: Tensor) -> Tensor:
     # The trace of A is the squared norm of X.
     square_B11 = gram_BSS.diagonal(dim1=1, dim2=2).sum(1).clamp(min=_EPSILON**2)[:, None, None]
     gram_BSS = gram_BSS / square_B11
-    product_BSS: Tensor | None = None
+    product_BSS = gram_BSS  # of no factor yet
     for step in range(_STEPS):
         # The step's factor is F = a I + H: to multiply by it is to add a times the other.
         h_BSS = torch.baddbmm(gram_BSS, gram_BSS, gram_BSS, beta=_B, alpha=_C)
         if step < _STEPS - 1:
             half_BSS = torch.baddbmm(gram_BSS, gram_BSS, h_BSS, beta=_A)
             gram_BSS = torch.baddbmm(half_BSS, h_BSS, half_BSS, beta=_A)
-        if product_BSS is None:
+        if step == 0:
             h_BSS.diagonal(dim1=1, dim2=2).add_(_A)
             product_BSS = h_BSS
         else:
             product_BSS = torch.baddbmm(product_BSS, h_BSS, product_BSS, beta=_A)
-    scaled_BSS: Tensor = product_BSS * square_B11.rsqrt()
-    return scaled_BSS
+    return product_BSS * square_B11.rsqrt()
