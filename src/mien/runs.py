@@ -1,7 +1,7 @@
 """The run folder: everything one training leaves behind, enough to resume, evaluate, compare and report.
 
 recipe.json                 the recipe, every field resolved
-environment.json            versions, device, command, data fingerprint
+environment.json            versions, device, command, data fingerprint; once trained, seconds and the kept epoch
 history.csv                 one row an epoch: HISTORY_COLUMNS
 last/  best/                weights.safetensors (and in last/ state.pt to go on from, and the one before it)
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
