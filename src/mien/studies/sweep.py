@@ -120,8 +120,8 @@ def _take_up(study: optuna.Study, job: SweepJob) -> int:
     InputError while workers of a sweep that was killed still train: they end with their epoch.
     """
     begun = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    for folder in filter(Path.is_dir, map(job.run_folder, begun)):
-        with alone(folder, "of a sweep that was killed is still training"):
+    for taken in filter(Path.is_dir, map(job.run_folder, begun)):
+        with alone(taken, "of a sweep that was killed is still training"):
             pass
     for trial in begun:
         folder = job.run_folder(trial).name
