@@ -1,4 +1,6 @@
-"""Training, evaluation, export, teaching and going on, on a CUDA device that is not there: see shadow.py.
+"""Training, evaluation, teaching and going on, on a CUDA device that is not there: see shadow.py.
+
+Export is not among them: it computes on the CPU, whatever device is chosen.
 
 Apple's `mps` cannot be played in the same way: torch refuses parameters on a device that it is not linked with.
 """
@@ -62,7 +64,6 @@ def outcomes(tmp_path_factory):
         "fine_tune_frozen_and_more_slowly",
         "evaluate_with_ten_views",
         "evaluate_corrupted",
-        "export",
         "teach_and_learn",
         "resume_on_the_device",
         "resume_on_the_cpu",
@@ -89,7 +90,7 @@ def test_a_deliberate_fault_is_found(outcomes, fault, message):
 def test_a_step_waits_for_nothing_and_asks_for_no_more_operators(outcomes):
     found = outcomes["steps"]["result"]
     assert (
-        found["operators"] <= 680
-    )  # of mien-s; 767 before views and targets went there once an epoch
+        found["operators"] <= 500
+    )  # of mien-s; 679 while Muon took matrices of one shape together
     each_step = {line: n for line, n in found["waits"].items() if n >= found["steps"]}
     assert not each_step
