@@ -38,7 +38,7 @@ LINKED = {
 SEARCHED = {
     "tracker": "Add a tracker",
     "webcam": "webcam",
-    "emotion": "emotion recognition",
+    "emotion": "emotion",
     "deepface": "Coming from fer, deepface or hsemotion",
 }
 
