@@ -1,6 +1,4 @@
-"""Training, evaluation, teaching and going on, on a CUDA device that is not there: see shadow.py.
-
-Export is not among them: it computes on the CPU, whatever device is chosen.
+"""Training, evaluation, export, teaching and going on, on a CUDA device that is not there: see shadow.py.
 
 Apple's `mps` cannot be played in the same way: torch refuses parameters on a device that it is not linked with.
 """
@@ -64,6 +62,7 @@ def outcomes(tmp_path_factory):
         "fine_tune_frozen_and_more_slowly",
         "evaluate_with_ten_views",
         "evaluate_corrupted",
+        "export",
         "teach_and_learn",
         "resume_on_the_device",
         "resume_on_the_cpu",
