@@ -72,7 +72,7 @@ def write_run(folder: Path, *, epochs=5, name="made-up", split=None, environment
         "expressions": list(SEVEN),
         "split": split or {"holdout": None, "seed": 0},
         "optimizer": {"name": "adam", "lr": 0.001},
-        "epochs": epochs,
+        "epochs": max(1, epochs),
         "batch_size": 64,
         "seed": seed,
     }

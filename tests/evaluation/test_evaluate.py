@@ -267,7 +267,8 @@ def test_an_evaluation_reads_each_file_of_its_run_once(store, make_run, classifi
     run = make_run()
     run.best_weights.parent.mkdir()
     run.best_weights.write_bytes(b"weights")
-    monkeypatch.setattr(sys.modules["mien.models"], "pick_device", str, raising=False)
+    for name in ("pick_device", "import_own", "refuse_unknown"):
+        monkeypatch.setattr(sys.modules["mien.models"], name, str, raising=False)
     read = Counter()
     plain_open = Path.open
 

@@ -17,6 +17,8 @@ from model_files import model_file
 import mien
 from mien import cli
 from mien.errors import InputError
+from mien.files import write_json
+from mien.recipe import ModelSpec, Recipe, to_dict
 from mien.recognise import naming
 from mien.recognise.naming import default_model, find_model, packaged
 from mien.recognise.recognizer import Recognizer
@@ -78,8 +80,7 @@ def run(tmp_path):
     """What stands in a run folder, without a training."""
     folder = tmp_path / "run"
     (folder / "best").mkdir(parents=True)
-    recipe = {"name": "r", "model": {}, "input": {}, "expressions": [], "split": "given"}
-    (folder / "recipe.json").write_text(json.dumps(recipe))
+    write_json(folder / "recipe.json", to_dict(Recipe("r", ModelSpec("basic-cnn"))))
     (folder / "best" / "weights.safetensors").write_bytes(b"weights")
     return folder
 

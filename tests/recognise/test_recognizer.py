@@ -24,7 +24,7 @@ from mien.card import Limits
 from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
-from mien.recognise import recognizer as room
+from mien.recognise import naming
 from mien.recognise.detect import Detection
 from mien.recognise.pictures import read_picture
 from mien.recognise.recognizer import Face, Recognizer
@@ -196,7 +196,7 @@ def test_unknown_detectors_and_missing_models_are_refused(model, tmp_path, monke
         Recognizer(model, detector="haar")
     with pytest.raises(InputError, match=r"missing\.onnx"):
         Recognizer(tmp_path / "missing.onnx")
-    monkeypatch.setattr(room.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(naming.resources, "files", lambda package: tmp_path)
     with pytest.raises(InputError, match=r"model=FILE\.onnx"):
         Recognizer()
 

@@ -268,7 +268,7 @@ def test_without_optuna_the_extra_is_named(space, monkeypatch, capsys):
     ("content", "said"),
     [
         ("{", "not readable as JSON"),
-        ("[]", "lacks model, name"),
+        ("[]", "not a JSON object"),
         ('{"epochs": 3}', "lacks model, name"),
     ],
 )

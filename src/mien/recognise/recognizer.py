@@ -100,7 +100,8 @@ class Face:
             raise InputError(
                 "the recogniser is not kept with this face: ask anew, Recognizer().recognize(picture)[0].explain()"
             )
-        return self.origin.recognizer.explained(self, self.origin)
+        explanation: Explanation = self.origin.recognizer.explained(self, self.origin)
+        return explanation
 
     @property
     def uncertain(self) -> bool:

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,14 @@ from mien.recognise.draw import marked, write_picture
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
 
-if TYPE_CHECKING:
-    from mien.recognise.recognizer import Recognizer
-
 #: A notebook is shown no more pixels than this on the longer side.
 _NOTEBOOK = 1200
+
+
+class Explaining(Protocol):
+    """Who found the faces of a picture and can be asked again: a `Recognizer`."""
+
+    def explained(self, face: Any, origin: Origin) -> Any: ...
 
 
 class Origin:
@@ -37,7 +40,7 @@ class Origin:
         *,
         bgr: bool,
         max_pixels: int = MAX_PIXELS,
-        recognizer: Recognizer | None = None,
+        recognizer: Explaining | None = None,
     ) -> None:
         """`recognizer`: who found the faces, where it can be asked again."""
         self.recognizer = recognizer
