@@ -95,13 +95,6 @@ def evaluate_corrupted():
 
 
 @scene
-def export():
-    train("exported", "mien-s", *SMALL, "split.holdout=0.3", "epochs=1")
-    made = mien.export(OUT / "exported", OUT / "exported.onnx", device="cuda")
-    assert made.card.parity["float32"]["logits"] < 1e-4
-
-
-@scene
 def teach_and_learn():
     teachers = [OUT / "muon", OUT / "sgd"]
     mien.teach(teachers, "mien-s", DATA, out=OUT / "said", views=2, overrides=SMALL, device="cuda")
