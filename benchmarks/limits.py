@@ -26,7 +26,13 @@ import numpy as np
 from mien.data import load, split
 from mien.data.ferplus import read_votes
 from mien.data.splits import needed
-from mien.evaluation.limits import DetailCurves, Step, detail_curves, limit_of, measured_curves
+from mien.evaluation.limits import (
+    CurvePoint,
+    DetailCurves,
+    detail_curves,
+    limit_of,
+    measured_curves,
+)
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.recognise.model import FaceModel
@@ -34,7 +40,7 @@ from mien.recognise.naming import default_model
 from mien.resize import fitted
 
 
-def shown(name: str, unit: str, steps: list[tuple[Step, float | None]]) -> str:
+def shown(name: str, unit: str, steps: list[tuple[CurvePoint, float | None]]) -> str:
     lines = [f"{name}; the limit is {limit_of([one for one, _ in steps]):g}", ""]
     lines += [f"| {unit} | found | right | sure | of these right |", "|---|---|---|---|---|"]
     for one, found in steps:

@@ -14,8 +14,8 @@ from mien.evaluation.limits import (
     NOISES,
     NOISY,
     SPREADS,
+    CurvePoint,
     DetailCurves,
-    Step,
     curve,
     darker,
     detail_curves,
@@ -53,7 +53,7 @@ def test_a_smaller_face_keeps_its_place_and_loses_its_detail():
 
 
 def steps(*precisions):
-    return [Step(10.0 - n, 0.5, 0.5, value) for n, value in enumerate(precisions)]
+    return [CurvePoint(10.0 - n, 0.5, 0.5, value) for n, value in enumerate(precisions)]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_curves_find_where_a_network_goes_blind():
     curves = measured_curves(sees_light, FACES, LABELS, 0.5)
     assert limit_of(curves["dark"]) == limit_of(curves["flat"]) == 11
     assert [one.amount for one in curves["dark"]] == list(SPREADS)
-    assert curves["dark"][0] == Step(24, 1.0, 1.0, 1.0)
-    assert curves["dark"][-1] == Step(2, 0.0, 1.0, 0.0)
+    assert curves["dark"][0] == CurvePoint(24, 1.0, 1.0, 1.0)
+    assert curves["dark"][-1] == CurvePoint(2, 0.0, 1.0, 0.0)
 
 
 def test_of_few_sure_answers_there_is_no_precision():
@@ -125,7 +125,11 @@ def test_the_limit_of_detail_is_where_a_network_goes_blind(most):
 
 
 def test_a_limit_of_detail_spares_faces_as_they_are():
-    bad = (Step(0.01, 0.5, 0.9, 0.5), Step(0.02, 0.5, 0.9, 0.6), Step(0.03, 0.5, 0.9, 0.8))
+    bad = (
+        CurvePoint(0.01, 0.5, 0.9, 0.5),
+        CurvePoint(0.02, 0.5, 0.9, 0.6),
+        CurvePoint(0.03, 0.5, 0.9, 0.8),
+    )
     assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": bad}, (0.0, 0.0, 0.0)).limit() == 0.03
     assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": bad}, (0.0, 0.01, 0.2)).limit() == 0.02
     assert DetailCurves((0.01, 0.02, 0.03), {"blur 3": bad}, (0.3, 0.4, 0.5)).limit() is None

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from mien.data.images import is_image
-from mien.data.known_sets import AFFECTNET, Face, KnownFaces
+from mien.data.known_sets import AFFECTNET, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading, split_in_path
 from mien.data.tree import Entry, Tree
@@ -58,9 +58,9 @@ def _read(labels: Sequence[Entry], images: Sequence[Entry], request: Request) ->
     return KnownFaces(AFFECTNET, faces, labels[0].folder, request)
 
 
-def _face(row: str, image: Entry | None, name: str | None) -> Face:
+def _face(row: str, image: Entry | None, name: str | None) -> ListedFace:
     *above, split, _, _ = ("", "", *row.split("/"))  # .../train_set/images/0.jpg
-    return Face(row, image, name, split_in_path(split, row), "/".join(above).strip("/"))
+    return ListedFace(row, image, name, split_in_path(split, row), "/".join(above).strip("/"))
 
 
 def _number(entry: Entry) -> float:

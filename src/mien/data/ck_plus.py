@@ -17,7 +17,7 @@ from functools import partial
 
 from mien.data.class_folders import class_name, root_of, split_of
 from mien.data.images import is_image
-from mien.data.known_sets import CK_PLUS, Face, KnownFaces
+from mien.data.known_sets import CK_PLUS, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading
 from mien.data.tree import Entry, Tree
@@ -60,7 +60,7 @@ def _sequences(labels: Sequence[Entry], images: Sequence[Entry], request: Reques
     for image in images:
         if match := _FRAME.fullmatch(_stem(image)):
             frames[match["sequence"]].setdefault(match["frame"], image)
-    faces: dict[str, Face] = {}
+    faces: dict[str, ListedFace] = {}
     for entry in labels:
         match = _LABEL.fullmatch(posixpath.basename(entry.name))
         if match is None:
@@ -71,7 +71,7 @@ def _sequences(labels: Sequence[Entry], images: Sequence[Entry], request: Reques
         for frame, expression in ((first, "neutral"), (peak, name)):
             if frame:  # a sequence of one frame is its peak
                 row = f"{match['sequence']}_{frame}"
-                faces[row] = Face(row, own.get(frame), expression, None)
+                faces[row] = ListedFace(row, own.get(frame), expression, None)
     request.notes.extend((_PEOPLE, "CK+'s frames are whole pictures, not cut to the face"))
     return KnownFaces(CK_PLUS, list(faces.values()), labels[0].folder, request)
 
@@ -90,7 +90,9 @@ def _number(entry: Entry) -> float:
 
 def _folders(images: Sequence[Entry], request: Request) -> KnownFaces:
     faces = [
-        Face(image.name, image, canonical(class_name(image) or ""), split_of(image), root_of(image))
+        ListedFace(
+            image.name, image, canonical(class_name(image) or ""), split_of(image), root_of(image)
+        )
         for image in images
     ]
     if all(face.split is None for face in faces):

@@ -17,7 +17,7 @@ import numpy as np
 
 from mien.data.ferplus import CHOICES, EIGHT, Votes, vote_counts
 from mien.data.images import is_image
-from mien.data.known_sets import FER_PLUS, Face, KnownFaces
+from mien.data.known_sets import FER_PLUS, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading
 from mien.data.store import TEST, TRAIN, VALIDATION
@@ -54,7 +54,7 @@ def _folder(entry: Entry) -> str:
 
 def _read(tables: Sequence[Entry], images: Sequence[Entry], request: Request) -> KnownFaces:
     by_name = {image.name: image for image in images}
-    faces: list[Face] = []
+    faces: list[ListedFace] = []
     for entry in tables:
         folder = posixpath.dirname(entry.name)
         names, votes = _votes(entry)
@@ -62,7 +62,9 @@ def _read(tables: Sequence[Entry], images: Sequence[Entry], request: Request) ->
         for name, leader in zip(names, votes.majority().tolist(), strict=True):
             path = posixpath.join(folder, name)
             expression = EIGHT[leader] if leader >= 0 else None
-            faces.append(Face(path, by_name.get(path), expression, _SPLITS[_folder(entry)], root))
+            faces.append(
+                ListedFace(path, by_name.get(path), expression, _SPLITS[_folder(entry)], root)
+            )
     request.notes.append(
         "labels are those that more than half of the annotators give, single votes left aside, as FER+'s "
         "authors count a majority"

@@ -106,7 +106,7 @@ FER_PLUS = KnownSet(
 
 
 @dataclass(frozen=True)
-class Face:
+class ListedFace:
     """A picture that a published set lists.
 
     Attributes:
@@ -133,7 +133,7 @@ class KnownFaces:
     """
 
     def __init__(
-        self, known: KnownSet, faces: Sequence[Face], where: str, request: Request
+        self, known: KnownSet, faces: Sequence[ListedFace], where: str, request: Request
     ) -> None:
         self.expressions = request.labels or known.expressions
         request.notes[:0] = known.notes()
@@ -178,7 +178,7 @@ class KnownFaces:
                 yield Sample(face.row, label, TRAIN if face.split is None else face.split, image)
 
 
-def _once(faces: Sequence[Face], notes: list[str]) -> list[Face]:
+def _once(faces: Sequence[ListedFace], notes: list[str]) -> list[ListedFace]:
     """The faces without those of a copy of the set, as `without_doubled_trees`."""
     named = {
         face.entry: Named(face.entry, face.name or "", face.split, face.root)

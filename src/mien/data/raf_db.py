@@ -16,7 +16,7 @@ from functools import partial
 from mien.data.class_folders import class_name, root_of, split_of
 from mien.data.columns import SplitColumn
 from mien.data.images import is_image
-from mien.data.known_sets import RAF_DB, Face, KnownFaces
+from mien.data.known_sets import RAF_DB, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading
 from mien.data.store import TEST, TRAIN
@@ -45,7 +45,7 @@ def found(tree: Tree) -> list[Found]:
 
 
 def _listed(lists: Sequence[Entry], images: Sequence[Entry], request: Request) -> KnownFaces:
-    faces: list[Face] = []
+    faces: list[ListedFace] = []
     for entry in lists:
         base = posixpath.dirname(posixpath.dirname(entry.name))
         below = f"{base}/" if base else ""
@@ -61,7 +61,7 @@ def _listed(lists: Sequence[Entry], images: Sequence[Entry], request: Request) -
             picture = by_stem.get(f"{stem}_aligned") or by_stem.get(stem)
             whole += picture is not None and picture is by_stem.get(stem)
             row = name if picture is None else picture.name
-            faces.append(Face(row, picture, RAF_DB.numbers[number], split, base))
+            faces.append(ListedFace(row, picture, RAF_DB.numbers[number], split, base))
         if whole:
             request.notes.append(
                 f"{whole:,} pictures of RAF-DB are its originals, whole photos: the aligned ones "
@@ -103,7 +103,7 @@ def _read(entry: Entry) -> dict[str, tuple[int, int]]:
 
 def _in_folders(images: Sequence[Entry], request: Request) -> KnownFaces:
     faces = [
-        Face(
+        ListedFace(
             image.name,
             image,
             RAF_DB.numbers[int(class_name(image) or 0)],

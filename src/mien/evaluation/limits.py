@@ -41,7 +41,7 @@ Worsening: TypeAlias = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Step:
+class CurvePoint:
     """Answers at one step of a curve.
 
     amount: what the faces were brought to. accuracy: of all, 0..1. sure: the share of sure answers.
@@ -100,17 +100,17 @@ def step(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
     within_N: NDArray[np.bool_] | None = None,
-) -> Step:
+) -> CurvePoint:
     """The counts at one step, which may have no faces; those not `within` a limit are not sure."""
     if not len(labels_N):
-        return Step(float(amount), 0.0, 0.0, None)
+        return CurvePoint(float(amount), 0.0, 0.0, None)
     right_N = probabilities_NK.argmax(axis=1) == labels_N
     sure_N = probabilities_NK.max(axis=1) >= uncertain_below
     if within_N is not None:
         sure_N &= within_N
     enough = sure_N.sum() >= LEAST_SURE
     precision = float(right_N[sure_N].mean()) if enough else None
-    return Step(float(amount), float(right_N.mean()), float(sure_N.mean()), precision)
+    return CurvePoint(float(amount), float(right_N.mean()), float(sure_N.mean()), precision)
 
 
 def curve(
@@ -120,7 +120,7 @@ def curve(
     uncertain_below: float,
     worsen: Worsening,
     amounts: Sequence[float],
-) -> tuple[Step, ...]:
+) -> tuple[CurvePoint, ...]:
     """A step for each amount, the mildest first."""
     return tuple(
         step(amount, np.asarray(predict(worsen(faces_NCHW, amount))), labels_N, uncertain_below)
@@ -128,7 +128,7 @@ def curve(
     )
 
 
-def limit_of(steps: Sequence[Step]) -> float:
+def limit_of(steps: Sequence[CurvePoint]) -> float:
     """The last amount before sure answers are wrong too often; the first where they are from the start.
 
     Where they never are, the last that was measured: of what lies beyond nothing is known.
@@ -146,7 +146,7 @@ def measured_curves(
     faces_NCHW: NDArray[np.uint8],
     labels_N: NDArray[np.int64],
     uncertain_below: float,
-) -> dict[str, tuple[Step, ...]]:
+) -> dict[str, tuple[CurvePoint, ...]]:
     """The curves of ready crops: `size` in pixels a side, `flat` and `dark` in standard deviations."""
     return {
         name: curve(predict, faces_NCHW, labels_N, uncertain_below, worsen, amounts)
@@ -167,7 +167,7 @@ class DetailCurves:
     """
 
     limits: tuple[float, ...]
-    steps: dict[str, tuple[Step, ...]]
+    steps: dict[str, tuple[CurvePoint, ...]]
     plain: tuple[float, ...]
 
     def limit(self) -> float | None:
@@ -182,7 +182,7 @@ class DetailCurves:
         return self.limits[allowed[-1]] if allowed else None
 
 
-def _good(one: Step) -> bool:
+def _good(one: CurvePoint) -> bool:
     return one.precision is None or one.sure < LEAST_SHARE or one.precision >= LEAST_PRECISION
 
 

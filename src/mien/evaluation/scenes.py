@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.evaluation.limits import Step, step
+from mien.evaluation.limits import CurvePoint, step
 from mien.recognise.detect import Detection, crop
 from mien.recognise.doubt import turn
 from mien.recognise.model import FaceModel
@@ -33,7 +33,7 @@ _CANVAS, _SIDE, _SOFT = 224, 112, 6
 _ROUNDS = 3
 
 #: A step, and the share of faces in it.
-Found: TypeAlias = tuple[Step, float]
+Found: TypeAlias = tuple[CurvePoint, float]
 _Draw: TypeAlias = Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]
 
 
@@ -164,7 +164,7 @@ def _binned(
     said_NK: NDArray[np.float32],
     labels_N: NDArray[np.int64],
     uncertain_below: float,
-) -> list[tuple[Step, int]]:
+) -> list[tuple[CurvePoint, int]]:
     """A step for each bin, whose upper ends rise, and its faces."""
     steps = []
     for low, high in zip((-math.inf, *ends), ends, strict=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 from mien.data.ferplus import LabelledVotes
 from mien.data.store import FaceView
 from mien.recipe import Recipe
-from mien.studies.plan import Step
+from mien.studies.plan import PlannedTrial
 from mien.studies.trials import Outcome
 
 
@@ -31,8 +31,8 @@ class Diagnosis:
     base: float
     train: FaceView
     validation: FaceView
-    outcomes: dict[Step, Outcome]
-    left_out: dict[Step, float]
+    outcomes: dict[PlannedTrial, Outcome]
+    left_out: dict[PlannedTrial, float]
     votes: LabelledVotes | None
     budget: float
     out: Path

@@ -13,7 +13,7 @@ from mien.evaluation.text import duration, percent
 from mien.files import atomic_file, write_json
 from mien.studies import diagnosis_figures as figures
 from mien.studies.diagnosis import Diagnosis
-from mien.studies.plan import Step
+from mien.studies.plan import PlannedTrial
 from mien.studies.verdicts import (
     Effect,
     Verdict,
@@ -161,7 +161,7 @@ def _row(found: Effect, diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def _plain_trial(step: Step, diagnosis: Diagnosis) -> dict[str, Any]:
+def _plain_trial(step: PlannedTrial, diagnosis: Diagnosis) -> dict[str, Any]:
     outcome = diagnosis.outcomes[step]
     found = effect(outcome, diagnosis)
     return {

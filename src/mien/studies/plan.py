@@ -35,7 +35,7 @@ _PROBE_BATCHES = 20
 
 
 @dataclass(frozen=True, eq=False)  # a key by identity: recipes hold options, which cannot be hashed
-class Step:
+class PlannedTrial:
     """A trial with its place in the plan.
 
     rank: the lower, the sooner it is run: what tells most comes first.
@@ -55,7 +55,7 @@ class Step:
 _EXTRA = 100
 
 
-def plan(recipe: Recipe, base: float) -> list[Step]:
+def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
     """The trials of a recipe at a base share, what tells most first.
 
     A factor for which the network has no option (a width, a dropout after its pools) has no trial.
@@ -65,13 +65,15 @@ def plan(recipe: Recipe, base: float) -> list[Step]:
     entry = models.entry(recipe.model.name)
     options = entry.options(recipe.model.options)
 
-    def at_base(rank: int, factor: str, label: str, changed: Recipe, **kind: bool) -> Step:
-        return Step(rank, factor, Trial(label.replace(" ", "-"), label, changed, base, **kind))
+    def at_base(rank: int, factor: str, label: str, changed: Recipe, **kind: bool) -> PlannedTrial:
+        return PlannedTrial(
+            rank, factor, Trial(label.replace(" ", "-"), label, changed, base, **kind)
+        )
 
-    def on_share(rank: int, share: float, epochs: int) -> Step:
+    def on_share(rank: int, share: float, epochs: int) -> PlannedTrial:
         label = f"{100 * share:g} % of the faces"
         trial = Trial(f"data-{100 * share:g}", label, replace(recipe, epochs=epochs), share)
-        return Step(rank, "data", trial)
+        return PlannedTrial(rank, "data", trial)
 
     def with_options(start: Recipe, **changes: float) -> Recipe:
         return replace(start, model=replace(start.model, options=options | changes))
@@ -184,7 +186,7 @@ def choose_base(
     InputError where not even the first three trials of the smallest fit.
     """
 
-    def needed(steps: list[Step]) -> float:
+    def needed(steps: list[PlannedTrial]) -> float:
         return sum(pace.seconds(step.trial, train, validation) for step in steps)
 
     for base in BASES:
