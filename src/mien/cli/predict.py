@@ -260,10 +260,12 @@ def _recognise_photo(
         SourceError: it cannot be read; any other InputError is of where things go.
     """
     from mien.recognise.media import SourceError
+    from mien.recognise.pictures import read_photo
     from mien.recognise.rows import row
+    from mien.recognise.showing import Origin
 
     try:
-        faces = recognizer.recognize(item.where)
+        faces = recognizer.recognize(read_photo(item.where))  # decoded once, for the copies too
     except InputError as error:
         raise SourceError(str(error)) from error
     told.add(item, faces)
@@ -274,6 +276,8 @@ def _recognise_photo(
             if not settings.out.is_dir():
                 raise
             told.failed.append({"file": item.shown, "error": str(error)})
+    # What is told in the end keeps no pixels.
+    faces.seen_in(Origin(item.where, bgr=False, recognizer=recognizer))
     if sink is not None:
         sink.write(row(item.shown, 0, None, face) for face in faces)
 

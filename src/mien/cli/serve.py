@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.cli import options
 from mien.cli.output import note
 from mien.errors import InputError, extra_required, reading_from
+
+if TYPE_CHECKING:
+    from mien.serving.settings import Settings
 
 app = typer.Typer()
 
@@ -66,13 +71,7 @@ def serve(
     Pictures are answered and forgotten; videos' results are gone after half an hour.
     """
     with extra_required("serve", "the service"):
-        from mien.serving import server
-        from mien.serving.app import create_app
-        from mien.serving.card_page import read_card_page
-    from mien.allocator import share_heaps
-    from mien.recognise.model import FaceModel
-    from mien.recognise.naming import find_model
-    from mien.serving.guard import is_loopback
+        from mien.serving import server  # noqa: F401 (what is missing is said first)
     from mien.serving.settings import Settings
 
     settings = Settings(
@@ -87,51 +86,63 @@ def serve(
         allow_hosts=tuple(allow_host or ()),
         allow_origins=tuple(allow_origin or ()),
     )
-    share_heaps(settings.workers)
-    named = find_model(model, say=note)
-    about = read_card_page(card, bundled=named.packaged)
-    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
-    listening = server.listen(host, port)
-    loopback = is_loopback(listening.getsockname()[0])
-    made = create_app(opened, settings, loopback=loopback, card=about)
-    address = server.address(listening)
 
-    def started() -> None:
-        note(f"{opened.card.name} is served at {address} (its API: {address}/docs); Ctrl-C ends it")
+    def started(name: str, address: str, loopback: bool) -> None:
+        note(f"{name} is served at {address} (its API: {address}/docs); Ctrl-C ends it")
         if not loopback and not settings.api_keys:
             note("anyone who reaches this computer may ask it; --api-keys FILE asks for a key")
         if open_page:
             typer.launch(address)
 
-    server.Server(made, settings, started).run(sockets=[listening])
+    _run(model, settings, device, (host, port), started, card=card)
 
 
 def show_camera(model: str | None, device: str) -> None:
     """Open the page at its camera, served to this computer alone on a free port, until Ctrl-C."""
     with extra_required("serve", "the page of a camera"):
-        from mien.serving import server
-        from mien.serving.app import create_app
-        from mien.serving.card_page import read_card_page
-    from mien.allocator import share_heaps
-    from mien.recognise.model import FaceModel
-    from mien.recognise.naming import find_model
+        from mien.serving import server  # noqa: F401 (what is missing is said first)
     from mien.serving.settings import Settings
 
-    named = find_model(model, fetch=True, say=note)
-    settings = Settings()
-    share_heaps(settings.workers)
-    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
-    listening = server.listen("127.0.0.1", 0)
-    page = f"{server.address(listening)}/#camera"
-    made = create_app(
-        opened, settings, loopback=True, card=read_card_page(None, bundled=named.packaged)
-    )
-
-    def started() -> None:
+    def started(_name: str, address: str, _loopback: bool) -> None:
+        page = f"{address}/#camera"
         note(f"the camera is shown at {page}, where it can be chosen; Ctrl-C ends it")
         typer.launch(page)
 
-    server.Server(made, settings, started).run(sockets=[listening])
+    _run(model, Settings(), device, ("127.0.0.1", 0), started, fetch=True)
+
+
+def _run(
+    model: str | None,
+    settings: Settings,
+    device: str,
+    place: tuple[str, int],
+    started: Callable[[str, str, bool], None],
+    *,
+    card: Path | None = None,
+    fetch: bool = False,
+) -> None:
+    """Serve a model at a (host, port) until Ctrl-C.
+
+    `started` is told the model's name, the address, and whether only this computer gets there.
+    """
+    from mien.allocator import share_heaps
+    from mien.recognise.model import FaceModel
+    from mien.recognise.naming import find_model
+    from mien.serving import server
+    from mien.serving.app import create_app
+    from mien.serving.card_page import read_card_page
+    from mien.serving.guard import is_loopback
+
+    share_heaps(settings.workers)  # before anything starts threads
+    named = find_model(model, fetch=fetch, say=note)
+    about = read_card_page(card, bundled=named.packaged)
+    opened = FaceModel.open(named.content, device=device, threads=1, where=named.where)
+    listening = server.listen(*place)
+    loopback = is_loopback(listening.getsockname()[0])
+    made = create_app(opened, settings, loopback=loopback, card=about)
+    address = server.address(listening)
+    tell = partial(started, opened.card.name, address, loopback)
+    server.Server(made, settings, tell).run(sockets=[listening])
 
 
 def _keys(file: Path | None) -> tuple[str, ...]:

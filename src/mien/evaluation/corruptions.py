@@ -70,6 +70,21 @@ class Corruption:
         levels = changed if changed.dtype == np.uint8 else np.rint(changed).clip(0, 255)
         return np.ascontiguousarray(levels.transpose(2, 0, 1), np.uint8)
 
+    def of_all(
+        self,
+        faces_NCHW: NDArray[np.uint8],
+        severity: int,
+        digests_N2: NDArray[np.uint64],
+        seed: int = 0,
+    ) -> NDArray[np.uint8]:
+        """Make each of some faces worse by its own digest: uint8 (N, C, H, W), as they came."""
+        return np.stack(
+            [
+                self(face, severity, digest, seed)
+                for face, digest in zip(faces_NCHW, digests_N2, strict=True)
+            ]
+        )
+
 
 def _gaussian_noise(face: Face, amount: float, generator: np.random.Generator) -> Levels:
     noise = generator.standard_normal(face.shape, np.float32)

@@ -207,12 +207,7 @@ def detail_curves(
         steps = {}
         for corruption in (one for one in CORRUPTIONS if one.name in names):
             for severity in _SEVERITIES:
-                worse_NCHW = np.stack(
-                    [
-                        corruption(face, severity, digest)
-                        for face, digest in zip(faces_NCHW, digests_N2, strict=True)
-                    ]
-                )
+                worse_NCHW = corruption.of_all(faces_NCHW, severity, digests_N2)
                 said, details_N = np.asarray(predict(worse_NCHW)), _details(worse_NCHW)
                 steps[f"{corruption.name} {severity}"] = tuple(
                     step(limit, said, labels_N, uncertain_below, within(details_N, limit))

@@ -9,7 +9,7 @@ contempt are counted but have no answer it could give. What counts as majority a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,8 @@ def beside_people(
     named = _named(said, faces.expressions)
     answers = probabilities.argmax(axis=1)
     balanced, score = _balanced(answers[decided], named[decided], rng)
-    people = People(
+    eight = majority >= 0
+    return People(
         source=Path(votes.source).name,
         expressions=faces.expressions,
         compared=len(shares),
@@ -146,17 +147,15 @@ def beside_people(
         labels=float(right_labels[decided].mean()),
         no_face=int((majority == NO_FACE).sum()),
         unknown=int((majority == UNKNOWN).sum()),
-        elsewhere=int(((majority >= 0) & ~decided).sum()),
+        elsewhere=int((eight & ~decided).sum()),
         annotated=int((annotators > 0).sum()),
         annotator=_share(agreeing, annotators, rng),
         network=_share(in_place, annotators, rng),
         lead=_share(in_place - agreeing, annotators, rng),
+        of_eight=_share(right[eight].astype(float), np.ones(int(eight.sum())), rng)
+        if (eight & ~decided).any()
+        else None,
     )
-    if not people.elsewhere:
-        return people
-    named_by_most = right[majority >= 0].astype(float)
-    of_eight = _share(named_by_most, np.ones(len(named_by_most)), rng)
-    return replace(people, of_eight=of_eight)
 
 
 def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:

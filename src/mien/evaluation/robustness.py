@@ -257,8 +257,7 @@ def _figures(
         part = replace(faces, indices=faces.indices[start : start + batch_size])
         pixels = part.pixels()
         if corruption is not None:
-            worse = zip(pixels, part.digests, strict=True)
-            pixels = np.stack([corruption(face, severity, own, seed) for face, own in worse])
+            pixels = corruption.of_all(pixels, severity, part.digests, seed)
         answers.append(np.asarray(subject.predict(pixels), np.float64))
         if subject.is_sure is not None:
             sure.append(subject.is_sure(pixels, answers[-1]))

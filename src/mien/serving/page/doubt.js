@@ -21,8 +21,9 @@ export function badPicture(limits, { landmarks, score }, crop, shape, side, read
   const gray = grayOf(crop, shape.channels);
   const variance = varianceOf(gray);
   if (beyond("spread", (least) => Math.sqrt(variance) < least)) return "spread";
-  if (beyond("detail", (least) => detail(gray, variance, shape) < least)) return "detail";
-  if (beyond("noise", (most) => detail(gray, variance, shape) > most)) return "noise";
+  const shown = limits?.detail == null && limits?.noise == null ? 0 : detail(gray, variance, shape);
+  if (beyond("detail", (least) => shown < least)) return "detail";
+  if (beyond("noise", (most) => shown > most)) return "noise";
   if (landmarks && beyond("turn", (most) => turn(landmarks) > most)) return "turn";
   if (!ready && beyond("detection_score", (least) => Math.min(1, score) < least)) return "detection_score";
   return null;
