@@ -30,7 +30,7 @@ from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import calibration_bins, calibration_error, cross_entropy
 from mien.recognise.detect import crop
 from mien.recognise.model import FaceModel
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 from mien.recognise.yunet import YuNet
 from mien.resize import fitted
 
@@ -105,7 +105,7 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(validation))  # that of the study
     chosen = np.sort(order[options.skip : options.skip + options.faces])
     faces, labels = validation.pixels()[chosen, 0], validation.labels[chosen]
-    model = FaceModel.open(default_model(), threads=1)
+    model = FaceModel.open(packaged_model(), threads=1)
     networks: dict[str, Predict] = {f"the bundled {model.card.name}": model.logits}
     networks |= {str(run): network(run) for run in options.run}
     places, crops = found_and_cut(faces, options.times, options.skip + 1)

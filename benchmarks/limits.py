@@ -36,7 +36,7 @@ from mien.evaluation.limits import (
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.recognise.model import FaceModel
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 from mien.resize import fitted
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--uncertain-below", type=float, help="in place of the model's threshold")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for limits.md and limits.json")
     options = parser.parse_args()
-    model = FaceModel.open(options.model or default_model())
+    model = FaceModel.open(options.model or packaged_model())
     below = (
         options.uncertain_below
         if options.uncertain_below is not None

@@ -108,11 +108,11 @@ def measure_classifier(folder: Path, options: argparse.Namespace) -> dict[str, A
     import numpy as np
 
     from mien.recognise.model import FaceModel
-    from mien.recognise.naming import default_model
+    from mien.recognise.naming import packaged_model
     from mien.resize import fitted
 
     int8 = options.part == "classifier int8"
-    model = FaceModel.open(options.int8 if int8 else default_model(), threads=options.threads)
+    model = FaceModel.open(options.int8 if int8 else packaged_model(), threads=options.threads)
     faces = fitted(np.load(folder / "faces.npy")[:, None], model.card.input)
     speeds = {}
     for batch in BATCHES:

@@ -42,7 +42,7 @@ import psutil
 from PIL import Image
 
 from mien.recognise.model import FaceModel
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 from mien.recognise.recognizer import Recognizer
 from mien.serving.settings import Settings
 
@@ -220,8 +220,8 @@ def ready_faces(photo: bytes) -> list[bytes]:
 def throughput(where: Service, photo: bytes, seconds: float, rounds: int) -> dict[str, Any]:
     """In turns: the recogniser here, the service there."""
     recognizer = Recognizer()
-    model = FaceModel.open(default_model())
-    one_thread = FaceModel.open(default_model(), threads=1)
+    model = FaceModel.open(packaged_model())
+    one_thread = FaceModel.open(packaged_model(), threads=1)
     ready = Recognizer(model, detector="none")
     faces = ready_faces(photo)
     crops_NCHW = np.concatenate([ready.look(face).crops for face in faces * 4])

@@ -31,10 +31,11 @@ def main(folder: str) -> None:
         "the wheel lacks the notices that its model needs",
     )
     require(not any(n.startswith("tests/") for n in names), "the wheel would install the tests")
-    require(
-        "mien/recognise/default.onnx" in names,
-        "the wheel lacks its model: nothing would be recognised",
-    )
+    for stem in ("default", "small"):
+        require(
+            f"mien/recognise/{stem}.onnx" in names,
+            "the wheel lacks a model: nothing would be recognised",
+        )
 
     with tempfile.TemporaryDirectory(prefix="mien-wheel-") as scratch:
         place = Path(scratch)

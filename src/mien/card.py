@@ -73,7 +73,7 @@ class ModelCard:
     """What a model file says of itself.
 
     Attributes:
-        name: the recipe's.
+        name: of the model; the recipe's, unless the export gave another.
         expressions: the names that columns of probabilities stand for, in order.
         input: what the graph is shown: uint8 (N, *input.shape); scaling is inside the graph.
         crop: how faces must be cut out of pictures.

@@ -59,6 +59,9 @@ def test_its_figures_are_those_of_the_evaluation(run, tmp_path):
 
 def test_the_page_shows_what_the_text_says_and_loads_nothing(run, tmp_path):
     files = write_card(run, tmp_path)
+    named = write_card(run, tmp_path / "named", name="mine")
+    for content in (named.html.read_text(), named.markdown.read_text()):
+        assert "Model card: mine" in content
     page = files.html.read_text()
     assert "<h1>Model card: carded</h1>" in page
     rules = [line for line in files.markdown.read_text().splitlines() if line.startswith("|---")]

@@ -12,7 +12,7 @@ import mien
 from mien import api, cli
 from mien.errors import InputError
 from mien.evaluation.report import EXPLAINED
-from mien.recognise.naming import default_model, packaged
+from mien.recognise.naming import packaged, packaged_model
 
 DATA = "synthetic:35"
 
@@ -20,7 +20,7 @@ DATA = "synthetic:35"
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "mine.onnx"
-    path.write_bytes(default_model())
+    path.write_bytes(packaged_model())
     return path
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from mien.evaluation.scenes import SCORES, TURNS, found_curves, scene
 from mien.recognise.model import FaceModel
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 
 
 @pytest.fixture(scope="module")
 def model():
-    return FaceModel.open(default_model(), threads=1)
+    return FaceModel.open(packaged_model(), threads=1)
 
 
 @pytest.fixture(scope="module")

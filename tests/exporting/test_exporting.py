@@ -351,11 +351,13 @@ def test_a_graph_that_answers_otherwise_than_torch_is_refused(run, store, tmp_pa
 def test_the_command_line_shows_what_was_fitted(run, tmp_path, capsys):
     out = tmp_path / "f.onnx"
     command = ["export", str(run.path), "--data", DATA, "--out", str(out), "--licence", "CC0"]
+    command += ["--name", "mine"]
     assert cli.run([*command, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["bytes"] == out.stat().st_size
     assert said["temperature"] == FaceModel.open(out).card.temperature
-    assert FaceModel.open(out).card.licence == "CC0"
+    card = FaceModel.open(out).card
+    assert (card.name, card.licence) == ("mine", "CC0")
     assert cli.run([*command, "--int8", "--max-drop", "100"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert cli.run([*command, "--int8", "--float16"]) == 2

@@ -22,7 +22,7 @@ from mien.predict_on_ray import recognise
 from mien.predict_on_ray.shards import Plan, image_column, pictures
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 from mien.recognise.recognizer import Recognizer
 
 
@@ -51,7 +51,7 @@ def run_shards(dataset, out, size=4, column=None) -> Counts:
     """What a job does, without Ray."""
     source, target = Place.of(dataset), Place.of(out)
     plan = Plan.of(source, target, size)
-    work = Work(source, target, default_model(), "none", None, "cpu", column)
+    work = Work(source, target, packaged_model(), "none", None, "cpu", column)
     counts = Counts()
     for shard in plan:
         counts += recognise_shard(work, shard)
@@ -119,7 +119,7 @@ def test_broken_pictures_are_listed_and_fatal_to_nobody(tmp_path):
     source, out = Place.of(folder), Place.of(tmp_path / "out")
     (shard,) = Plan.of(source, out, 100)
     (folder / "gone.jpg").unlink()
-    work = Work(source, out, default_model(), "none", None, "cpu", None)
+    work = Work(source, out, packaged_model(), "none", None, "cpu", None)
     counts = recognise_shard(work, shard)
     assert (counts.pictures, counts.faces) == (5, 2)
     why = {Path(name).name: text for name, text in counts.broken}

@@ -20,7 +20,7 @@ from mien.errors import InputError
 from mien.files import write_json
 from mien.recipe import ModelSpec, Recipe, to_dict
 from mien.recognise import naming
-from mien.recognise.naming import default_model, find_model, packaged
+from mien.recognise.naming import find_model, packaged, packaged_model
 from mien.recognise.recognizer import Recognizer
 
 
@@ -45,15 +45,17 @@ def refused(name, **options):
     return str(error.value)
 
 
-def test_the_packaged_model_goes_by_its_name(elsewhere):
-    (one,) = packaged()
-    assert Recognizer(one.name).card == Recognizer().card
-    assert find_model(one.name) == find_model()
-    assert one.size == len(default_model())
+def test_packaged_models_go_by_their_names(elsewhere):
+    default, small = packaged()
+    assert Recognizer(default.name).card == Recognizer().card
+    assert find_model(default.name) == find_model()
+    assert default.size == len(packaged_model())
+    assert Recognizer(small.name).card == small.card != default.card
+    assert small.size < default.size
 
 
 def test_a_file_of_a_models_name_wins(elsewhere):
-    (one,) = packaged()
+    one = packaged()[1]
     (elsewhere / one.name).write_bytes(model_file())
     assert Recognizer(one.name).card.name == "tiny"
 
@@ -126,15 +128,16 @@ def test_a_run_without_weights_is_refused(run, exports):
 
 def test_the_packaged_models_are_listed_with_their_accuracy(capsys):
     assert cli.run(["models", "--packaged", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["packaged"]
-    scores = packaged()[0].card.scores["validation"]["majority"]
-    assert row["name"] == packaged()[0].name
-    assert row["bytes"] == len(default_model())
-    assert row["validation"]["accuracy"] == scores["accuracy"]
+    rows = json.loads(capsys.readouterr().out)["packaged"]
     assert cli.run(["models", "--packaged"]) == 0
     shown = capsys.readouterr().out
-    assert packaged()[0].name in shown
-    assert f"{scores['accuracy']:.1%}" in shown
+    assert rows[0]["bytes"] == len(packaged_model())
+    for row, one in zip(rows, packaged(), strict=True):
+        scores = one.card.scores["validation"]["majority"]
+        assert row["name"] == one.name
+        assert row["validation"]["accuracy"] == scores["accuracy"]
+        assert one.name in shown
+        assert f"{scores['accuracy']:.1%}" in shown
 
 
 def digest(content):
@@ -239,7 +242,7 @@ def test_a_changed_file_in_the_cache_is_not_opened(site, own_cache):
     address = f"{host}/tiny.onnx#sha256={digest(model_file())}"
     find_model(address, fetch=True)
     (kept,) = own_cache.rglob("*.onnx")
-    kept.write_bytes(default_model())
+    kept.write_bytes(packaged_model())
     assert "addresses are not fetched here" in refused(address)
     assert find_model(address, fetch=True).content == model_file()
     assert len(asked) == 2

@@ -9,8 +9,7 @@ import pytest
 
 from mien.cli import run
 from mien.errors import InputError
-from mien.recognise.model_file import checked_card
-from mien.recognise.naming import default_model
+from mien.recognise.naming import Packaged, packaged
 from mien.serving.card_page import read_card_page
 
 PAGE = b"<!doctype html><title>Model card: mine</title><style>p { color: red }</style>"
@@ -32,15 +31,16 @@ def test_a_model_without_a_card_page_has_none(service: Any) -> None:
     assert service.client.get("/card.html").status_code == 404
 
 
-def test_the_card_in_the_package_is_that_of_the_model_in_the_package() -> None:
-    content = read_card_page(None, bundled=True)
+@pytest.mark.parametrize("one", packaged(), ids=lambda one: one.name)
+def test_a_card_in_the_package_is_that_of_its_model(one: Packaged) -> None:
+    content = read_card_page(None, bundled=one.stem)
     assert content is not None
     page = content.decode()
-    card = checked_card(default_model(), "default.onnx")
+    card = one.card
     assert f"<title>Model card: {card.name}</title>" in page
     accuracy = card.scores["test_of_the_run"]["official_accuracy"]
     assert f"{100 * accuracy:.2f} %" in page
-    assert read_card_page(None, bundled=False) is None
+    assert read_card_page(None, bundled=None) is None
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_what_is_no_card_is_refused(
     assert words in said
     assert said.count("\n") == 1
     with pytest.raises(InputError, match=r"card\.html"):
-        read_card_page(file, bundled=True)
+        read_card_page(file, bundled="default")

@@ -23,7 +23,7 @@ from mien.cli import run
 from mien.decoding import MAX_PIXELS
 from mien.errors import InputError
 from mien.recognise.model_file import checked_card
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 from mien.recognise.yunet import browser_detector
 from mien.serving import web_export
 from mien.serving.web_export import export_web
@@ -63,10 +63,10 @@ def test_a_site_holds_page_models_and_runtime(tmp_path: Path, package: Path) -> 
     parts = ("model", "detector")
     told = sum(len((site / config[part]).read_bytes()) for part in parts)
     assert config["bytes"] == told + len(PARTS["ort-wasm-simd-threaded.wasm"])
-    assert (site / config["model"]).read_bytes() == default_model()
+    assert (site / config["model"]).read_bytes() == packaged_model()
     assert (site / config["detector"]).read_bytes() == browser_detector()
     assert ModelCard.from_json(json.dumps(config["card"]), "site") == made.card
-    assert made.card == checked_card(default_model(), "default")
+    assert made.card == checked_card(packaged_model(), "default")
     assert {file.name: file.read_bytes() for file in (site / "runtime").iterdir()} == PARTS
     ours = {file.name: file.read_bytes() for file in PAGE.iterdir() if file.name != "config.json"}
     assert ours.items() <= {f.name: f.read_bytes() for f in site.iterdir() if f.is_file()}.items()
@@ -195,7 +195,7 @@ def test_the_command_says_what_it_wrote(
     tmp_path: Path, package: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "mine.onnx"
-    model.write_bytes(default_model())
+    model.write_bytes(packaged_model())
     line = ["export-web", str(model), "--out", str(tmp_path / "site"), "--runtime", str(package)]
     assert run([*line, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -212,7 +212,7 @@ def test_a_site_has_the_card_of_its_model(tmp_path: Path, package: Path) -> None
     assert b"Model card: " in (tmp_path / "ours" / "card.html").read_bytes()
 
     model, card = tmp_path / "mine.onnx", tmp_path / "card.html"
-    model.write_bytes(default_model())
+    model.write_bytes(packaged_model())
     card.write_text("<!DOCTYPE html><title>mine</title>")
     export_web(tmp_path / "bare", model, runtime=package)
     assert _config(tmp_path / "bare")["card_page"] is None

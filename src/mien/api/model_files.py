@@ -23,6 +23,7 @@ def export(
     weights: Weights = "float32",
     max_drop: float = 0.5,
     licence: str | None = None,
+    name: str | None = None,
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
     imported: str | Path | None = None,
@@ -38,6 +39,7 @@ def export(
         weights: `float32`; `float16`, half the size; or `int8`, a quarter and faster, at some loss.
         max_drop: refuse a smaller file that loses more validation accuracy than this, in points.
         licence: of the weights, for the card.
+        name: of the model, for the card; by default the recipe's.
         votes: FER+'s fer2013new.csv: temperature, threshold of `uncertain` and limits are then judged by
             the majority of its annotators, else by the labels.
         labels: the label set of the data, by default the run's.
@@ -55,6 +57,7 @@ def export(
         weights=weights,
         max_drop=max_drop,
         licence=licence,
+        name=name,
         votes=said,
         device=device,
     )

@@ -22,13 +22,14 @@ def card(
         Path | None, typer.Option(help="Folder to write to; by default the run's.")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Of the weights.")] = None,
+    name: options.ModelName = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a run's model card, as Markdown and as a page: purpose, data, scores, failures, law."""
     from mien.evaluation import write_card
 
     folder = RunFolder.open(run)
-    files = write_card(folder, out or folder.path, licence=licence)
+    files = write_card(folder, out or folder.path, licence=licence, name=name)
     written = facts()
     written.add_row("card", str(files.markdown))
     written.add_row("page", str(files.html))

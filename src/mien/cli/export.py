@@ -41,6 +41,7 @@ def export(
     licence: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Of the weights, for the card.")
     ] = None,
+    name: options.ModelName = None,
     votes: Annotated[
         Path | None,
         typer.Option(
@@ -66,6 +67,7 @@ def export(
         weights="float16" if float16 else "int8" if int8 else "float32",
         max_drop=max_drop,
         licence=licence,
+        name=name,
         votes=votes,
         labels=options.names(labels),
         imported=imported,

@@ -59,6 +59,10 @@ Import = Annotated[
         help="A file of your own that registers networks: it is run. Its runs need it again.",
     ),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="TEXT", help="Of the model, in its card; else the recipe's."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Run = Annotated[

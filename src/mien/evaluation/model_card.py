@@ -40,13 +40,16 @@ class CardFiles:
     html: Path
 
 
-def write_card(run: RunFolder, out: Path, *, licence: str | None = None) -> CardFiles:
+def write_card(
+    run: RunFolder, out: Path, *, licence: str | None = None, name: str | None = None
+) -> CardFiles:
     """Write a run's model card as model-card.md and model-card.html into a folder.
 
     Args:
         run: a trained run that was evaluated on the test or the validation split.
         out: the folder; made where there is none.
         licence: of the weights.
+        name: of the model; by default the recipe's.
 
     Raises:
         InputError: the run was not evaluated, or has other weights by now.
@@ -55,13 +58,13 @@ def write_card(run: RunFolder, out: Path, *, licence: str | None = None) -> Card
         from markdown_it import MarkdownIt
         from markupsafe import Markup
     evaluations = _evaluations(run)
-    text = filled("model-card.md.j2", escape=False, **_content(run, evaluations, licence))
+    name = name or run.recipe().name
+    text = filled("model-card.md.j2", escape=False, **_content(run, evaluations, name, licence))
     files = CardFiles(out / "model-card.md", out / "model-card.html")
     with atomic_file(files.markdown, "w") as handle:
         handle.write(text)
     # Raw HTML is escaped by this reader, so a name out of a recipe stays text.
     page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    name = run.recipe().name
     write_page(
         files.html,
         "model-card.html.j2",
@@ -89,7 +92,7 @@ def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
 
 
 def _content(
-    run: RunFolder, evaluations: Mapping[str, Evaluation], licence: str | None
+    run: RunFolder, evaluations: Mapping[str, Evaluation], name: str, licence: str | None
 ) -> dict[str, Any]:
     """What the template fills in."""
     recipe, environment = run.recipe(), run.environment()
@@ -108,7 +111,7 @@ def _content(
     data = environment.get("data") or {}
     kept = run.kept_epoch()
     return {
-        "name": recipe.name,
+        "name": name,
         "network": recipe.model.name,
         "cost": _cost(recipe),
         "expressions": recipe.expressions,

@@ -92,6 +92,7 @@ def export_run(
     weights: Weights = "float32",
     max_drop: float = 0.5,
     licence: str | None = None,
+    name: str | None = None,
     votes: Votes | None = None,
     device: str = "auto",
 ) -> Exported:
@@ -109,6 +110,7 @@ def export_run(
             what training faces show: a quarter of the size, and faster.
         max_drop: refuse a smaller file that loses more validation accuracy than this, in points (of 100).
         licence: of the weights.
+        name: of the model, in its card; by default the recipe's.
         votes: FER+'s, of these data.
         device: must be there, as everywhere. The file is compared with torch on the CPU, whatever it is: a GPU
             rounds otherwise, and the file is a function of run and data.
@@ -136,7 +138,7 @@ def export_run(
     reference = load_classifier(run, "cpu")
     spec = reference.spec
     card = ModelCard(
-        name=run.recipe().name,
+        name=name or run.recipe().name,
         expressions=validation.expressions,
         input=spec,
         crop=CropRule(),

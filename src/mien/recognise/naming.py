@@ -28,7 +28,8 @@ from mien.version import __version__
 MOST_FETCHED = 100_000_000
 _TIMEOUT_S = 60
 _PIECE = 1 << 20
-_DEFAULT = "default.onnx"
+#: Files of the models inside the package, without their suffix; the first is the default.
+_STEMS = ("default", "small")
 _DIGEST = re.compile("sha256=([0-9a-fA-F]{64})")
 
 
@@ -36,27 +37,28 @@ _DIGEST = re.compile("sha256=([0-9a-fA-F]{64})")
 class NamedModel:
     """What a name led to.
 
-    content: of a model file, not yet checked. where: what messages call it.
-    packaged: whether it is the one inside the package.
+    content: of a model file, not yet checked. where: its name in messages.
+    packaged: the stem of its file if it is inside the package, as `default`; else None.
     """
 
     content: bytes
     where: str
-    packaged: bool = False
+    packaged: str | None = None
 
 
 @dataclass(frozen=True)
 class Packaged:
-    """A model inside the package: its name, the bytes of its file, and its card."""
+    """A model inside the package: its name, its file's stem and size in bytes, and its card."""
 
     name: str
+    stem: str
     size: int
     card: ModelCard
 
 
-def default_model() -> bytes:
-    """The model that ships inside the package."""
-    file = resources.files("mien.recognise").joinpath(_DEFAULT)
+def packaged_model(stem: str = _STEMS[0]) -> bytes:
+    """The content of a model file inside the package, by default the one that is used if none is named."""
+    file = resources.files("mien.recognise").joinpath(f"{stem}.onnx")
     if not file.is_file():
         raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
     return file.read_bytes()
@@ -64,10 +66,10 @@ def default_model() -> bytes:
 
 @cache
 def packaged() -> tuple[Packaged, ...]:
-    """The models inside the package."""
-    content = default_model()
-    card = checked_card(content, _DEFAULT)
-    return (Packaged(card.name, len(content), card),)
+    """The models inside the package, the default first."""
+    contents = {stem: packaged_model(stem) for stem in _STEMS}
+    cards = {stem: checked_card(content, stem) for stem, content in contents.items()}
+    return tuple(Packaged(cards[s].name, s, len(contents[s]), cards[s]) for s in _STEMS)
 
 
 def is_packaged(name: str | os.PathLike[str]) -> bool:
@@ -93,7 +95,7 @@ def find_model(
 
     Args:
         name: `mien-people`, or another that `packaged` knows; a model file; a run folder, which is exported
-            into the cache once; `https://...#sha256=...`. None is the one inside the package.
+            into the cache once; `https://...#sha256=...`. None is the default inside the package.
         fetch: whether an address may be fetched; else it is opened if the cache has it.
         say: takes a line for people before a run is exported or an address fetched.
 
@@ -102,8 +104,11 @@ def find_model(
             sha256, cannot be had, or gives another file.
     """
     text = "" if name is None else os.fspath(name)
-    if name is None or is_packaged(text):
-        return NamedModel(default_model(), "the model", packaged=True)
+    if name is None:
+        return NamedModel(packaged_model(), "the model", packaged=_STEMS[0])
+    if is_packaged(text):
+        stem = next(one.stem for one in packaged() if one.name == text)
+        return NamedModel(packaged_model(stem), "the model", packaged=stem)
     if is_model_address(text):
         return _of_address(text, fetch, say)
     path = Path(text).expanduser()

@@ -14,15 +14,21 @@ _MOST_BYTES = 5_000_000
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
-def read_card_page(given: Path | None, *, bundled: bool) -> bytes | None:
-    """The page given, or else that of the model inside the package where it is the one; or None.
+def read_card_page(given: Path | None, *, bundled: str | None) -> bytes | None:
+    """The page given, or else that of a model inside the package; or None.
+
+    Args:
+        given: a page that `mien card` wrote.
+        bundled: the stem of the model's file if it is inside the package (`NamedModel.packaged`).
 
     Raises:
         InputError: for a file that cannot be read or is no page.
     """
     if given is None:
-        file = resources.files("mien.recognise").joinpath("default-card.html")
-        return file.read_bytes() if bundled and file.is_file() else None
+        if bundled is None:
+            return None
+        file = resources.files("mien.recognise").joinpath(f"{bundled}-card.html")
+        return file.read_bytes() if file.is_file() else None
     with reading_from(str(given)):
         if given.stat().st_size > _MOST_BYTES:
             raise InputError(f"{given}: larger than any card; give the page that `mien card` wrote")

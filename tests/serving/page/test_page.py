@@ -19,7 +19,7 @@ from PIL import Image
 from mien import Recognizer
 from mien.data.synthetic import synthetic_faces
 from mien.recognise.model import FaceModel
-from mien.recognise.naming import default_model
+from mien.recognise.naming import packaged_model
 from mien.recognise.rows import columns
 from mien.serving.card_page import read_card_page
 
@@ -46,7 +46,7 @@ _DROP = """([how, files]) => {
 @pytest.fixture
 def service(serve: Any) -> Any:
     """The service with the model inside the package, and its card."""
-    model = FaceModel.open(default_model(), threads=1)
+    model = FaceModel.open(packaged_model(), threads=1)
     card = read_card_page(None, bundled=True)
     return lambda **settings: serve(model, threads=1, card=card, **settings)
 
@@ -424,7 +424,7 @@ def test_anybody_can_use_it(visit: Any, address: str, scheme: str) -> None:
 def test_it_says_what_the_model_is_not(visit: Any, address: str) -> None:
     page = visit(address)
     said = page.inner_text(".about")
-    scores = FaceModel.open(default_model()).card.scores
+    scores = FaceModel.open(packaged_model()).card.scores
     accuracy = scores["test_of_the_run"]["official_accuracy"]
     for words in ("An expression is not a feeling", f"{accuracy:.0%}".replace("%", " %"), "AI Act"):
         assert words in said
