@@ -29,10 +29,11 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from parts import peak_megabytes, run_part
+from parts import run_part
 from PIL import Image
 from scenes import portrait
 
+from mien.allocator import peak_memory
 from mien.recognise.pictures import read_photo, read_picture
 from mien.recognise.recognizer import Recognizer
 from mien.recognise.yunet import YuNet, yunet_model
@@ -184,7 +185,7 @@ def photo(megapixels: float) -> bytes:
 def measure_memory(path: Path) -> None:
     """What a process takes that recognises one file."""
     faces = len(Recognizer(threads=1).recognize(path))
-    print(json.dumps({"faces": faces, "megabytes": peak_megabytes()}))
+    print(json.dumps({"faces": faces, "megabytes": peak_memory() / 1e6}))
 
 
 def main() -> None:

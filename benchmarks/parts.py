@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,6 @@ def paced(work: Callable[[], object]) -> float:
             done += 1
         best = max(best, done / elapsed)
     return best
-
-
-def peak_megabytes() -> float:
-    """The largest resident set of this process so far, in millions of bytes."""
-    with suppress(OSError):
-        # Linux counts in `ru_maxrss` the peak of whoever started this process, too.
-        facts = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-        return int(facts.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def installed_megabytes(package: str, extra_folders: Sequence[Path] = ()) -> float:

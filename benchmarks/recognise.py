@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from parts import installed_megabytes, keep_to_cores, paced, peak_megabytes, run_part
+from parts import installed_megabytes, keep_to_cores, paced, run_part
 
 PEOPLE = (1, 3, 10)
 BATCHES = (1, 32, 256)
@@ -140,6 +140,7 @@ def measure_detection(folder: Path, options: argparse.Namespace) -> dict[str, An
 
 def measure_film(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Frames a second of `mien predict`, to rows alone or with the annotated copy."""
+    from mien.allocator import peak_memory
     from mien.cli.movies import Movies
     from mien.recognise.media import Item
     from mien.recognise.recognizer import Recognizer
@@ -163,7 +164,7 @@ def measure_film(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "frames": done.frames,
         "looked_at": done.looked_at,
         "tracks": len(done.faces),
-        "peak_megabytes": peak_megabytes(),
+        "peak_megabytes": peak_memory() / 1e6,
     }
 
 
@@ -205,6 +206,7 @@ def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def measure_photo(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Peak memory and seconds for one photo, file to faces."""
+    from mien.allocator import peak_memory
     from mien.recognise.recognizer import Recognizer
 
     recognizer = Recognizer(threads=options.threads)
@@ -213,7 +215,7 @@ def measure_photo(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - started,
         "faces": len(faces),
-        "peak_megabytes": peak_megabytes(),
+        "peak_megabytes": peak_memory() / 1e6,
     }
 
 

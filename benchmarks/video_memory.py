@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from parts import peak_megabytes, run_part
+from parts import run_part
 
 
 def write_long(minute: Path, minutes: int, out: Path) -> None:
@@ -51,6 +51,7 @@ def resident_megabytes() -> float | None:
 
 
 def measure(film: Path, every: int | None) -> dict[str, Any]:
+    from mien.allocator import peak_memory
     from mien.cli.movies import Movies
     from mien.recognise.media import Frame, Item
     from mien.recognise.recognizer import Recognizer
@@ -72,7 +73,7 @@ def measure(film: Path, every: int | None) -> dict[str, Any]:
         "looked_at": done.looked_at,
         "minutes": done.duration_s / 60,
         "seconds": time.perf_counter() - started,
-        "peak_megabytes": peak_megabytes(),
+        "peak_megabytes": peak_memory() / 1e6,
         "on_the_way": on_the_way,
     }
 

@@ -1,7 +1,8 @@
-"""What is freed goes back to the system when we ask for it."""
+"""A peak of memory is a process' own, and what is freed goes back to the system when we ask for it."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -43,6 +44,9 @@ for thread in threads:
 ctypes.CDLL(None).malloc_stats()
 """
 
+PEAK = "from mien.allocator import peak_memory; print(peak_memory())"
+STARTER = f"import subprocess, sys; held = b'1' * 300_000_000; subprocess.run([sys.executable, '-c', {PEAK!r}])"
+
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 
 
@@ -63,3 +67,11 @@ def test_four_threads_share_a_heap(threads, heaps):
 
     assert count(threads) == heaps
     assert count() > 3  # by default
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells no peak")
+def test_a_peak_of_memory_is_not_that_of_the_process_that_started_this_one():
+    done = subprocess.run(
+        [sys.executable, "-c", STARTER], capture_output=True, text=True, check=True
+    )
+    assert 5e6 < int(done.stdout) < 150e6

@@ -1,10 +1,12 @@
-"""How the C library keeps memory that is freed. Nothing happens with others than glibc."""
+"""The memory of this process: its peak, and how glibc keeps what is freed (other C libraries are left alone)."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 #: <malloc.h>
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -42,6 +44,20 @@ def return_freed_memory() -> None:
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
+
+
+def peak_memory() -> int | None:
+    """The largest resident set of this process so far, in bytes; None where the system does not tell it."""
+    with suppress(OSError, IndexError):
+        # Linux counts in `ru_maxrss` the peak of the process that started this one, too.
+        facts = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        return int(facts.partition("VmHWM:")[2].split()[0]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _glibc() -> ctypes.CDLL | None:

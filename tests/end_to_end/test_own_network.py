@@ -59,7 +59,16 @@ def run(trained, tmp_path):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Another process: it has not imported the file."""
+    """Another process: it has not imported the file. Called, it is another one again."""
+
+    def begin():
+        _forget(monkeypatch)
+
+    begin()
+    return begin
+
+
+def _forget(monkeypatch):
     from mien.models import networks, own
 
     monkeypatch.setattr(own, "_FROM", {})
@@ -152,6 +161,71 @@ def test_code_planted_in_a_run_folder_stays_asleep(
     with pytest.raises(InputError, match="lies in a run folder"):
         mien.evaluate(run, imported="my_network.py")
     assert not ran.exists()
+
+
+def is_a_record(folder, file):
+    run = RunFolder.open(folder)
+    told = (run.imported() or {}).get("sha256") == sha256(file.read_bytes()).hexdigest()
+    return told and run.imported_path.read_bytes() == file.read_bytes()
+
+
+def test_it_teaches(trained, elsewhere, file, capsys, tmp_path):
+    arguments = [
+        "teach", trained, "--for", "basic-cnn", "--data", DATA, "--views", "1", "--device", "cpu",
+        "--out", tmp_path / "taught",
+    ]  # fmt: skip
+    status, err = run_mien(capsys, *arguments)
+    assert (status, "--import my_network.py" in err) == (2, True), err
+    ran = tmp_path / "ran"
+    other = tmp_path / "other.py"
+    other.write_text(f"open({str(ran)!r}, 'w').close()\n" + SOURCE.format(name=NAME))
+    status, err = run_mien(capsys, *arguments, "--import", other)
+    assert (status, "not the file that" in err) == (2, True), err
+    assert not ran.exists()
+    status, err = run_mien(capsys, *arguments, "--import", file)
+    assert status == 0, err
+    assert f"--import {file}" in err  # what comes next
+    assert (tmp_path / "taught" / "teaching.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_its_settings_are_searched(elsewhere, file, capsys, tmp_path, workers):
+    space = tmp_path / "space.toml"
+    space.write_text("optimizer.lr = { choice = [0.01, 0.1] }")
+    out = tmp_path / "sweep"
+    arguments = [
+        "sweep", "four-block-cnn", "--space", space, "--trials", "2", "--workers", workers, "--data", DATA,
+        "--set", f"model.name={NAME}", "--set", "epochs=1", "--device", "cpu", "--out", out,
+    ]  # fmt: skip
+    assert run_mien(capsys, *arguments)[0] == 2  # no such network
+    status, err = run_mien(capsys, *arguments, "--import", file)
+    assert status == 0, err
+    trials = sorted((out / "trials").iterdir())
+    assert len(trials) == 2
+    assert all(is_a_record(trial, file) for trial in trials)
+    (trials[0] / "my_network.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    other = tmp_path / "other.py"
+    other.write_text(file.read_text() + "\n# another\n")
+    elsewhere()
+    status, err = run_mien(capsys, *arguments, "--import", other)
+    assert (status, "sha256" in err) == (2, True), err
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_it_is_diagnosed(elsewhere, file, capsys, tmp_path):
+    out = tmp_path / "diagnosis"
+    arguments = [
+        "diagnose", "four-block-cnn", "--budget", "0.05", "--data", "synthetic:350", "--device", "cpu",
+        "--set", f"model.name={NAME}", "--set", "epochs=1", "--out", out,
+    ]  # fmt: skip
+    assert run_mien(capsys, *arguments)[0] == 2  # no such network
+    status, err = run_mien(capsys, *arguments, "--import", file)
+    assert status == 0, err
+    runs = [path.parent for path in out.glob("*/recipe.json")]
+    assert runs
+    assert all(is_a_record(run, file) for run in runs)
 
 
 def test_a_file_that_cannot_be_imported_is_one_sentence(capsys, tmp_path):

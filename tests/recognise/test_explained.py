@@ -82,6 +82,37 @@ def test_ready_crops_and_tiny_pictures_are_explained_too():
         assert found.explain().plot().shape == face.shape
 
 
+def crowd() -> np.ndarray:
+    """Four faces, side by side."""
+    return np.concatenate([read_picture(photo())] * 4, axis=1)
+
+
+def test_faces_of_a_photo_are_found_once_however_many_are_explained():
+    looks = []
+
+    def detector(pixels):
+        looks.append(pixels.shape)
+        return [Detection((512.0 * n + 150, 200, 200, 220)) for n in range(4)]
+
+    faces = Recognizer(StandIn(), detector=detector).recognize(crowd())
+    pictures = [face.explain().plot() for face in faces]
+    assert len(looks) == 2  # by recognize, and once more to explain
+    for face, picture in zip(faces, pictures, strict=True):
+        changed = (picture != crowd()).any(axis=2)
+        assert np.abs(changed[200:380].nonzero()[1].mean() - face.box[0] - 100) < 20
+
+
+def test_a_photo_that_was_written_over_after_a_face_was_explained_is_refused(tmp_path):
+    path = tmp_path / "them.png"
+    Image.fromarray(crowd()).save(path)
+    faces = Recognizer(StandIn()).recognize(path)
+    assert len(faces) == 4
+    faces[0].explain()
+    Image.fromarray(crowd() // 2).save(path)
+    with pytest.raises(InputError, match="not the one"):
+        faces[1].explain()
+
+
 def test_a_face_without_its_picture_says_so(tmp_path):
     path = tmp_path / "her.png"
     Image.open(photo()).save(path)

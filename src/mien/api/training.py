@@ -262,6 +262,7 @@ def teach(
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     device: str = "auto",
+    imported: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Teaching:
@@ -277,11 +278,21 @@ def teach(
         views: how many of each face; a student that is trained for more epochs sees them again.
         seed: decides the views.
         overrides, labels, device, command: as for `train`.
+        imported: the file of your own that teachers were trained with or that has the student's network; it
+            is run. Teachers that were trained with another file are refused.
         progress: told (faces done, faces in all) after each batch.
     """
-    from mien import training
+    from mien import models, training
 
     runs = [run for path in teachers for run in RunFolder.expand(path)]
+    if imported is not None:
+        own = models.OwnFile.read(imported)
+        for run in runs:
+            if run.imported() is not None:
+                models.refuse_another_file(run, own)
+        models.import_own(imported)
+    for run in runs:
+        models.refuse_unknown(run)
     chosen = chosen_recipe(recipe, overrides)
     store = load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)
@@ -329,9 +340,8 @@ def _keep_imported(ready: _Ready, own: OwnFile | None, resume: bool) -> dict[str
     if own is None:
         return {}
     if not resume:
-        with atomic_file(RunFolder(ready.folder).imported_path) as file:
-            file.write(own.content)
-    return {"imported": own.to_dict()}
+        own.keep(RunFolder(ready.folder))
+    return own.notes
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:

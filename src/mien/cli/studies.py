@@ -76,6 +76,7 @@ def diagnose(
     out: Annotated[
         Path | None, typer.Option(help="Folder of trials and report; by default diagnosis/RECIPE.")
     ] = None,
+    imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -98,6 +99,7 @@ def diagnose(
         overrides=overrides or [],
         labels=options.names(labels),
         device=device,
+        imported=imported,
         command=command_line(),
     )
     show(plain(found), render_diagnosis(found), as_json=as_json)

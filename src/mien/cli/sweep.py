@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def sweep(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`, for all trials."),
     ] = None,
+    imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -72,9 +74,11 @@ def sweep(
         overrides=overrides or [],
         labels=options.names(labels),
         device=device,
+        imported=imported,
         say=note,
         command=command_line(),
     )
     show(found.to_dict(), render_sweep(found), as_json=as_json)
     note(f"page: {out / 'sweep.html'}")
-    note(f"next: {next_command(found)}")
+    again = "" if imported is None else f" --import {shlex.quote(str(imported))}"
+    note(f"next: {next_command(found)}{again}")

@@ -149,6 +149,7 @@ def teach(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train` of the student."),
     ] = None,
+    imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -168,6 +169,7 @@ def teach(
             overrides=overrides or [],
             labels=options.names(labels),
             device=device,
+            imported=imported,
             progress=progress,
             command=command_line(),
         )
@@ -175,7 +177,9 @@ def teach(
     about.add_row("soft targets", str(teaching.path))
     about.add_row("views of each face", str(teaching.views))
     show({"teaching": str(teaching.path), "views": teaching.views}, about, as_json=as_json)
-    note(f"next: mien train {recipe} --data {data} --set targets.teacher={shlex.quote(str(out))}")
+    again = [] if imported is None else ["--import", str(imported)]
+    student = ["mien", "train", recipe, "--data", data, "--set", f"targets.teacher={out}", *again]
+    note(f"next: {shlex.join(student)}")
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:

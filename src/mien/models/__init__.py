@@ -10,7 +10,7 @@ from mien.models import basic, four_block, iterative, residual, transfer  # noqa
 from mien.models.classifier import Classifier, load_classifier
 from mien.models.device import pick_device
 from mien.models.networks import Cost, ModelEntry, cost, create, entry, names, register
-from mien.models.own import OwnFile, import_own, refuse_unknown
+from mien.models.own import OwnFile, import_own, refuse_another_file, refuse_unknown
 from mien.models.transfer import HUB, PACKAGE, check_init, initial_weights
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "load_classifier",
     "names",
     "pick_device",
+    "refuse_another_file",
     "refuse_unknown",
     "register",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError, one_line, reading_from
+from mien.files import atomic_file
 from mien.models.networks import names
 from mien.runs import RunFolder
 
@@ -21,9 +22,9 @@ _DONE: set[str] = set()
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file with networks or recipes: its name, its content, and the content's sha256."""
+    """A file with networks or recipes: its path, its content, and the content's sha256."""
 
-    name: str
+    path: Path
     content: bytes
     sha256: str
 
@@ -32,11 +33,37 @@ class OwnFile:
         """The file, not yet run; InputError where it cannot be read."""
         with reading_from(str(path)):
             content = Path(path).read_bytes()
-        return cls(Path(path).name, content, sha256(content).hexdigest())
+        return cls(Path(path), content, sha256(content).hexdigest())
 
-    def to_dict(self) -> dict[str, Any]:
-        """What environment.json keeps of it."""
-        return {"file": self.name, "sha256": self.sha256}
+    def run(self) -> None:
+        """Run it, once in a process; InputError where that fails."""
+        if self.sha256 in _DONE:
+            return
+        before = set(names())
+        module = types.ModuleType(f"mien_own_{self.sha256[:16]}")
+        module.__file__ = str(self.path)
+        sys.modules[module.__name__] = module  # dataclasses look themselves up there
+        try:
+            # The bytes whose digest was taken, so that no other ones are run.
+            exec(compile(self.content, str(self.path), "exec"), module.__dict__)  # noqa: S102
+        except Exception as error:
+            sys.modules.pop(module.__name__)
+            raise InputError(
+                f"--import {self.path}: it cannot be imported ({type(error).__name__}: {one_line(error)}); mend "
+                "the file, or start again if it was imported before in another state"
+            ) from error
+        _FROM.update(dict.fromkeys(set(names()) - before, self.sha256))
+        _DONE.add(self.sha256)
+
+    def keep(self, run: RunFolder) -> None:
+        """Leave a copy in a run folder, as a record: nothing runs it."""
+        with atomic_file(run.imported_path) as file:
+            file.write(self.content)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What environment.json says of it, by which a run knows it again."""
+        return {"imported": {"file": self.path.name, "sha256": self.sha256}}
 
 
 def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
@@ -56,24 +83,8 @@ def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
             "a copy of yours from elsewhere"
         )
     if run is not None:
-        _refuse_another(run, own)
-    if own.sha256 in _DONE:
-        return own
-    before = set(names())
-    module = types.ModuleType(f"mien_own_{own.sha256[:16]}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look themselves up there
-    try:
-        # The bytes whose digest was taken, so that no other ones are run.
-        exec(compile(own.content, str(path), "exec"), module.__dict__)  # noqa: S102
-    except Exception as error:
-        sys.modules.pop(module.__name__)
-        raise InputError(
-            f"--import {path}: it cannot be imported ({type(error).__name__}: {one_line(error)}); mend "
-            "the file, or start again if it was imported before in another state"
-        ) from error
-    _FROM.update(dict.fromkeys(set(names()) - before, own.sha256))
-    _DONE.add(own.sha256)
+        refuse_another_file(run, own)
+    own.run()
     return own
 
 
@@ -87,17 +98,19 @@ def refuse_unknown(run: RunFolder) -> None:
         return
     raise InputError(
         f"{run.path}: its network is of a file, {told.get('file')}, whose copy there is a record and never "
-        f"run; if you trust your own, give it: --import {told.get('file')}"
+        f"run; if you trust your own, give it: --import {told.get('file')} (to recognise with it, give the file "
+        f"that `mien export {run.path} --import {told.get('file')}` writes)"
     )
 
 
-def _refuse_another(run: RunFolder, own: OwnFile) -> None:
+def refuse_another_file(run: RunFolder, own: OwnFile) -> None:
+    """InputError where a run was trained without a file of one's own, or with another one."""
     told = run.imported()
     if told is None:
         raise InputError(f"{run.path}: was trained without --import; leave it away")
     if told.get("sha256") != own.sha256:
         raise InputError(
-            f"--import {own.name}: not the file that {run.path} was trained with "
+            f"--import {own.path.name}: not the file that {run.path} was trained with "
             f"({told.get('file')}, sha256 {str(told.get('sha256'))[:12]}, not {own.sha256[:12]}); "
             f"compare it with {run.imported_path}"
         )

@@ -33,6 +33,7 @@ from mien.resize import ready_crop
 _PANDAS = {"double": float, "bool": bool, "string": str}
 #: How far a face that is found again may be from where it was, as a share of its side.
 _SAME_FACE = 0.2
+_ANOTHER_PICTURE = "the picture is not the one that this face was found in: ask anew"
 #: Several pictures, recognised together.
 Pictures = list[Picture] | tuple[Picture, ...]
 
@@ -307,14 +308,19 @@ class Recognizer:
     def explained(self, face: Face, origin: Origin) -> Explanation:
         """What `Face.explain` gives; `face` is one of this recogniser's, found in `origin`."""
         photo = origin.photo()
-        seen = self.look(photo.pixels)
+        pixels = in_colour(photo.pixels)
+        if origin.seen is None:
+            origin.seen = self.look(pixels)
+        seen: Seen = origin.seen
         part = photo.read_part(face.box)
-        size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        size = (pixels.shape[1], pixels.shape[0])
         apart = [np.abs(np.subtract(_within(one.box, size), part)).max() for one in seen.detections]
-        if not apart or min(apart) > _SAME_FACE * max(part[2:]):
-            raise InputError("the picture is not the one that this face was found in: ask anew")
-        which = int(np.argmin(apart))
+        which = int(np.argmin(apart)) if apart else -1
+        if which < 0 or apart[which] > _SAME_FACE * max(part[2:]):
+            raise InputError(_ANOTHER_PICTURE)
         crop, found = seen.crops[which], seen.detections[which]
+        if not np.array_equal(self._cut(pixels, [found])[0], crop):  # a file that was written over
+            raise InputError(_ANOTHER_PICTURE)
         mattered = hidden_parts(self.model, crop)
         spec = self.card.input
         to_crop = (
@@ -327,7 +333,7 @@ class Recognizer:
             "blue: against",
             f"strongest: hiding it moves {face.probability:.0%} by {100 * np.abs(mattered).max():.0f} points",
         )
-        picture = painted_photo(in_colour(photo.pixels), mattered, to_crop, legend)
+        picture = painted_photo(pixels, mattered, to_crop, legend)
         return Explanation(face.expression, face.probability, crop, mattered, picture, origin)
 
     def look(self, picture: Picture, *, bgr: bool = False) -> Seen:
@@ -337,11 +343,11 @@ class Recognizer:
         pixels = photo.pixels if self._ready else in_colour(photo.pixels)
         read = (pixels.shape[1], pixels.shape[0])
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
-        if self._ready:
-            crops, sides = ready_crop(pixels, self.card.input), [float(min(read))]
-        else:
-            crops = detect.crops(pixels, found, self.card.crop, self.card.input)
-            sides = [detect.crop_side(face, self.card.crop) for face in found]
+        crops = self._cut(pixels, found)
+        sides = [
+            float(min(read)) if self._ready else detect.crop_side(face, self.card.crop)
+            for face in found
+        ]
         looked = self._detector.looked(*read) if isinstance(self._detector, YuNet) else None
         doubts = [
             bad_picture(self.card.uncertain_beyond, face, crop, side, scored=looked is not None)
@@ -352,6 +358,12 @@ class Recognizer:
             found = [detect.scaled(one, scale) for one in found]
             looked = looked and Looked(looked.size, round(looked.smallest_face * max(scale)))
         return Seen(photo.size, found, crops, doubts, looked)
+
+    def _cut(self, pixels: NDArray[np.uint8], found: Sequence[Detection]) -> NDArray[np.uint8]:
+        """What the network is shown of the faces of a picture: uint8 (N, C, H, W)."""
+        if self._ready:
+            return ready_crop(pixels, self.card.input)
+        return detect.crops(pixels, found, self.card.crop, self.card.input)
 
     def answer(self, seen: Sequence[Seen]) -> list[Faces]:
         """What the network says of the faces that were found in some pictures, all at once."""

@@ -44,6 +44,8 @@ class Origin:
     ) -> None:
         """`recognizer`: who found the faces, where it can be asked again."""
         self.recognizer = recognizer
+        #: What the recogniser finds when the first face is explained; it keeps it here for the others.
+        self.seen: Any = None
         self._picture = picture
         self._bgr = bgr
         self._max_pixels = max_pixels

@@ -22,6 +22,7 @@ from mien.studies.plan import Pace, choose_base, plan
 from mien.studies.trials import complete
 
 if TYPE_CHECKING:
+    from mien.models import OwnFile
     from mien.training import Recipe, Watcher
 
 
@@ -35,6 +36,7 @@ def diagnose(
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     device: str = "auto",
+    imported: str | Path | None = None,
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
 ) -> Diagnosis:
@@ -49,7 +51,7 @@ def diagnose(
         budget: minutes of training, above 0.
         out: the folder of trials and report.
         votes: FER+'s fer2013new.csv, for the question of wrong labels.
-        overrides, labels, device: as for `train`.
+        overrides, labels, device, imported: as for `train`.
         watchers: told of every epoch of every trial; by default one that prints.
         command: the command line, for the record.
 
@@ -62,6 +64,7 @@ def diagnose(
 
     if not budget > 0:
         raise InputError(f"--budget {budget:g}: give minutes, above 0")
+    own = None if imported is None else models.import_own(imported)
     chosen = api.chosen_recipe(recipe, overrides)
     models.pick_device(device)
     ballots = read_votes(Path(votes)) if votes is not None else None
@@ -73,12 +76,12 @@ def diagnose(
     validation = needed(splits.validation, "validation")
     out = Path(out)
     seconds = 60 * budget
-    base, pace = _begin(chosen, out, seconds, train, validation, device)
+    base, pace = _begin(chosen, out, seconds, train, validation, device, own)
     if watchers is None:
         watchers = [training.TerminalWatcher()]
     diagnosis = Diagnosis(chosen, base, train, validation, {}, {}, joined, seconds, out)
     try:
-        _run_trials(diagnosis, pace, device, watchers, command)
+        _run_trials(diagnosis, pace, device, watchers, command, own)
     finally:
         if diagnosis.outcomes:
             write_diagnosis(diagnosis)
@@ -91,6 +94,7 @@ def _run_trials(
     device: str,
     watchers: Sequence[Watcher],
     command: str | None,
+    own: OwnFile | None,
 ) -> None:
     """Complete the steps of the plan that fit what is left of the budget, one after the other."""
     train, validation = diagnosis.train, diagnosis.validation
@@ -113,6 +117,7 @@ def _run_trials(
             device,
             watchers=watchers,
             command=command,
+            own=own,
             all_train_faces=diagnosis.votes is not None and step is steps[0],
         )
         del diagnosis.left_out[step]
@@ -122,7 +127,13 @@ def _run_trials(
 
 
 def _begin(
-    recipe: Recipe, out: Path, budget: float, train: FaceView, validation: FaceView, device: str
+    recipe: Recipe,
+    out: Path,
+    budget: float,
+    train: FaceView,
+    validation: FaceView,
+    device: str,
+    own: OwnFile | None,
 ) -> tuple[float, Pace]:
     """The base share and the pace: those of the diagnosis that `out` holds, else chosen and measured."""
 
@@ -133,6 +144,7 @@ def _begin(
 
     path = out / "plan.json"
     identity = {"recipe": to_dict(recipe), "data": train.store.fingerprint}
+    identity |= {} if own is None else own.notes
     content = claim(path, identity, "a diagnosis", measured)
     try:
         return float(content["base"]), Pace(float(content["seconds_per_unit"]))

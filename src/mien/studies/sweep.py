@@ -42,6 +42,7 @@ def sweep(
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     device: str = "auto",
+    imported: str | Path | None = None,
     say: Say = print,
     command: str | None = None,
 ) -> Sweep:
@@ -56,7 +57,7 @@ def sweep(
         engine: `optuna`: workers are processes on this machine, poor trials are stopped by the
             median of the others; `ray`: workers are those of a Ray cluster, by successive halving.
         workers: trials at a time; they share this machine's cores.
-        overrides, labels, device: as for `train`.
+        overrides, labels, device, imported: as for `train`.
         say: told of every trial; must be picklable where there are several workers.
         command: the command line, for the record.
 
@@ -72,6 +73,7 @@ def sweep(
         raise InputError("--trials and --workers are 1 or more")
     if engine not in ("optuna", "ray"):
         raise InputError(f"--engine {engine}: use optuna or ray")
+    own = None if imported is None else models.import_own(imported)
     chosen = api.chosen_recipe(recipe, overrides)
     found = read_space(Path(space), chosen)
     models.pick_device(device)
@@ -79,9 +81,10 @@ def sweep(
     chosen = dataclasses.replace(chosen, expressions=store.expressions)
     out = Path(out)
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
-    job = SweepJob(chosen, found, data, labels, out, device, threads, command)
+    job = SweepJob(chosen, found, data, labels, out, device, threads, command, own)
     job.faces()  # splits that cannot be trained on are said at once
     identity = {"recipe": to_dict(chosen), "space": found.to_dict(), "data": store.fingerprint}
+    identity |= {} if own is None else own.notes
     claim(out / "plan.json", identity, "a sweep")
     # It would take over the trials of another.
     with alone(out, "is sweeping"):

@@ -15,9 +15,11 @@ from mien.callbacks import Say
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import MienError, extra_required
+from mien.models import OwnFile
 from mien.runs import RunFolder, validated
 from mien.studies.sweep_space import Space, assignments
-from mien.training import Recipe, StoppedError, Watcher, override, train
+from mien.studies.trials import train_with
+from mien.training import Recipe, StoppedError, Watcher, override
 from mien.training.stopping import StopRequest, signals_noted
 
 with extra_required("sweep", "mien sweep"):
@@ -36,6 +38,7 @@ class SweepJob:
 
     recipe: what the space's fields are changed of; its expressions are the data's.
     threads: that compute one trial; None leaves it to torch.
+    own: the file of one's own that registers the network; each worker runs the bytes that are here.
     """
 
     recipe: Recipe
@@ -46,6 +49,7 @@ class SweepJob:
     device: str
     threads: int | None
     command: str | None
+    own: OwnFile | None = None
 
     @property
     def log_path(self) -> Path:
@@ -134,15 +138,17 @@ def train_trial(
 
     `on_epoch` is called with epoch, validation accuracy, and whether it was the last; it may raise to end it.
     """
+    if job.own is not None:
+        job.own.run()
     recipe = override(job.recipe, assignments(settings))
-    run = train(
+    run = train_with(
+        job.own,
         recipe,
         *faces,
         folder,
         device=job.device,
-        resume=(folder / "recipe.json").exists(),
         watchers=[_Reporter(on_epoch, recipe.epochs)],
-        notes={"command": job.command},
+        command=job.command,
     )
     return run.kept_epoch()["validation_accuracy"]
 

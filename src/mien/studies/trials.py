@@ -16,6 +16,7 @@ from mien.evaluation import Evaluation, score
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
+    from mien.models import OwnFile
     from mien.training import Recipe, Watcher
 
 #: Training faces that a trained trial is scored on: enough for an interval of ± 1.4 points.
@@ -105,6 +106,7 @@ def complete(
     *,
     watchers: Sequence[Watcher] = (),
     command: str | None = None,
+    own: OwnFile | None = None,
     all_train_faces: bool = False,
 ) -> Outcome:
     """The outcome of a trial: trained, or trained on where it was stopped, or as it lies there finished.
@@ -116,20 +118,19 @@ def complete(
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         watchers: told of every epoch.
         command: what was typed, for the record.
+        own: the file of one's own that registers the network, for the record.
         all_train_faces: score all its training faces instead of a sample.
     """
-    from mien import training
-
     fitted = trial.faces(train)
-    run = training.train(
+    run = train_with(
+        own,
         trial.recipe,
         fitted,
         validation,
         folder,
         device=device,
-        resume=(folder / "recipe.json").exists(),
         watchers=watchers,
-        notes={"command": command},
+        command=command,
     )
     if not all_train_faces and len(fitted) > SAMPLE:
         fitted = subset(fitted, SAMPLE / len(fitted))
@@ -138,6 +139,35 @@ def complete(
         run,
         train=_scored(run, fitted, "train", device),
         validation=_scored(run, validation, "validation", device),
+    )
+
+
+def train_with(
+    own: OwnFile | None,
+    recipe: Recipe,
+    train: FaceView,
+    validation: FaceView,
+    folder: Path,
+    *,
+    device: str,
+    watchers: Sequence[Watcher],
+    command: str | None,
+) -> RunFolder:
+    """Train a run of a study, or go on with it. It keeps the file of one's own that its network is of, as a record."""
+    from mien import training
+
+    resume = (folder / "recipe.json").exists()
+    if own is not None and not resume:
+        own.keep(RunFolder(folder))
+    return training.train(
+        recipe,
+        train,
+        validation,
+        folder,
+        device=device,
+        resume=resume,
+        watchers=watchers,
+        notes={"command": command} | ({} if own is None else own.notes),
     )
 
 

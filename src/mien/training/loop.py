@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mien.allocator import keep_freed_memory
+from mien.allocator import keep_freed_memory, peak_memory
 from mien.data.store import FaceView
 from mien.errors import InputError, MienError, writing_to
 from mien.files import alone, write_json
@@ -33,7 +33,7 @@ from mien.training.distributed import Team, join
 from mien.training.feed import FaceFeed
 from mien.training.growing import spec_in
 from mien.training.judging import Judge
-from mien.training.machine import describe, peak_device_memory, peak_memory
+from mien.training.machine import describe, peak_device_memory
 from mien.training.mixing import mixed
 from mien.training.objectives import build_objective
 from mien.training.optim import freeze_backbone

@@ -18,6 +18,7 @@ from PIL import Image
 
 from mien import Recognizer
 from mien.data.synthetic import synthetic_faces
+from mien.recognise.explain import painted
 from mien.recognise.model import FaceModel
 from mien.recognise.naming import packaged_model
 from mien.recognise.rows import columns
@@ -187,9 +188,17 @@ def test_photos_are_shown_marked_and_saved(visit: Any, address: str) -> None:
         assert int(shown[name].removesuffix(" %")) == pytest.approx(100 * probability, abs=1.5)
     assert _is_marked(page, "photos")
     page.wait_for_selector(".strip .failed")
+    page.click("text=Why?")
+    page.wait_for_selector(".why img")
+    assert "red spoke for the answer, blue against it" in page.inner_text(".why")
+    content = page.get_attribute(".why img", "src").partition(",")[2]
+    reason = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
+    ours = face.explain()
+    assert np.abs(reason.astype(int) - painted(ours.shown, ours.mattered)).max() <= 16
 
     told = json.loads(_saved(page, "photos", "json"))
     (picture,) = told["pictures"]
+    assert set(picture["faces"][0]) == set(face.to_dict())
     assert picture["file"] == "hopper.jpg"
     assert (picture["width"], picture["height"]) == (512, 600)
     assert picture["faces"][0]["probabilities"] == pytest.approx(face.probabilities, abs=1e-2)

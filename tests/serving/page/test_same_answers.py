@@ -16,6 +16,7 @@ from mien.card import Limits
 from mien.data.synthetic import synthetic_faces
 from mien.recognise.detect import Detection
 from mien.recognise.doubt import bad_picture, improbable
+from mien.recognise.explain import hidden_parts
 
 pytestmark = pytest.mark.slow
 
@@ -178,6 +179,57 @@ def test_ready_crops_of_any_size_and_colour_are_answered_alike(
     (here,) = Recognizer(detector="none").recognize(picture)
     (there,) = ask(picture, detector="none")["faces"]
     assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
+
+
+_EXPLAIN = """async ({ content, shape }) => {
+    const { hiddenParts } = await import("./explain.js");
+    const face = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    const classify = async (faces) => faces.map((one) => {
+        const rows = [0, 1, 2].map((part) => one.reduce((sum, level, at) => sum + (at % 3 === part) * level, 0));
+        const all = rows.reduce((sum, row) => sum + row, 0);
+        return rows.map((row) => row / all);
+    });
+    return [...await hiddenParts(classify, face, shape)];
+}"""
+_WHY = """async ({ content, detector, place }) => {
+    const file = await (await fetch(`data:application/octet-stream;base64,${content}`)).blob();
+    return (await backend.explain(file, { detector, place }))[place];
+}"""
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 48), (3, 20, 31), (3, 5, 2)])
+def test_hidden_parts_are_the_same_of_every_size_and_colour(
+    ask: Any, shape: tuple[int, int, int]
+) -> None:
+    face = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+    def predict(faces: np.ndarray) -> np.ndarray:
+        flat = faces.reshape(len(faces), -1).astype(np.float64)
+        thirds = np.stack([flat[:, part::3].sum(axis=1) for part in range(3)], axis=1)
+        return thirds / thirds.sum(axis=1, keepdims=True)
+
+    given = {
+        "content": base64.b64encode(face.tobytes()).decode(),
+        "shape": dict(zip(("channels", "height", "width"), shape, strict=True)),
+    }
+    there = ask.page.evaluate(_EXPLAIN, given)
+    assert there == pytest.approx(hidden_parts(predict, face).ravel().tolist(), abs=1e-6)
+
+
+def test_faces_are_explained_alike(ask: Any) -> None:
+    photo = _encoded(_hopper())
+    ready = _encoded(Image.fromarray(next(iter(synthetic_faces(1, seed=7)))[1]))
+    for picture, detector in ((photo, "yunet"), (ready, "none")):
+        (face,) = Recognizer(detector=detector).recognize(picture)
+        here = face.explain()
+        content = base64.b64encode(picture).decode()
+        given = {"content": content, "detector": detector, "place": 0}
+        there = ask.page.evaluate(_WHY, given)
+        apart = np.abs(np.asarray(there["map"]) - here.mattered).max()
+        print(f"why, {detector}: within {apart:.2g}")  # noqa: T201
+        assert apart < _READY
+        assert np.abs(here.mattered).max() > 10 * _READY  # there is something to compare
+        assert ask.page.evaluate(_WHY, given | {"place": 5}) is None
 
 
 _DOUBT = """async (asked) => {

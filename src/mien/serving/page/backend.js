@@ -2,7 +2,8 @@
 //
 //   card, version, place ("server" or "browser"), cardPage (the address of its card for people, or null)
 //   recognise(file, {detector})          resolves with {width, height, faces}; faces as mien's Face.to_dict
-//   explain?(file, {detector})           the same, faces with `explanation.image`; only where it can
+//   explain(file, {detector, place})     resolves with explanations ({image, map, width, height}) by the place of their
+//                                        faces; that of `place` at least, where there can be one
 //   live(onAnswer)                       {send(canvas), close()}: send resolves when this frame was answered;
 //                                        answers are {width, height, faces}, faces followed and smoothed
 //   video(file, {onProgress, signal})    resolves with {rows, duration}: see rows.js

@@ -33,6 +33,9 @@ export async function openBrowser(config, onLoad) {
     cardPage: config.card_page,
     place: "browser",
     recognise: (file, { detector }) => look(file, detector),
+    explain: async (file, { detector, place }) => ({
+      [place]: await ask({ task: "explain", picture: file, detector, place }),
+    }),
     live(onAnswer) {
       const tracker = new Tracker(card.uncertain_below, LIVE_GAP_S);
       return {

@@ -26,7 +26,7 @@ export class FacesPanel {
    * Show faces; a face that was shown before (by track or by place) keeps its card, so that its bars move.
    *
    * `picture`: what thumbnails are cut from, and `size`, its width and height in the faces' pixels; or null.
-   * `none`: what is said where there is no face.
+   * `none`: what is said where there is no face. `explain`: asked for the explanation of the face at a place, or null.
    */
   show(faces, { picture = null, size = null, none = "No face was found.", explain = null } = {}) {
     const shown = faces.slice(0, MOST).map((face, index) => [face.track_id ?? index + 1, face]);
@@ -40,7 +40,7 @@ export class FacesPanel {
       const known = this.#cards.get(number);
       const card = known ?? new FaceCard(number, this.#expressions);
       this.#cards.set(number, card);
-      card.update(face, explain);
+      card.update(face, explain && (() => explain(number - 1)));
       if (picture && (!known || face.track_id === undefined)) card.cut(picture, face.box, size);
       if (this.#list.children[place] !== card.root) this.#list.insertBefore(card.root, this.#list.children[place] ?? null);
     }
@@ -94,7 +94,10 @@ class FaceCard {
       this.#why.append(element("img", { src: face.explanation.image, alt }), element("p", { class: "quiet" }, "What the network saw: red spoke for the answer, blue against it."));
     } else if (explain) {
       const button = element("button", { type: "button", class: "link" }, "Why?");
-      button.addEventListener("click", explain);
+      button.addEventListener("click", () => {
+        Object.assign(button, { disabled: true, textContent: "Looking…" });
+        explain();
+      });
       this.#why.append(button);
     }
   }

@@ -151,19 +151,22 @@ export class Photos {
     if (answer && loaded) cover(canvas, image, answer.faces, answer, this.#desk.card);
     if (this.#root.hidden) return;
     const none = photo?.answer ? "No face was found in this photo." : photo?.problem ? "There is no answer for this photo." : "";
-    const explain = this.#desk.backend.explain && answer?.faces.length > 0 ? () => this.#explain(photo) : null;
+    const explain = (place) => this.#explain(photo, place);
     const picture = loaded ? image : null;
     if (photo) this.#desk.panel.show(answer?.faces ?? [], { picture, size: answer, none, explain });
     else this.#desk.panel.show([], { none: "They appear here, each with what its expression looks like." });
   }
 
-  async #explain(photo) {
+  async #explain(photo, place) {
+    const { faces } = photo.answer;
     try {
-      photo.answer = await this.#desk.backend.explain(photo.file, { detector: this.#detector });
-      this.#render();
+      const told = await this.#desk.backend.explain(photo.file, { detector: this.#detector, place });
+      if (!told[place]) throw new Problem("Of this many faces only the first are explained.");
+      faces.forEach((face, index) => (face.explanation ??= told[index]));
     } catch (error) {
       this.#desk.problem(error.message);
     }
+    this.#draw();
   }
 
   get #answered() {
@@ -189,7 +192,7 @@ export class Photos {
     const { name, digest } = this.#desk.card;
     const content = {
       model: { name, digest },
-      pictures: this.#answered.map(({ file, answer: { width, height, looked_at, faces } }) => ({ file: file.name, width, height, looked_at, faces })),
+      pictures: this.#answered.map(({ file, answer }) => ({ file: file.name, ...answer, faces: answer.faces.map(({ explanation, ...face }) => face) })),
       failed: this.#photos.filter(({ problem }) => problem).map(({ file, problem }) => ({ file: file.name, error: problem })),
     };
     save("mien.json", JSON.stringify(content, null, 2), "application/json");

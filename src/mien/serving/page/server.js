@@ -49,7 +49,10 @@ export async function openServer({ askForKey }) {
     cardPage,
     place: "server",
     recognise,
-    explain: (file, options) => recognise(file, { ...options, explain: true }),
+    async explain(file, { detector }) {
+      const { faces } = await recognise(file, { detector, explain: true });
+      return faces.map(({ explanation }) => explanation);
+    },
     live: (onAnswer) => openLive(key, onAnswer),
     video: (file, options) => recogniseVideo(request, file, options),
   };

@@ -1,11 +1,12 @@
 // Recognition in the browser, away from the thread that draws the page. Nothing leaves it.
 //
-// Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector, film}; answers {id, answer} or
-// {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
+// Takes {id, task: "open", ...urls}, {id, task: "recognise", picture, detector, film} and {id, task: "explain", picture,
+// detector, place}; answers {id, answer} or {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
 
 import { NO_PICTURE } from "./problem.js";
 import { angleOf, crop, cropSide, readyCrop } from "./detection.js";
 import { badPicture, improbable } from "./doubt.js";
+import { hiddenParts, painted } from "./explain.js";
 import { findFaces, looked } from "./finder.js";
 
 const MOST_PIXELS = 50_000_000;
@@ -25,14 +26,7 @@ const tasks = {
   },
 
   async recognise({ picture, detector: wanted, film }) {
-    const pixels = await opened(picture);
-    const ready = wanted === "none";
-    const found = ready
-      ? whole(pixels)
-      : (await findFaces(detect, pixels, { thorough: !film })).sort(fromLeftToRight);
-    const crops = found.map((face) =>
-      ready ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
-    );
+    const { pixels, ready, found, crops } = await seen(picture, wanted, film);
     const probabilities = await classify(crops);
     const faces = found.map((face, index) => {
       const side = ready ? Math.min(pixels.width, pixels.height) : cropSide(face, card.crop);
@@ -42,7 +36,30 @@ const tasks = {
     const { width, height } = pixels;
     return { width, height, looked_at: ready ? null : looked(pixels), faces };
   },
+
+  /** The explanation of face `place` of a photo, as the service tells it; null where there is none. */
+  async explain({ picture, detector: wanted, place }) {
+    const { crops } = await seen(picture, wanted, false);
+    if (place >= crops.length) return null;
+    const { width, height } = card.input;
+    const mattered = await hiddenParts(classify, crops[place], card.input);
+    const canvas = new OffscreenCanvas(width, height);
+    canvas.getContext("2d").putImageData(new ImageData(painted(crops[place], mattered, card.input), width, height), 0, 0);
+    const map = Array.from({ length: height }, (_, y) => [...mattered.subarray(y * width, (y + 1) * width)]);
+    return { width, height, map, image: new FileReaderSync().readAsDataURL(await canvas.convertToBlob()) };
+  },
 };
+
+/** A picture's pixels, the faces that are found there, from left to right, and what the network is shown of each. */
+async function seen(picture, wanted, film) {
+  const pixels = await opened(picture);
+  const ready = wanted === "none";
+  const found = ready ? whole(pixels) : (await findFaces(detect, pixels, { thorough: !film })).sort(fromLeftToRight);
+  const crops = found.map((face) =>
+    ready ? readyCrop(pixels, card.input) : crop(pixels, face, card.crop, card.input),
+  );
+  return { pixels, ready, found, crops };
+}
 
 /** The contents of files, loaded at the same time; tells how much of their `bytes` is here. */
 async function loaded(files, bytes) {
