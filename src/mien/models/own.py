@@ -1,4 +1,8 @@
-"""Networks of a person's own file: run because it was named, known by its digest, never run from a run folder."""
+"""Networks and recipes in a user's own file.
+
+Such a file is run only if the user names it, and is identified by its SHA-256. The copy of it in a run folder is
+never run, because run folders are shared.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,15 @@ from mien.errors import InputError, one_line, reading_from
 from mien.models.networks import names
 from mien.runs import RunFolder
 
-#: Network -> sha256 of the file that registered it, of those that `import_own` ran.
+#: Network -> SHA-256 of the user's file that registered it.
 _FROM: dict[str, str] = {}
-#: sha256 of the files that were run.
+#: SHA-256 of the files that were run in this process.
 _DONE: set[str] = set()
 
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file with networks or recipes: its name, its content, and the content's sha256."""
+    """A user's file with networks or recipes: its name, its content, and the SHA-256 of the content in hex."""
 
     name: str
     content: bytes
@@ -29,13 +33,17 @@ class OwnFile:
 
     @classmethod
     def read(cls, path: str | Path) -> OwnFile:
-        """The file, not yet run; InputError where it cannot be read."""
+        """Read the file without running it.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
         with reading_from(str(path)):
             content = Path(path).read_bytes()
         return cls(Path(path).name, content, sha256(content).hexdigest())
 
     def to_dict(self) -> dict[str, Any]:
-        """What environment.json keeps of it."""
+        """The entry in a run's environment.json."""
         return {"file": self.name, "sha256": self.sha256}
 
 
@@ -43,11 +51,11 @@ def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
     """Run a file that registers networks or recipes, once in a process.
 
     Args:
-        path: the file; whatever stands in it is run.
-        run: where it is given, the file is run only if it is the very one that this run was trained with.
+        path: the file; all code in it is run.
+        run: if given, the file is run only if it has the same content as the file of this run's training.
 
     Raises:
-        InputError: where it cannot be read or run, lies in a run folder, or is another file than the run's.
+        InputError: the file cannot be read or run, is in a run folder, or is not the run's file.
     """
     own = OwnFile.read(path)
     if RunFolder(Path(path).resolve().parent).recipe_path.exists():
@@ -62,15 +70,15 @@ def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
     before = set(names())
     module = types.ModuleType(f"mien_own_{own.sha256[:16]}")
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look themselves up there
+    sys.modules[module.__name__] = module  # dataclasses look up their own module there
     try:
-        # The bytes whose digest was taken, so that no other ones are run.
+        # Run the bytes that were hashed, not the file, which may have changed since.
         exec(compile(own.content, str(path), "exec"), module.__dict__)  # noqa: S102
     except Exception as error:
         sys.modules.pop(module.__name__)
         raise InputError(
-            f"--import {path}: it cannot be imported ({type(error).__name__}: {one_line(error)}); mend "
-            "the file, or start again if it was imported before in another state"
+            f"--import {path}: it cannot be imported ({type(error).__name__}: {one_line(error)}); correct "
+            "the file, or restart the program if it was imported before in another state"
         ) from error
     _FROM.update(dict.fromkeys(set(names()) - before, own.sha256))
     _DONE.add(own.sha256)
@@ -78,7 +86,11 @@ def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
 
 
 def refuse_unknown(run: RunFolder) -> None:
-    """InputError where a run's network comes from a file of somebody's that was not imported."""
+    """Refuse a run whose network comes from a file that was not imported.
+
+    Raises:
+        InputError: the network is not registered, or by another file than the run's.
+    """
     told = run.imported()
     if told is None:
         return
@@ -86,15 +98,15 @@ def refuse_unknown(run: RunFolder) -> None:
     if network in names() and _FROM.get(network, told.get("sha256")) == told.get("sha256"):
         return
     raise InputError(
-        f"{run.path}: its network is of a file, {told.get('file')}, whose copy there is a record and never "
-        f"run; if you trust your own, give it: --import {told.get('file')}"
+        f"{run.path}: its network comes from a file, {told.get('file')}, whose copy there is a record and "
+        f"never run; if you trust your own copy, give it: --import {told.get('file')}"
     )
 
 
 def _refuse_another(run: RunFolder, own: OwnFile) -> None:
     told = run.imported()
     if told is None:
-        raise InputError(f"{run.path}: was trained without --import; leave it away")
+        raise InputError(f"{run.path}: was trained without --import; leave it out")
     if told.get("sha256") != own.sha256:
         raise InputError(
             f"--import {own.name}: not the file that {run.path} was trained with "
