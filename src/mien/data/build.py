@@ -98,6 +98,7 @@ def write_store(
             and `skip_damaged` is False.
     """
     plan = _Plan()
+    # Ends, because each new plan only adds facts: colour, expected size, one size for all.
     while True:
         damaged: list[Damaged] = []
         with (folder / "pixels.npy").open("wb") as file, _bar(source.total, progress) as advance:
@@ -154,6 +155,7 @@ def open_store(folder: Path) -> FaceStore:
         raise FileNotFoundError(folder)
     try:
         about = read_json(about_path, "read the data again")
+        # A file cut short is noticed here, not in the middle of a training that reads it.
         for name, count in about["bytes"].items():
             if (folder / name).stat().st_size != count:
                 raise DamagedStoreError(f"{folder / name}: not {count} bytes")

@@ -93,7 +93,7 @@ def load(
             notes=request.notes,
             skip_damaged=skip_damaged,
         )
-    _sweep(folder, options)
+    _sweep(folder, options)  # only now, when the new store is complete
     return open_store(folder)
 
 

@@ -81,6 +81,11 @@ class ChallengeCsv:
     total = None
 
     def __init__(self, entry: Entry, request: Request) -> None:
+        """Find the columns in the header.
+
+        Raises:
+            InputError: there is no label or pixel column, or several columns for one purpose.
+        """
         self.expressions = request.labels or SEVEN
         self._entry = entry
         self._where = f"{entry.where}, line 1"
@@ -260,6 +265,7 @@ def _fields(line: bytes, separator: bytes) -> list[bytes]:
 
 def _numbers(text: bytes) -> NDArray[np.uint8] | str:
     """Parse n integers in text to uint8 (n,); return a string with the fault if it cannot be done."""
+    # Checked first, because `fromstring` would only warn of other letters; it is far faster than `int` for each pixel.
     digits_only = text and not text.translate(None, b"0123456789 ")
     values = np.fromstring(text, np.int64, sep=" ") if digits_only else None
     if values is None or (values > 255).any():
@@ -290,5 +296,5 @@ def _misfit(count: int, shape: tuple[int, int] | None) -> str | None:
 def _text(field: bytes) -> str:
     try:
         return field.decode()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # spreadsheets on Windows write this encoding
         return field.decode("cp1252", "replace")

@@ -48,6 +48,7 @@ def without_doubled_trees(images: Sequence[Named], notes: list[str]) -> list[Nam
         return list(images)
     digests: dict[Entry, bytes] = {}
     left = dict(roots)
+    # Small and deep roots first, so that a copy is left out and not the original.
     for root in sorted(roots, key=lambda root: (len(roots[root]), -root.count("/"), -len(root))):
         for other in left:
             if other != root and _within(roots[root], roots[other], digests):

@@ -72,6 +72,7 @@ def read_exclusions(path: str | Path) -> Exclusions:
     with reading(str(path)), Path(path).open(encoding="utf-8-sig", newline="") as file:
         try:
             lines = csv.reader(file)
+            # Spreadsheets quote the first line, or fill it up with commas.
             head = ",".join(next(lines, [])).rstrip(",").strip('"')
             columns = next(lines, [])
             if not head.startswith(_HEAD) or "row" not in columns:

@@ -86,9 +86,8 @@ class FaceParameters:
     shift: tuple[float, float]  # of the head, relative to the side, x and y, each within 0.08
     backdrop: float  # tone, 20 to 230
     clothes: float  # tone, 20 to 230
-    light: tuple[
-        float, float
-    ]  # direction of the light, x and y; its length is the strength, 0 to 0.75
+    # Direction of the light, x and y; its length is the strength, 0 to 0.75.
+    light: tuple[float, float]
     gain: float  # factor of the exposure: it brings the skin to 75 to 215
     hand: tuple[float, float] | None  # position of a hand that covers the face, x and y
     blur: float  # radius in pixels of a 48 pixel picture, 0 to 0.7

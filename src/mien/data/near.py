@@ -192,7 +192,7 @@ def _aligned(store: FaceStore, one: int, other: int, mirror: bool) -> float:
     still = np.ascontiguousarray(still[:, :: -1 if mirror else 1])
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
     no_map = np.eye(2, 3, dtype=np.float32)
-    with suppress(cv2.error):
+    with suppress(cv2.error):  # raised if the alignment does not converge
         found = cv2.findTransformECC(laid, still, no_map, cv2.MOTION_AFFINE, stop, np.empty(0), 1)
         return float(found[0])
     return -1.0

@@ -70,6 +70,7 @@ def stratified(
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(labels), dtype=np.bool_)
+    # An order that the source does not decide.
     by_digest = np.lexsort((digests[:, 1], digests[:, 0]))
     for label in np.unique(labels):
         members = by_digest[labels[by_digest] == label]

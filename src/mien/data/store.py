@@ -113,6 +113,7 @@ class FaceView:
 
     @property
     def expressions(self) -> Expressions:
+        """The label set of the store."""
         return self.store.expressions
 
     @property

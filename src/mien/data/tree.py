@@ -220,6 +220,11 @@ class ZipTree(Tree):
     """The members of a zip, in its own order."""
 
     def __init__(self, entry: Entry, stack: ExitStack) -> None:
+        """List the members; `stack` closes the zip.
+
+        Raises:
+            InputError: the zip is damaged, or a member's path leaves it.
+        """
         super().__init__()
         self.where = entry.where
         with _unzipping(self.where):
@@ -270,6 +275,11 @@ class TarTree(Tree):
     is_stream = True
 
     def __init__(self, entry: Entry, stack: ExitStack) -> None:
+        """List the members; `stack` closes the tar.
+
+        Raises:
+            InputError: the tar is damaged, or a member's path leaves it.
+        """
         super().__init__()
         self.where = entry.where
         with reading(self.where):

@@ -142,7 +142,7 @@ def fit_temperature(
         offsets_K: float64 (K,), fixed offsets; None for none.
     """
     logits = np.asarray(logits_NK, dtype=np.float64)
-    logits = logits - logits.max(axis=1, keepdims=True)
+    logits = logits - logits.max(axis=1, keepdims=True)  # changes no softmax, and avoids overflow
     of_truth = logits[np.arange(len(labels_N)), labels_N].mean()
 
     added = 0.0 if offsets_K is None else offsets_K
@@ -152,9 +152,8 @@ def fit_temperature(
         return float((said * logits).sum(axis=1).mean() - of_truth)
 
     cold, hot = TEMPERATURES
-    if (
-        slope(1.0) == 0
-    ):  # also if all logits of each face are equal, so that the temperature has no effect
+    # Also if all logits of each face are equal, so that the temperature has no effect.
+    if slope(1.0) == 0:
         return 1.0
     if slope(cold) <= 0:
         return cold

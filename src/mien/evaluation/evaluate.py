@@ -79,6 +79,7 @@ def score(
             progress(done, len(faces))
     labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
+    # An exact copy is near too, so that leaving out near copies leaves out both.
     near = None if near is None else near | copies
     repeated = repeats_told(faces.digests)
     notes = faces.store.notes

@@ -122,6 +122,7 @@ class Evaluation:
 
     @property
     def views(self) -> tuple[str, ...]:
+        """The names of the views that were scored."""
         return tuple(self.scores)
 
     @property

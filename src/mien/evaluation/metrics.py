@@ -363,7 +363,7 @@ def risk_coverage(
     order = np.argsort(-np.asarray(confidence_N), kind="stable")
     confidence = np.asarray(confidence_N, dtype=np.float64)[order]
     wrong = np.cumsum(~np.asarray(right_N, dtype=np.bool_)[order])
-    last = np.flatnonzero(np.diff(confidence, append=-np.inf))
+    last = np.flatnonzero(np.diff(confidence, append=-np.inf))  # the last of each group of equals
     answered = last + 1
     return RiskCoverage(answered / len(confidence), wrong[last] / answered, confidence[last])
 

@@ -110,7 +110,7 @@ class Robustness:
         return float(np.mean([self.corruption_error(name, reference) for name in self.corrupted]))
 
     def comparable(self, other: Robustness) -> bool:
-        """Whether both have the same faces, judge, corruptions and seed."""
+        """Whether both have the same faces, source of true answers, corruptions and seed."""
 
         def scored(one: Robustness) -> tuple[object, ...]:
             faces = (one.fingerprint, one.split, one.faces)

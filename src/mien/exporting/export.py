@@ -243,6 +243,7 @@ def _calibrated(
     fitted_to = fit_calibration(logits_NK[known_N], truth_M, lifts_rare=lifts_rare)
     card = replace(
         card,
+        # Rounded as the graph will store them, so that card and graph agree.
         temperature=float(np.float32(fitted_to.temperature)),
         offsets=tuple(float(np.float32(offset)) for offset in fitted_to.offsets),
     )
@@ -326,9 +327,8 @@ def _parity(
         "probabilities": float(np.abs(model(faces) - calibration(logits_NK)).max()),
         "allowed": MAX_DIFFERENCE,
     }
-    if (
-        faces is not faces_NCHW
-    ):  # torch resizes in float32; recognition with the file resizes to whole gray levels
+    # Torch resizes in float32; recognition with the file resizes to whole gray levels.
+    if faces is not faces_NCHW:
         raw_NK = calibration(_torch_logits(reference, faces_NCHW))
         found["probabilities_resized_by_torch"] = float(np.abs(model(faces) - raw_NK).max())
     # `not <=` instead of `>`, so that a NaN is refused too.

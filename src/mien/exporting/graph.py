@@ -36,6 +36,7 @@ def traced(classifier: Classifier) -> onnx.ModelProto:
         MienError: torch cannot export the network.
     """
     graph = _WithFeatures(classifier.network.eval(), classifier.spec)
+    # Two faces: torch.export would take a batch of one as a constant, and N would not be dynamic.
     faces = torch.zeros(2, *classifier.spec.shape, dtype=torch.uint8)
     try:
         with torch.no_grad(), _silence():
@@ -88,6 +89,7 @@ def with_probabilities(
     probabilities.CopyFrom(logits)
     probabilities.name = "probabilities"
     outputs = [probabilities, logits, features]
+    # Copied before the old list is emptied, because protobuf's messages belong to their list.
     copies = [o.SerializeToString(deterministic=True) for o in outputs]
     del graph.output[:]
     graph.output.extend(map(onnx.ValueInfoProto.FromString, copies))

@@ -57,6 +57,7 @@ def quantised(model: onnx.ModelProto, faces_NCHW: NDArray[np.uint8]) -> onnx.Mod
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             calibration_providers=["CPUExecutionProvider"],
+            # Mean of the batches' ranges, not the extremes.
             extra_options={"CalibMovingAverage": True},
         )
         quantised_model = onnx.load(small)

@@ -42,7 +42,7 @@ class Classifier:
     @torch.inference_mode()
     def logits(self, faces_BCHW: Tensor) -> Tensor:
         """Compute float32 logits (B, K) of faces, uint8 (B, C, H, W), gray or RGB, on the network's device."""
-        training = self.network.training
+        training = self.network.training  # a network in training is validated between its epochs
         self.network.eval()
         try:
             logits_BK: Tensor = self.network(prepare(faces_BCHW, self.spec))

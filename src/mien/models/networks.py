@@ -48,6 +48,7 @@ class ModelEntry:
             InputError: a given option is unknown, or its value has a wrong type or range (by the
                 builder's signature).
         """
+        # After shape, classes.
         parameters = list(inspect.signature(self.build).parameters.values())[2:]
         hints = typing.get_type_hints(self.build, include_extras=True)
         known = {parameter.name: hints[parameter.name] for parameter in parameters}
@@ -169,5 +170,5 @@ def cost(
         network(faces)
     return Cost(
         parameters=sum(p.numel() for p in network.parameters()),
-        multiply_adds=counter.get_total_flops() // 2,
+        multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
     )

@@ -56,17 +56,15 @@ def _beside(unit_BCHW: Tensor, values: tuple[float, ...]) -> Tensor:
 
     On a GPU the tensor is cached, because each copy from the CPU would wait for the GPU.
     """
-    if (
-        unit_BCHW.device.type == "cpu"
-    ):  # no wait here; and export must trace a new tensor, not a cached one
+    # No wait here; and export must trace a new tensor, not a cached one.
+    if unit_BCHW.device.type == "cpu":
         return _channels(values, unit_BCHW.device)
     return _channels_kept(values, unit_BCHW.device)
 
 
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(
-        False
-    ):  # a cached inference tensor could not be used in training later
+    # A cached inference tensor could not be used in training later.
+    with torch.inference_mode(False):
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 

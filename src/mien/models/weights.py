@@ -131,6 +131,7 @@ class InitialWeights:
         stem = next(
             (f"{n}.weight" for n, m in network.named_modules() if isinstance(m, nn.Conv2d)), ""
         )
+        # Pretrained networks take RGB, most of mien's take gray.
         if stem in given and given[stem].ndim == 4:
             given[stem] = _with_channels(given[stem], own[stem].shape[1])
         head = head_names(network)

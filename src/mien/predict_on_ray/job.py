@@ -162,9 +162,8 @@ def _plan(
     column = checked_column(source, plan, column)
     about = settings | {"column": column, "shards": len(plan)}
     out.write("plan.parquet", plan.to_bytes())
-    out.write(
-        "plan.json", json.dumps(about, indent=2).encode()
-    )  # last, because it marks the plan as complete
+    # Last, because it marks the plan as complete.
+    out.write("plan.json", json.dumps(about, indent=2).encode())
     return plan, column
 
 
@@ -186,6 +185,7 @@ def _run(
         waiting = iter(shards)
         running: dict[Any, Shard] = {}
         while True:
+            # Only as many tasks as workers are submitted, so that Ray never queues millions of them.
             for shard in islice(waiting, at_once - len(running)):
                 running[task.remote(shared, shard)] = shard
             if not running:
@@ -211,5 +211,6 @@ def _finish(out: Place, summary: Recognised) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "error"])
     writer.writerows((spreadsheet_name(name), why) for name, why in summary.counts.broken)
+    # Names of files need not be valid Unicode.
     out.write("broken.csv", text.getvalue().encode(errors="backslashreplace"))
     out.write("summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())

@@ -87,9 +87,11 @@ class Plan:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Plan:
+        """The inverse of `to_bytes`."""
         return cls(pyarrow.parquet.read_table(pyarrow.BufferReader(content)))
 
     def to_bytes(self) -> bytes:
+        """The plan as the content of a parquet file."""
         stream = io.BytesIO()
         pyarrow.parquet.write_table(self._table, stream, compression="zstd")
         return stream.getvalue()

@@ -49,6 +49,11 @@ class Place:
 
     @property
     def filesystem(self) -> Any:
+        """The pyarrow filesystem of this place.
+
+        Raises:
+            InputError: pyarrow does not support the address.
+        """
         return self._resolved[0]
 
     @property
@@ -58,6 +63,7 @@ class Place:
 
     @property
     def is_local(self) -> bool:
+        """Whether this is on the local disks."""
         return isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
 
     def shown(self, path: str) -> str:

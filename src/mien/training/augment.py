@@ -108,8 +108,8 @@ def _moved(
     angle_B = _between(numbers["angle"], -augment.rotation, augment.rotation) * (math.pi / 180)
     zoom_B = _between(numbers["zoom"], *augment.scale)
     mirror_B = torch.where(mirrored_B, -1.0, 1.0)
-    # affine_grid's coordinates are -1 to 1, so a side has length 2. The matrix maps output to input: its
-    # factor for a zoom by z is therefore 1 / z.
+    # affine_grid's coordinates are -1 to 1 along each side, so a side has length 2, and in a face that is not
+    # square x and y have different units: hence `aspect`. The matrix maps output to input, so a zoom by z is 1 / z.
     cos_B, sin_B = torch.cos(angle_B) / zoom_B, torch.sin(angle_B) / zoom_B
     aspect = spec.height / spec.width
     shift_x_B, shift_y_B = (

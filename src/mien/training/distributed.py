@@ -77,9 +77,8 @@ def join(device: str = "auto") -> Team:
         atexit.register(distributed.destroy_process_group)
     team = _Group(chosen, distributed.get_rank(), size)
     with team.bound():
-        team.agree(
-            0
-        )  # wait for all: the first process writes files soon, and the others must have read before
+        # Wait for all: the first process writes files soon, and the others must have read before.
+        team.agree(0)
     return team
 
 
@@ -147,7 +146,7 @@ class _Group(Team):
         except MienError as error:
             said = [None, error.exit_code]
             raise
-        finally:
+        finally:  # after an error too: the other processes wait for this
             distributed.broadcast_object_list(said, src=0)
         result, exit_code = said
         if exit_code:
@@ -253,7 +252,5 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         own = gradient[ctx.team.rank * ctx.share :][: ctx.share]
-        return (
-            own * ctx.team.size,
-            None,
-        )  # DistributedDataParallel averages over processes; the sum is needed
+        # DistributedDataParallel averages over processes; the sum is needed.
+        return own * ctx.team.size, None

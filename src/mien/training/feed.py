@@ -71,9 +71,8 @@ class FaceFeed:
 
     def _read_ahead(self, positions_B: Tensor) -> tuple[Tensor, Tensor]:
         if self._device.type == "cuda":
-            torch.cuda.set_device(
-                self._device
-            )  # a thread's own: without it, it would take memory on cuda:0
+            # Each thread has its own current device; this one would otherwise take memory on cuda:0.
+            torch.cuda.set_device(self._device)
         return self.batch(positions_B)
 
 

@@ -137,9 +137,8 @@ class _Training:
         interval: checkpoint.Interval,
         watchers: Sequence[Watcher],
     ) -> None:
-        recipe = record.with_all_options(
-            recipe
-        )  # so that the run records defaults too, which may change
+        # So that the run records defaults too, which may change.
+        recipe = record.with_all_options(recipe)
         self.recipe = recipe
         self.run = run
         self.team = team
@@ -256,9 +255,8 @@ class _Training:
         self.team.lead(
             lambda: write_json(self.run.environment_path, self.run.environment() | ended)
         )
-        if (
-            self.asked.signal is not None
-        ):  # too late to stop this run, but the caller must not start another
+        # Too late to stop this run, but the caller must not start another.
+        if self.asked.signal is not None:
             message = f"stopped; {self.run.path} had just finished"
             raise self.team.alike(StoppedError(message, self.asked.signal))
 
@@ -269,6 +267,7 @@ class _Training:
             stream_seed(recipe.seed, Stream.ORDER, progress.epoch)
         )
         order_N = torch.randperm(len(self.feed), generator=generator)
+        # A resumed epoch skips the faces that it has already seen.
         order_N = order_N[recipe.batch_size * (progress.step % self.steps_per_epoch) :]
         # Everything for the epoch's steps is copied to the device at once, so that no step waits for a copy.
         views_NU = self.supervision.views(progress.epoch)[order_N].to(self.device)
@@ -284,6 +283,7 @@ class _Training:
         for views_BU, targets_B, (faces_BCHW, labels_B) in zip(
             views, targets, self.feed.batches(positions), strict=True
         ):
+            # For dropout and mixing, which draw from torch's default generator.
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
             inputs_BCHW = augmented(faces_BCHW, views_BU, spec, recipe.augment)
             inputs_BCHW, targets_B = mixed(
@@ -406,9 +406,8 @@ class _Training:
         progress = self.progress
         if self.timer.step != progress.step:
             self._save()
-        if (
-            not progress.best_epoch
-        ):  # no epoch was validated yet: save weights that can be evaluated
+        # No epoch was validated yet: save weights that can be evaluated.
+        if not progress.best_epoch:
             self._save_weights(self.run.best_weights, self._kept().state_dict())
         raise self.team.alike(
             StoppedError(

@@ -86,6 +86,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         moved = orthogonal([_matrix(direction) for direction in ahead])
         steps = [_shaped(step_RC, like) for step_RC, like in zip(moved, ahead, strict=True)]
+        # The root mean square of an orthogonal matrix is 1 / sqrt(longer side); AdamW's steps have about 0.2.
         torch._foreach_mul_(steps, [0.2 * max(step_RC.shape) ** 0.5 for step_RC in moved])
         torch._foreach_add_(weights, steps, alpha=-group["lr"])
 

@@ -79,11 +79,13 @@ class LearningRate:
         return rate
 
     def after_step(self) -> None:
+        """Move the rate, if the schedule goes by steps."""
         if self._by_step is not None:
             self._by_step.step()
             self._keep_factors()
 
     def after_epoch(self, validation_loss: float, validation_accuracy: float) -> None:
+        """Move the rate, if the schedule goes by epochs (plateau); accuracy is 0..1, loss in nats."""
         if self._by_epoch is not None:
             self._by_epoch.step(validation_loss if self._monitor == "loss" else validation_accuracy)
             self._keep_factors()

@@ -32,8 +32,7 @@ def with_precise_norm(network: nn.Module, batches: Iterable[Tensor]) -> nn.Modul
         norm.train()
     for number, inputs_BCHW in enumerate(batches if norms else (), start=1):
         for norm in norms:
-            norm.momentum = (
-                1 / number
-            )  # gives the mean of all batches; momentum None would too, but waits for the device to read its counter
+            # Gives the mean of all batches; momentum None would too, but waits for the device to read its counter.
+            norm.momentum = 1 / number
         precise(inputs_BCHW)
     return precise.eval()

@@ -49,7 +49,7 @@ def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[No
     try:
         for number in STOPS:
             previous[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread
+    except ValueError:  # not in the main thread
         pass
     try:
         yield

@@ -147,7 +147,9 @@ def teach(
     feed = FaceFeed(train, picked)
     done, total = 0, views * len(train)
     for view in range(views):
-        if not _file(out, view).is_file():
+        if not _file(
+            out, view
+        ).is_file():  # an interrupted call continues after its last complete view
             views_NU = draw_views(len(train), teaching.generator(view))
             said_NK = np.empty((len(train), len(train.expressions)), np.float16)
             for positions_B in torch.split(torch.arange(len(train)), _BATCH):

@@ -129,9 +129,8 @@ class Tracking(Watcher):
         self._attempt(lambda tracker: tracker.log(figures, self._step))
 
     def ended(self) -> None:
-        error = (
-            sys.exception()
-        )  # the loop calls this in `finally`, so its own error is still being handled
+        # The loop calls this in `finally`, so its own error is still being handled.
+        error = sys.exception()
         exit_code = 0 if error is self._handled_outside else getattr(error, "exit_code", 1)
 
         def end(tracker: ExperimentTracker) -> None:

@@ -30,6 +30,12 @@ class WeightsAndBiases(ExperimentTracker):
     _log: wandb.Run
 
     def __init__(self, *, offline: bool = False) -> None:
+        """Check the login, unless offline.
+
+        Raises:
+            InputError: the user is not logged in.
+            MissingExtraError: wandb is not installed.
+        """
         os.environ.setdefault("WANDB_SILENT", "true")  # mien prints the address of the log itself
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         with extra_required("track", "--track wandb"):
@@ -71,9 +77,8 @@ class WeightsAndBiases(ExperimentTracker):
         )
         # W&B restarts its own step count for each offline part of a run; so use our step as the x axis.
         self._log.define_metric("*", step_metric="step")
-        pieces = Path(self._log.dir).parents[
-            1
-        ]  # one folder for each offline part, all with the same id
+        # One folder for each offline part, all with the same id.
+        pieces = Path(self._log.dir).parents[1]
         upload = f"wandb sync {shlex.quote(str(pieces))}/offline-run-*-{self._log.id}"
         return self._log.id, self._log.url or upload
 
