@@ -157,7 +157,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "csv: no emotion column": (a_csv("pixels\n1 2 3 4\n"), ["a.csv, line 1", "no column emotion"]),
     "csv: too few pixels": (
         a_line(5, "0,1 2 3,Training"),
-        ["a.csv, line 5", "3 pixels where 64 are needed", "correct or remove"],
+        ["a.csv, line 5", "3 pixels instead of 64", "correct or remove"],
     ),
     "csv: too many pixels": (a_line(7, ROW.replace(",T", " 7,T")), ["line 7", "65 pixels"]),
     "csv: no square": (a_line(2, "0,1 2 3,Training"), ["line 2", "3 pixels", "square"]),
@@ -178,7 +178,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "csv: label empty": (a_line(6, ROW[1:]), ["line 6", "label is empty"]),
     "csv: label unknown": (a_line(6, "hapy" + ROW[1:]), ["line 6", "did you mean happy?"]),
     "csv: unknown Usage": (a_line(9, ROW + "s"), ["line 9", "'Trainings'", "PublicTest"]),
-    "csv: too few columns": (a_line(9, "1"), ["line 9", "1 columns where 3 are needed"]),
+    "csv: too few columns": (a_line(9, "1"), ["line 9", "1 columns instead of 3"]),
     "csv: no rows": (a_csv("emotion,pixels,Usage\n"), ["a.csv", "no rows"]),
     "csv: cut short": (a_csv(TEXT[:-100]), ["a.csv, line 43", "cut short", "again"]),
     "csv: cut in Usage": (a_csv(TEXT[:-4]), ["line 43", "'PrivateT'"]),

@@ -58,7 +58,7 @@ def test_a_list_of_other_data_is_refused(written: Path, store: FaceStore) -> Non
     ):
         read_exclusions(written).applied(other.faces(np.arange(3)))
     renamed = replace(store, rows=np.array([f"face {n}" for n in range(len(store))]))
-    with pytest.raises(InputError, match="2 of its rows are none of synthetic:35's"):
+    with pytest.raises(InputError, match="2 of its rows are not in synthetic:35"):
         read_exclusions(written).applied(renamed.faces(np.arange(3)))
 
 

@@ -260,7 +260,7 @@ TABLE = "data/FER2013Train/label.csv"
 #: What is wrong -> (the set, the file, its bytes, words of the refusal).
 WRONG: dict[str, tuple[Callable[[], tuple[Files, Expected]], str, bytes, str]] = {
     "RAF-DB: a number that it has not": (
-        raf_db, LIST, b"train_00001.jpg 8\n", "line 1: label 8 is none of RAF-DB's .1 surprise"
+        raf_db, LIST, b"train_00001.jpg 8\n", "line 1: label 8 is not one of RAF-DB's .1 surprise"
     ),
     "RAF-DB: another split": (
         raf_db,
@@ -277,9 +277,9 @@ WRONG: dict[str, tuple[Callable[[], tuple[Files, Expected]], str, bytes, str]] =
     ),
     "RAF-DB: an empty list": (raf_db, LIST, b"\n", "lists no picture"),
     "AffectNet: a number that it has not": (
-        affectnet, LABEL, npy(11), "3_exp.npy: label 11 is none of AffectNet's"
+        affectnet, LABEL, npy(11), "3_exp.npy: label 11 is not one of AffectNet's"
     ),
-    "AffectNet: half a number": (affectnet, LABEL, npy(1.5), "label 1.5 is none"),
+    "AffectNet: half a number": (affectnet, LABEL, npy(1.5), "label 1.5 is not one"),
     "AffectNet: two numbers": (affectnet, LABEL, npy([1, 2]), "3_exp.npy: not one number"),
     "AffectNet: no array": (affectnet, LABEL, b"3", "3_exp.npy: not one number"),
     "AffectNet: an array of objects": (
@@ -288,10 +288,10 @@ WRONG: dict[str, tuple[Callable[[], tuple[Files, Expected]], str, bytes, str]] =
     "AffectNet: a pickle": (affectnet, LABEL, pickle.dumps(3), "3_exp.npy: not one number"),
     "AffectNet: an absurd array": (affectnet, LABEL, npy(np.zeros(9999)), "more than 2048 bytes"),
     "CK+: no number": (ck_plus, EMOTION, b"happy", "'happy' is no label"),
-    "CK+: a number that it has not": (ck_plus, EMOTION, b"9.0", "label 9 is none of CK"),
+    "CK+: a number that it has not": (ck_plus, EMOTION, b"9.0", "label 9 is not one of CK"),
     "FER+: too few columns": (fer_plus, TABLE, b"a.png,1,2\n", "line 1: 3 columns"),
     "FER+: no number": (
-        fer_plus, TABLE, b"a.png," + b"x," * 9 + b"1\n", "line 1: 'x' is no number of votes"
+        fer_plus, TABLE, b"a.png," + b"x," * 9 + b"1\n", "line 1: 'x' is not a number of votes"
     ),
     "FER+: too many votes": (
         fer_plus, TABLE, b"a.png," + b"9," * 9 + b"1\n", "line 1: 82 votes of 10"
@@ -346,7 +346,7 @@ def test_raf_dbs_own_test_faces_that_would_train_are_told(root: Path) -> None:
     store = load(write_files(root, files))
 
     assert not store.splits.any()
-    assert any("7 pictures that RAF-DB names as its test" in note for note in store.notes)
+    assert any("7 pictures of RAF-DB's test set" in note for note in store.notes)
 
 
 def test_one_of_ferplus_folders_alone_keeps_its_split(root: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_table_has_the_faces_and_what_most_annotators_say(store, tmp_path):
 def test_what_cannot_be_written_is_refused(store, tmp_path):
     with pytest.raises(InputError, match=r"ends in \.parquet"):
         write_majority(store, votes_of([SEVEN[i % 7] for i in range(N)]), tmp_path / "a.csv")
-    with pytest.raises(InputError, match="names no expression"):
+    with pytest.raises(InputError, match="no face of made up has a majority"):
         write_majority(store, votes_of(["unknown"] * N), tmp_path / "a.parquet")
     assert not list(tmp_path.iterdir())
 

@@ -164,7 +164,7 @@ def test_nothing_for_any_shared_expression_is_nothing_to_choose_by(make_store):
 
 def test_ensembles_are_of_all_that_networks_know(others, predict):
     found = subject(predict, others, mapping=MAPPING).evaluated()
-    with pytest.raises(InputError, match="leave --ensemble away"):
+    with pytest.raises(InputError, match="leave --ensemble out"):
         ensemble([found, replace(found)])
 
 

@@ -52,7 +52,7 @@ def test_read_only_faces_of_any_size_and_channels_are_taken(run):
 
 def test_damaged_weights_are_refused(run):
     run.best_weights.write_bytes(run.best_weights.read_bytes()[:1000])
-    with pytest.raises(InputError, match="damaged weights file"):
+    with pytest.raises(InputError, match="damaged, or not a weights file"):
         models.load_classifier(run, "cpu")
 
 

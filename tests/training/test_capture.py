@@ -60,7 +60,7 @@ def test_where_torch_cannot_compile_it_one_sentence_says_so(go, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", failing)
     run, (sentence,) = go("uncompiled", compiled=True)
-    assert "RuntimeError: no compiler); it is trained as it is" in sentence
+    assert "RuntimeError: no compiler); it is trained without" in sentence
     assert not run.environment()["compiled"]
     plain, _ = go("plain")
     assert identical(weights(run, "last"), weights(plain, "last"))
@@ -110,7 +110,7 @@ def test_without_a_working_compiler_training_goes_on(go, monkeypatch):
     monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     run, (sentence,) = go("uncompiled", THREE_STEPS, compiled=True)
     assert sentence.startswith("--compile: torch cannot compile this network here (")
-    assert sentence.endswith("it is trained as it is")
+    assert sentence.endswith("it is trained without")
     assert "\n" not in sentence
     assert not run.environment()["compiled"]
     plain, _ = go("plain", THREE_STEPS)

@@ -118,7 +118,7 @@ def test_a_frozen_backbone_gets_no_gradient_and_keeps_its_statistics():
 
 def test_a_network_without_a_head_cannot_be_split():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
-    with pytest.raises(InputError, match="no last linear layer"):
+    with pytest.raises(InputError, match="no linear layer"):
         build_optimizer(Optimizer(backbone_lr=0.1), network)
 
 

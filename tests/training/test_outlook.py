@@ -48,7 +48,7 @@ def test_a_plan_counts_faces_steps_and_parameters(tmp_path):
         "test": 2,
     }
     assert "20% of Training, held out" in plan.validation
-    assert "12 take no part" in plan.validation
+    assert "12 are not used" in plan.validation
     assert plan.steps == 3 * 2
     assert plan.parameters > 100_000
     assert (plan.device, plan.layout) == ("cpu", "fer2013.csv")

@@ -148,6 +148,4 @@ def test_a_run_that_goes_on_in_another_precision_says_so(narrow, splits, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         go(torch.float32, checkpoint_every="3", watchers=[BreakAt(4)])
     go(torch.float16, resume=True, watchers=[notes])
-    assert "it began on cpu in float32 and computes now on cpu in float16" in " ".join(
-        notes.sentences
-    )
+    assert "it began on cpu in float32 and continues on cpu in float16" in " ".join(notes.sentences)

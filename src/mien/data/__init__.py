@@ -1,4 +1,4 @@
-"""Faces from wherever they lie: `load` gives a FaceStore, `split` who trains, who tests."""
+"""Faces for training: `load` reads any source into a FaceStore; `split` divides it into train, validation and test."""
 
 from mien.data.cache import load
 from mien.data.ferplus import LabelledVotes, Votes, read_votes

@@ -1,4 +1,4 @@
-"""AffectNet as its makers hand it out: a picture, and an .npy that holds its label.
+"""Reader of AffectNet in its makers' layout: pictures, and one .npy file with the label of each.
 
 train_set/images/0.jpg     train_set/annotations/0_exp.npy
 val_set/images/7.jpg       val_set/annotations/7_exp.npy
@@ -21,12 +21,12 @@ from mien.data.tree import Entry, Tree
 from mien.errors import InputError, one_line
 
 _LABEL = re.compile(r"(?P<base>.*/|)annotations/(?P<name>[^/]+)_exp\.npy")
-#: An array of one number is a tenth of this.
+#: The largest label file in bytes; an .npy of one number needs about a tenth. Larger files are refused unread.
 _MOST_BYTES = 2048
 
 
 def found(tree: Tree) -> list[Found]:
-    """AffectNet, where a folder `annotations` holds labels of its kind."""
+    """AffectNet, if a folder `annotations` holds files such as `7_exp.npy`."""
     labels = [entry for entry in tree.entries if _LABEL.fullmatch(entry.name)]
     images = [entry for entry in tree.entries if labels and is_image(entry.name)]
     if not labels:
@@ -64,7 +64,11 @@ def _face(row: str, image: Entry | None, name: str | None) -> ListedFace:
 
 
 def _number(entry: Entry) -> float:
-    """The one number, or the text of one, that an .npy holds."""
+    """Read the label in an .npy file: an array of one number, or of one number as text.
+
+    Raises:
+        InputError: the file is too large, damaged, or does not hold exactly one number.
+    """
     with reading(entry.where), entry.open() as stream:
         data = stream.read(_MOST_BYTES + 1)
     try:

@@ -1,4 +1,4 @@
-"""Writing a FaceStore to disk, one face in memory at a time, and opening it again."""
+"""Write a FaceStore to disk with one face in memory at a time, and open it again."""
 
 from __future__ import annotations
 
@@ -28,32 +28,38 @@ from mien.resize import ready_crop
 
 Size = tuple[int, int]
 _ROWS_AT_A_TIME = 65_536
-#: The list of pictures that were left out, in a store.
+#: Name of the file in a store that lists the damaged pictures, which were left out.
 DAMAGED = "damaged.csv"
+#: The number of damaged pictures that an error message names.
 _DAMAGED_NAMED = 20
 
 
 class DamagedStoreError(Exception):
-    """A store on disk is not whole."""
+    """A store on disk is incomplete or unreadable; it has to be built again."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is known of the shape that all faces get; every reading of a source may learn more.
+    """The shape that all faces get, as far as it is known; each reading of the source may refine it.
 
-    Test faces decide nothing, for then they would change what is trained: they are fitted to the
-    others. Only where there are no others (`tests_decide`) is the shape theirs.
+    Training and validation faces decide the shape. Test faces are fitted to it, because otherwise
+    they would influence training. If a source has only test faces (`tests_decide`), they decide.
+
+    Attributes:
+        colour: store three channels, because at least one deciding face has colour.
+        resize: (height, width) for all faces, because the deciding faces differ in size.
+        expected: (height, width) of the deciding faces, if test faces come before them.
+        tests_decide: test faces decide the shape, because the source has no others.
     """
 
     colour: bool = False
     resize: Size | None = None
-    #: Of the faces that decide, where test faces come before them.
     expected: Size | None = None
     tests_decide: bool = False
 
 
 class _PlanAnewError(Exception):
-    """A face does not fit the plan: the source has to be read again by another."""
+    """A face does not fit the plan: read the source again with the new `plan`."""
 
     def __init__(self, plan: _Plan) -> None:
         self.plan = plan
@@ -70,26 +76,29 @@ def write_store(
     notes: Sequence[str] = (),
     skip_damaged: bool = False,
 ) -> None:
-    """Read a source once (again where its images turn out to be mixed) and write its store.
+    """Read a source and write its store; a source with mixed images is read more than once.
 
-    All faces get one shape: the source's own where its images are uniform, else `size` (height,
-    width; bilinear, aspect not kept); gray unless an image has colour. Test faces have no say in
-    it, they are fitted to the others. Memory does not grow with the source, but for about 100 bytes
-    a face.
+    All faces get one shape. If the training and validation images have one size, it is kept; else all
+    are resized to `size` (bilinear, aspect ratio not kept). Faces are stored in gray unless one of these
+    images has colour. Test faces do not influence the shape: they are fitted to it. Memory grows by about
+    100 bytes a face.
 
     Args:
         source: the faces.
-        folder: an empty one, for the store.
-        origin: where they come from, for people.
-        size: (height, width) of all where the source mixes sizes.
-        progress: whether to show a bar, on a terminal.
-        layout: what the source was read as; notes: sentences that people are told of it.
+        folder: an empty folder for the store.
+        origin: the path or name of the source, for messages.
+        size: (height, width) in pixels for a source with mixed sizes.
+        progress: show a progress bar if standard error is a terminal.
+        layout: the name of the source's layout, for messages.
+        notes: remarks on the source, kept in the store.
         skip_damaged: leave out pictures that cannot be decoded, and list them in `DAMAGED`.
 
     Raises:
-        InputError: the first thing that is wrong, or all pictures that cannot be decoded.
+        InputError: the source has a fault or no faces, or pictures cannot be decoded (all are named)
+            and `skip_damaged` is False.
     """
     plan = _Plan()
+    # Ends, because each new plan only adds facts: colour, expected size, one size for all.
     while True:
         damaged: list[Damaged] = []
         with (folder / "pixels.npy").open("wb") as file, _bar(source.total, progress) as advance:
@@ -135,15 +144,18 @@ def write_store(
 
 
 def open_store(folder: Path) -> FaceStore:
-    """The store that `write_store` wrote, its pixels memory-mapped read-only.
+    """Open a store that `write_store` wrote; its pixels are memory-mapped read-only.
 
-    FileNotFoundError where there is none; DamagedStoreError where it is not whole.
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        DamagedStoreError: the store is incomplete or unreadable.
     """
     about_path = folder / "store.json"
     if not folder.is_dir():
         raise FileNotFoundError(folder)
     try:
         about = read_json(about_path, "read the data again")
+        # A file cut short is noticed here, not in the middle of a training that reads it.
         for name, count in about["bytes"].items():
             if (folder / name).stat().st_size != count:
                 raise DamagedStoreError(f"{folder / name}: not {count} bytes")
@@ -166,7 +178,7 @@ def open_store(folder: Path) -> FaceStore:
 
 
 def digest(pixels: NDArray[np.uint8]) -> bytes:
-    """16 bytes that tell a face's shape and pixels: uint8 (C, H, W)."""
+    """Hash a face, uint8 (C, H, W), to 16 bytes (BLAKE2b of its shape and pixels)."""
     return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
 
 
@@ -176,9 +188,15 @@ def fingerprint(
     digests: NDArray[np.uint64],
     expressions: Expressions,
 ) -> str:
-    """sha256 over the label set and every face's (digest, label's name, split), in sorted order.
+    """Hash a whole store: SHA-256, in hex, of the label set and of each face's (digest, label, split).
 
-    Sorted, so that the same faces have the same fingerprint in whatever order a layout lists them.
+    Faces are sorted first, so that the fingerprint does not depend on their order in the source.
+
+    Args:
+        labels: int64 (N,), index into `expressions`.
+        splits: uint8 (N,), index into `SPLITS`.
+        digests: uint64 (N, 2), see `digest`.
+        expressions: the label set.
     """
     order = np.lexsort((splits, labels, digests[:, 1], digests[:, 0]))
     whole = hashlib.sha256(json.dumps(list(expressions)).encode())
@@ -190,10 +208,13 @@ def fingerprint(
 
 
 class _Writer:
-    """Appends faces of one shape to an .npy file whose length is known only at the end."""
+    """Appends faces of one shape to an .npy file; their number is known only at the end.
+
+    Raises `_PlanAnewError` as soon as a face does not fit the plan.
+    """
 
     def __init__(self, file: IO[bytes], plan: _Plan, size: Size) -> None:
-        """`size` is what mixed sizes are resized to."""
+        """Start a file; `size` (height, width) is for a source with mixed sizes."""
         self.labels, self.splits, self.digests = array("q"), bytearray(), bytearray()
         self.rows: list[str] = []
         self._file = file
@@ -218,17 +239,17 @@ class _Writer:
         self.rows.append(sample.row)
 
     def finish(self) -> None:
-        """Put the number of faces into the header."""
+        """Write the number of faces into the header at the beginning of the file."""
         if self._shape is None:
-            raise InputError("no faces in the source; check what it holds")
-        if self._odd_tests and not self._anyone_decided:
+            raise InputError("no faces in the source; check its content")
+        if self._odd_tests and not self._anyone_decided:  # only test faces, and they differ
             raise _PlanAnewError(replace(self._plan, tests_decide=True))
         self._file.seek(0)
-        if self._write_header() != self._header_bytes:  # numpy leaves room for any length
+        if self._write_header() != self._header_bytes:  # numpy pads headers for any number of rows
             raise RuntimeError("the header of pixels.npy does not fit its place")
 
     def _decide(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image of a face that has a say in the shape, resized where the plan says so."""
+        """Check a deciding face against the plan; return its image, resized if the plan says so."""
         if not self._plan.colour and not is_gray(image):
             raise _PlanAnewError(replace(self._plan, colour=True))
         if self._plan.resize:
@@ -244,7 +265,7 @@ class _Writer:
         return image
 
     def _adapt(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image of a test face, brought to the shape of the others."""
+        """Return the image of a test face, fitted to the shape of the others."""
         self._decided = self._decided or (image.shape[0], image.shape[1])
         gray = not self._plan.colour and not is_gray(image)
         fitted = _resized(image, self._decided, gray=gray)
@@ -267,7 +288,7 @@ class _Writer:
 
 
 def _damage(damaged: Sequence[Damaged]) -> InputError:
-    """The refusal of pictures that cannot be decoded, all at once."""
+    """The error for pictures that cannot be decoded; it names up to `_DAMAGED_NAMED` of them."""
     if len(damaged) == 1:
         return InputError(f"{damaged[0].reason}; or leave it out with --skip-damaged")
     named = "; ".join(one.reason for one in damaged[:_DAMAGED_NAMED])
@@ -286,7 +307,7 @@ def _write_damaged(path: Path, damaged: Sequence[Damaged]) -> None:
 
 
 def _resized(image: NDArray[np.uint8], size: Size, *, gray: bool = False) -> NDArray[np.uint8]:
-    """The image, uint8 (H, W) or (H, W, 3), at (height, width), as recognition would bring it there."""
+    """Resize an image, uint8 (H, W) or (H, W, 3) RGB, to (height, width) with recognition's own resizing."""
     if image.shape[:2] == size and not gray:
         return image
     channels = 1 if gray or image.ndim == 2 else 3
@@ -295,7 +316,7 @@ def _resized(image: NDArray[np.uint8], size: Size, *, gray: bool = False) -> NDA
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
-    """An .npy. numpy's own `save` does not notice a disk that is full when its last bytes go out."""
+    """Write an .npy file. numpy's own `save` does not report a disk that is full at the last bytes."""
     with path.open("wb") as file:
         header = np.lib.format.header_data_from_array_1_0(array)
         np.lib.format.write_array_header_1_0(file, header)
@@ -303,7 +324,7 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def _write_names(path: Path, names: list[str]) -> None:
-    """An .npy of strings, in parts: as one array a million paths would fill the memory."""
+    """Write an .npy file of strings in parts, because one array of a million paths would fill the memory."""
     kind = np.dtype(f"<U{max(map(len, names))}")
     with path.open("wb") as file:
         header = {"descr": kind.str, "fortran_order": False, "shape": (len(names),)}
@@ -314,7 +335,7 @@ def _write_names(path: Path, names: list[str]) -> None:
 
 @contextmanager
 def _bar(total: int | None, shown: bool) -> Iterator[Any]:
-    """A progress bar on standard error, where that is a terminal; yields a call for each face."""
+    """Show a progress bar if standard error is a terminal; yields a function to call after each face."""
     if not (shown and sys.stderr.isatty()):
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""The one entry to data: `load` reads a source once, and opens what it kept of it ever after."""
+"""The entry to data: `load` reads a source once into a store in the cache, and opens that store afterwards."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import atomic_folder, cache_folder
 
-#: Counts up whenever a reader or the store's format changes: older stores are then built anew.
+#: Increase it when a reader or the store's format changes: older stores are then built again.
 READER_VERSION = 5
 DEFAULT_SIZE: Size = (48, 48)
-#: A `.part` folder that nobody wrote to for so long (seconds) was left by a process that died.
+#: A `.part` folder without a write for this many seconds was left by a process that died.
 _ABANDONED = 3600
-#: Of a folder with more images, only about so many are looked at to see whether it changed.
+#: The most images of a folder whose size and time are read to find out whether the folder changed.
 _LOOKED_AT = 2048
 
 
@@ -39,20 +39,27 @@ def load(
     progress: bool | None = None,
     skip_damaged: bool = False,
 ) -> FaceStore:
-    """The faces of a source, from the cache where they were read before.
+    """Load the faces of a source; a source that was read before comes from the cache.
 
     Args:
         path: a CSV, parquet, archive or folder (recognised by content), or `synthetic[:N]` for
-            drawn faces, N of them to train with.
+            drawn faces, N of them in the training split.
         labels: the label set; default: the challenge's seven.
-        size: (height, width) that images are brought to where the source mixes sizes; default
-            48 x 48. A uniform source keeps its own size.
-        progress: False hides the bar (it is shown on a terminal only).
+        size: (height, width) in pixels for a source with mixed sizes; default 48 x 48. A source
+            with one size keeps it.
+        progress: False hides the progress bar (it is shown on a terminal only).
         skip_damaged: leave out pictures that cannot be decoded; they are counted and listed in the
             store (`damaged.csv`). By default they are an error that names them.
 
+    Returns:
+        The store, its pixels memory-mapped read-only.
+
     Raises:
-        InputError: what is wrong with the source, in one sentence; nothing is left behind then.
+        InputError: the source has a fault, named in one sentence; nothing is left on disk.
+
+    >>> store = load("synthetic:7", progress=False)
+    >>> len(store), store.pixels.shape[1:], store.expressions[3]
+    (9, (1, 48, 48), 'happy')
     """
     size = size or DEFAULT_SIZE
     if min(size) < 1:
@@ -86,7 +93,7 @@ def load(
             notes=request.notes,
             skip_damaged=skip_damaged,
         )
-    _sweep(folder, options)
+    _sweep(folder, options)  # only now, when the new store is complete
     return open_store(folder)
 
 
@@ -100,13 +107,13 @@ def _source(name: str, request: Request) -> Iterator[tuple[str, Source]]:
 
 
 def _stamp(path: Path) -> str:
-    """What changes when the source does.
+    """Hash the state of a source, so that a changed source is read again.
 
-    The name, size and time of change of every file; but of more than `_LOOKED_AT` images, sizes
-    and times of so many, evenly spread, and the times of all folders. Asking the system about all
-    35,887 of FER-2013 takes 100 to 400 ms at each opening, listing their names 15 to 60. Files
-    added, removed, renamed or replaced are noticed all the same (their folder's time changes), and
-    so is a change to many; what is not is writing into a few existing images in place.
+    The hash covers the name of every file, the time of every folder, and the size and time of every
+    file. Of more than `_LOOKED_AT` images only an evenly spread sample has its size and time read,
+    because reading all 35,887 of FER-2013 takes 100 to 400 ms at each opening, listing their names
+    15 to 60 ms. Added, removed, renamed or replaced files are still noticed (their folder's time
+    changes), and so is a change to many images. Not noticed: a few images overwritten in place.
     """
     if not path.is_dir():
         return _hash(_changed(path.stat()))
@@ -134,7 +141,7 @@ def _hash(content: object) -> str:
 
 
 def _sweep(folder: Path, options: str) -> None:
-    """Remove the stores of what the source was before, and what dead processes left."""
+    """Remove stores of earlier states of the source, and unfinished folders of dead processes."""
     for other in folder.parent.iterdir():
         old = other.name.startswith(options) and other.name != folder.name
         if old or (other.suffix == ".part" and _is_abandoned(other)):
@@ -144,6 +151,6 @@ def _sweep(folder: Path, options: str) -> None:
 def _is_abandoned(part: Path) -> bool:
     try:
         newest = max(file.stat().st_mtime for file in (part, *part.iterdir()))
-    except OSError:  # gone meanwhile
+    except OSError:  # another process removed it meanwhile
         return False
     return time.time() - newest > _ABANDONED

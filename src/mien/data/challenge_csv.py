@@ -1,4 +1,4 @@
-"""The challenge's table: a row a face, its pixels as text (fer2013.csv, icml_face_data.csv)."""
+"""Reader of the challenge's table: one row a face, its pixels as text (fer2013.csv, icml_face_data.csv)."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from mien.data.tree import Entry, Tree
 from mien.errors import InputError
 from mien.expressions import SEVEN, canonical
 
-#: Longer lines are not a face: refused before they fill the memory. Room for 2,000 x 2,000 pixels.
+#: Bytes of the longest line; longer ones are refused before they fill the memory. Enough for 2,000 x 2,000 pixels.
 MAX_LINE = 1 << 24
 _PIXELS = ("pixels", "pixel")
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-#: Files that are no tables, of which data sets hold many.
+#: Suffixes of files that are common in data sets and are never tables, so that they need not be opened.
 _NO_TABLES = (".npy", ".mat", ".json", ".xml", ".py", ".md", ".pdf", ".html", ".bib", ".ipynb")
 _GIVE = "give a CSV with the columns emotion,pixels,Usage, such as the challenge's fer2013.csv"
 
 
 def found(tree: Tree) -> list[Found]:
-    """The tables of a tree that have labels and pixels."""
+    """Find the tables of a tree that have a label and a pixel column."""
     return [
         Found(rank, entry.name, partial(ChallengeCsv, entry))
         for entry in tree.entries
@@ -48,13 +48,13 @@ def found(tree: Tree) -> list[Found]:
 
 
 def is_nearly_one(entry: Entry) -> bool:
-    """Whether a table has pixels, or labels, but not both."""
+    """Whether a file is a table with a column of pixels or of emotions: a better error can then be given."""
     header = _header_of(entry)
     return header is not None and any(plain(name) in (*_PIXELS, "emotion") for name in header.names)
 
 
 def not_one(entry: Entry) -> InputError:
-    """Why a text is no table of faces."""
+    """The error for a text that is not a table of faces; it names the missing columns."""
     names = header.names if (header := _header_of(entry)) is not None else []
     pixels = any(plain(name) in _PIXELS for name in names)
     labels = any(plain(name) in LABELS for name in names)
@@ -70,16 +70,22 @@ def not_one(entry: Entry) -> InputError:
 
 
 class ChallengeCsv:
-    """Columns `emotion`, `pixels` and perhaps `Usage`, under these names or others, in any order.
+    """A `Source` that reads a table with columns `emotion`, `pixels` and optionally `Usage`, in any order.
 
-    Columns are parted by comma, semicolon, tab or bar; the text is UTF-8 or UTF-16. Without a column of
-    splits all faces are of the one that the file's name tells, else training. A row's name is its
-    number below the header, from 0: the challenge's own numbering.
+    Other common names of these columns are accepted (see `columns.py`). Columns are separated by comma,
+    semicolon, tab or bar; the text is UTF-8 or UTF-16. Without a split column all faces belong to the
+    split named by the file's path, else to training. A row's name is its number below the header, from 0,
+    as in the challenge.
     """
 
     total = None
 
     def __init__(self, entry: Entry, request: Request) -> None:
+        """Find the columns in the header.
+
+        Raises:
+            InputError: there is no label or pixel column, or several columns for one purpose.
+        """
         self.expressions = request.labels or SEVEN
         self._entry = entry
         self._where = f"{entry.where}, line 1"
@@ -120,7 +126,7 @@ class ChallengeCsv:
             where, name = rows.where, str(count)
             count += 1
             if len(row) != len(names):
-                yield rows.damaged(name, f"{len(row)} columns where {len(names)} are needed")
+                yield rows.damaged(name, f"{len(row)} columns instead of {len(names)}")
                 continue
             split: int | None = whole
             if splits and self._split is not None:
@@ -155,7 +161,7 @@ class ChallengeCsv:
 
 
 class _Header:
-    """The first line of a table: what parts the columns, and their names."""
+    """The first line of a table: the separator and the column names."""
 
     def __init__(self, line: bytes) -> None:
         self.separator = max(_SEPARATORS, key=line.count)
@@ -163,7 +169,7 @@ class _Header:
 
 
 def _rank(entry: Entry) -> Rank | None:
-    """How good a source a file is; None for one that is no table of faces."""
+    """The rank of a file as a source; None if it is not a table of faces."""
     header = _header_of(entry)
     if header is None:
         return None
@@ -179,13 +185,13 @@ def _rank(entry: Entry) -> Rank | None:
 
 
 def _header_of(entry: Entry) -> _Header | None:
-    """The header of a text that is not blank; None for any other file, and for a damaged one."""
+    """The header of a text file that is not blank; None for any other or damaged file."""
     if is_image(entry.name) or entry.name.lower().endswith(_NO_TABLES):
         return None
     try:
         if entry.kind != "text":
             return None
-    except InputError:  # damaged, or not ours: said only if nothing else is there
+    except InputError:  # a damaged file is an error only if the source holds nothing else
         return None
     with io.BytesIO(entry.head) as head:
         line = next(_lines(head), b"")
@@ -193,7 +199,7 @@ def _header_of(entry: Entry) -> _Header | None:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a text as UTF-8, with their ends; none longer than MAX_LINE."""
+    """Yield the lines of a text as UTF-8 with their line ends, each cut to MAX_LINE bytes."""
     start = stream.read(3)
     stream.seek(len(start) if start == codecs.BOM_UTF8 else 0)
     if not start.startswith(_UTF_16):
@@ -209,10 +215,10 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 class _Rows:
-    """The rows of a table that are not blank, and what is wrong with the one read last.
+    """Iterates over the rows of a table that are not blank; knows the line read last, for errors.
 
-    Parted at every separator: no column of these tables holds text with one in it, and the csv
-    module takes longer to walk through the pixels than numpy does to read them.
+    Rows are split at every separator, quoted or not: no column of these tables holds text with a
+    separator, and the csv module would take longer to scan the pixels than numpy takes to parse them.
     """
 
     def __init__(self, stream: IO[bytes], where: str, separator: bytes) -> None:
@@ -221,7 +227,7 @@ class _Rows:
         self._separator = separator
         #: The number of the line read last, from 1.
         self.line = 0
-        #: Whether it is not closed by a line end.
+        #: Whether that line has no line end, because the file was cut short.
         self.cut = False
 
     def __iter__(self) -> Iterator[list[bytes]]:
@@ -235,11 +241,11 @@ class _Rows:
 
     @property
     def where(self) -> str:
-        """The file and the line read last, for messages."""
+        """The file and the number of the line read last, for messages."""
         return f"{self._file}, line {self.line}"
 
     def wrong(self, what: str) -> InputError:
-        """The error for a row; the last line, where no line end closes it, was cut short."""
+        """The error for a faulty row; a last line without a line end is reported as cut short."""
         if self.cut:
             return InputError(
                 f"{self.where}: the file was cut short here ({what}); download or copy it again"
@@ -247,7 +253,7 @@ class _Rows:
         return InputError(f"{self.where}: {what}; correct or remove this row")
 
     def damaged(self, row: str, what: str) -> Damaged:
-        """A row that holds no face; InputError where the file was cut short in it."""
+        """A row without a valid face, as `Damaged`; raises InputError if the file was cut short in it."""
         if self.cut:
             raise self.wrong(what)
         return Damaged(row, str(self.wrong(what)))
@@ -258,12 +264,13 @@ def _fields(line: bytes, separator: bytes) -> list[bytes]:
 
 
 def _numbers(text: bytes) -> NDArray[np.uint8] | str:
-    """uint8 (n,) from n integers in text; a string that says why there are none."""
+    """Parse n integers in text to uint8 (n,); return a string with the fault if it cannot be done."""
+    # Checked first, because `fromstring` would only warn of other letters; it is far faster than `int` for each pixel.
     digits_only = text and not text.translate(None, b"0123456789 ")
     values = np.fromstring(text, np.int64, sep=" ") if digits_only else None
     if values is None or (values > 255).any():
         words = text.split()
-        # By length first: Python reads no number of thousands of digits.
+        # Compare lengths first: `int` refuses numbers of thousands of digits.
         wrong = [
             n
             for n, word in enumerate(words)
@@ -276,15 +283,18 @@ def _numbers(text: bytes) -> NDArray[np.uint8] | str:
 
 
 def _misfit(count: int, shape: tuple[int, int] | None) -> str | None:
-    """What is wrong with so many pixels, beside the rows before; None if nothing is."""
+    """The fault of a face with `count` pixels, None if there is none.
+
+    The first face (`shape` is None) has to be square; all others have as many pixels as the first.
+    """
     if shape is not None:
         needed = shape[0] * shape[1]
-        return None if count == needed else f"{count} pixels where {needed} are needed"
+        return None if count == needed else f"{count} pixels instead of {needed}"
     return None if math.isqrt(count) ** 2 == count else f"{count} pixels, which make no square face"
 
 
 def _text(field: bytes) -> str:
     try:
         return field.decode()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # spreadsheets on Windows write this encoding
         return field.decode("cp1252", "replace")

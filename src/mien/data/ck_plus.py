@@ -1,10 +1,10 @@
-"""CK+ as its makers hand it out, and as Kaggle's CK+48 has it in class folders.
+"""Reader of CK+ in its makers' layout, and of Kaggle's CK+48 in class folders.
 
     cohn-kanade-images/S005/001/S005_001_00000011.png     Emotion/S005/001/S005_001_00000011_emotion.txt
     CK+48/anger/S010_004_00000017.png
 
-A sequence goes from neutral to the peak of its expression. Of the 593, the 327 that have a label give two faces: the
-last frame, of that expression, and the first one, neutral.
+A sequence starts neutral and ends at the peak of its expression. 327 of the 593 sequences have a label; each of these
+gives two faces: the last frame with that expression, and the first frame as neutral.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PEOPLE = (
 
 
 def found(tree: Tree) -> list[Found]:
-    """CK+, where labels of its kind are there, or all pictures are its frames in class folders."""
+    """CK+, if the tree has its label files, or if all pictures are its frames in class folders."""
     labels = [entry for entry in tree.entries if _LABEL.fullmatch(posixpath.basename(entry.name))]
     images = [entry for entry in tree.entries if is_image(entry.name)]
     if labels:

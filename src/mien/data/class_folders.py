@@ -1,4 +1,4 @@
-"""Class folders: an image's folder names its expression, one above it may name the split."""
+"""Reader of class folders: an image's folder names its expression, a folder above it may name the split."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from mien.data.tree import Entry, Tree
 from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions, canonical
 
-#: What the challenge's own file names begin with: they say more than the folder does, because the
-#: class folders people hand out put PublicTest and PrivateTest together into `test`.
+#: Prefixes of file names that tell the challenge's split. They win over the folder's name, because common
+#: copies of FER-2013 put PublicTest and PrivateTest together into a folder `test`.
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
 
 
 def found(tree: Tree) -> list[Found]:
-    """The images of a tree, where some lie in class folders."""
+    """All images of a tree as one source, if at least one lies in a class folder."""
     images = [entry for entry in tree.entries if is_image(entry.name)]
     if not any(class_name(entry) for entry in images):
         return []
@@ -38,15 +38,21 @@ def found(tree: Tree) -> list[Found]:
 
 
 class ClassFolders:
-    """`train/happy/1.jpg`, `images/validation/Happiness/2.png`, `happy/3.jpg` (all training).
+    """A `Source` of images in class folders.
 
-    Names are matched in any case; images outside of class folders take no part. Folders that are named
-    by numbers count in the order of the label set that was asked for. Of two trees of the same images
-    one is read. A row's name is the image's path below the root. UnknownClassesError where folders are
-    no expressions of the label set.
+    Examples of paths: `train/happy/1.jpg`, `images/validation/Happiness/2.png`, `happy/3.jpg` (no split:
+    training). Names match in upper or lower case. Images outside of class folders are ignored. Folders
+    named by numbers are read in the order of the requested label set. If a tree holds the same images
+    twice, they are read once. A row's name is the image's path below the root.
     """
 
     def __init__(self, entries: Sequence[Entry], request: Request) -> None:
+        """Choose the images and their labels; no image is decoded yet.
+
+        Raises:
+            UnknownClassesError: class folders are not expressions of the label set.
+            InputError: numbered folders do not fit the label set.
+        """
         images = [
             Named(entry, name, split_of(entry), root_of(entry))
             for entry in entries
@@ -74,7 +80,7 @@ class ClassFolders:
 
 
 def _unknown(where: str, unknown: tuple[str, ...], known: Expressions) -> UnknownClassesError:
-    """The refusal of class folders that are no expressions."""
+    """The error for class folders that are not expressions of the label set."""
     first, *others = unknown
     if all(name.isdecimal() for name in unknown):
         orders = "; ".join(f"{one.name} counts {one.counted()}" for one in (RAF_DB, AFFECTNET))
@@ -94,13 +100,13 @@ def _unknown(where: str, unknown: tuple[str, ...], known: Expressions) -> Unknow
 
 
 def class_name(entry: Entry) -> str | None:
-    """The nearest folder above an image that does not name a split; None where there is none."""
+    """The nearest folder above an image that does not name a split; None if there is none."""
     folders = entry.name.split("/")[:-1]
     return next((name for name in reversed(folders) if plain(name) not in SPLIT_NAMES), None)
 
 
 def root_of(entry: Entry) -> str:
-    """The path above the folders that name an image's class and split."""
+    """The path above the folders that name an image's class and split; "" for the top."""
     folders = entry.name.split("/")[:-1]
     own = len(folders)
     while own and plain(folders[own - 1]) in SPLIT_NAMES:
@@ -114,7 +120,17 @@ def root_of(entry: Entry) -> str:
 def _labels(
     where: dict[str, str], expressions: Expressions, asked: Expressions | None
 ) -> dict[str, int]:
-    """Class folders, by canonical name, and their labels; `where` names one folder of each."""
+    """Map each class folder's canonical name to its label.
+
+    Args:
+        where: canonical name of each class folder -> a path of one, for messages.
+        expressions: the label set.
+        asked: the label set that the user asked for, which folders named by numbers need; None for none.
+
+    Raises:
+        UnknownClassesError: a name is not in the label set.
+        InputError: the numbers do not fit the number of labels.
+    """
     numbers = sorted(int(name) for name in where if name.isdecimal())
     unknown = tuple(sorted(where.keys() - set(expressions)))
     if asked and unknown and len(numbers) == len(where):
@@ -136,7 +152,7 @@ def _folder_split(name: str, entry: Entry) -> int | None:
 
 
 def split_of(entry: Entry) -> int | None:
-    """The split that an image's name, else the nearest folder above it, tells; None where none does."""
+    """The split told by an image's name, else by the nearest folder above it; None if neither tells one."""
     *folders, name = entry.name.split("/")
     for prefix in _PREFIXES:
         if name.lower().startswith(prefix.lower()):

@@ -1,4 +1,4 @@
-"""The columns of a table: which one holds labels, which one tells the split."""
+"""Find the label, pixel and split columns of a table by their names, and check them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ SPLIT_COLUMNS = (
     "partition",
 )  # fmt: skip
 _ROWS_NAMED = 10
-#: Of a value that may name an expression.
+#: Longest value, in letters, that may be the name of an expression.
 _LONGEST_NAME = 40
 
 
 def position(names: Sequence[str], known: Sequence[str], role: str, where: str) -> int | None:
-    """The place of the one column that goes by a known name; None without one.
+    """Find the column with a known name; return its index, None if there is none.
 
     Args:
-        names: of all columns, as they stand in the table.
-        known: the names to look for, as `plain` writes them.
-        role: what the column is called in messages.
+        names: the names of all columns, in the table's order.
+        known: the accepted names, as `plain` writes them.
+        role: the column's purpose, for messages.
         where: the table, for messages.
 
     Raises:
-        InputError: several columns go by a known name.
+        InputError: several columns have a known name.
     """
     found = [number for number, name in enumerate(names) if plain(name) in known]
     if len(found) > 1:
@@ -39,7 +39,11 @@ def position(names: Sequence[str], known: Sequence[str], role: str, where: str) 
 
 
 def refuse_hidden_split(column: str, values: Iterable[str], where: str) -> None:
-    """InputError where a column that is not read holds what reads like splits."""
+    """Refuse a table whose splits are in a column that mien does not read.
+
+    Raises:
+        InputError: one of `values`, of an unread column, is the name of a split.
+    """
     for value in values:
         if plain(value) in SPLIT_NAMES:
             raise InputError(
@@ -49,52 +53,60 @@ def refuse_hidden_split(column: str, values: Iterable[str], where: str) -> None:
 
 
 class OtherNames:
-    """Columns beside the labels that name expressions, as `label_text` does beside `label`.
+    """Compares labels given as numbers with another column of names, such as `label_text` beside `label`.
 
-    Another annotator may disagree here and there. But where each label goes with one name, and it is
-    another than the label set's, the numbers count in another order than they would be read in.
+    A second annotator may disagree on some rows. But if each number always comes with the same name, and
+    that name is not the label set's, then the numbers are in another order than the label set.
     """
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
 
     def add(self, column: str, value: str, expression: str) -> None:
-        """Note a row: what another column says of a face, and what its label is read as."""
+        """Note a row: the `value` of another column, and the `expression` that the label is read as."""
         name = canonical(value) if len(value) < _LONGEST_NAME else ""
         self._names[column][expression].add(name if is_expression(name) else "")
 
     def refuse_contradiction(self, where: str) -> None:
-        """InputError where a column names all labels, and in another order."""
+        """Refuse labels in another order.
+
+        Raises:
+            InputError: a column names all labels consistently, but not as the label set does.
+        """
         for column, by_label in self._names.items():
             pairs = {label: name for label, (name, *more) in by_label.items() if name and not more}
             wrong = [label for label, name in pairs.items() if name != label]
             if wrong and len(pairs) == len(by_label) == len(set(pairs.values())):
                 raise InputError(
-                    f"{where}: column {column!r} says {pairs[wrong[0]]} wherever the label's number means "
-                    f"{wrong[0]} here, so the numbers count in another order; give it with --labels, or "
+                    f"{where}: column {column!r} says {pairs[wrong[0]]} for all rows whose label is read as "
+                    f"{wrong[0]}, so the numbers are in another order; give the order with --labels, or "
                     "remove one of the two columns"
                 )
 
 
 class SplitColumn:
-    """The splits that a column tells. Unknown values are gathered, to be refused all at once."""
+    """Reads the values of a split column. Unknown values are collected and refused together at the end."""
 
     def __init__(self, column: str, where: str, unit: str) -> None:
-        """`unit` is what the table's rows are called: `line` or `row`."""
+        """Name the column, the table and the unit of its rows (`line` or `row`), for messages."""
         self._column = column
         self._where = where
         self._unit = unit
         self._unknown: dict[str, list[int]] = defaultdict(list)
 
     def split(self, value: str, number: int) -> int | None:
-        """The split of row `number`; None where nobody knows it."""
+        """The split that `value` names, None if it is unknown; `number` is the row, for the later error."""
         split = SPLIT_NAMES.get(plain(value))
         if split is None:
             self._unknown[value].append(number)
         return split
 
     def refuse_unknown(self) -> None:
-        """InputError where there was an unknown value: which ones, and in which rows."""
+        """Refuse the unknown values seen so far.
+
+        Raises:
+            InputError: there was an unknown value; the message names the values and their rows.
+        """
         if self._unknown:
             said = "; ".join(
                 f"{value!r} in {self._rows(rows)}"

@@ -1,6 +1,6 @@
-"""Copies of a face: who is a copy of whom, how many there are, and who has one among others.
+"""Copies of faces: group them, count them, and find faces that have a copy among others.
 
-Exact copies have the same digest. Near copies are pairs that `near_pairs` finds.
+Exact copies have the same digest. Near copies are the pairs that `near_pairs` finds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mien.data.store import SPLITS, TRAIN, FaceStore
 Pairs = NDArray[np.int64]
 """int64 (P, 2): positions of two faces in their store, the smaller first."""
 
-#: Of so many repeats people are told: FER-2013 has 5 %, a tree that holds half of itself again 33 %.
+#: Share of repeated faces that is reported. FER-2013 has 5 %; a tree that holds half of itself again has 33 %.
 _MANY_REPEATS = 0.2
 
 NO_PAIRS: Pairs = np.empty((0, 2), np.int64)
@@ -23,21 +23,28 @@ NO_PAIRS: Pairs = np.empty((0, 2), np.int64)
 
 @dataclass(frozen=True)
 class Copies:
-    """Faces that are copies of each other. A group is two or more of them."""
+    """Counts of faces that are copies of each other. A group is two or more copies of one face.
+
+    Attributes:
+        groups: number of groups.
+        images: faces in all groups.
+        groups_across_splits: groups with faces of more than one split.
+        groups_with_different_labels: groups with more than one label.
+        with_copy_in_train: split -> its faces that have a copy in train, for validation and test.
+    """
 
     groups: int
     images: int
     groups_across_splits: int
     groups_with_different_labels: int
-    #: Split -> its images that have a copy in train, for validation and test.
     with_copy_in_train: dict[str, int]
 
 
 def repeats_told(digests: NDArray[np.uint64]) -> str | None:
-    """A sentence where many faces are exact copies of others among them; None where few are.
+    """A warning if at least a fifth of the faces repeat others exactly; None if fewer do.
 
     Args:
-        digests: uint64 (N, 2), of the faces.
+        digests: uint64 (N, 2), the digests of the faces.
     """
     count = len(digests)
     repeats = count - len(np.unique(digests, axis=0))
@@ -50,15 +57,18 @@ def repeats_told(digests: NDArray[np.uint64]) -> str | None:
 
 
 def identities(store: FaceStore) -> NDArray[np.int64]:
-    """int64 (N,): a number for each face, 0 and up; exact copies, and only they, share one."""
+    """Number the faces of a store: int64 (N,), from 0; exact copies, and only they, share a number."""
     _, identity = np.unique(store.digests, axis=0, return_inverse=True)
     return identity.reshape(-1)
 
 
 def grouped(store: FaceStore, pairs: Pairs = NO_PAIRS) -> NDArray[np.int64]:
-    """int64 (N,): a number for each face, 0 and up; exact copies and what pairs tie together share one."""
+    """Number the groups of copies: int64 (N,), from 0; exact copies and faces linked by `pairs` share a number.
+
+    Links are followed: if A and B are a pair, and B and C, all three are one group.
+    """
     group = identities(store)
-    while len(pairs):  # the smaller number of a pair wins, until there is none left
+    while len(pairs):  # both faces of a pair get the smaller number, until nothing changes
         low, high = np.sort(group[pairs], axis=1).T
         if (low == high).all():
             break
@@ -69,7 +79,7 @@ def grouped(store: FaceStore, pairs: Pairs = NO_PAIRS) -> NDArray[np.int64]:
 
 
 def count_copies(store: FaceStore, pairs: Pairs = NO_PAIRS) -> Copies:
-    """Count the exact copies of a store; with pairs, its exact and near ones. Pixels are not read."""
+    """Count the exact copies in a store, and with `pairs` the near ones too. Pixels are not read."""
     group = grouped(store, pairs)
     sizes = np.bincount(group)
     several = sizes > 1
@@ -90,9 +100,16 @@ def count_copies(store: FaceStore, pairs: Pairs = NO_PAIRS) -> Copies:
 def has_copy(
     store: FaceStore, faces: NDArray[np.int64], among: NDArray[np.int64], pairs: Pairs = NO_PAIRS
 ) -> NDArray[np.bool_]:
-    """bool (n,): whether each of some faces has a copy among others, exact or by one of the pairs.
+    """Tell for each face whether it has a copy among others: bool (n,).
 
-    A copy's copy counts only where it is paired itself.
+    A copy is exact, or a near copy by one of `pairs`. Links are not followed: a copy of a copy counts
+    only if it forms a pair with the face itself.
+
+    Args:
+        store: the store of all faces.
+        faces: int64 (n,), positions of the faces in question.
+        among: int64 (m,), positions of the others.
+        pairs: int64 (P, 2), near copies.
     """
     identity = identities(store)
     there = np.zeros(identity.max(initial=-1) + 1, np.bool_)
@@ -104,5 +121,5 @@ def has_copy(
 
 
 def _distinct(group: NDArray[np.int64], codes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """How many different codes each group has: int64 (groups,)."""
+    """Count the different codes in each group: int64 (groups,)."""
     return np.bincount(np.unique(np.column_stack((group, codes)), axis=0)[:, 0])

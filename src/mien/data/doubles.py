@@ -1,4 +1,4 @@
-"""Trees and files that lie in a source twice: one of them is read, else every face would count double."""
+"""Remove folders and files that a source holds twice, because otherwise each of their faces would count twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from mien.data.tree import Entry
 
-#: More roots are people's own folders, or the like: nobody copies a tree so often.
+#: With more roots than this, folders are most likely one for each person, not copies of one tree.
 _MAX_ROOTS = 16
 _CHUNK = 1 << 20
 
@@ -20,8 +20,9 @@ class Named:
     """An image in a class folder.
 
     Attributes:
-        name: its class folder.
-        split: index into `SPLITS`; None where no folder tells it.
+        entry: the file.
+        name: the name of its class folder.
+        split: index into `SPLITS`; None if no folder tells it.
         root: the path above the folders of class and split.
     """
 
@@ -32,10 +33,13 @@ class Named:
 
 
 def without_doubled_trees(images: Sequence[Named], notes: list[str]) -> list[Named]:
-    """The images without those of a root that all lie in another root, too, byte for byte.
+    """Leave out each root whose images are all in another root as well, byte for byte.
 
-    They must be of the same class and split there; a root that tells no splits is no match for one that
-    does. `notes` gets a sentence for each root that is left out.
+    The images must have the same class there, and the same split if the smaller root tells splits.
+
+    Args:
+        images: the images of all roots.
+        notes: gets a sentence for each root that is left out.
     """
     roots: dict[str, list[Named]] = defaultdict(list)
     for image in images:
@@ -44,6 +48,7 @@ def without_doubled_trees(images: Sequence[Named], notes: list[str]) -> list[Nam
         return list(images)
     digests: dict[Entry, bytes] = {}
     left = dict(roots)
+    # Small and deep roots first, so that a copy is left out and not the original.
     for root in sorted(roots, key=lambda root: (len(roots[root]), -root.count("/"), -len(root))):
         for other in left:
             if other != root and _within(roots[root], roots[other], digests):
@@ -57,7 +62,7 @@ def without_doubled_trees(images: Sequence[Named], notes: list[str]) -> list[Nam
 
 
 def without_same_files(entries: Sequence[Entry], notes: list[str]) -> list[Entry]:
-    """The files without those that have the very bytes of one before."""
+    """Leave out files with the same content as an earlier file; `notes` gets a sentence for each."""
     sizes = Counter(entry.size for entry in entries)
     seen: dict[bytes, Entry] = {}
     kept = []
@@ -72,7 +77,7 @@ def without_same_files(entries: Sequence[Entry], notes: list[str]) -> list[Entry
 
 
 def _within(few: Sequence[Named], many: Sequence[Named], digests: dict[Entry, bytes]) -> bool:
-    """Whether all of `few` are among `many`. Content is read only where sizes do not tell."""
+    """Whether all of `few` are among `many`. File contents are compared only if the sizes match."""
     splits = any(image.split is not None for image in few)
 
     def counted(images: Sequence[Named], of: Callable[[Entry], Any]) -> Counter[Any]:

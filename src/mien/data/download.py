@@ -1,4 +1,4 @@
-"""FER-2013 from Kaggle, by the user's own account."""
+"""Download FER-2013 from Kaggle with the user's own account."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ _BY_HAND = f"https://www.kaggle.com/c/{_CHALLENGE}/data"
 
 
 def download_fer2013(out: Path | None = None, say: Say | None = None) -> Path:
-    """Download FER-2013 with kagglehub and the user's own key; the folder it lies in, for `load`.
+    """Download FER-2013 with kagglehub and the user's own key.
 
-    The challenge's own files first: they hold the original pixels, but Kaggle gives them only to
-    accounts that accepted the challenge's rules. Else the class folders of `msambare/fer2013`:
-    the same faces as JPEGs. `say` is told which of them it was.
+    The challenge's own files are tried first: they hold the original pixels, but Kaggle gives them only
+    to accounts that accepted the challenge's rules. If Kaggle refuses them, the class folders of
+    `msambare/fer2013` are downloaded: the same faces as JPEGs. `say` reports the choice.
 
     Args:
         out: the folder to download to; default: kagglehub's own cache.
         say: takes one line of text for people.
 
+    Returns:
+        The folder with the files, to be given to `load`.
+
     Raises:
         MissingExtraError: kagglehub is not installed.
-        InputError: no connection, no key, no permission; the sentence says what to do.
+        InputError: no connection, key or permission; the message names the remedy.
     """
     with extra_required("data", "downloading FER-2013"):
         import kagglehub

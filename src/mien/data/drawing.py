@@ -1,7 +1,7 @@
-"""A synthetic face as a picture: drawn with pillow from its parameters, then photographed.
+"""Draw a synthetic face with Pillow from its parameters, then add light, blur and noise.
 
-Coordinates are those of the head: x to the right, y down, the origin between the ears, one unit
-from there to the chin. Tones are 0 (black) to 255 (white).
+Coordinates are relative to the head: x to the right, y down, the origin between the ears; one unit is the
+distance from there to the chin. Tones are 0 (black) to 255 (white).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mien.data.face_parameters import FaceParameters
 Points = NDArray[np.float64]
 """float64 (n, 2): x and y of a curve or an outline."""
 
-#: Pictures are drawn this much larger, then reduced: smooth edges, with plain integer arithmetic.
+#: Pictures are drawn this many times larger, then reduced, for smooth edges with integer arithmetic only.
 _SUPERSAMPLING = 4
 
 
 def draw_face(face: FaceParameters, size: int = 48) -> NDArray[np.uint8]:
-    """The picture of a face, uint8 (size, size): drawn large, reduced, lit and photographed."""
+    """Draw a face: gray, uint8 (size, size)."""
     easel = _Easel(face)
     _draw_hair_behind(easel)
     _draw_head(easel)
@@ -42,18 +42,18 @@ def draw_face(face: FaceParameters, size: int = 48) -> NDArray[np.uint8]:
 
 
 class _Easel:
-    """A canvas that knows where the head is: shapes are given in the head's coordinates."""
+    """A canvas that takes shapes in the head's coordinates and projects them to pixels."""
 
     def __init__(self, face: FaceParameters) -> None:
         self.face = face
         self._shapes: list[tuple[Points, int, float]] = []
 
     def fill(self, outline: Points, tone: float, lift: float = 0.0) -> None:
-        """Fill an outline that lies on the head, or `lift` before (or, negative, behind) it."""
+        """Fill an outline on the head's surface, or `lift` units before it (behind it if negative)."""
         self._shapes.append((outline, round(min(max(tone, 0.0), 255.0)), lift))
 
     def stroke(self, curve: Points, width: float, tone: float, lift: float = 0.0) -> None:
-        """Draw a curve as with a brush: widest in the middle, thin at both ends."""
+        """Draw a curve like a brush stroke: `width` in the middle, a quarter of it at both ends."""
         along = np.empty_like(curve)
         along[1:-1] = curve[2:] - curve[:-2]
         along[0], along[-1] = curve[1] - curve[0], curve[-1] - curve[-2]
@@ -62,7 +62,7 @@ class _Easel:
         self.fill(np.concatenate((curve + edge, (curve - edge)[::-1])), tone, lift)
 
     def paint(self, side: int) -> Image.Image:
-        """Turn the head, project all shapes at once (which is why they wait) and fill them."""
+        """Turn the head, project all collected shapes in one step and fill them: gray, `side` pixels square."""
         face = self.face
         points = np.concatenate([outline for outline, _, _ in self._shapes])
         ends = np.cumsum([len(outline) for outline, _, _ in self._shapes])
@@ -73,7 +73,7 @@ class _Easel:
         cos, sin = np.cos(face.roll), np.sin(face.roll)
         roll = np.array(((cos, sin), (-sin, cos))) * face.scale
         placed = (points * turn + depth[:, None] * sway) @ roll + np.add(face.shift, (0.5, 0.53))
-        # Whole pixels: a last bit that differs between platforms then moves nothing.
+        # Rounded to whole pixels, so that rounding errors that differ between platforms change nothing.
         pixels = np.rint(placed * side).astype(np.int64)
         image = Image.new("L", (side, side), round(face.backdrop))
         draw = ImageDraw.Draw(image)
@@ -82,11 +82,11 @@ class _Easel:
         return image
 
     def tint(self, darkness: float) -> float:
-        """The skin's tone, darkened: 0 leaves it, 1 makes it black."""
+        """The skin's tone, darkened: 0 leaves it unchanged, 1 makes it black."""
         return self.face.skin * (1.0 - darkness)
 
 
-# Abscissae of every curve, the parabolas that weigh its three points, and the unit circle.
+# Parameters of the points of a curve, the Lagrange polynomials of its three points, and the unit circle.
 _T = np.linspace(0.0, 1.0, 13)[:, None]
 _LAGRANGE = np.concatenate(
     (2 * (_T - 0.5) * (_T - 1), 4 * _T * (1 - _T), 2 * _T * (_T - 0.5)), axis=1
@@ -102,7 +102,7 @@ def _taper(count: int) -> Points:
 
 
 def _through(*points: tuple[float, float]) -> Points:
-    """The parabola through three points: begin, middle and end."""
+    """The parabola through three points: start, middle and end."""
     curve: Points = _LAGRANGE @ np.array(points)
     return curve
 
@@ -110,19 +110,19 @@ def _through(*points: tuple[float, float]) -> Points:
 def _arch(
     left: tuple[float, float], middle: float, right: tuple[float, float], power: float = 2.0
 ) -> Points:
-    """An arch from one corner to the other through the height `middle`; rounder with `power`."""
+    """An arch from one corner to the other through the height `middle`; a larger `power` is flatter on top."""
     ends = (1 - _T) * left + _T * right
     rise = middle - 0.5 * (left[1] + right[1])
     return ends + (1.0 - np.abs(2 * _T - 1) ** power) * (0.0, rise)
 
 
 def _between(upper: Points, lower: Points) -> Points:
-    """The outline between two curves that run the same way."""
+    """The closed outline between two curves that run in the same direction."""
     return np.concatenate((upper, lower[::-1]))
 
 
 def _outline(face: FaceParameters) -> Points:
-    """The head, clockwise from its right: chin after a quarter, crown after three."""
+    """The outline of the head, clockwise from the right: the chin after a quarter, the crown after three quarters."""
     below = np.maximum(_CIRCLE[:, 1], 0.0)
     x = face.width * _CIRCLE[:, 0] * (1.0 - face.jaw * below**2)
     return np.stack((x, _CIRCLE[:, 1] * (1.0 + 0.12 * face.unit(26) * below)), axis=1)
@@ -240,7 +240,7 @@ def _draw_brow(easel: _Easel, side: int) -> None:
     face = easel.face
     inner_up, outer_up = face.unit(1, side), face.unit(2, side)
     frown = face.unit(4, side) + 0.5 * face.unit(9, side)
-    # Raised at the inner end, a frown only draws the brows together: the slant of grief.
+    # If the inner ends are raised, a frown only draws the brows together: the slanted brows of grief.
     lowered = frown * (1 - 0.7 * min(inner_up, 1.0))
     inner = (side * (0.15 - 0.05 * frown), -0.31 - 0.15 * inner_up + 0.12 * lowered)
     arch = (side * 0.34, -0.36 - 0.07 * inner_up - 0.11 * outer_up + 0.09 * lowered)
@@ -292,7 +292,7 @@ def _draw_hand(easel: _Easel, place: tuple[float, float]) -> None:
 
 
 def _photograph(face: FaceParameters, image: Image.Image) -> NDArray[np.uint8]:
-    """Light the drawing as if the head were round, and take it with a blurred, grainy camera."""
+    """Blur a drawing, light it as if the head were round, and add noise: uint8 (H, W)."""
     size = image.width
     blurred = image.filter(ImageFilter.GaussianBlur(face.blur * size / 48))
     axis = (np.arange(size) + 0.5) / size - 0.5

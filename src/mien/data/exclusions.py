@@ -1,10 +1,10 @@
-"""Faces to leave out: a CSV that `mien data audit` writes, a person may shorten, `--exclude` takes.
+"""Lists of faces to leave out: a CSV written by `mien data audit`, edited by people if needed, read by `--exclude`.
 
     # mien exclusions, data fingerprint d2857b914b76...
     row,split,label,reason
     12,train,fear,near copy of 28710
 
-Only the fingerprint and the column `row` are read. A row may come several times, with a reason each.
+Only the fingerprint and the column `row` are read. A row may be listed several times, each with its own reason.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _HEAD = "# mien exclusions, data fingerprint "
 
 @dataclass(frozen=True)
 class Exclusions:
-    """Rows of one store that are left out.
+    """Faces of one store to leave out.
 
     Attributes:
-        rows: the store's own names of the faces.
-        fingerprint: of the store.
-        source: the file, for messages.
+        rows: the faces' names in `FaceStore.rows`.
+        fingerprint: the fingerprint of the store.
+        source: the file of the list, for messages.
     """
 
     rows: frozenset[str]
@@ -40,7 +40,11 @@ class Exclusions:
     source: str
 
     def applied(self, faces: FaceView) -> FaceView:
-        """The faces that are left; InputError where the list is of other data."""
+        """The faces without the listed ones.
+
+        Raises:
+            InputError: the list belongs to other data, or names unknown rows.
+        """
         store = faces.store
         if store.fingerprint != self.fingerprint:
             raise InputError(
@@ -50,7 +54,7 @@ class Exclusions:
         unknown = self.rows.difference(map(spreadsheet_name, store.rows.tolist()))
         if unknown:
             raise InputError(
-                f"{self.source}: {len(unknown):,} of its rows are none of {store.source}'s, for "
+                f"{self.source}: {len(unknown):,} of its rows are not in {store.source}, for "
                 f"example {min(unknown)!r}; make a list of this layout with `mien data audit`"
             )
         kept = np.array(
@@ -60,14 +64,21 @@ class Exclusions:
 
 
 def read_exclusions(path: str | Path) -> Exclusions:
-    """Read a list; InputError where the file is none."""
+    """Read a list of exclusions.
+
+    Raises:
+        InputError: the file cannot be read, or is not such a list.
+    """
     with reading(str(path)), Path(path).open(encoding="utf-8-sig", newline="") as file:
         try:
             lines = csv.reader(file)
+            # Spreadsheets quote the first line, or fill it up with commas.
             head = ",".join(next(lines, [])).rstrip(",").strip('"')
             columns = next(lines, [])
             if not head.startswith(_HEAD) or "row" not in columns:
-                raise InputError(f"{path}: no list of exclusions; make one with `mien data audit`")
+                raise InputError(
+                    f"{path}: not a list of exclusions; make one with `mien data audit`"
+                )
             column = columns.index("row")
             rows = frozenset(spreadsheet_name(line[column]) for line in lines if len(line) > column)
         except (csv.Error, UnicodeDecodeError) as error:
@@ -80,12 +91,12 @@ def read_exclusions(path: str | Path) -> Exclusions:
 def write_exclusions(
     path: Path, store: FaceStore, reasons: Iterable[tuple[NDArray[np.int64], Iterable[str]]]
 ) -> None:
-    """Write a list.
+    """Write a list of exclusions.
 
     Args:
-        path: the CSV.
-        store: whose faces are listed.
-        reasons: positions, and why each of them is to be left out.
+        path: the CSV file.
+        store: the store of the faces.
+        reasons: pairs of positions, int64 (n,), and n reasons, one for each face.
     """
     with atomic_file(path, "w") as file:
         file.write(f"{_HEAD}{store.fingerprint}\n")

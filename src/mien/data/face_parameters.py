@@ -1,7 +1,7 @@
-"""Who is drawn, what the face does, and how it was photographed: a synthetic face in numbers.
+"""The parameters of a synthetic face: the person, the expression and the photograph.
 
-An expression is nothing but a set of action units, so a model that tells these faces apart has to
-find brows, lids and lips under changing heads, poses and lights, as it has to in photographs.
+An expression is defined only by its action units, so a model that tells these faces apart has to
+find brows, lids and lips under changing heads, poses and lights, as in photographs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 Hair = Literal["bald", "cropped", "parted", "fringe", "long", "curly"]
 
-#: Action units by number. Each is drawn with an intensity of 0 (relaxed) to 1 (FACS level E).
+#: Action units by FACS number. Each is drawn with an intensity of 0 (relaxed) to 1 (FACS level E).
 ACTION_UNITS = {
     1: "inner brow raiser",
     2: "outer brow raiser",
@@ -34,8 +34,8 @@ ACTION_UNITS = {
     26: "jaw drop",
 }
 
-#: The action units that make each expression: Ekman & Friesen, Facial Action Coding System (1978),
-#: in the prototypes of their EMFACS (1983).
+#: The action units of each expression: Ekman & Friesen, Facial Action Coding System (1978), with the
+#: prototypes of their EMFACS (1983).
 PROTOTYPES: Mapping[str, tuple[int, ...]] = {
     "angry": (4, 5, 7, 23),
     "disgust": (9, 15, 16),
@@ -46,8 +46,8 @@ PROTOTYPES: Mapping[str, tuple[int, ...]] = {
     "neutral": (),
 }
 
-#: Units that some faces add to the prototype, each with its probability: the variants that the
-#: FACS Investigator's Guide (Ekman, Friesen & Hager 2002) lists beside it.
+#: Further units that some faces show, each with its probability: the variants of the prototypes in the
+#: FACS Investigator's Guide (Ekman, Friesen & Hager 2002).
 VARIANTS: Mapping[str, Mapping[int, float]] = {
     "angry": {10: 0.25, 17: 0.3, 25: 0.3},
     "disgust": {4: 0.4, 10: 0.5, 17: 0.3, 25: 0.3},
@@ -61,11 +61,11 @@ VARIANTS: Mapping[str, Mapping[int, float]] = {
 
 @dataclass(frozen=True)
 class FaceParameters:
-    """Everything that decides a picture. Ranges are those that `random_parameters` draws from."""
+    """All parameters of a picture. The ranges are those of `random_parameters`."""
 
     units: Mapping[int, float]  # intensity of each action unit that is not relaxed, 0 to 1
-    asymmetry: float  # how much stronger they act on the right than on the left, -0.2 to 0.2
-    gaze: tuple[float, float]  # where the eyes look, x and y, each -1 to 1
+    asymmetry: float  # relative change of the intensity: + on the right, - on the left, -0.2 to 0.2
+    gaze: tuple[float, float]  # direction of the eyes, x and y, each -1 to 1
     droop: float  # how far the upper lids hang, 0 to 0.35
     width: float  # half the width of the head, 0.70 to 0.86
     jaw: float  # how much the head narrows to the chin, 0.10 to 0.32
@@ -86,9 +86,10 @@ class FaceParameters:
     shift: tuple[float, float]  # of the head, relative to the side, x and y, each within 0.08
     backdrop: float  # tone, 20 to 230
     clothes: float  # tone, 20 to 230
-    light: tuple[float, float]  # whence, x and y; the length is the strength, 0 to 0.75
-    gain: float  # of the exposure: the skin comes out at 75 to 215
-    hand: tuple[float, float] | None  # where a hand covers the face, x and y
+    # Direction of the light, x and y; its length is the strength, 0 to 0.75.
+    light: tuple[float, float]
+    gain: float  # factor of the exposure: it brings the skin to 75 to 215
+    hand: tuple[float, float] | None  # position of a hand that covers the face, x and y
     blur: float  # radius in pixels of a 48 pixel picture, 0 to 0.7
     noise: float  # standard deviation of the grain in tones, 1 to 7
     grain: int  # seed of the noise
@@ -99,7 +100,7 @@ class FaceParameters:
 
     @property
     def brow_tone(self) -> float:
-        """The hair's, but always darker than the skin."""
+        """The tone of the hair, limited to 0.55 of the skin's, so that brows are always visible."""
         return min(self.hair_tone, 0.55 * self.skin)
 
     @property
@@ -152,9 +153,9 @@ def random_parameters(expression: str, rng: np.random.Generator) -> FaceParamete
 
 
 def _random_units(expression: str, rng: np.random.Generator) -> dict[int, float]:
-    """The expression's units at one intensity, each a little off; faint stirrings of all others."""
+    """Draw the expression's units around one common intensity, and all others (but 25, 26) near 0."""
     intensity = 0.3 + 0.7 * float(rng.beta(1.8, 1.0))
-    # No face is ever quite still, but lips and jaw do not part by themselves.
+    # No face is perfectly relaxed; but lips (25) and jaw (26) do not open without a cause.
     stirring = [number for number in ACTION_UNITS if number not in (25, 26)]
     units = {number: max(0.0, float(rng.normal(0.0, 0.06))) for number in stirring}
     for number in PROTOTYPES[expression]:

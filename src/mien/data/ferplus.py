@@ -1,13 +1,13 @@
-"""FER+: what ten annotators say of each face of FER-2013, beside the challenge's own label.
+"""FER+: the votes of ten annotators on each face of FER-2013.
 
 Barsoum, Zhang, Canton Ferrer, Zhang: "Training Deep Networks for Facial Expression Recognition with
 Crowd-Sourced Label Distribution", ICMI 2016, arXiv:1608.01041. The votes are `fer2013new.csv` of
-github.com/microsoft/FERPlus. What counts as a majority and as a distribution follows the authors'
-own program there (src/ferplus.py, the modes "majority" and "crossentropy"); faces without an image
-name are no faces and left out (src/generate_training_data.py).
+github.com/microsoft/FERPlus. Majorities and distributions follow the authors' own program there
+(src/ferplus.py, the modes "majority" and "crossentropy"); rows without an image name are pictures
+without a face and are left out (src/generate_training_data.py).
 
-The file's rows are the challenge's rows, in the challenge's order. Its image names are no row
-numbers: they skip the faces that are none, and from row 59 on they lag behind.
+The file's rows are the challenge's rows, in the challenge's order. Its image names are not row
+numbers: they skip the pictures without a face, so from row 59 on they are too small.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from mien.data.store import SPLITS, FaceStore
 from mien.errors import InputError, one_line
 from mien.expressions import SEVEN, Expressions, canonical
 
-#: What annotators could name. Label 0..6 is the challenge's own; contempt has no label there.
+#: The expressions that annotators could choose. Labels 0..6 are the challenge's; it has no contempt.
 EIGHT: Expressions = (*SEVEN, "contempt")
-#: What they could say, in the order of `Votes.votes`.
+#: All choices of an annotator, in the order of the columns of `Votes.votes`.
 CHOICES = (*EIGHT, "unknown", "no face")
-#: In place of an expression: the votes agree on none, or most say "unknown"; or there is no face.
-#: Below 0, yet they index `CHOICES` too.
+#: Results in place of an expression: UNKNOWN if there is no majority or it says "unknown", NO_FACE if
+#: there is no face. Both are negative, and also valid (negative) indices into `CHOICES`.
 UNKNOWN, NO_FACE = -2, -1
 
-#: Faces of FER-2013, each with a row of votes, and the annotators who looked at a face.
+#: Faces of FER-2013, each with a row of votes; and the number of annotators of a face.
 ROWS = 35_887
 ANNOTATORS = 10
 
-#: A join is refused where fewer of the faces that have a majority carry it as their label, and
-#: checked where this many have one. On the challenge's data 67.5 % do; joined a row too far 18.2 %,
-#: shuffled 18.0 to 18.5 %, by the numbers in the image names 18.5 %. Of 50 faces in the right order
-#: no draw in 300 had less than 42 %.
+#: If at least ENOUGH_FACES faces have a majority and fewer than this share of them have it as their label,
+#: a join is refused: the rows must be in another order. The share is 67.5 % on the challenge's data, 18.2 %
+#: if joined one row too far, 18.0 to 18.5 % if shuffled, 18.5 % if joined by the numbers in the image names.
+#: In 300 random draws of 50 faces in the right order it was never below 42 %.
 LEAST_AGREEMENT = 0.4
 ENOUGH_FACES = 50
 
@@ -53,15 +53,21 @@ _GIVE = "give fer2013new.csv as github.com/microsoft/FERPlus has it"
 
 @dataclass(frozen=True)
 class Votes:
-    """What annotators say of N faces.
+    """The annotators' votes on N faces.
 
     Attributes:
-        votes: uint8 (N, 10), how many chose each of `CHOICES`; ten in all, but for one face with
-            nine.
+        votes: uint8 (N, 10), the number of votes for each of `CHOICES`; ten in all (nine for one
+            face).
         rows: int64 (N,), the challenge's row number of each face.
         splits: uint8 (N,), index into `SPLITS`.
-        has_face: bool (N,), False where FER+ gives no image name.
+        has_face: bool (N,), False if FER+ gives no image name.
         source: the file, for messages.
+
+    >>> counts = np.array([[1, 0, 0, 0, 2, 0, 7, 0, 0, 0]], np.uint8)  # 1 angry, 2 sad, 7 neutral
+    >>> row = np.array([0])
+    >>> votes = Votes(counts, row, row.astype(np.uint8), row == 0, "example")
+    >>> EIGHT[votes.majority()[0]], float(votes.distributions()[0, 6])
+    ('neutral', 1.0)
     """
 
     votes: NDArray[np.uint8]
@@ -83,11 +89,14 @@ class Votes:
         return replace(self, **arrays)
 
     def majority(self) -> NDArray[np.int64]:
-        """The expression that more than half of the votes name: int64 (N,), index into `EIGHT`.
+        """The choice with more than half of the votes on each face.
 
-        A choice with a single vote is an outlier and not counted. `UNKNOWN` where nothing has more
-        than half of the rest, or "unknown" has it; `NO_FACE` where "no face" has it or there is no
-        image name. Labels below 7 are the challenge's.
+        A choice with a single vote is an outlier and not counted.
+
+        Returns:
+            int64 (N,), index into `EIGHT` (0..6 are the challenge's labels); `UNKNOWN` if no choice
+            has more than half of the counted votes, or "unknown" has; `NO_FACE` if "no face" has, or
+            there is no image name.
         """
         votes = self._without_outliers()
         leader = votes.argmax(axis=1)
@@ -96,20 +105,22 @@ class Votes:
         return np.where(self.has_face, leader, NO_FACE)
 
     def distributions(self) -> NDArray[np.float32]:
-        """The leading expressions, by their share of votes: float32 (N, 8), columns as `EIGHT`.
+        """The leading expressions of each face, weighted by their votes.
 
-        A choice with a single vote is an outlier and not counted. Choices are taken from the top,
-        those with equal votes together, until they hold three quarters of the votes. "Unknown" and
-        "no face" end it and are not taken. A face is left out, its row all zeros, where what is
-        taken is more than three expressions or no more than half of the votes, and where there is
-        no image name. Every other row sums to 1.
+        A choice with a single vote is an outlier and not counted. Choices are taken in the order of
+        their votes, equal ones together, until they hold three quarters of the votes. "Unknown" and
+        "no face" end the selection and are not taken. A face is left out if more than three
+        expressions are taken, if they hold no more than half of the votes, or if it has no image name.
+
+        Returns:
+            float32 (N, 8), columns as `EIGHT`; each row sums to 1, or is all zeros for a face left out.
         """
         votes = self._without_outliers()
         total = votes.sum(axis=1, keepdims=True)
         named = votes[:, : len(EIGHT)]
-        above = votes[:, None, :] > named[:, :, None]  # (N, 8, 10): who comes before whom
+        above = votes[:, None, :] > named[:, :, None]  # (N, 8, 10): which choices have more votes
         held = np.where(above, votes[:, None, :], 0).sum(axis=2)
-        # The authors also stop at three choices: ten votes hold no three that come before a fourth.
+        # The authors also stop after three choices. Ten votes cannot reach a fourth, so no check is needed.
         reached = 4 * held < 3 * total
         ended = above[:, :, [UNKNOWN, NO_FACE]].any(axis=2)
         taken = np.where(reached & ~ended, named, 0)
@@ -120,10 +131,10 @@ class Votes:
         return shares
 
     def annotator_agreement(self) -> float | None:
-        """How often one annotator names the expression that most of the others name, 0..1.
+        """The share of annotators who agree with the other annotators of the same face, 0..1.
 
-        Over all annotators of all faces who name one of `EIGHT`, as do others of the same face;
-        where the others are tied, each of theirs counts in part. None without such a face.
+        See `with_the_others` for the count; summed over all faces. None if no face has two annotators
+        who name an expression.
         """
         agreeing, annotators = self.with_the_others()
         return float(agreeing.sum() / annotators.sum()) if annotators.any() else None
@@ -131,18 +142,19 @@ class Votes:
     def with_the_others(
         self, answers: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """How often each annotator, or somebody else, names what most of the others name, by face.
+        """Compare each annotator, or a model, with the other annotators of the same face.
 
-        Each annotator who names one of `EIGHT` is taken away in turn, and the leader of the others
-        compared with what the annotator says; where they are tied, each leader counts in part.
+        Each annotator who names one of `EIGHT` is left out in turn, and the annotator's choice is
+        compared with the leading choice of the others; if k choices of the others are tied, naming one
+        of them counts as 1/k of an agreement.
 
         Args:
-            answers: int64 (N,), index into `EIGHT`, of somebody who then speaks in the annotator's
-                place; None for the annotators themselves.
+            answers: int64 (N,), index into `EIGHT`: a model's answers, compared in place of the
+                left-out annotator's choice; None compares the annotators themselves.
 
         Returns:
-            (agreements float64 (N,), annotators int64 (N,)); both 0 where fewer than two name one
-            of `EIGHT`.
+            (agreements float64 (N,), annotators int64 (N,)); both are 0 for faces with fewer than
+            two annotators who name one of `EIGHT`.
         """
         named = self.votes[:, : len(EIGHT)].astype(np.int64)
         agreeing = np.zeros(len(self))
@@ -159,8 +171,8 @@ class Votes:
         """The votes on a store's faces, in the store's order, found by row number alone.
 
         Raises:
-            InputError: the faces are not named by row number, a row or an expression is none of
-                FER+'s, the splits differ, or the labels agree with the majority on so few faces
+            InputError: the faces are not named by row number; FER+ has no such row or expression; the
+                splits differ; or the labels agree with the majority on so few faces
                 (`LEAST_AGREEMENT`) that rows or labels must be in another order.
         """
         found = self[self._positions(store)]
@@ -180,9 +192,9 @@ class Votes:
         agreement = (majority == joined.labels)[decided].mean() if decided.any() else 0.0
         if decided.sum() >= ENOUGH_FACES and agreement < LEAST_AGREEMENT:
             raise InputError(
-                f"{store.source}: only {agreement:.0%} of its labels are what most annotators of "
-                f"{self.source} name, where 67% are to be expected; its rows or labels are in "
-                "another order: give the challenge's rows, in its order"
+                f"{store.source}: only {agreement:.0%} of its labels agree with most annotators of "
+                f"{self.source}, but 67% are expected; its rows or labels are in another order: give "
+                "the challenge's rows, in its order"
             )
         return joined
 
@@ -190,9 +202,9 @@ class Votes:
         return np.where(self.votes > 1, self.votes, 0).astype(np.int64)
 
     def _positions(self, store: FaceStore) -> NDArray[np.int64]:
-        """Where in these votes each face of a store is: int64 (N,)."""
+        """The position in these votes of each face of a store: int64 (faces,)."""
         names = np.asarray(store.rows)
-        # Longer numbers than any row has would not fit an integer.
+        # Refuse numbers of more than 9 digits before the conversion: they might not fit an int64.
         odd = np.flatnonzero(~np.char.isdecimal(names) | (np.char.str_len(names) > 9))
         if len(odd):
             raise InputError(
@@ -207,7 +219,7 @@ class Votes:
         beyond = np.flatnonzero(positions < 0)
         if len(beyond):
             raise InputError(
-                f"{store.source}: row {rows[beyond[0]]} is none of the {len(self):,} rows of "
+                f"{store.source}: row {rows[beyond[0]]} is not among the {len(self):,} rows of "
                 f"{self.source}; give the challenge's rows"
             )
         return positions
@@ -215,24 +227,24 @@ class Votes:
 
 @dataclass(frozen=True)
 class LabelledVotes(Votes):
-    """What annotators say of the faces of a store, beside the label that the store gives each.
+    """The annotators' votes on the faces of a store, with the store's labels.
 
     Attributes:
-        labels: int64 (N,), index into `EIGHT`.
+        labels: int64 (N,), the store's labels as indices into `EIGHT`.
     """
 
     labels: NDArray[np.int64]
 
     def label_votes(self) -> NDArray[np.float64]:
-        """The share of all its annotators who chose a face's label: float64 (N,), 0..1."""
+        """The share of each face's annotators who chose its label: float64 (N,), 0..1."""
         voters: NDArray[np.int64] = self.votes.sum(axis=1, dtype=np.int64)
         return self._on_label() / voters
 
     def rejected(self) -> NDArray[np.bool_]:
-        """Whether annotators reject a face's label: bool (N,).
+        """Whether the annotators reject a face's label: bool (N,).
 
-        They do where a majority names another expression or says that there is no face, and where
-        at most one of them chose the label, an outlier by FER+'s own rule.
+        They reject it if a majority names another expression or "no face", or if at most one of them
+        chose the label (a single vote is an outlier by FER+'s own rule).
         """
         majority = self.majority()
         accepted = (majority == UNKNOWN) | (majority == self.labels)
@@ -245,26 +257,31 @@ class LabelledVotes(Votes):
 
 @dataclass(frozen=True)
 class VoteCounts:
-    """What FER+ annotators say of the faces of one split."""
+    """Counts of FER+'s votes on the faces of one split.
+
+    Attributes:
+        faces: number of faces.
+        no_face, unknown, contempt: faces whose majority is this choice.
+        decided: faces whose majority is one of the eight expressions.
+        differs: decided faces whose majority is not the label.
+        rejected: see `LabelledVotes.rejected`.
+        annotator_agreement: see `Votes.annotator_agreement`.
+        confusion: label -> majority, one of `CHOICES` -> number of faces.
+    """
 
     faces: int
-    #: By what the majority names; `decided` faces have a majority for one of the eight expressions.
     no_face: int
     unknown: int
     contempt: int
     decided: int
-    #: Of the decided, those whose majority names another expression than the label.
     differs: int
-    #: See `LabelledVotes.rejected`.
     rejected: int
-    #: See `Votes.annotator_agreement`.
     annotator_agreement: float | None
-    #: Label -> what the majority names, one of `CHOICES` -> faces.
     confusion: dict[str, dict[str, int]]
 
 
 def count_votes(votes: LabelledVotes) -> dict[str, VoteCounts]:
-    """Split -> what annotators say of its faces, for the splits that have some."""
+    """Count the votes by split: split -> counts, for the splits that have faces."""
     return {
         name: _vote_counts(votes[votes.splits == split])
         for split, name in enumerate(SPLITS)
@@ -299,7 +316,7 @@ def read_votes(path: str | Path) -> Votes:
     """Read FER+'s `fer2013new.csv`: the votes on all faces of FER-2013, in its order.
 
     Raises:
-        InputError: the file cannot be read, or is not FER+'s, whole.
+        InputError: the file cannot be read, is not FER+'s, or is incomplete.
     """
     table: list[list[int]] = []
     splits: list[int] = []
@@ -319,7 +336,7 @@ def read_votes(path: str | Path) -> Votes:
             raise InputError(f"{path}: not a table in text ({one_line(error)}); {_GIVE}") from error
     if len(table) != ROWS:
         raise InputError(
-            f"{path}: {len(table):,} rows where FER+ has {ROWS:,}, and rows are told by their "
+            f"{path}: {len(table):,} rows instead of FER+'s {ROWS:,}, and faces are found by row "
             f"number; {_GIVE}"
         )
     return Votes(
@@ -341,10 +358,15 @@ def _columns(header: list[str], where: str) -> list[int]:
 
 
 def vote_counts(texts: list[str], where: str) -> list[int]:
-    """The votes of a row as numbers; InputError naming `where` for what are none."""
+    """Parse the votes of a row.
+
+    Raises:
+        InputError: a vote is not a number, or their sum is not 1 to `ANNOTATORS`; `where` is the
+            place for the message.
+    """
     for text in texts:
         if not text.strip().isdecimal() or len(text.strip()) > 9:
-            raise InputError(f"{where}: {text.strip()[:20]!r} is no number of votes; {_GIVE}")
+            raise InputError(f"{where}: {text.strip()[:20]!r} is not a number of votes; {_GIVE}")
     counts = [int(text) for text in texts]
     if not 0 < sum(counts) <= ANNOTATORS:
         raise InputError(f"{where}: {sum(counts)} votes of {ANNOTATORS} annotators; {_GIVE}")

@@ -1,4 +1,4 @@
-"""FER+ as Microsoft's own programs keep it: three folders of pictures, each with the votes on them.
+"""Reader of FER+ in the layout of Microsoft's programs: three folders of pictures, each with a file of votes.
 
 FER2013Train/label.csv     fer0000000.png,"(0, 0, 48, 48)",4,0,0,1,3,2,0,0,0,0
 FER2013Train/fer0000000.png, which src/generate_training_data.py of their repository makes of fer2013.csv
@@ -25,9 +25,9 @@ from mien.data.tree import Entry, Tree
 from mien.errors import InputError, one_line
 
 _SPLITS = {"FER2013Train": TRAIN, "FER2013Valid": VALIDATION, "FER2013Test": TEST}
-#: Older versions of the file have no box of the face behind the name.
+#: Accepted numbers of columns: older versions of the file have no box of the face after the name.
 _COLUMNS = (1 + len(CHOICES), 2 + len(CHOICES))
-#: Where each of `CHOICES` stands in the file.
+#: The position of each of `CHOICES` among the file's columns of votes.
 _ORDER = [
     *(list(FER_PLUS.numbers.values()).index(name) for name in EIGHT),
     len(EIGHT),
@@ -36,7 +36,7 @@ _ORDER = [
 
 
 def found(tree: Tree) -> list[Found]:
-    """FER+'s folders, where one of them holds its label.csv."""
+    """FER+'s folders, if at least one of them holds its label.csv."""
     tables = [entry for entry in tree.entries if _folder(entry) in _SPLITS]
     images = [entry for entry in tree.entries if tables and is_image(entry.name)]
     if not tables:
@@ -45,7 +45,7 @@ def found(tree: Tree) -> list[Found]:
 
 
 def _folder(entry: Entry) -> str:
-    """The name of the folder that a label.csv lies in."""
+    """The name of the folder of a label.csv; "" for any other file."""
     folder, _, name = entry.name.rpartition("/")
     if name != "label.csv":
         return ""
@@ -73,7 +73,11 @@ def _read(tables: Sequence[Entry], images: Sequence[Entry], request: Request) ->
 
 
 def _votes(entry: Entry) -> tuple[list[str], Votes]:
-    """The pictures of a label.csv, and the votes on them."""
+    """Read a label.csv: the names of its pictures, and the votes on them.
+
+    Raises:
+        InputError: the file is damaged, is not such a table, or is empty.
+    """
     names, counts = [], []
     with entry.unpacked() as stream, reading(entry.where):
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
@@ -83,8 +87,8 @@ def _votes(entry: Entry) -> tuple[list[str], Votes]:
                 where = f"{entry.where}, line {lines.line_num}"
                 if len(line) not in _COLUMNS:
                     raise InputError(
-                        f"{where}: {len(line)} columns where a name, a box and {len(CHOICES)} numbers of votes "
-                        "are needed; get the file again"
+                        f"{where}: {len(line)} columns instead of a name, a box and {len(CHOICES)} numbers of "
+                        "votes; get the file again"
                     )
                 names.append(line[0].strip())
                 counts.append(vote_counts(line[-len(CHOICES) :], where))

@@ -1,4 +1,4 @@
-"""Encoded images to arrays, whatever they are encoded as."""
+"""Decode image files of any common format to arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
+    """Whether a file's name has the suffix of an image."""
     return name.lower().endswith(SUFFIXES)
 
 
 def image_or_damage(entry: Entry) -> NDArray[np.uint8] | Damaged:
-    """The image in a file, or why it cannot be read: one bad picture must not hide the next.
+    """Decode the image in a file, or return `Damaged` with the reason, so that reading can continue.
 
-    InputError where it lies in an archive that is damaged itself, so that none after it can be read.
+    Returns:
+        uint8 (H, W) gray or (H, W, 3) RGB, or `Damaged`.
+
+    Raises:
+        InputError: the file is in a damaged tar, so that no file after it can be read either.
     """
     try:
         with reading(entry.where):
@@ -35,21 +39,25 @@ def image_or_damage(entry: Entry) -> NDArray[np.uint8] | Damaged:
 
 
 class UndecodableError(InputError):
-    """The bytes of a picture could be read, but are none."""
+    """The bytes of a file could be read, but they are not a valid picture."""
 
 
 def read_image(entry: Entry) -> NDArray[np.uint8]:
-    """The image in a file: see `decode`."""
+    """Decode the image in a file; see `decode` for the result and the errors."""
     with entry.open() as stream:
         data = stream.read(decoding.MAX_BYTES + 1)
     return decode(data, entry.where)
 
 
 def decode(data: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode an image upright: uint8 (H, W) where it has no colour, else RGB (H, W, 3).
+    """Decode an image, turned upright: uint8 (H, W) if it has no colour, else RGB (H, W, 3).
 
-    As `decoding.pixels_of` says. InputError naming `where` for an image that cannot be decoded or
-    is absurdly large.
+    Args:
+        data: the encoded image.
+        where: the file, for messages.
+
+    Raises:
+        UndecodableError: the image cannot be decoded, or exceeds the limits of `mien.decoding`.
     """
     try:
         decoding.check_bytes(len(data), where)
@@ -60,7 +68,7 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
 
 
 def is_gray(image: NDArray[np.uint8]) -> bool:
-    """Whether an (H, W) or (H, W, 3) image has no colour."""
+    """Whether an image, (H, W) or (H, W, 3), has no colour: all channels are equal."""
     return image.ndim == 2 or bool(
         (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()
     )

@@ -1,4 +1,4 @@
-"""What is in a store: counts, copies, and a picture of it."""
+"""Inspect a store: counts, copies, and a picture of sample faces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from mien.files import atomic_file
 
 @dataclass(frozen=True)
 class Inspection:
-    """A store in figures. `counts` is split -> expression -> images."""
+    """The figures of a store; most are those of `FaceStore`.
+
+    Attributes:
+        cache: the folder of the store; None if it is only in memory.
+        images: number of faces; `channels`, `height` and `width` are the shape of each.
+        counts: split -> expression -> number of faces.
+        copies: exact copies among the faces.
+    """
 
     source: str
     layout: str
@@ -35,7 +42,12 @@ class Inspection:
 
 
 def inspect(store: FaceStore) -> Inspection:
-    """Count a store's faces and its exact copies. Pixels are not read."""
+    """Count the faces and the exact copies of a store. Pixels are not read.
+
+    >>> from mien.data import load
+    >>> inspect(load("synthetic:7", progress=False)).counts["train"]["happy"]
+    1
+    """
     table = np.zeros((len(SPLITS), len(store.expressions)), np.int64)
     np.add.at(table, (store.splits, store.labels), 1)
     count, channels, height, width = store.pixels.shape
@@ -64,9 +76,13 @@ _PAPER, _INK, _FAINT, _BAR, _TRACK = "#fbfaf7", "#22262b", "#7a8087", "#3c6e91",
 
 
 def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12, seed: int = 0) -> None:
-    """Save what `draw_samples` draws; the file appears complete or not at all.
+    """Save the picture of `draw_samples`; the file appears complete or not at all.
 
-    `path` ends in .png (or another image suffix that Pillow writes).
+    Args:
+        store: the faces.
+        path: the file; its suffix decides the format (any that Pillow writes, else PNG).
+        columns: faces in each line.
+        seed: seed of the random choice of faces.
     """
     sheet = draw_samples(store, columns=columns, seed=seed)
     with atomic_file(path) as file:
@@ -74,9 +90,10 @@ def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12, seed: int 
 
 
 def draw_samples(store: FaceStore, *, columns: int = 12, seed: int = 0) -> Image.Image:
-    """A picture of the store: a line an expression, its count and `columns` of its faces.
+    """Draw a picture of the store: for each expression a line with its count and `columns` faces.
 
-    The faces are drawn by `seed` from all splits. A notebook shows the picture where a cell ends in it.
+    The faces are chosen at random, by `seed`, from all splits. A notebook shows the picture if it is the
+    last value of a cell.
     """
     expressions = store.expressions
     counts = np.bincount(store.labels, minlength=len(expressions))
@@ -112,7 +129,7 @@ def draw_samples(store: FaceStore, *, columns: int = 12, seed: int = 0) -> Image
 
 
 def _tile(pixels: NDArray[np.uint8]) -> Image.Image:
-    """A face, uint8 (C, H, W), as a square picture of one size, its sides kept in proportion."""
+    """Fit a face, uint8 (C, H, W), into a square tile of `_FACE` pixels; the aspect ratio is kept."""
     face = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     tile = Image.new("RGB", (_FACE, _FACE), _TRACK)
     scale = _FACE / max(face.size)

@@ -1,7 +1,7 @@
-"""Sets of faces that others published: what their numbers mean, who says so, what their terms allow.
+"""Published sets of faces: the meaning of their numeric labels, its source, and the terms of use.
 
-Each mapping is written down from its source below, and tested on small sets made on the spot. None was tried on
-the real files: their terms let nobody hand them on. A reader of a set's layout is a file beside this one.
+Each mapping follows the source named below and is tested on small sets that the tests make. None was tried on the
+real files, because their terms forbid handing them on. The reader of each set's layout is a file beside this one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class KnownSet:
     """A published set of faces.
 
     Attributes:
-        name: as its makers call it.
-        numbers: a label in its files -> the expression; None where that label is none, so that the face
-            is left out.
-        source: where that is written.
-        terms: what its licence or agreement says of use and of handing on.
+        name: the makers' name of the set.
+        numbers: label in its files -> expression; None for a label that is not an expression, whose
+            faces are left out.
+        source: the publication of this mapping.
+        terms: the conditions of its licence or agreement on use and redistribution.
     """
 
     name: str
@@ -43,11 +43,11 @@ class KnownSet:
         return tuple(name for name in EIGHT if name in self.numbers.values())
 
     def counted(self) -> str:
-        """The numbers and what they mean, for a sentence."""
+        """The numbers and their expressions as text, such as "1 surprise, 2 fear"."""
         return ", ".join(f"{number} {name}" for number, name in self.numbers.items() if name)
 
     def notes(self) -> list[str]:
-        """What whoever uses the set is told."""
+        """Remarks for users of the set: the mapping and its source, then the terms."""
         return [
             f"taken for {self.name}: {self.counted()} ({self.source}); this reading was tested on small sets "
             "made after that description, not tried on the real files: compare the counts with the published",
@@ -55,10 +55,14 @@ class KnownSet:
         ]
 
     def expression(self, number: float, where: str) -> str | None:
-        """What a label means; None for one that is no expression. InputError for a number it has not."""
+        """The expression of a label; None for a label that is not an expression.
+
+        Raises:
+            InputError: the set has no such label; `where` is the place for the message.
+        """
         if number not in self.numbers:
             raise InputError(
-                f"{where}: label {number:g} is none of {self.name}'s ({self.counted()}); correct it or "
+                f"{where}: label {number:g} is not one of {self.name}'s ({self.counted()}); correct it or "
                 "remove the picture"
             )
         return self.numbers[int(number)]
@@ -110,11 +114,11 @@ class ListedFace:
     """A picture that a published set lists.
 
     Attributes:
-        row: its name in the set.
-        entry: the picture; None where it is not there.
-        name: its expression; None for a label that is none.
-        split: index into `SPLITS`; None where the set tells none.
-        root: the path of the set's copy that it belongs to.
+        row: the picture's name in the set.
+        entry: the picture's file; None if it is missing.
+        name: the expression; None for a label that is not an expression.
+        split: index into `SPLITS`; None if the set tells no split.
+        root: the path of the copy of the set that the picture belongs to.
     """
 
     row: str
@@ -125,16 +129,21 @@ class ListedFace:
 
 
 class KnownFaces:
-    """The faces of a published set, in the order of its files.
+    """A `Source` of the faces of a published set, in the order of its files.
 
-    Expressions that a label set of some of the set's own does not hold are left out, and counted; so are labels
-    that are none. A picture that is listed and not there counts as damaged. UnknownClassesError where
-    the label set that was asked for is another.
+    The requested label set may be a part of the set's own; faces with other expressions, and those whose label
+    is not an expression, are left out and counted in the notes. A listed picture that is missing is `Damaged`.
     """
 
     def __init__(
         self, known: KnownSet, faces: Sequence[ListedFace], where: str, request: Request
     ) -> None:
+        """Choose the faces and their labels; no image is decoded yet.
+
+        Raises:
+            UnknownClassesError: the requested label set has names that the set has not.
+            InputError: none of the listed pictures is there.
+        """
         self.expressions = request.labels or known.expressions
         request.notes[:0] = known.notes()
         if not set(self.expressions) <= set(known.expressions):
@@ -179,7 +188,7 @@ class KnownFaces:
 
 
 def _once(faces: Sequence[ListedFace], notes: list[str]) -> list[ListedFace]:
-    """The faces without those of a copy of the set, as `without_doubled_trees`."""
+    """The faces without those of further copies of the set; see `without_doubled_trees`."""
     named = {
         face.entry: Named(face.entry, face.name or "", face.split, face.root)
         for face in faces

@@ -1,4 +1,4 @@
-"""What a layout of data is made of, so that `sources.py` can choose among what several of them find."""
+"""The interface of a layout of data; `sources.py` chooses among the sources that all layouts find."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mien.data.tree import Tree
 
 
 class Rank(IntEnum):
-    """Which source is preferred where a folder holds several, best first.
+    """The preference among several sources in one folder; the smallest is taken.
 
-    The challenge's own pixels before JPEG copies; what tells the splits before what does not.
+    The challenge's own pixels come before JPEG copies, and sources with splits before those without.
     """
 
     FER2013_CSV = 0
@@ -31,9 +31,9 @@ class Found:
     """A source that a layout found in a tree of files.
 
     Attributes:
-        rank: how good it is beside others.
-        name: what people are told: the file, or the kind of thing.
-        make: opens it; InputError where it cannot be read.
+        rank: its preference among others.
+        name: its name for messages: the file, or the kind of data.
+        make: opens it; raises InputError if it cannot be read.
     """
 
     rank: Rank
@@ -41,5 +41,5 @@ class Found:
     make: Callable[[Request], Source]
 
 
-#: The sources of one kind in a tree of files; none where it holds none.
+#: A function that finds the sources of one layout in a tree of files; an empty list if there are none.
 Layout = Callable[[Tree], list[Found]]

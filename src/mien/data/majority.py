@@ -1,4 +1,4 @@
-"""FER-2013's faces under the labels that most of FER+'s annotators give them, as a table of its own."""
+"""Write FER-2013's faces with the labels of FER+'s majorities as a parquet table."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _ROWS_AT_A_TIME = 1024
 
 @dataclass(frozen=True)
 class Majority:
-    """What was written.
+    """The counts of a written table.
 
     Attributes:
-        counts: split -> expression -> faces.
-        unknown, no_face: faces left out, for most annotators agree on nothing, or on that it is no face.
+        counts: split -> expression -> number of faces.
+        unknown: faces left out, because no expression has a majority.
+        no_face: faces left out, because the majority says that there is no face.
     """
 
     counts: dict[str, dict[str, int]]
@@ -35,18 +36,20 @@ class Majority:
 
 
 def write_majority(store: FaceStore, votes: Votes, out: Path) -> Majority:
-    """Write the faces that most annotators name one of `EIGHT`, labelled so, as a parquet table.
+    """Write the faces with a majority for one of `EIGHT`, labelled by it, as a parquet table.
 
-    Pixels, row numbers and splits are the store's; pictures are PNG, without loss. To read it, give
+    Pixels, row numbers and splits are the store's; pictures are PNG (lossless). To read the table, give
     `EIGHT` as the label set.
 
     Args:
-        store: FER-2013, of any layout that tells row numbers.
-        votes: FER+'s.
-        out: the file, `.parquet`; one that is there is replaced.
+        store: FER-2013, from a layout with row numbers.
+        votes: FER+'s votes.
+        out: the file, with suffix `.parquet`; an existing file is replaced.
 
     Raises:
-        InputError: the votes are of other data (see `Votes.join`), or the name does not end so.
+        InputError: the votes belong to other data (see `Votes.join`), no face has a majority, or
+            `out` has another suffix.
+        MissingExtraError: pyarrow is not installed.
     """
     if out.suffix != ".parquet":
         raise InputError(f"--out {out}: give a name that ends in .parquet")
@@ -57,7 +60,8 @@ def write_majority(store: FaceStore, votes: Votes, out: Path) -> Majority:
     chosen = np.flatnonzero(majority >= 0)
     if not len(chosen):
         raise InputError(
-            f"{votes.source}: names no expression of any face of {store.source}; give more of the data"
+            f"{votes.source}: no face of {store.source} has a majority for an expression; give more of "
+            "the data"
         )
     schema = pyarrow.schema(
         {

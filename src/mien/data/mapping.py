@@ -1,4 +1,4 @@
-"""What the classes of some data are to a network that was trained on others: `joy=happy,contempt=`."""
+"""Map the classes of a data set to a network's expressions, written as `joy=happy,contempt=`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from collections.abc import Iterable, Mapping
 from mien.errors import InputError, near_names
 from mien.expressions import Expressions, canonical
 
-#: Name of a class of the data -> the network's expression, or None: its faces are left out.
+#: Name of a class of the data -> the network's expression; None leaves its faces out.
 ClassMap = Mapping[str, str | None]
 
 _EXAMPLE = 'write it as --map "joy=happy,contempt=" (nothing on the right leaves a class out)'
 
 
 def parse_map(text: str) -> dict[str, str | None]:
-    """The pairs that a person typed, in this project's names; InputError where it cannot be read."""
+    """Parse the text of a map; both sides become canonical names.
+
+    Raises:
+        InputError: a part is not a pair, or a class is given twice.
+
+    >>> parse_map("Wink=joy, contempt=")
+    {'wink': 'happy', 'contempt': None}
+    """
     pairs: dict[str, str | None] = {}
     for part in filter(str.strip, text.split(",")):
         left, equals, right = part.partition("=")
         name = canonical(left)
         if not equals or not name:
-            raise InputError(f"--map {text!r}: {part.strip()!r} is no pair; {_EXAMPLE}")
+            raise InputError(f"--map {text!r}: {part.strip()!r} is not a pair; {_EXAMPLE}")
         if name in pairs:
-            raise InputError(f"--map {text!r}: {left.strip()!r} stands in it twice; give it once")
+            raise InputError(f"--map {text!r}: {left.strip()!r} is given twice; give it once")
         pairs[name] = canonical(right) or None
     return pairs
 
@@ -30,16 +37,17 @@ def parse_map(text: str) -> dict[str, str | None]:
 def complete_map(
     given: ClassMap, classes: Iterable[str], expressions: Expressions, where: str
 ) -> dict[str, str | None]:
-    """What every class of the data is: as given, else the expression of the same name.
+    """Map every class of the data: by the given map, else to the expression of the same name.
 
     Args:
-        given: as `parse_map` reads it.
-        classes: the names of the classes that the data have.
-        expressions: what the network knows.
+        given: a map as `parse_map` returns it.
+        classes: the names of the data's classes.
+        expressions: the network's expressions.
         where: the data, for messages.
 
     Raises:
-        InputError: a class is neither mapped nor known, or the map names what there is not.
+        InputError: a class is neither mapped nor an expression of the network, or the map names a
+            class or an expression that does not exist.
     """
     classes = sorted(classes)
     for left, right in given.items():
@@ -62,12 +70,19 @@ def complete_map(
 def unmapped(
     unknown: Iterable[str], expressions: Expressions, where: str, given: ClassMap | None = None
 ) -> InputError:
-    """The refusal of classes that a network does not know, with the map that would do."""
+    """The error for classes that a network does not know; it proposes a map that leaves them out.
+
+    Args:
+        unknown: the classes.
+        expressions: the network's expressions.
+        where: the data, for the message.
+        given: the user's map, repeated in the proposal.
+    """
     unknown = sorted(unknown)
     pairs = [f"{name}={expression or ''}" for name, expression in (given or {}).items()]
     needed = ",".join([*pairs, *(f"{name}=" for name in unknown)])
     return InputError(
         f"{where}: the network knows no {' and no '.join(map(repr, unknown))}, only "
-        f'{", ".join(expressions)}; add  --map "{needed}"  to leave these faces out, or write behind '
-        "the = which expression a class is"
+        f'{", ".join(expressions)}; add  --map "{needed}"  to leave these faces out, or write the '
+        "expression of a class after the ="
     )

@@ -1,8 +1,9 @@
-"""Near copies: the same photograph once more, but not to the pixel.
+"""Find near copies: the same photograph again, with small changes.
 
-Mirrored, cut or sized a few pixels differently, lighter or darker, saved again, with a watermark. Two
-photographs of one person, a moment apart, are no copies. Three steps, each dearer and stricter than the one
-before, lead from all pairs of faces to the copies among them. Shapes: n faces of `_SIDE` x `_SIDE` pixels.
+Changes are: mirrored, cropped or resized by a few pixels, lighter or darker, compressed again, with a watermark.
+Two photographs of one person, taken a moment apart, are not copies. Pairs of faces are filtered in three steps,
+each slower and stricter than the one before: global descriptors, details at the best shift, and details after
+an affine alignment. Shapes below are for n faces of `_SIDE` x `_SIDE` pixels.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from mien.errors import InputError
 from mien.files import atomic_file
 from mien.input_spec import LUMA
 
-#: What the steps ask for, chosen on FER-2013 and on copies made of its faces (docs/data-audit.md):
-#: the cosine of two descriptors, the correlation of details at the best shift, that after alignment.
+#: Thresholds of the three steps, chosen on FER-2013 and on copies made of its faces (docs/data-audit.md): the
+#: cosine of two descriptors, the correlation of details at the best shift, and the correlation after alignment.
 ALIKE, SHIFTED, ALIGNED = 0.77, 0.77, 0.95
 
-#: Faces of any size are compared at this one, in pixels.
+#: Faces of any size are resized to this side, in pixels, before they are compared.
 _SIDE = 48
-#: Frequencies of a descriptor: half waves down and across, together; and of details: waves either way.
+#: Highest frequencies: of a descriptor, vertical plus horizontal half waves; of details, waves in each direction.
 _FREQUENCIES, _DETAILED = 7, 6
-#: How far details are shifted against each other, in pixels of half the side.
+#: Largest shift of details against each other, in pixels at half the side.
 _SHIFT = 2
-#: Faces described, and likenesses computed, at a time.
+#: Faces described, and pairs of descriptors compared, at a time; they bound the memory.
 _FACES_AT_A_TIME, _LIKENESSES_AT_A_TIME = 1024, 1 << 24
-#: Counts up when the same faces may give other pairs.
+#: Increase it when the same faces may give other pairs; kept results of older versions are then ignored.
 _VERSION = 1
 
 
 def near_copies(faces: FaceView, among: FaceView) -> NDArray[np.bool_]:
-    """bool (n,): whether each face has a copy, exact or near, among others of the same store."""
+    """Tell for each face whether it has an exact or near copy among others of the same store: bool (n,)."""
     pairs = near_pairs(faces.store, faces.indices, among.indices)
     return has_copy(faces.store, faces.indices, among.indices, pairs)
 
@@ -54,18 +55,19 @@ def near_pairs(
     among: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> Pairs:
-    """The near copies in a store. One of several exact copies stands for all of them.
+    """Find the near copies in a store. The first of several exact copies stands for all of them.
 
     Args:
-        store: gray or colour, of any size; pixels are read.
-        faces, among: positions; pairs of one of `faces` and one of `among` are looked for. By default
-            all of the store, which takes time that grows with the square of its size.
-        progress: told now and then.
+        store: the faces, gray or RGB, of any size; their pixels are read.
+        faces, among: positions; pairs of one of `faces` and one of `among` are searched. Default: all
+            faces; the time then grows with the square of their number.
+        progress: called with the faces done and their total.
 
     Returns:
-        int64 (P, 2), sorted. It is kept beside a store on disk; the next call for it reads it there.
+        int64 (P, 2), sorted. The result is saved in the folder of the store, if it has one, and read
+        from there by the next call.
     """
-    if synthetic.is_named(store.source):  # each is drawn once, however alike they look
+    if synthetic.is_named(store.source):  # drawn faces may look alike, but none is a copy
         return NO_PAIRS
     here, there = (_representatives(store, chosen) for chosen in (faces, among))
     name = f"near-{_name(store, here, there)}.npy"
@@ -75,20 +77,20 @@ def near_pairs(
     found = {tuple(sorted(pair)) for pair in _search(store, here, there, progress or _silence)}
     pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
     if kept is not None:
-        with suppress(InputError), atomic_file(kept) as file:  # a cache may be for reading only
+        with suppress(InputError), atomic_file(kept) as file:  # the cache may be read-only
             np.save(file, pairs)
     return pairs
 
 
 def _representatives(store: FaceStore, chosen: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """The chosen positions, sorted, without all but the first of exact copies in the whole store."""
+    """Replace each chosen position by that of its first exact copy in the whole store; sorted, each once."""
     identity = identities(store)
     first = np.unique(identity, return_index=True)[1]
     return np.unique(first[identity if chosen is None else identity[chosen]])
 
 
 def _name(store: FaceStore, *sides: NDArray[np.int64]) -> str:
-    """What pairs depend on: the faces on both sides, where they are, and this file."""
+    """Hash all that the pairs depend on: the store, the positions on both sides, and `_VERSION`."""
     whole = hashlib.blake2b(f"{_VERSION} {store.fingerprint}".encode(), digest_size=8)
     for side in sides:
         whole.update(b"|" + side.tobytes())
@@ -96,7 +98,7 @@ def _name(store: FaceStore, *sides: NDArray[np.int64]) -> str:
 
 
 def _read(path: Path) -> Pairs | None:
-    """The pairs in a file of the cache, or None."""
+    """Read pairs from a file of the cache; None if it is missing or damaged."""
     try:
         pairs: Pairs = np.load(path)
     except (OSError, ValueError, EOFError):
@@ -111,13 +113,13 @@ def _silence(done: int, total: int) -> None:
 def _search(
     store: FaceStore, faces: NDArray[np.int64], among: NDArray[np.int64], progress: Progress
 ) -> Iterator[tuple[int, int]]:
-    """The near copies of `faces` in `among`; a pair may come twice."""
+    """Yield the near copies of `faces` in `among`; a pair may be yielded twice."""
     there = _Described(store, among)
     within = np.array_equal(faces, among)
     step = max(1, _LIKENESSES_AT_A_TIME // max(1, len(among)))
     for start in range(0, len(faces), step):
         asked = faces[start : start + step]
-        first = start if within else 0  # within one side, a pair has to be met once only
+        first = start if within else 0  # both sides are equal: compare each pair only once
         for mirror in (False, True):
             here = _Described(store, asked, mirror)
             likeness = here.descriptors @ there.descriptors[first:].T
@@ -132,14 +134,14 @@ def _search(
 
 
 class _Described:
-    """What the first two steps compare of n faces, mirrored or not. All zeros for a face of one tone.
+    """The features of n faces, mirrored or not, that the first two steps compare; 0 for a face of one tone.
 
     Attributes:
-        descriptors: float32 (n, 35), the lowest frequencies of each face's cosine transform but for its
-            mean, each times its frequency (faces have the less of one the higher it is), scaled to
-            length 1: light and contrast do not matter.
+        descriptors: float32 (n, 35), the lowest frequencies of each face's cosine transform without its
+            mean. Each is multiplied by its frequency, because faces contain less of higher ones; then
+            scaled to length 1, so that brightness and contrast do not matter.
         spectra: complex64 (n, 91), the Fourier transform of each face's details at half the side,
-            faded out towards the border, scaled to length 1.
+            faded to 0 at the border, scaled to length 1.
     """
 
     def __init__(self, store: FaceStore, faces: NDArray[np.int64], mirror: bool = False) -> None:
@@ -157,7 +159,7 @@ class _Described:
 
 
 def _unit(values: NDArray[Any]) -> NDArray[Any]:
-    """Rows scaled to length 1, but for those that are next to nothing."""
+    """Scale rows to length 1; rows shorter than 1 stay as they are, because they are mostly noise."""
     return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1.0))
 
 
@@ -167,10 +169,10 @@ def _shifted(
     other: NDArray[np.complex64],
     j: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """float32 (p,): correlation of the details of i in `one` and j in `other` at the best shift.
+    """Correlate the details of pairs (i in `one`, j in `other`) at their best shift: float32 (p,), -1..1.
 
-    A shift turns the phase of each frequency by so much; the correlation at one is the sum over
-    frequencies of the one's spectrum, times the other's conjugate, turned.
+    A shift rotates the phase of each frequency. The correlation at a shift is therefore the sum, over
+    frequencies, of one spectrum times the conjugate of the other times the rotation.
     """
     best = np.empty(len(i), np.float32)
     for start in range(0, len(i), _FACES_AT_A_TIME):
@@ -181,23 +183,23 @@ def _shifted(
 
 
 def _aligned(store: FaceStore, one: int, other: int, mirror: bool) -> float:
-    """Correlation, -1..1, of two faces' details, one of them laid over the other by an affine map.
+    """Correlate the details of two faces, -1..1, after an affine alignment; -1 if none is found.
 
-    Evangelidis & Psarakis 2008, Parametric Image Alignment Using Enhanced Correlation Coefficient
-    Maximization. -1 where no map is found.
+    Source: Evangelidis & Psarakis 2008, Parametric Image Alignment Using Enhanced Correlation
+    Coefficient Maximization.
     """
     still, laid = _details(_gray(store, np.array([one, other])), 1.0, 5.0)
     still = np.ascontiguousarray(still[:, :: -1 if mirror else 1])
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
     no_map = np.eye(2, 3, dtype=np.float32)
-    with suppress(cv2.error):
+    with suppress(cv2.error):  # raised if the alignment does not converge
         found = cv2.findTransformECC(laid, still, no_map, cv2.MOTION_AFFINE, stop, np.empty(0), 1)
         return float(found[0])
     return -1.0
 
 
 def _gray(store: FaceStore, faces: NDArray[np.int64]) -> NDArray[np.float32]:
-    """float32 (n, `_SIDE`, `_SIDE`), 0..255: faces as luma, at the one size."""
+    """Read faces as luma at the common size: float32 (n, `_SIDE`, `_SIDE`), 0..255."""
     pixels = np.asarray(store.pixels[faces], np.float32)
     gray = (
         pixels[:, 0]
@@ -211,7 +213,10 @@ def _gray(store: FaceStore, faces: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _details(faces: NDArray[np.float32], fine: float, coarse: float) -> NDArray[np.float32]:
-    """Faces, float32 (n, s, s), less what changes slowly: difference of two Gaussian blurs, in pixels."""
+    """Keep the details of faces, float32 (n, s, s): the difference of two Gaussian blurs.
+
+    `fine` and `coarse` are their standard deviations in pixels; `fine` 0 does not blur.
+    """
     side = faces.shape[-1]
     smooth, smoother = _blur(side, fine), _blur(side, coarse)
     return np.asarray(smooth @ faces @ smooth.T - smoother @ faces @ smoother.T)
@@ -219,7 +224,7 @@ def _details(faces: NDArray[np.float32], fine: float, coarse: float) -> NDArray[
 
 @cache
 def _blur(side: int, sigma: float) -> NDArray[np.float32]:
-    """float32 (s, s): a Gaussian blur of a line of pixels, as a matrix; sigma 0 leaves it as it is."""
+    """The matrix, float32 (s, s), of a Gaussian blur of a line of pixels; sigma 0 gives the identity."""
     if sigma == 0:
         return np.eye(side, dtype=np.float32)
     steps = np.subtract.outer(np.arange(side), np.arange(side)) / sigma
@@ -229,7 +234,7 @@ def _blur(side: int, sigma: float) -> NDArray[np.float32]:
 
 @cache
 def _waves() -> NDArray[np.float32]:
-    """float32 (35, pixels): the waves of a descriptor, each times its frequency."""
+    """The cosine waves of a descriptor, float32 (35, pixels), each multiplied by its frequency."""
     count = np.arange(_FREQUENCIES + 1)
     line = np.cos(np.pi * np.outer(count, np.arange(_SIDE) + 0.5) / _SIDE)
     down, across = np.nonzero(np.triu(np.ones((len(count), len(count))))[:, ::-1])
@@ -240,10 +245,10 @@ def _waves() -> NDArray[np.float32]:
 
 @cache
 def _frequencies(side: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Those of a spectrum: rows and columns in the half plane that `rfft2` gives, and what each counts.
+    """The frequencies of a spectrum: rows and columns in the result of `rfft2`, and the weight of each.
 
-    A column but the first stands for two frequencies, mirror images of each other. The root of the
-    frequency makes up for half of what faces lack of it.
+    Each column but the first counts twice, because `rfft2` gives only one of two mirrored frequencies.
+    The weight is the root of count times frequency, because faces contain less of higher frequencies.
     """
     across, down = np.arange(_DETAILED + 1), np.arange(-_DETAILED, _DETAILED + 1)
     rows, columns = (both.ravel() for both in np.meshgrid(down, across, indexing="ij"))
@@ -253,7 +258,7 @@ def _frequencies(side: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
 
 @cache
 def _lags() -> NDArray[np.float32]:
-    """float32 (2 x 91, 25): real and imaginary parts, in turns, of how each shift turns the phases."""
+    """The phase rotations of each shift, float32 (2 x 91, 25): real and imaginary parts alternate by row."""
     half = _SIDE // 2
     rows, columns, _ = _frequencies(half)
     down, across = (both.ravel() for both in np.mgrid[-_SHIFT : _SHIFT + 1, -_SHIFT : _SHIFT + 1])
@@ -264,7 +269,7 @@ def _lags() -> NDArray[np.float32]:
 
 @cache
 def _fading(side: int) -> NDArray[np.float32]:
-    """float32 (s, s): 1 in the middle, towards 0 in the last pixels at the border, as half a cosine."""
+    """A window, float32 (s, s): 1 in the middle, falling to 0 in the outer quarter like half a cosine."""
     from_border = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1
     line = np.sin(np.pi / 2 * np.minimum(1, from_border / (side // 4 + 1))) ** 2
     return np.outer(line, line).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Parquet tables in the style of Hugging Face: encoded images in a column, labels in another."""
+"""Reader of parquet tables in the style of Hugging Face: encoded images in one column, labels in another."""
 
 from __future__ import annotations
 
@@ -34,19 +34,21 @@ from mien.errors import InputError, extra_required, one_line
 from mien.expressions import SEVEN, Expressions, canonical, label_of
 
 _IMAGE = ("image", "img", "face")
-#: Rows in memory at a time, and bytes of the file read ahead: both small, images may be large.
+#: The most rows in memory at a time; few, because images may be large.
 _ROWS = 16
-#: Bytes that rows at a time may repeat of a dictionary: one of the usual size leaves all rows.
+#: Bytes for values repeated from a dictionary (see `_rows_at_once`): a dictionary of up to 1 MiB allows all `_ROWS`.
 _REPEATED = _ROWS << 20
-#: Encoded pictures do not shrink: of a larger part of a column (bytes) this many times the packed size is a bomb.
+#: Encoded pictures hardly compress: a column chunk of more than `_SMALL` bytes that unpacks to more than this many
+#: times its packed size is a decompression bomb.
 _MOST_PACKED, _SMALL = 20, 64 << 20
+#: Bytes of the file read at a time.
 _READ_AHEAD = 1 << 20
-#: Rows of a column that are looked at to see whether it tells splits.
+#: Rows read to find out whether a column holds splits.
 _LOOKED_AT = 1000
 
 
 def found(tree: Tree) -> list[Found]:
-    """All parquet files of a tree, as one source."""
+    """All parquet files of a tree as one source, if there are any."""
     files = [entry for entry in tree.entries if not is_image(entry.name) and _is_parquet(entry)]
     name = files[0].name if len(files) == 1 else "parquet files"
     return [Found(Rank.PARQUET, name, partial(ParquetFiles, files))] if files else []
@@ -60,18 +62,26 @@ def _is_parquet(entry: Entry) -> bool:
 
 
 class ParquetFiles:
-    """Rows of one or several files: an image (struct with `bytes`, or bytes) and a label.
+    """A `Source` of the rows of one or several files: an image (struct with `bytes`, or bytes) and a label.
 
     Labels are integers or names. Class names in the file's `huggingface` metadata are mapped by
-    name; without them integers count in the label set's order. The split is that of a column of
-    splits, else the one that the file's path names (train-00000-of-00002.parquet), else training. A
+    name; without them integers are read in the label set's order. The split is that of a split
+    column, else the one named by the file's path (train-00000-of-00002.parquet), else training. A
     row's name is its `row` column, else the file's name and the position in it.
 
-    Rows are read a few at a time, but a page of the file is what the format reads at once, and
-    writers may put all images of a row group into one page.
+    Rows are read a few at a time. But the format reads whole pages, and writers may put all images
+    of a row group into one page, so memory can grow to the size of a row group.
     """
 
     def __init__(self, entries: Sequence[Entry], request: Request) -> None:
+        """Check the columns and class names of all files; no image is decoded yet.
+
+        Raises:
+            UnknownClassesError: the files name classes that are not in the label set.
+            InputError: a file is damaged, has no rows, or lacks a column; or some files name their
+                classes and others do not.
+            MissingExtraError: pyarrow is not installed.
+        """
         self._entries = without_same_files(entries, request.notes)
         self.total = 0
         classes: set[str] = set()
@@ -99,15 +109,15 @@ class ParquetFiles:
             self.expressions = tuple(sorted(classes))
         if unknown := tuple(sorted(classes - set(self.expressions))):
             raise UnknownClassesError(
-                f"{where}: names {', '.join(unknown)} among its classes, which the label set has not; give "
+                f"{where}: its classes {', '.join(unknown)} are not in the label set; give "
                 f"the set with --labels {','.join(_ordered(classes))}",
                 unknown,
             )
         if False in named and request.labels is None:
             request.notes.append(
                 "labels are numbers without names, read in the challenge's order "
-                f"({', '.join(f'{n} {name}' for n, name in enumerate(SEVEN))}); another order is said "
-                "by --labels"
+                f"({', '.join(f'{n} {name}' for n, name in enumerate(SEVEN))}); give another order "
+                "with --labels"
             )
 
     def samples(self) -> Iterator[Sample | Damaged]:
@@ -170,7 +180,7 @@ def _opened(entry: Entry) -> Iterator[Any]:
 
 
 def _chunks(table: Any) -> Iterator[Any]:
-    """What the file says of each part of each column."""
+    """Yield the metadata of each column chunk of each row group."""
     about = table.metadata
     for group in range(about.num_row_groups):
         for column in range(about.num_columns):
@@ -178,7 +188,11 @@ def _chunks(table: Any) -> Iterator[Any]:
 
 
 def _rows_at_once(table: Any) -> int:
-    """Rows that may be in memory: each of them may be a value as large as its column's dictionary."""
+    """The number of rows to read at a time.
+
+    A row may repeat a value as large as its column's whole dictionary, so large dictionaries allow
+    fewer rows; a small file could otherwise fill the memory.
+    """
     largest: int = max(
         (
             chunk.data_page_offset - chunk.dictionary_page_offset
@@ -211,18 +225,18 @@ class _Columns:
 
     @property
     def wanted(self) -> list[str]:
-        """All of them that there are."""
+        """The names of those of the four columns that exist."""
         return [name for name in (self.image, self.label, self.split, self.row) if name]
 
     def has_numbers(self, table: Any) -> bool:
-        """Whether labels are numbers."""
+        """Whether the labels are numbers."""
         from pyarrow import types
 
         kind = table.schema_arrow.field(self.label).type
         return bool(types.is_integer(kind) or types.is_floating(kind))
 
     def labels_in(self, table: Any) -> set[str]:
-        """The names of classes in a column of text."""
+        """The canonical names of the classes in a label column of text."""
         batches = table.iter_batches(_LOOKED_AT, columns=[self.label])
         values = {value for batch in batches for value in batch.column(0).unique().to_pylist()}
         return {canonical(str(value)) for value in values - {None, ""}}
@@ -230,7 +244,11 @@ class _Columns:
     def refuse_others(
         self, table: Any, expressions: Expressions, labels: tuple[int, ...] | None, where: str
     ) -> None:
-        """InputError where a column of text that is not read holds splits, or other names of the labels."""
+        """Check the text columns that are not read.
+
+        Raises:
+            InputError: one of them holds splits, or names the labels in another order.
+        """
         from pyarrow import types
 
         names = OtherNames()
@@ -253,19 +271,19 @@ class _Columns:
 
 
 def _class_names(table: Any, column: str) -> tuple[str, ...] | None:
-    """The name of each integer, where the file's metadata tells it."""
+    """The class name of each integer label from the file's metadata; None if it has none."""
     try:
         about = json.loads(table.schema_arrow.metadata[b"huggingface"])
         names = tuple(str(name) for name in about["info"]["features"][column]["names"])
     except (KeyError, TypeError, ValueError):  # not written by Hugging Face's datasets
         return None
-    if names == tuple(map(str, range(len(names)))):  # numbers are no names
+    if names == tuple(map(str, range(len(names)))):  # "0", "1", ... are not names
         return None
     return names
 
 
 def _ordered(classes: set[str]) -> list[str]:
-    """The challenge's seven first, in its order, for a label set."""
+    """Order classes for a label set: first the challenge's seven in its order, then the others by name."""
     return [*(name for name in SEVEN if name in classes), *sorted(classes - set(SEVEN))]
 
 

@@ -1,4 +1,4 @@
-"""RAF-DB's basic set: by its own list of labels, or in folders of its numbers, as Kaggle has it.
+"""Reader of RAF-DB's basic set, with its own list of labels or in numbered folders (as on Kaggle).
 
 basic/EmoLabel/list_patition_label.txt     train_00001.jpg 5
 basic/Image/aligned/train_00001_aligned.jpg, or basic/Image/original/train_00001.jpg
@@ -23,14 +23,14 @@ from mien.data.store import TEST, TRAIN
 from mien.data.tree import Entry, Tree
 from mien.errors import InputError
 
-#: The first is how the set itself spells it.
+#: Names of the list of labels; the first (sic) is the set's own spelling.
 _LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 _PICTURE = re.compile(r"(train|test)_\d{4,5}_aligned\.\w+")
 _LONGEST_LINE = 1000
 
 
 def found(tree: Tree) -> list[Found]:
-    """RAF-DB, where its list of labels is there or all pictures are named as its aligned ones."""
+    """RAF-DB, if its list of labels is there, or if all pictures have names of its aligned ones."""
     lists = [entry for entry in tree.entries if posixpath.basename(entry.name) in _LISTS]
     images = [entry for entry in tree.entries if is_image(entry.name)]
     if lists:
@@ -71,7 +71,12 @@ def _listed(lists: Sequence[Entry], images: Sequence[Entry], request: Request) -
 
 
 def _read(entry: Entry) -> dict[str, tuple[int, int]]:
-    """Picture -> (number, split), as a list of labels has them."""
+    """Read a list of labels: name of the picture -> (number, split).
+
+    Raises:
+        InputError: a line is not such a pair, a picture is listed twice with different labels, or the
+            list is empty.
+    """
     listed: dict[str, tuple[int, int]] = {}
     splits = SplitColumn("beginning of a name", entry.where, "line")
     with entry.unpacked() as stream, reading(entry.where):
@@ -84,7 +89,7 @@ def _read(entry: Entry) -> dict[str, tuple[int, int]]:
                 continue
             if len(words) != 2 or not words[1].isdecimal():
                 raise InputError(
-                    f"{where}: not a picture and its number, as in 'train_00001.jpg 5'; get the list again"
+                    f"{where}: not a picture's name and its number, as in 'train_00001.jpg 5'; get the list again"
                 )
             name, number = words[0], int(words[1])
             RAF_DB.expression(number, where)
@@ -115,7 +120,7 @@ def _in_folders(images: Sequence[Entry], request: Request) -> KnownFaces:
     strays = sum(face.split == TRAIN and _named_split(face.entry) == TEST for face in faces)
     if strays:
         request.notes.append(
-            f"{strays:,} pictures that RAF-DB names as its test lie in a training folder, and train"
+            f"{strays:,} pictures of RAF-DB's test set are in a training folder; they are used for training"
         )
     return KnownFaces(RAF_DB, faces, posixpath.dirname(images[0].folder), request)
 

@@ -1,4 +1,4 @@
-"""Samples, which every source gives, and everything that can go wrong while reading one."""
+"""The interface of a source of faces: samples, splits, labels, and the errors of reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mien.data.store import TEST, TRAIN, VALIDATION
 from mien.errors import InputError, one_line, reading_from
 from mien.expressions import Expressions, canonical, label_of
 
-#: Names of a split, as `plain` writes them: the challenge's Usage, and names of folders and files.
+#: Names of a split, as `plain` writes them: values of the challenge's Usage, and names of folders and files.
 SPLIT_NAMES = {
     "training": TRAIN,
     "publictest": VALIDATION,
@@ -42,20 +42,21 @@ SPLIT_NAMES = {
     "testing": TEST,
     "testset": TEST,
 }
-#: The same inside longer names ("FER2013Test", "fer-train-00000"): without words that are names of people.
+#: Names of a split inside longer names ("FER2013Test", "fer-train-00000"). The words left out are also names of
+#: people or ordinary words.
 _SPLIT_WORDS = {
     name: split for name, split in SPLIT_NAMES.items() if name not in ("val", "dev", "valid")
 }
-#: Those are splits where nothing stands beside them but these: "val_set", "FER2013Valid".
+#: The left-out words name a split only if all other words of the name are among these: "val_set", "FER2013Valid".
 _BESIDE = frozenset(
     ("set", "split", "data", "dataset", "images", "image", "imgs", "faces", "face", "fer")
 )
-#: Some mean validation by these, others the test.
+#: Refused, because they mean validation in some data sets and test in others.
 _UNCLEAR = ("eval", "evaluation", "holdout", "heldout")
 _VALIDATION_FILE = re.compile(r"(val|valid|dev)([-_ ]?\d|\.)", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
-#: As a label set: the names of the classes that the data have, in the alphabet's order.
+#: In place of a label set: take the names of the data's own classes, in alphabetical order.
 FOUND: Expressions = ()
 
 _DAMAGED = (
@@ -73,10 +74,13 @@ class Sample:
     """One face of a source.
 
     Attributes:
-        row: the source's own name of the face (row number, file path).
+        row: the source's own name of the face (row number or file path).
         label: index into the source's `expressions`.
         split: index into `SPLITS`.
         image: uint8 (H, W) gray or (H, W, 3) RGB.
+
+    >>> Sample("0", label=3, split=0, image=np.zeros((48, 48), np.uint8)).image.shape
+    (48, 48)
     """
 
     row: str
@@ -91,7 +95,7 @@ class Damaged:
 
     Attributes:
         row: the source's own name of the face.
-        reason: a sentence that names the file and says what is wrong with it.
+        reason: a sentence that names the file and its fault.
     """
 
     row: str
@@ -99,7 +103,7 @@ class Damaged:
 
 
 class Source(Protocol):
-    """Faces in some layout. Reading streams: one sample in memory at a time."""
+    """The faces of some layout, read as a stream: one sample in memory at a time."""
 
     @property
     def expressions(self) -> Expressions:
@@ -107,22 +111,25 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """The number of samples, where it is known before reading."""
+        """The number of samples; None if it is not known before reading."""
 
     def samples(self) -> Iterator[Sample | Damaged]:
-        """Every face from the start, in the source's order.
+        """Yield every face, in the source's order; each call starts at the first one.
 
-        A picture that cannot be decoded is `Damaged`; anything else that is wrong is an InputError.
+        A picture that cannot be decoded is yielded as `Damaged`.
+
+        Raises:
+            InputError: the source has any other fault.
         """
 
 
 @dataclass(frozen=True)
 class Request:
-    """How a source is to be read, and the sentences that people are told of it.
+    """A user's request to read a source, and the readers' remarks on it.
 
     Attributes:
-        labels: the label set that was asked for; None for the layout's own; `FOUND`.
-        notes: a reader adds to them.
+        labels: the requested label set; None for the layout's own; `FOUND` for the data's own classes.
+        notes: remarks for the user; readers add to them.
     """
 
     labels: Expressions | None = None
@@ -130,7 +137,7 @@ class Request:
 
 
 class UnknownClassesError(InputError):
-    """Classes of a source that are no expressions of the label set: `unknown`, as `canonical` names them."""
+    """A source has classes that are not in the label set: `unknown`, by their canonical names."""
 
     def __init__(self, message: str, unknown: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -139,7 +146,11 @@ class UnknownClassesError(InputError):
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Turn what goes wrong while reading `where` into one sentence."""
+    """Turn errors of reading files, packed or not, into one sentence that names `where`.
+
+    Raises:
+        InputError: the block raised such an error.
+    """
     with reading_from(where):
         try:
             yield
@@ -151,7 +162,7 @@ def reading(where: str) -> Iterator[None]:
 
 @lru_cache(1024)
 def plain(name: str) -> str:
-    """A name in small letters and digits alone, accents removed.
+    """Reduce a name to lower-case letters and digits, without accents.
 
     >>> plain("Public_Test "), plain("Usagé")
     ('publictest', 'usage')
@@ -161,7 +172,11 @@ def plain(name: str) -> str:
 
 
 def split_named(name: str, where: str) -> int:
-    """The split that a Usage value means."""
+    """The split of a Usage value: index into `SPLITS`.
+
+    Raises:
+        InputError: the value is unknown; `where` is the place for the message.
+    """
     try:
         return SPLIT_NAMES[plain(name)]
     except KeyError:
@@ -171,9 +186,10 @@ def split_named(name: str, where: str) -> int:
 
 
 def split_in_name(name: str, where: str) -> int | None:
-    """The split that the name of a file or folder tells; None where it tells none, or several.
+    """The split told by the name of a file or folder: index into `SPLITS`, None if it tells none or several.
 
-    InputError for a name that may mean validation or test.
+    Raises:
+        InputError: the name may mean validation or test; `where` is the place for the message.
 
     >>> split_in_name("train-00000-of-00002.parquet", ""), split_in_name("val_set", "")
     (0, 1)
@@ -200,13 +216,30 @@ def _is_validation(words: set[str]) -> bool:
 
 
 def split_in_path(path: str, where: str) -> int:
-    """The split that a file's name, else the folders above it, tell; else training."""
+    """The split told by a file's name, else by the nearest folder above it that tells one, else training.
+
+    Raises:
+        InputError: a name may mean validation or test; `where` is the place for the message.
+    """
     told = (split_in_name(part, where) for part in reversed(path.split("/")))
     return next((split for split in told if split is not None), TRAIN)
 
 
 def label_given(value: object, expressions: Expressions, where: str) -> int:
-    """The label of a row: a number counts in the label set's order, a name is looked up in it."""
+    """The label of a row as an index into the label set.
+
+    Args:
+        value: the name of an expression, or a number in the label set's order.
+        expressions: the label set.
+        where: the row, for messages.
+
+    Raises:
+        InputError: the value is empty, not in the label set, or out of range.
+
+    >>> names = ("angry", "happy")
+    >>> label_given("Happy", names, "row 1"), label_given("1.0", names, "row 2")
+    (1, 1)
+    """
     text = str(value).strip()
     if text.lower() in ("", "nan", "none", "null"):
         raise InputError(f"{where}: the label is empty; fill it in or drop the row")

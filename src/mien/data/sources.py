@@ -1,4 +1,4 @@
-"""What lies at a path: recognised by content, never by name alone."""
+"""Open the source at a path: its layout is recognised by content, never by name alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mien.data.tree import Entry, FolderTree, LoneFile, TarTree, Tree, ZipTree
 from mien.errors import InputError
 from mien.registry import Registry
 
-#: Every layout that is read from a path. To add one, write its file and add its line here.
+#: All layouts that can be read from a path. To add one, write its file and add a line here.
 LAYOUTS = Registry[Layout]("layout")
 LAYOUTS.add("challenge csv", challenge_csv.found)
 LAYOUTS.add("parquet", parquet.found)
@@ -36,7 +36,7 @@ _KNOWN = (
     "give fer2013.csv, icml_face_data.csv, parquet files, class folders (train/happy/1.jpg), "
     "or a zip or tar of them"
 )
-#: An archive in an archive in an archive is as deep as anybody packs.
+#: The most levels of archives inside archives; deeper ones are refused, because nobody packs so by intention.
 _DEPTH = 3
 _ARCHIVE_SUFFIXES = (".gz", ".tgz", ".bz2", ".xz", ".zip", ".tar")
 _LINKS_NAMED = 5
@@ -44,14 +44,22 @@ _LINKS_NAMED = 5
 
 @contextmanager
 def open_source(path: Path, request: Request) -> Iterator[tuple[str, Source]]:
-    """The layout and the faces at a file or folder; what it opened is closed when the block ends.
+    """Open the source at a file or folder; all files are closed when the block ends.
 
-    InputError where nothing there can be read, or where several sources are equally good.
+    Args:
+        path: a table, an archive or a folder.
+        request: the label set; gets remarks on the source.
+
+    Yields:
+        (name of the layout, source).
+
+    Raises:
+        InputError: nothing there can be read, or several sources are equally good.
     """
     with ExitStack() as stack:
         with reading(str(path)):
             path.stat()
-        if not (path.is_dir() or path.is_file()):  # whoever opens a pipe waits for its other end
+        if not (path.is_dir() or path.is_file()):  # opening a pipe would wait for its writer
             raise InputError(f"{path}: neither a file nor a folder; {_KNOWN}")
         tree = FolderTree(path) if path.is_dir() else LoneFile(path)
         yield _in_tree(tree, str(path), request, stack, _DEPTH)
@@ -86,7 +94,7 @@ def _is_archive(entry: Entry) -> bool:
         return False
     try:
         return entry.kind in ("zip", "tar")
-    except InputError:  # damaged: said only if there is nothing else
+    except InputError:  # a damaged file is an error only if the source holds nothing else
         return entry.name.lower().endswith(_ARCHIVE_SUFFIXES)
 
 
@@ -99,7 +107,7 @@ def _several(names: list[str], where: str) -> InputError:
 
 
 def _nothing(tree: Tree, where: str) -> InputError:
-    """The refusal of a tree in which no layout finds anything."""
+    """The error for a tree in which no layout finds a source; it names the most likely reason."""
     if isinstance(tree, LoneFile):
         (entry,) = tree.entries
         return challenge_csv.not_one(entry) if entry.kind == "text" else _not_ours(entry)

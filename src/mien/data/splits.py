@@ -1,4 +1,4 @@
-"""Which faces train, select and test. Never decided by looking at test rows."""
+"""Divide a store into faces for training, validation and test. Test faces never influence the division."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from mien.recipe import CARVED_SHARE, SplitRule
 
 @dataclass(frozen=True)
 class Splits:
-    """The faces of each purpose. `official_validation` are the source's own, whatever the rule."""
+    """The faces for each purpose.
+
+    Attributes:
+        train: faces to train with.
+        validation: faces that select checkpoints and settings.
+        test: the source's test faces.
+        official_validation: the source's own validation faces, even if the rule selects others.
+    """
 
     train: FaceView
     validation: FaceView
@@ -23,7 +30,16 @@ class Splits:
 
 
 def split(store: FaceStore, rule: SplitRule = SplitRule()) -> Splits:
-    """Apply a rule, by default the official one, to a store. Splits may come out empty; who needs one says so."""
+    """Divide a store by a rule.
+
+    By default the source's own splits are used; if it has no validation faces, a share of
+    `CARVED_SHARE` of its training faces is taken. Splits may be empty: see `needed`.
+
+    >>> from mien.data import load
+    >>> parts = split(load("synthetic:10", progress=False))
+    >>> len(parts.train), len(parts.validation), len(parts.test)
+    (10, 2, 2)
+    """
     train = np.flatnonzero(store.splits == TRAIN)
     validation = official = np.flatnonzero(store.splits == VALIDATION)
     share = rule.holdout if rule.holdout is not None else (0.0 if len(official) else CARVED_SHARE)
@@ -41,13 +57,20 @@ def split(store: FaceStore, rule: SplitRule = SplitRule()) -> Splits:
 def stratified(
     labels: NDArray[np.int64], digests: NDArray[np.uint64], share: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Draw a share of each label, at least one of two or more: bool (N,), True for the drawn.
+    """Draw a share of the faces of each label at random: bool (N,), True for the drawn.
 
-    The draw goes by the faces' digests, uint64 (N, 2), not by their positions: the same faces in
-    another order or layout, which have the same fingerprint, are told apart in the same way.
+    Labels with two or more faces give at least one. The draw depends on the faces' digests, not on
+    their positions, so the same faces in another order or layout are divided in the same way.
+
+    Args:
+        labels: int64 (N,).
+        digests: uint64 (N, 2), see `FaceStore.digests`.
+        share: 0..1.
+        seed: seed of the draw.
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(labels), dtype=np.bool_)
+    # An order that the source does not decide.
     by_digest = np.lexsort((digests[:, 1], digests[:, 0]))
     for label in np.unique(labels):
         members = by_digest[labels[by_digest] == label]
@@ -57,7 +80,11 @@ def stratified(
 
 
 def needed(faces: FaceView, split_name: str) -> FaceView:
-    """The faces themselves; InputError where a split that is needed came out empty."""
+    """Return the faces unchanged, if there are any.
+
+    Raises:
+        InputError: the split is empty; `split_name` is its name for the message.
+    """
     if not len(faces):
         raise InputError(
             f"{faces.store.source}: there is no {split_name} face in it; "

@@ -1,4 +1,4 @@
-"""FaceStore: what every source becomes. uint8 on disk, memory-mapped, with labels and splits."""
+"""FaceStore: the common form of all sources; uint8 pixels on disk, memory-mapped, with labels and splits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from mien.errors import InputError, reading_from
 from mien.expressions import Expressions
 
-#: A store of more bytes is read from its file face by face: pages of a memory map count as the
-#: process's own for as long as they are mapped.
+#: Stores with more bytes of pixels are read from their file face by face, because the pages of a memory map
+#: count as the process's own memory as long as they are mapped.
 MAPPED_BYTES = 1_000_000_000
-#: Code of a split in `FaceStore.splits` is its position here.
+#: The values of `FaceStore.splits` are positions in this tuple.
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 
 
 @dataclass(frozen=True)
 class FaceStore:
-    """N faces of one size with labels, splits and identities.
+    """N faces of one size with labels, splits and names.
 
     Attributes:
         pixels: uint8 (N, C, H, W), C = 1 (gray) or 3 (RGB), usually memory-mapped read-only.
@@ -34,12 +34,18 @@ class FaceStore:
         digests: uint64 (N, 2), a 128-bit hash of each face's shape and pixels: equal for exact
             copies.
         expressions: the label set.
-        fingerprint: hex; covers pixels, labels and splits, whatever the source's order or layout.
-        source: where the faces came from, for people.
-        path: the folder that holds the store; None for one that is only in memory.
-        layout: what the source was read as; empty where nothing was read.
-        notes: sentences that whoever uses the faces should be told: what was passed over, what is odd.
-        damaged: how many pictures of the source were left out, for they could not be decoded.
+        fingerprint: SHA-256 in hex of pixels, labels, label set and splits; does not depend on the
+            order or the layout of the source.
+        source: the path or name of the source, for messages.
+        path: the folder that holds the store; None for a store that is only in memory.
+        layout: the name of the source's layout; empty if no source was read.
+        notes: remarks for the user: files left out, oddities of the data.
+        damaged: number of pictures left out because they could not be decoded.
+
+    >>> from mien.data import load
+    >>> store = load("synthetic:10", progress=False)
+    >>> store.faces(np.array([4, 0])).pixels().shape
+    (2, 1, 48, 48)
     """
 
     pixels: NDArray[np.uint8]
@@ -59,16 +65,19 @@ class FaceStore:
         return len(self.labels)
 
     def faces(self, indices: NDArray[np.int64]) -> FaceView:
-        """A view of some of the faces, in the given order."""
+        """A view of the faces at `indices`, int64 (n,), in the given order."""
         return FaceView(self, np.asarray(indices, dtype=np.int64))
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pixels of some faces in memory, in the given order: uint8 (n, C, H, W), a copy.
+        """Copy the pixels of some faces to memory, in the given order: uint8 (n, C, H, W).
 
-        Of a store larger than memory, no more than these are in the process's own memory.
+        Of a large store (see `MAPPED_BYTES`) only these faces enter the process's own memory.
+
+        Raises:
+            InputError: the file of a large store is shorter than it should be, or cannot be read.
         """
         pixels: Any = self.pixels
-        # A part of a map does not know where in the file it begins.
+        # A slice of a memory map still has the offset of the whole file, so only whole maps can be read by offset.
         whole_file = isinstance(pixels, np.memmap) and isinstance(pixels.base, mmap)
         if not whole_file or pixels.nbytes <= MAPPED_BYTES:
             return np.ascontiguousarray(pixels[indices])
@@ -84,7 +93,17 @@ class FaceStore:
 
 @dataclass(frozen=True)
 class FaceView:
-    """Some faces of a store: one split, usually. Pixels stay on disk until asked for."""
+    """Some faces of a store, usually one split. Pixels are read only when they are asked for.
+
+    Attributes:
+        store: the store.
+        indices: int64 (n,), positions of the faces in the store.
+
+    >>> from mien.data import load, split
+    >>> train = split(load("synthetic:10", progress=False)).train
+    >>> [batch.shape for batch in train.batches(8)]
+    [(8, 1, 48, 48), (2, 1, 48, 48)]
+    """
 
     store: FaceStore
     indices: NDArray[np.int64]
@@ -94,28 +113,29 @@ class FaceView:
 
     @property
     def expressions(self) -> Expressions:
+        """The label set of the store."""
         return self.store.expressions
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """int64 (n,)."""
+        """The labels, int64 (n,), indices into `expressions`."""
         return self.store.labels[self.indices]
 
     @property
     def rows(self) -> NDArray[np.str_]:
-        """str (n,)."""
+        """The source's own names of the faces, str (n,)."""
         return self.store.rows[self.indices]
 
     @property
     def digests(self) -> NDArray[np.uint64]:
-        """uint64 (n, 2)."""
+        """The 128-bit hashes of the faces, uint64 (n, 2)."""
         return self.store.digests[self.indices]
 
     def pixels(self) -> NDArray[np.uint8]:
-        """All of them in memory: uint8 (n, C, H, W), a copy."""
+        """Copy all pixels to memory: uint8 (n, C, H, W), gray or RGB, 0..255."""
         return self.store.read(self.indices)
 
     def batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
-        """uint8 (b, C, H, W) in order, b = size but for the last one."""
+        """Yield the pixels in order: uint8 (b, C, H, W), b = `size`, or fewer in the last batch."""
         for start in range(0, len(self), size):
             yield self.store.read(self.indices[start : start + size])

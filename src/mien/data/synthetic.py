@@ -1,6 +1,6 @@
-"""Synthetic faces: mien's own data, drawn from parameters, for trying things out without FER-2013.
+"""Synthetic faces: mien's own data, drawn from random parameters, for trials and tests without FER-2013.
 
-`synthetic` and `synthetic:N` name them as a source: no file needed, the same on every machine.
+As a source they are named `synthetic` or `synthetic:N`; they need no file and are the same on every machine.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from mien.errors import InputError
 from mien.expressions import SEVEN, Expressions, label_of
 
 _DEFAULT_COUNT = 4000
-#: Every split is drawn from its own seed: no face of one is in another.
+#: The seed of each split, so that no face of one split is in another.
 _SEEDS = {"train": 2013, "validation": 2014, "test": 2015}
 
 
 def synthetic_faces(
     count: int, seed: int, size: int = 48
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield `count` pairs of a label in `SEVEN` and a gray face, uint8 (size, size).
+    """Yield `count` pairs: a label, index into `SEVEN`, and a gray face, uint8 (size, size).
 
-    Face i depends on `seed` (0 or more) and i alone, not on `count`. Every seven faces from a
-    multiple of seven on show the seven expressions once each, in random order.
+    Face i depends only on `seed` (0 or more) and i, not on `count`. Faces come in blocks of seven that
+    show each of the seven expressions once, in random order.
     """
     for index in range(count):
         block, position = divmod(index, len(SEVEN))
@@ -43,7 +43,12 @@ def synthetic_faces(
 
 
 class SyntheticSource:
-    """N training faces, N // 5 validation and N // 5 test ones, the same on every machine."""
+    """A `Source` of N training faces, N // 5 validation faces and N // 5 test faces.
+
+    Raises:
+        InputError: the name has no valid N, or the label set lacks one of the seven expressions
+            (raised by `samples`).
+    """
 
     def __init__(self, name: str, labels: Expressions | None = None) -> None:
         count = _count(name)
@@ -60,12 +65,12 @@ class SyntheticSource:
 
 
 def is_named(path: str) -> bool:
-    """Whether a data path asks for drawn faces."""
+    """Whether a data path asks for synthetic faces."""
     return path == "synthetic" or path.startswith("synthetic:")
 
 
 def stamp() -> str:
-    """What changes when the drawing does: a hash of the modules that draw."""
+    """Hash the source of the modules that draw, so that faces are drawn again after a change of them."""
     here = Path(__file__)
     modules = (here, here.with_name("drawing.py"), here.with_name("face_parameters.py"))
     code = b"".join(module.read_bytes() for module in modules)
@@ -77,5 +82,5 @@ def _count(name: str) -> int:
     if name == "synthetic":
         return _DEFAULT_COUNT
     if not re.fullmatch(r"[0-9]{1,9}", number) or int(number) < 5:
-        raise InputError(f"{name}: give a number of training faces of 5 or more, as synthetic:4000")
+        raise InputError(f"{name}: give 5 or more training faces, such as synthetic:4000")
     return int(number)

@@ -1,6 +1,6 @@
-"""Files wherever they lie: in a folder, a zip or a tar, listed and opened the same way.
+"""List and open files in a folder, a zip or a tar in the same way.
 
-Nothing is ever unpacked to disk. Archives may lie in archives.
+Nothing is ever unpacked to disk. Archives may be inside archives.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
 }
 _CHUNK = 1 << 20
-#: Bytes of a name, of a link's target, or of a tar's notes beside a name: more than any system lets a name have.
+#: The most bytes of a name, of a link's target, or of a tar's extra headers; more than any system allows.
 _MAX_NAME = 65_536
 _NO_NAME = "a name in it is longer than any name may be"
-#: Members of a tar that only hold the name, or notes, of the next.
+#: Types of members of a tar that only hold the name or extra headers of the next member.
 _NAMES = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
 )  # fmt: skip
-#: What systems and programs leave in folders, besides hidden files.
+#: Names of files and folders that systems and programs leave behind, besides hidden ones.
 _CLUTTER = {
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "thumbnails", "@eadir", "@tmp", "#recycle",
     "#snapshot", "$recycle.bin", "system volume information", "lost+found", "icon\r",
 }  # fmt: skip
-#: Bytes of a file that are read to find out what it is, and files that stay open after it.
+#: Bytes of a file that are read to find out its kind, and the most files that stay open afterwards.
 _HEAD, _KEPT_OPEN = 1 << 14, 8
-#: Of a tar, the bytes that say so and where they stand.
+#: The magic bytes of a tar and their offset.
 _TAR_MAGIC, _TAR_AT = b"ustar", 257
 _IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -54,7 +54,13 @@ _UNIX_MODE = 16
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a tree: `name` is its path below the root, parted by "/"."""
+    """One file of a tree.
+
+    Attributes:
+        name: its path below the root, separated by "/".
+        tree: the tree.
+        key: the tree's own handle of the file, for `Tree.open`.
+    """
 
     name: str
     tree: Tree
@@ -62,28 +68,28 @@ class Entry:
 
     @property
     def where(self) -> str:
-        """The file, for messages."""
+        """The path of the file, for messages."""
         return _printable(self.tree.describe(self.name))
 
     @property
     def folder(self) -> str:
-        """The folder that the file lies in, for messages."""
+        """The path of the file's folder, for messages."""
         return _printable(self.tree.describe(posixpath.dirname(self.name)))
 
     @property
     def size(self) -> int:
-        """The file's bytes, as many as there are; packed ones count as they lie there."""
+        """The file's size in bytes; a compressed file (gz, bz2, xz) counts as compressed."""
         with reading(self.where):
             return self.tree.size(self.key)
 
     def open(self) -> IO[bytes]:
-        """The file's bytes, from the start; seekable."""
+        """Open the file for reading bytes from the start; the stream is seekable."""
         with reading(self.where):
             return self.tree.open(self.key)
 
     @property
     def head(self) -> bytes:
-        """The first bytes, unpacked; the file stays open for whoever reads it next."""
+        """The first bytes, decompressed; the file stays open, because it is usually read next."""
         known = self.tree.heads.get(self.key)
         if known is None:
             with ExitStack() as stack:
@@ -96,7 +102,7 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """What the file is by its content: empty, zip, tar, parquet, image, text or binary."""
+        """The kind of file, by its content: empty, zip, tar, parquet, image, text or binary."""
         start = self.head
         if not start:
             return "empty"
@@ -112,7 +118,7 @@ class Entry:
 
     @contextmanager
     def unpacked(self) -> Iterator[IO[bytes]]:
-        """As `open`, and a compressed file (gz, bz2, xz) is decompressed on the way."""
+        """Open the file like `open`, but decompress a compressed one (gz, bz2, xz)."""
         kept = self.tree.kept.pop(self.key, None)
         if kept is None:
             with self._unpacked() as stream:
@@ -133,7 +139,8 @@ class Entry:
                     with opener(raw) as stream:
                         try:
                             yield stream
-                        except InputError:  # the content is wrong: was it damaged on its way?
+                        except InputError:
+                            # Read to the end: if the checksum fails, damage is the true reason, and is raised.
                             while stream.read(_CHUNK):
                                 pass
                             raise
@@ -142,14 +149,14 @@ class Entry:
 
 
 class Tree(ABC):
-    """A set of files below one root. `entries` leaves hidden files and system clutter out."""
+    """A set of files below one root; `entries` has no hidden files and no system clutter."""
 
     entries: list[Entry]
-    #: Whether files are read one after the other from one stream, so that damage spoils all that follow.
+    #: Whether all files are read from one stream, so that damage affects all files after it.
     is_stream = False
 
     def __init__(self) -> None:
-        #: Links below the root that lead nowhere, or that are not followed.
+        #: Links below the root that lead nowhere or are not followed.
         self.dead_links: list[str] = []
         self.heads: dict[Any, bytes] = {}
         self.kept: dict[Any, tuple[IO[bytes], ExitStack]] = {}
@@ -160,14 +167,14 @@ class Tree(ABC):
 
     @abstractmethod
     def size(self, key: Any) -> int:
-        """How many bytes `open` gives."""
+        """The number of bytes that `open` gives."""
 
     @abstractmethod
     def describe(self, name: str) -> str:
-        """Name a file for messages."""
+        """The full path of a file, for messages."""
 
     def keep(self, key: Any, stream: IO[bytes], stack: ExitStack) -> None:
-        """Leave a file open; `stack` closes it. Only the last few stay so."""
+        """Leave a file open, to be closed by `stack`; only the last `_KEPT_OPEN` files stay open."""
         self.kept[key] = stream, stack
         if len(self.kept) > _KEPT_OPEN:
             self.kept.pop(next(iter(self.kept)))[1].close()
@@ -179,7 +186,7 @@ class Tree(ABC):
 
 
 class FolderTree(Tree):
-    """A folder on disk, links followed."""
+    """A folder on disk; links are followed."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -210,17 +217,20 @@ class LoneFile(FolderTree):
 
 
 class ZipTree(Tree):
-    """A zip's members, in its own order."""
+    """The members of a zip, in its own order."""
 
     def __init__(self, entry: Entry, stack: ExitStack) -> None:
+        """List the members; `stack` closes the zip.
+
+        Raises:
+            InputError: the zip is damaged, or a member's path leaves it.
+        """
         super().__init__()
         self.where = entry.where
         with _unzipping(self.where):
             stream = stack.enter_context(entry.unpacked())
             self._zip = stack.enter_context(zipfile.ZipFile(stream))
-        members: dict[
-            str, Any
-        ] = {}  # of one name the last counts, as it does where they are unpacked
+        members: dict[str, Any] = {}  # of members with one name the last counts, as if unpacked
         for info in self._zip.infolist():
             name = _inside(info.filename, self.where)
             if stat.S_ISLNK(info.external_attr >> _UNIX_MODE):
@@ -248,11 +258,11 @@ class ZipTree(Tree):
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose name is no longer than a name may be: tarfile reads all of it."""
+    """A member of a tar with a limit on the length of its name, because tarfile would read all of it."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """As tarfile; ReadError where the name that follows is too long."""
+        """Read a header like tarfile; raises ReadError if the name that follows is too long."""
         made = super().frombuf(buf, encoding, errors)
         if made.type in _NAMES and made.size > _MAX_NAME:
             raise tarfile.ReadError(_NO_NAME)
@@ -260,11 +270,16 @@ class _Member(tarfile.TarInfo):
 
 
 class TarTree(Tree):
-    """A tar's members, in its own order: a compressed one is quick to read only that way."""
+    """The members of a tar, in its own order, because a compressed tar is fast to read only in order."""
 
     is_stream = True
 
     def __init__(self, entry: Entry, stack: ExitStack) -> None:
+        """List the members; `stack` closes the tar.
+
+        Raises:
+            InputError: the tar is damaged, or a member's path leaves it.
+        """
         super().__init__()
         self.where = entry.where
         with reading(self.where):
@@ -272,13 +287,11 @@ class TarTree(Tree):
             tar = tarfile.open(fileobj=stream, mode="r:", tarinfo=_Member)  # noqa: SIM115 (the stack closes it)
             self._tar = stack.enter_context(tar)
             listed = self._tar.getmembers()
-            # A tar that stops between two members looks whole to tarfile, but for its end mark.
+            # tarfile accepts a tar that was cut between two members; only the end mark shows it.
             stream.seek(self._tar.offset)
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("the end mark is missing")
-        members: dict[
-            str, Any
-        ] = {}  # of one name the last counts, as it does where they are unpacked
+        members: dict[str, Any] = {}  # of members with one name the last counts, as if unpacked
         for member in listed:
             name = _inside(member.name, self.where)
             if member.issym():
@@ -300,7 +313,7 @@ class TarTree(Tree):
         return stream
 
     def size(self, key: Any) -> int:
-        return int(key.size)  # 0 of a hard link
+        return int(key.size)  # 0 for a hard link
 
     def describe(self, name: str) -> str:
         return f"{self.where}: {name}"
@@ -308,7 +321,13 @@ class TarTree(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies below a folder: files and dead links by their path relative to it, folders' paths."""
+    """The content of a folder.
+
+    Attributes:
+        files: (path relative to the folder, entry) of each file.
+        folders: paths of the folder itself and all below it.
+        dead_links: relative paths of links that lead nowhere.
+    """
 
     files: list[tuple[str, os.DirEntry[str]]]
     folders: list[Path]
@@ -316,7 +335,7 @@ class Listing:
 
 
 def walk(root: Path) -> Listing:
-    """List a folder, links followed, each folder once; hidden files and clutter left out."""
+    """List a folder and all below it, without hidden files and clutter; links are followed, each folder once."""
     listing = Listing([], [], [])
     seen: set[tuple[int, int]] = set()
     waiting = [(root, "")]
@@ -353,7 +372,11 @@ def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
 
 @contextmanager
 def _unzipping(where: str) -> Iterator[None]:
-    """As `reading`, for what zipfile raises besides: a password, an unknown compression."""
+    """Like `reading`, and for zipfile's further errors: a password, an unknown compression.
+
+    Raises:
+        InputError: the block raised such an error.
+    """
     try:
         with reading(where):
             yield
@@ -364,7 +387,7 @@ def _unzipping(where: str) -> Iterator[None]:
 
 
 def _printable(name: str) -> str:
-    """A path without line ends and the like, which names in archives may hold."""
+    """A path with "?" for control characters such as line ends, which names in archives may hold."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
@@ -373,7 +396,11 @@ def _is_clutter(name: str) -> bool:
 
 
 def _inside(name: str, where: str, parent: str = "") -> str:
-    """A member's path, made plain; InputError where it leaves the archive."""
+    """Normalise the path of an archive's member.
+
+    Raises:
+        InputError: the path leaves the archive; `where` is the archive, for the message.
+    """
     plain = name.replace("\\", "/")
     path = posixpath.normpath(posixpath.join(parent, plain))
     if plain.startswith("/") or plain[1:2] == ":" or path == ".." or path.startswith("../"):

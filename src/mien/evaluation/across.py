@@ -1,11 +1,10 @@
-"""Scores on data that a network never saw, whose classes are some of its expressions or have other names.
+"""Score a network on data with other classes: some of its expressions, or the same with other names.
 
-The scores are over the *shared* expressions, those that the network knows and the faces have: its
-probabilities restricted to them and made to sum to 1, as the ImageNet variants with fewer classes are scored
-(Hendrycks et al. 2021, The Many Faces of Robustness, and Natural Adversarial Examples, which leave the other
-classes' outputs out). So a face is not lost to an answer that the data have no class for, and the figures of
-networks with other label sets can be compared. Beside it stands what somebody sees who uses the network:
-the accuracy of its own answers, out of everything it knows.
+Scores are over the *shared* expressions, known to the network and present in the faces. Probabilities are restricted
+to them and scaled to sum to 1, as usual for ImageNet variants with fewer classes (Hendrycks et al. 2021, The Many
+Faces of Robustness, and Natural Adversarial Examples). So an answer outside of the data's classes is not an error by
+itself, and networks with different label sets can be compared. The accuracy of the unrestricted answers, which users
+of the network get, is reported separately.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.expressions import Expressions
 
-#: What names of evaluations of other data begin with.
+#: Prefix of the names of evaluations of other data.
 PREFIX = "across-"
 
 
 @dataclass(frozen=True)
 class OwnAnswers:
-    """One view's answers out of all that the network knows, on the faces of shared expressions.
+    """The unrestricted answers of one view, on the faces of shared expressions.
 
     Attributes:
         accuracy, accuracy_interval: 0..1, with its 95 % bootstrap interval.
-        elsewhere: the share of answers that name none of the shared expressions.
+        elsewhere: share of answers that are not a shared expression.
     """
 
     accuracy: float
@@ -43,14 +42,14 @@ class OwnAnswers:
 
 @dataclass(frozen=True)
 class Across:
-    """How classes of other data were read.
+    """The mapping of the classes of other data.
 
     Attributes:
-        split: of those data that was scored; "all" for every face.
-        classes: every class of the data -> the network's expression, None where left out.
-        left_out: class -> faces that were left out.
-        known: all the expressions that the network knows.
-        own_answers: by view.
+        split: the split of these data that was scored; "all" for every face.
+        classes: class of the data -> the network's expression; None if it was left out.
+        left_out: class -> number of faces left out.
+        known: all expressions of the network.
+        own_answers: view -> figures of the unrestricted answers.
     """
 
     split: str
@@ -61,11 +60,11 @@ class Across:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The classes that go by another name with the network."""
+        """The classes with another name in the network: class -> expression."""
         return {name: own for name, own in self.classes.items() if own not in (None, name)}
 
     def sentences(self, shared: Expressions) -> list[str]:
-        """What a reader has to know of the mapping."""
+        """Sentences for a report that explain the mapping and the restriction to `shared`."""
         absent = [name for name in self.known if name not in shared]
         told = [
             f"Scores are over the {len(shared)} shared expressions ({', '.join(shared)}): probabilities "
@@ -87,7 +86,7 @@ class Across:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Across:
-        """The inverse of `to_dict`, also after a way through JSON."""
+        """The inverse of `to_dict`; also accepts its values after JSON."""
         own = {
             view: OwnAnswers(**{**one, "accuracy_interval": tuple(one["accuracy_interval"])})
             for view, one in content["own_answers"].items()
@@ -98,9 +97,22 @@ class Across:
 def mapped(
     faces: FaceView, given: ClassMap, known: Expressions, split: str
 ) -> tuple[FaceView, Across]:
-    """Faces labelled with what the network knows, those left out taken away; and how that was done."""
+    """Relabel faces with the network's expressions, and remove those of classes left out.
+
+    Args:
+        faces: the faces.
+        given: the user's map.
+        known: the network's expressions.
+        split: the name of the split.
+
+    Returns:
+        (faces that are left, the mapping).
+
+    Raises:
+        InputError: the map is incomplete or wrong, or fewer than two expressions are left.
+    """
     store = faces.store
-    # A label set may list more than the data have; a class without a face need not be mapped.
+    # A label set may list more classes than the data have; classes without faces need no mapping.
     present = {store.expressions[label] for label in np.unique(store.labels)}
     classes = complete_map(given, present, known, store.source)
     places = np.array([_place(classes.get(name), known) for name in store.expressions])
@@ -118,13 +130,13 @@ def mapped(
     if len(np.unique(kept.labels)) < 2:
         raise InputError(
             f"{store.source}: of the classes {', '.join(classes)}, fewer than two are expressions that the "
-            f"network knows ({', '.join(known)}), so there is nothing to tell apart; say with --map what they are"
+            f"network knows ({', '.join(known)}), so there is nothing to tell apart; map them with --map"
         )
     return kept, across
 
 
 def name_of(source: str) -> str:
-    """What the evaluation of some data goes by: `across-` and the last part of their path.
+    """The name of the evaluation of some data: `across-` and the last part of their path.
 
     >>> name_of("/photos/My Faces.zip")
     'across-my-faces.zip'
@@ -134,7 +146,7 @@ def name_of(source: str) -> str:
 
 
 def lacks_some(store: FaceStore, known: Expressions) -> bool:
-    """Whether the data, of whatever split, hold no face of some of the expressions."""
+    """Whether the data, over all splits, have no face of at least one of the expressions."""
     present = {store.expressions[label] for label in np.unique(store.labels)}
     return not present.issuperset(known)
 

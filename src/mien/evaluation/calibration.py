@@ -1,6 +1,6 @@
-"""Probabilities that mean what they say: a temperature, offsets, and the confidence below which to doubt.
+"""Calibrate probabilities: fit a temperature, offsets, and the confidence below which answers are uncertain.
 
-All are fitted on validation faces, never on test ones. Shapes: N faces, K expressions.
+All are fitted on validation faces, never on test faces. Shapes: N faces, K expressions.
 """
 
 from __future__ import annotations
@@ -14,44 +14,47 @@ from numpy.typing import NDArray
 from mien.errors import InputError, extra_required
 from mien.evaluation.metrics import SMALLEST_PROBABILITY
 
-#: Of so few faces a temperature is not fitted: of 10 drawn from PublicTest it makes probabilities worse
-#: than none in 22 % of draws, of 20 in 4 %, of 50 in 1 % (benchmarks/calibration.py).
+#: The least number of faces to fit a temperature. Fitted on 10 faces drawn from PublicTest, it makes probabilities
+#: worse than no temperature in 22 % of draws, on 20 in 4 %, on 50 in 1 % (benchmarks/calibration.py).
 LEAST_FACES = 50
-#: Of sure answers so many are to be right, and so many of all faces are to be answered. If both cannot be
-#: had, the first counts.
+#: The aims of the threshold: precision of sure answers, and share of faces answered. If both cannot be reached,
+#: precision is kept.
 SURE_PRECISION, SURE_SHARE = 0.92, 0.75
-#: Temperatures that are looked at; a fit that would leave this range ends at its border.
+#: Range of temperatures; a fit outside of it ends at its border.
 TEMPERATURES = (0.01, 100.0)
 
 
-#: The offsets go so far of the way to those of the smallest cross-entropy. On PublicTest, halves fitted and halves
-#: measured, the whole way costs 5 points of balanced accuracy (rare expressions), half of it 1.6, while
-#: accuracy gains 3.1 and 2.2: docs/log.md.
+#: Factor on the offsets of the smallest cross-entropy. On PublicTest (fitted on one half, measured on the other) full
+#: offsets cost 5 points of balanced accuracy (rare expressions) and gain 3.1 of accuracy; half of them cost 1.6 and
+#: gain 2.2: docs/log.md.
 OFFSET_SHARE = 0.5
-#: Offsets are fitted if each expression has so many faces.
+#: The least number of faces of each expression to fit offsets.
 LEAST_OF_EACH = 10
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """softmax(logits / temperature + offsets).
+    """A calibrated softmax: softmax(logits / temperature + offsets).
 
     Attributes:
         temperature: above 0.
-        offsets: one for each of K expressions, of mean 0; empty for none.
+        offsets: one for each of K expressions, with mean 0; empty for no offsets.
+
+    >>> Calibration(2.0)(np.array([[2.0, 0.0]])).round(3).tolist()
+    [[0.731, 0.269]]
     """
 
     temperature: float
     offsets: tuple[float, ...] = ()
 
     def __call__(self, logits_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Probabilities, float64 (N, K)."""
+        """Compute calibrated probabilities, float64 (N, K), from logits (N, K)."""
         scaled = np.asarray(logits_NK, dtype=np.float64) / self.temperature
         return softmax(scaled + np.array(self.offsets)) if self.offsets else softmax(scaled)
 
 
 def softmax(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
-    """exp(z / T) over its sum, by row: float64 (N, K)."""
+    """The softmax of each row of logits / temperature: float64 (N, K)."""
     scaled = np.asarray(logits_NK, dtype=np.float64) / temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities_NK: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
@@ -59,10 +62,14 @@ def softmax(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> N
 
 
 def enough_to_calibrate(faces: int, source: str) -> None:
-    """InputError where there are fewer validation faces than LEAST_FACES."""
+    """Refuse to calibrate on too few faces.
+
+    Raises:
+        InputError: there are fewer validation faces than LEAST_FACES; `source` is the data, for the message.
+    """
     if faces < LEAST_FACES:
         raise InputError(
-            f"{source}: {faces} validation faces are too few to calibrate by, it takes {LEAST_FACES}; train "
+            f"{source}: {faces} validation faces are too few to calibrate, {LEAST_FACES} are needed; train "
             "with more, or set a larger share of the training faces aside (--set split.holdout=0.3)"
         )
 
@@ -70,15 +77,15 @@ def enough_to_calibrate(faces: int, source: str) -> None:
 def fit_calibration(
     logits_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64], *, lifts_rare: bool = False
 ) -> Calibration:
-    """A temperature, and offsets for a network whose training lifted rare expressions.
+    """Fit a temperature, and also offsets if the training raised the weight of rare expressions.
 
-    Such a network calls too many faces by a rare name: it was trained as if all expressions were
-    equally frequent. Offsets as in vector scaling (Guo et al. 2017, section 4.2) take `OFFSET_SHARE` of that back. The
-    answer may change; without offsets it never does.
+    Such a network predicts rare expressions too often, because it was trained as if all were equally
+    frequent. Offsets as in vector scaling (Guo et al. 2017, section 4.2) undo `OFFSET_SHARE` of that. With offsets the
+    answer of a face may change; with a temperature alone it never does.
 
     Args:
         logits_NK: (N, K).
-        labels_N: int64 (N,), the right answers.
+        labels_N: int64 (N,), the true answers.
         lifts_rare: `Objective.lifts_rare` of the recipe.
     """
     counts_K = np.bincount(labels_N, minlength=np.shape(logits_NK)[1])
@@ -93,10 +100,10 @@ def fit_calibration(
 def _fit_offsets(
     logits_NK: NDArray[np.float64], labels_N: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The offsets of mean 0 that, with a scale of the logits, have the smallest cross-entropy: float64 (K,).
+    """Fit offsets with mean 0, together with a scale of the logits, to the smallest cross-entropy: float64 (K,).
 
-    The cross-entropy is convex in scale and offsets. A slight pull towards 0 keeps offsets finite even if one
-    expression is always right.
+    The cross-entropy is convex in scale and offsets. A small quadratic penalty keeps offsets finite even if an
+    expression can be separated perfectly.
     """
     with extra_required("report", "calibrating a network that lifts rare expressions"):
         from scipy.optimize import minimize
@@ -123,14 +130,19 @@ def fit_temperature(
     labels_N: NDArray[np.int64],
     offsets_K: NDArray[np.float64] | None = None,
 ) -> float:
-    """The T > 0 for which softmax(logits / T + offsets) has the smallest cross-entropy, within TEMPERATURES.
+    """Fit the temperature T of the smallest cross-entropy of softmax(logits / T + offsets), within TEMPERATURES.
 
-    Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2. The cross-entropy is convex
-    in 1 / T; its slope there is the mean logit that the probabilities expect, less the mean logit of the
-    true expression. Bisection finds where it crosses zero. Without offsets no answer changes.
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2. The cross-entropy is convex
+    in 1 / T. Its slope is the mean over faces of the expected logit under the probabilities minus the logit of
+    the true expression; bisection finds its zero. A temperature alone changes no answer.
+
+    Args:
+        logits_NK: (N, K).
+        labels_N: int64 (N,), the true answers.
+        offsets_K: float64 (K,), fixed offsets; None for none.
     """
     logits = np.asarray(logits_NK, dtype=np.float64)
-    logits = logits - logits.max(axis=1, keepdims=True)
+    logits = logits - logits.max(axis=1, keepdims=True)  # changes no softmax, and avoids overflow
     of_truth = logits[np.arange(len(labels_N)), labels_N].mean()
 
     added = 0.0 if offsets_K is None else offsets_K
@@ -140,7 +152,8 @@ def fit_temperature(
         return float((said * logits).sum(axis=1).mean() - of_truth)
 
     cold, hot = TEMPERATURES
-    if slope(1.0) == 0:  # also where all logits of each face are equal, and no temperature matters
+    # Also if all logits of each face are equal, so that the temperature has no effect.
+    if slope(1.0) == 0:
         return 1.0
     if slope(cold) <= 0:
         return cold
@@ -157,12 +170,20 @@ def fit_uncertain_below(
     right_N: NDArray[np.bool_],
     precision: float = SURE_PRECISION,
 ) -> float:
-    """The lowest confidence from which on answers are right at least as often as `precision` says, 0..1.
+    """Fit the lowest threshold of confidence, 0..1, so that answers above it have at least this precision.
 
-    It answers as many faces as that precision allows (selective classification: Geifman & El-Yaniv 2017,
-    arXiv:1705.08500, whose bound for a confidence is left out: the faces are thousands). Equal confidences are
-    kept or doubted together; between two confidences it lies in the middle. 0 where nothing has to be
-    doubted, 1 where everything has.
+    It thereby answers as many faces as possible (selective classification: Geifman & El-Yaniv 2017,
+    arXiv:1705.08500; their confidence bound is not used, because there are thousands of faces). Equal confidences
+    are kept or rejected together; the threshold is midway between two confidences. It is 0 if no answer has
+    to be uncertain, and 1 if all have to be.
+
+    Args:
+        confidence_N: (N,), largest probabilities.
+        right_N: bool (N,), whether the answers are right.
+        precision: the required share of right answers among the sure ones, 0..1.
+
+    >>> round(fit_uncertain_below(np.array([0.5, 0.7, 0.9]), np.array([False, True, True])), 3)
+    0.6
     """
     order = np.argsort(confidence_N, kind="stable")
     confidence = np.asarray(confidence_N, dtype=np.float64)[order]

@@ -1,4 +1,4 @@
-"""Which faces a network is scored on: a split of the data it was trained on, or of others."""
+"""Choose the faces to score a network on: a split of its training data, or other data."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ from mien.expressions import Expressions, canonical
 from mien.recipe import SplitRule
 from mien.runs import RunFolder
 
-#: The splits of the data that a network was trained on: the name on the command line -> the field of
-#: `Splits`.
+#: The splits of training data: name on the command line -> field of `Splits`.
 SPLIT_NAMES = {
     "validation": "validation",
     "test": "test",
     "official-validation": "official_validation",
     "train": "train",
 }
-#: And of other data: every face, whatever its split.
+#: The name for all faces of other data, whatever their split.
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Faces to score, labelled in the order of what the network knows.
+    """Faces to score, labelled in the order of the network's expressions.
 
     Attributes:
-        faces: of the split.
-        trained: those of the same store that trained the network; none where it was trained on others.
-        split: its name.
-        across: how the classes were read, where the data are others and theirs are other ones.
+        faces: the faces of the split.
+        trained: the network's training faces in the same store; empty if it was trained on other data.
+        split: the name of the split.
+        across: the mapping of classes, if they were mapped, else None.
     """
 
     faces: FaceView
@@ -49,7 +48,11 @@ class Chosen:
 
 
 def check_request(split: str | None, tta: str) -> None:
-    """InputError for a split or a view that there is not."""
+    """Check the names of a split and a view, before anything is computed.
+
+    Raises:
+        InputError: one of them is unknown.
+    """
     names = (*SPLIT_NAMES, ALL)
     if split is not None and split not in names:
         raise InputError(f"unknown split {split!r}: {near_names(split, names)}")
@@ -59,7 +62,15 @@ def check_request(split: str | None, tta: str) -> None:
 def choose_for_run(
     run: RunFolder, store: FaceStore, split: str | None, mapping: ClassMap | None = None
 ) -> Chosen:
-    """`choose`, by the recipe of a run."""
+    """Choose faces for a run, by its recipe; its excluded faces are not among the training faces.
+
+    Args:
+        run: the run folder.
+        store, split, mapping: see `choose`.
+
+    Raises:
+        InputError: see `choose`.
+    """
     fingerprint = (run.known_environment().get("data") or {}).get("fingerprint")
     recipe = run.recipe()
     chosen = choose(
@@ -78,7 +89,11 @@ def choose_for_run(
 
 
 def faces_to_score(run: RunFolder, store: FaceStore, split: str) -> tuple[FaceView, FaceView]:
-    """(faces of the split, faces the run trains on), labelled in the order of the run's recipe."""
+    """(faces of the split, training faces of the run), labelled in the order of the run's recipe.
+
+    Raises:
+        InputError: see `choose`.
+    """
     chosen = choose_for_run(run, store, split)
     return chosen.faces, chosen.trained
 
@@ -93,19 +108,24 @@ def choose(
     trained_on: str | None,
     mapping: ClassMap | None = None,
 ) -> Chosen:
-    """The faces of a split, by the split rule of whatever was trained on data of a fingerprint.
+    """Choose the faces of a split, by the split rule of a network's training.
 
-    Classes are read by a mapping where one is given, and where the data are others than those of
-    the training and their classes are not just what the network knows.
+    Classes are mapped if a mapping is given, or if the data are not the training data and do not have
+    exactly the network's expressions.
 
     Args:
-        rule: how the training told its faces apart; expressions: what the network knows.
+        rule: the split rule of the training.
+        expressions: the network's expressions.
         store: the data.
-        split: a name of `SPLIT_NAMES`; `ALL` of other data; by default "validation", but `ALL` of other
-            data that tell no splits.
-        where: what was trained, for messages.
-        trained_on: a fingerprint, None where it is not known.
-        mapping: the data's classes -> what the network knows.
+        split: a name in `SPLIT_NAMES`, or `ALL` for other data. Default: "validation", or `ALL` for other
+            data without splits.
+        where: the network, for messages.
+        trained_on: the fingerprint of its training data; None if it is not known.
+        mapping: the data's classes -> the network's expressions.
+
+    Raises:
+        InputError: the split is empty or unfair (all of the training data, or a validation split drawn
+            from other data), or the classes do not fit the network.
     """
     foreign = trained_on is not None and trained_on != store.fingerprint
     untold = bool((store.splits == TRAIN).all())
@@ -140,7 +160,11 @@ def choose(
 
 
 def split_rule_in(recipe: Any, where: str) -> SplitRule:
-    """The split rule of a recipe out of a model file; InputError if it has none that can be read."""
+    """Read the split rule of the recipe in a model file.
+
+    Raises:
+        InputError: there is none, or it is damaged; `where` is the file, for the message.
+    """
     try:
         rule = recipe["split"]
         holdout = rule["holdout"]
@@ -152,28 +176,35 @@ def split_rule_in(recipe: Any, where: str) -> SplitRule:
 
 
 def _relabelled(store: FaceStore, known: Expressions, where: str) -> FaceStore:
-    """The store with labels in the network's order: another order is mapped by name."""
+    """The store with labels in the network's order, mapped by name.
+
+    Raises:
+        InputError: the expressions are not the same set.
+    """
     if store.expressions == known:
         return store
     if sorted(store.expressions) != sorted(known):
         raise InputError(
             f"{store.source}: its expressions are {', '.join(store.expressions)}, but {where} "
             f"was trained on {', '.join(known) or 'none that its recipe names'}; "
-            "give data with the same set, or say with --map which are which"
+            "give data with the same set, or map them with --map"
         )
     position = np.array([known.index(name) for name in store.expressions], dtype=np.int64)
     return replace(store, labels=position[store.labels], expressions=known)
 
 
 def _is_carved(splits: Splits) -> bool:
-    """Whether the validation faces were drawn from Training instead of being the source's own."""
+    """Whether the validation faces were drawn from Training, not the source's own."""
     return not np.array_equal(splits.validation.indices, splits.official_validation.indices)
 
 
 def _refuse_other_data(where: str, trained_on: str | None, store: FaceStore) -> None:
-    """A drawn validation split means something only for the data it was drawn from.
+    """Refuse a drawn validation split of other data than the training's.
 
-    Drawn again from other data, or from part of the same, it would hold faces the run trained on.
+    Drawn from other data, or from a part of the same, it would contain training faces of the run.
+
+    Raises:
+        InputError: the data are known to be others.
     """
     if trained_on is not None and trained_on != store.fingerprint:
         raise InputError(

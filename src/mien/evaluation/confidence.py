@@ -1,4 +1,4 @@
-"""How far a run's probabilities can be trusted, as `mien export` would calibrate them."""
+"""Measure the calibration of a run's probabilities, before and after the calibration of `mien export`."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from mien.evaluation.metrics import (
 from mien.evaluation.text import figure_text, percent
 
 _VIEW = "none"
-#: Who says which answers are right, for people.
+#: The sources of true answers -> their names for people.
 JUDGES = {"labels": "the labels", "votes": "the majority of FER+'s annotators"}
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """Single view, before and after the calibration that validation faces ask for.
+    """The calibration of a network, single view, before and after fitting on validation faces.
 
     Attributes:
-        shown: the split that the rest is of: test, else validation.
-        judge: who says which answers are right: `votes` (the majority of annotators) or `labels`.
-        calibration, uncertain_below: as `mien.evaluation.calibration` fits them, to validation faces.
+        shown: the split of the scores and the curve: test if it was evaluated, else validation.
+        judge: the source of true answers: `votes` (the majority of annotators) or `labels`.
+        calibration, uncertain_below: fitted on validation faces by `mien.evaluation.calibration`.
         before, after: the scores.
-        curve: what is wrong among the most confident answers, after.
+        curve: the risk-coverage curve after calibration.
     """
 
     shown: str
@@ -52,18 +52,18 @@ class Confidence:
 
     @property
     def answered(self) -> tuple[float, float | None]:
-        """(share of faces that are not uncertain, share of these that is named wrongly)."""
+        """(share of faces that are not uncertain, share of wrong answers among them)."""
         return self.curve.at(self.uncertain_below)
 
     @property
     def how(self) -> str:
-        """The calibration, in words."""
+        """The calibration as text."""
         added = " and an offset for each expression" if self.calibration.offsets else ""
         return f"{self.calibration.temperature:.3f}{added}"
 
     @property
     def doubt(self) -> str:
-        """Where `uncertain` begins and how many answers it leaves, in a sentence."""
+        """A sentence about the threshold of uncertain answers and the share of faces that are answered."""
         if self.uncertain_below >= 1:
             return (
                 f"On validation faces no threshold makes {percent(SURE_PRECISION, 0)} of the sure answers "
@@ -85,10 +85,16 @@ class Confidence:
 def confidence(
     evaluations: Mapping[str, Evaluation], *, lifts_rare: bool = False
 ) -> Confidence | None:
-    """Of evaluations of the same weights, by split; None without the validation split.
+    """Measure the calibration of a run.
 
-    Judged by the majority of annotators if all of them were evaluated with their votes, else by the labels.
-    `lifts_rare` is the recipe's `objective.lifts_rare`: offsets are fitted too, see `fit_calibration`.
+    True answers are the annotators' majorities if all evaluations have them, else the labels.
+
+    Args:
+        evaluations: split -> evaluation, all of the same weights.
+        lifts_rare: the recipe's `objective.lifts_rare`: also fit offsets, see `fit_calibration`.
+
+    Returns:
+        None if the validation split was not evaluated.
     """
     validation = evaluations.get("validation")
     if validation is None:
@@ -113,7 +119,11 @@ def confidence(
 def as_it_answers(
     evaluations: Mapping[str, Evaluation], uncertain_below: float
 ) -> Confidence | None:
-    """Of a model file, whose calibration and threshold are inside; None without test and validation split."""
+    """Measure the calibration of a model file, which contains its calibration and threshold.
+
+    Returns:
+        None if neither the test nor the validation split was evaluated.
+    """
     shown = evaluations.get("test", evaluations.get("validation"))
     if shown is None:
         return None
@@ -136,19 +146,19 @@ def as_it_answers(
 def _judged(
     evaluation: Evaluation, by_votes: bool
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """(logits (M, K), right answers (M,)) of the M faces whose answer is known."""
+    """(logits (M, K), true answers (M,)) of the M faces with a known true answer."""
     truth = evaluation.truth if by_votes else evaluation.labels
     known = truth >= 0
     return _logits(evaluation)[known], truth[known]
 
 
 def _logits(evaluation: Evaluation) -> NDArray[np.floating]:
-    """A softmax of the logarithm gives the probabilities back: as good as the network's logits."""
+    """Logarithms of the probabilities, (N, K): they differ from the logits only by a constant for each face."""
     return np.log(np.maximum(evaluation.probabilities[_VIEW], SMALLEST_PROBABILITY))
 
 
 def _answers(
     probabilities_NK: NDArray[np.float64], truth_N: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(confidence, whether it is right) of each face."""
+    """(confidence, whether the answer is right) of each face, both (N,)."""
     return probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == truth_N

@@ -1,12 +1,12 @@
-"""Faces made worse, in 15 ways at 5 severities each: what a camera, a codec, a hand or a detector does to them.
+"""15 corruptions of faces at 5 severities each: effects of cameras, codecs, hands and detectors.
 
-After Hendrycks & Dietterich 2019, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations
-(arXiv:1903.12261), whose corruptions are of photographs 224 pixels wide. Noise, blur and compression lie between
-their severities for 32 and for 224 pixels, so that people still read most faces of severity 3, and few of
-severity 5; what covers and moves a face takes the place of weather. Lengths are shares of the side.
+Adapted from Hendrycks & Dietterich 2019, Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations (arXiv:1903.12261), whose corruptions are for photographs 224 pixels wide. Noise, blur and compression
+are between their severities for 32 and for 224 pixels, so that people still recognise most faces at severity 3, and
+few at severity 5. Covering and moving faces replaces their weather. Lengths are shares of the side.
 
-Every random number is a function of the seed, the corruption's name and the face's digest, and the same at
-every severity: a face is turned the same way, only further.
+Random numbers depend only on the seed, the corruption's name and the face's digest, not on the severity: with
+higher severity a face is turned in the same direction, only further.
 """
 
 from __future__ import annotations
@@ -23,25 +23,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Face = NDArray[np.uint8]
-"""uint8 (H, W, C)."""
+"""uint8 (H, W, C), gray or RGB."""
 Levels = NDArray[np.float32]
-"""float32 (H, W, C), 0..255; cut there and rounded in the end."""
+"""float32 (H, W, C), gray levels, not yet clipped to 0..255 and rounded."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
-#: Where the eyes and the mouth of a face of FER-2013 are, as shares of the height: top and bottom.
+#: Top and bottom of the eyes and of the mouth in faces of FER-2013, as shares of the height.
 _EYES, _MOUTH = (0.26, 0.52), (0.64, 0.92)
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """A way to make faces worse.
+    """A corruption of faces.
 
     Attributes:
-        name: with dashes.
-        unit: what the amounts are, for people.
-        amounts: of the severities 1 to 5.
+        name: its name, with dashes.
+        unit: the unit of the amounts, for people.
+        amounts: the amounts of severities 1 to 5.
         apply: (face, amount, generator) -> face.
+
+    >>> face = np.full((1, 48, 48), 100, np.uint8)
+    >>> darker = next(one for one in CORRUPTIONS if one.name == "darker")
+    >>> int(darker(face, severity=2, digest=np.array([1, 2], np.uint64)).mean())
+    50
     """
 
     name: str
@@ -52,13 +57,13 @@ class Corruption:
     def __call__(
         self, face: NDArray[np.uint8], severity: int, digest: NDArray[np.uint64], seed: int = 0
     ) -> NDArray[np.uint8]:
-        """Make a face worse.
+        """Corrupt a face.
 
         Args:
-            face: uint8 (C, H, W).
+            face: uint8 (C, H, W), gray or RGB.
             severity: 1 to 5.
-            digest: uint64 (2,), of the face.
-            seed: 0 and up.
+            digest: uint64 (2,), the digest of the face.
+            seed: 0 or more.
 
         Returns:
             uint8 (C, H, W).
@@ -77,7 +82,7 @@ class Corruption:
         digests_N2: NDArray[np.uint64],
         seed: int = 0,
     ) -> NDArray[np.uint8]:
-        """Make each of some faces worse by its own digest: uint8 (N, C, H, W), as they came."""
+        """Corrupt faces, uint8 (N, C, H, W), each by its own digest, uint64 (N, 2); returns the same shape."""
         return np.stack(
             [
                 self(face, severity, digest, seed)
@@ -102,7 +107,7 @@ def _blur(face: Face, amount: float, _: np.random.Generator) -> NDArray[Any]:
 
 
 def _motion_blur(face: Face, amount: float, generator: np.random.Generator) -> NDArray[Any]:
-    """The mean over a line of a length, in a random direction."""
+    """Average over a line in a random direction; its length is a share of the side."""
     angle, length = generator.uniform(0, np.pi), amount * face.shape[0]
     reach = int(np.ceil(length / 2))
     steps = np.linspace(-length / 2, length / 2, 8 * reach + 1)
@@ -141,7 +146,10 @@ def _low_resolution(face: Face, amount: float, _: np.random.Generator) -> NDArra
 
 
 def _covered(place: tuple[float, float]) -> Callable[[Face, float, np.random.Generator], Face]:
-    """A bar of one gray level over a share of the width, at a place that moves a little."""
+    """Make a corruption that covers a band of the height with a bar of one random gray level.
+
+    The amount is the bar's share of the width; its middle varies by 5 % of the width.
+    """
 
     def cover(face: Face, amount: float, generator: np.random.Generator) -> Face:
         height, width = face.shape[:2]
@@ -169,7 +177,7 @@ def _scale(face: Face, amount: float, generator: np.random.Generator) -> Face:
 
 
 def _crop_error(face: Face, amount: float, generator: np.random.Generator) -> Face:
-    """Place, size and tilt of the crop all a little wrong, each normally distributed."""
+    """Move, scale and turn a face by normally distributed errors, as an inaccurate face detector does."""
     right, down, larger, turn = generator.normal(size=4) * amount
     return _moved(face, shift=(right, down), zoom=float(np.exp(2 * larger)), turn=100 * turn)
 
@@ -177,7 +185,7 @@ def _crop_error(face: Face, amount: float, generator: np.random.Generator) -> Fa
 def _moved(
     face: Face, *, shift: tuple[float, float] = (0, 0), zoom: float = 1, turn: float = 0
 ) -> Face:
-    """The face shifted right and down by shares of its sides, enlarged, turned by degrees; its border goes on."""
+    """Shift a face right and down by shares of its sides, enlarge it, turn it by degrees; borders are repeated."""
     height, width = face.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(turn), float(zoom))
     matrix[:, 2] += np.multiply(shift, (width, height))
@@ -191,7 +199,7 @@ def _float(face: Face) -> Levels:
     return face.astype(np.float32)
 
 
-#: In the order of every table.
+#: All corruptions, in the order of the tables.
 CORRUPTIONS = tuple(
     Corruption(*fields)
     for fields in (

@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of their probabilities."""
+"""Combine several networks by the mean of their probabilities."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from mien.evaluation.evaluation import Evaluation, ViewScores
 
 
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The evaluation of a network whose probabilities are the mean of the members'.
+    """Evaluate the mean of the members' probabilities.
 
-    A face counts as a copy, or a near one, where it is one for any member. Views that not every member
-    has are left out.
+    A face is a copy, or near copy, if it is one for any member. Views that a member lacks are left out.
 
     Args:
         evaluations: two or more, of the same faces.
 
     Raises:
-        InputError: fewer than two, or other faces, labels or expressions, or scores across data.
+        InputError: there are fewer than two, their faces, labels or expressions differ, or they are of
+            data with mapped classes.
     """
     if len(evaluations) < 2:
         raise InputError("an ensemble needs two or more runs; give more of them")
     first, *others = evaluations
     if any(one.across is not None for one in evaluations):
         raise InputError(
-            f"{first.source}: an ensemble is of all that its networks know, not of the expressions shared "
-            "with other data; leave --ensemble away"
+            f"{first.source}: an ensemble cannot be scored on data with mapped classes; leave --ensemble out"
         )
     for other in others:
         same = (

@@ -1,4 +1,4 @@
-"""The one evaluation loop: any predictor on any faces, and a run's best weights on a split."""
+"""The evaluation loop: score any predictor on any faces, a run on a split, or a model file on other data."""
 
 from __future__ import annotations
 
@@ -39,18 +39,21 @@ def score(
     split: str = "faces",
     near: NDArray[np.bool_] | None = None,
 ) -> Evaluation:
-    """Score a predictor on faces, officially and without the copies of training faces.
+    """Score a predictor on faces, on all of them and without the copies of training faces.
 
     Args:
-        predict: uint8 (B, C, H, W) -> probabilities (B, K), one a name of faces.expressions.
-        faces: N of them, at least one.
-        train_digests: uint64 (M, 2), the 128-bit digests of the faces that trained the predictor.
+        predict: uint8 (B, C, H, W) -> probabilities (B, K), columns as faces.expressions.
+        faces: the N faces, at least one.
+        train_digests: uint64 (M, 2), the 128-bit digests of the predictor's training faces.
         views: names in VIEWS.
         batch_size: faces at a time; the scores do not depend on it.
-        progress: told after each batch.
-        split: the name the evaluation goes by.
-        near: bool (N,), which faces have an exact or near copy among those that trained the
-            predictor; None where that was not looked for.
+        progress: called after each batch with the faces done and their total.
+        split: the name of the evaluation.
+        near: bool (N,), whether each face has an exact or near copy among the training faces; None if
+            near copies were not searched.
+
+    Raises:
+        InputError: there are no faces, a view is unknown, or the probabilities have a wrong shape or values.
     """
     if not len(faces):
         raise InputError(
@@ -76,6 +79,7 @@ def score(
             progress(done, len(faces))
     labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
+    # An exact copy is near too, so that leaving out near copies leaves out both.
     near = None if near is None else near | copies
     repeated = repeats_told(faces.digests)
     notes = faces.store.notes
@@ -103,25 +107,24 @@ def score(
 def find_copies(
     digests_N2: NDArray[np.uint64], train_digests_M2: NDArray[np.uint64]
 ) -> NDArray[np.bool_]:
-    """bool (N,): True where a 128-bit digest occurs among the training ones."""
+    """Tell for each 128-bit digest, uint64 (N, 2), whether it is among the training digests: bool (N,)."""
     known = set(map(tuple, train_digests_M2.tolist()))
     return np.array([tuple(digest) in known for digest in digests_N2.tolist()], dtype=np.bool_)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored on what.
+    """A network and the faces to score it on.
 
     Attributes:
         predict: uint8 (B, C, H, W) -> probabilities (B, K).
-        faces: of the split, labelled in the order of K.
-        trained: the faces that trained the predictor, of the same store.
-        split: its name.
-        weights: sha256 of the predictor's weights, or None.
-        across: how the classes were read, of data that the predictor was not trained on and whose
-            classes are others than its own.
-        is_sure: (uint8 (B, C, H, W), probabilities (B, K)) -> bool (B,), which answers are not
-            uncertain; None of a run, whose threshold is fitted by its export.
+        faces: the faces, labelled in the order of K.
+        trained: the network's training faces, if they are in the same store.
+        split: the name of the split.
+        weights: SHA-256 of the network's weights, or None.
+        across: the mapping of classes, if the data are not the training's and have other classes.
+        is_sure: (uint8 (B, C, H, W), probabilities (B, K)) -> bool (B,), answers that are not uncertain;
+            None for a run, because export fits its threshold.
     """
 
     predict: Predictor
@@ -143,7 +146,19 @@ class Subject:
         device: str = "auto",
         mapping: ClassMap | None = None,
     ) -> Subject:
-        """A run's best weights, and a split of a store by the run's own rule; see `choose`."""
+        """Take a run's best weights, and a split of a store by the run's own split rule; see `choose`.
+
+        Args:
+            run: the run folder.
+            store: the data.
+            split: a name in SPLIT_NAMES, "all" for other data, or None for the default.
+            device: see `pick_device`.
+            mapping: the data's classes -> the network's expressions.
+
+        Raises:
+            InputError: the split or the data do not fit the run, or its weights cannot be loaded.
+            MissingExtraError: torch is not installed.
+        """
         chosen = choose_for_run(run, store, split, mapping)
         with extra_required("train", "evaluating a run"):
             from mien.models import load_classifier
@@ -166,7 +181,17 @@ class Subject:
         where: str,
         mapping: ClassMap | None = None,
     ) -> Subject:
-        """A model file, whose card says what it was trained on; `where` is its name, for messages."""
+        """Take a model file, whose card names its training data, and a split of a store.
+
+        Args:
+            card: the model card.
+            predict: the model.
+            store, split, mapping: see `of_run`.
+            where: the model's name, for messages.
+
+        Raises:
+            InputError: the split or the data do not fit the model, or its card has no split rule.
+        """
         data = card.provenance.get("data")
         chosen = choose(
             split_rule_in(card.provenance.get("recipe"), where),
@@ -180,7 +205,11 @@ class Subject:
         return cls(predict, chosen.faces, chosen.trained, chosen.split, card.digest, chosen.across)
 
     def without(self, excluded: Exclusions | None) -> Subject:
-        """The same, scored without the faces on a list."""
+        """The same subject without the faces on a list.
+
+        Raises:
+            InputError: the list belongs to other data.
+        """
         return self if excluded is None else replace(self, faces=excluded.applied(self.faces))
 
     def evaluated(
@@ -192,16 +221,24 @@ class Subject:
         command: str | None = None,
         votes: Votes | None = None,
     ) -> Evaluation:
-        """The scores, with view "none" and the view `tta` beside it, official and without copies.
+        """Score the subject in the single view and in the view `tta`, on all faces and without copies.
 
-        With `votes`, also how the single view agrees with FER+'s annotators.
+        Args:
+            tta: a name in VIEWS.
+            batch_size: faces at a time.
+            progress: called after each batch.
+            command: the command, for the record.
+            votes: FER+'s votes on the faces; if given, also compare the single view with the annotators.
+
+        Raises:
+            InputError: there are no faces, or votes are given that belong to other data.
         """
         if votes is not None and self.across is not None:
             raise InputError(
                 f"{votes.source}: votes are of FER-2013's faces, not of {self.faces.store.source}; "
-                "leave --votes away"
+                "leave --votes out"
             )
-        # Every training face is a copy of itself: there is nothing to leave out.
+        # Training faces are all copies of themselves, so for their split none is left out.
         trained = self.trained.store.faces(self.trained.indices[:0])
         trained = trained if self.split == "train" else self.trained
         evaluation = score(
@@ -224,7 +261,7 @@ class Subject:
 
 
 def _restricted(evaluation: Evaluation, across: Across) -> Evaluation:
-    """The evaluation of faces labelled with all that a network knows, over the shared expressions."""
+    """Restrict an evaluation to the expressions that the network and the data share."""
     shared = np.unique(evaluation.labels)
     labels = np.searchsorted(shared, evaluation.labels)
     probabilities = {
@@ -251,7 +288,7 @@ def _restricted(evaluation: Evaluation, across: Across) -> Evaluation:
 
 
 def _over(probabilities_NK: NDArray[np.float32], shared: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Restricted to some columns and made to sum to 1; alike where the network gives them nothing."""
+    """Restrict probabilities to the columns `shared` and scale rows to sum to 1; equal values if all are 0."""
     chosen = probabilities_NK[:, shared].astype(np.float64)
     sums = chosen.sum(axis=1, keepdims=True)
     equal = np.full(chosen.shape, 1 / len(shared))

@@ -1,4 +1,4 @@
-"""What an evaluation found, and its files: evaluation-<split>.json, probabilities-<split>.csv."""
+"""The result of an evaluation, and its files: evaluation-<split>.json, probabilities-<split>.csv."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ViewScores:
-    """One view's scores.
+    """The scores of one view.
 
     Attributes:
-        official: over every face of the split.
-        deduplicated: without the faces that have an exact copy among the training faces; None where
-            the data hold no training faces to compare with, or where every face has a copy.
-        without_near_copies: without those that have a near copy among them either; None where there
-            are none, or near copies were not looked for, or no face is left.
+        official: on all faces of the split.
+        deduplicated: on the faces without an exact copy among the training faces; None if there are no
+            training faces, or every face has a copy.
+        without_near_copies: on the faces without an exact or near copy; None if no face has a near copy
+            only, near copies were not searched, or no face remains.
     """
 
     official: Scores
@@ -50,14 +50,14 @@ class ViewScores:
         near_copies: NDArray[np.bool_] | None,
         training_faces: int,
     ) -> ViewScores:
-        """The scores of probabilities (N, K); the rest as `Evaluation` has it."""
+        """Score probabilities, float32 (N, K); the other arguments are those of `Evaluation`."""
 
         def without(left_out: NDArray[np.bool_] | None) -> Scores | None:
             if left_out is None or not training_faces or left_out.all():
                 return None
             return compute_scores(probabilities[~left_out], labels[~left_out])
 
-        # Where there are no near copies, leaving them out would repeat the deduplicated score.
+        # Without further near copies this score would only repeat the deduplicated one.
         repeats = near_copies is None or np.array_equal(near_copies, copies)
         return cls(
             official=compute_scores(probabilities, labels),
@@ -71,25 +71,26 @@ class Evaluation:
     """Probabilities and scores of one split of N faces.
 
     Attributes:
-        expressions: the K names that labels and columns mean.
-        split: "validation", "test", "official-validation" or "train"; "across-" and a name where the
-            data are others than the training's and their classes other ones.
+        expressions: the K names of labels and columns.
+        split: "validation", "test", "official-validation" or "train"; "across-" and a name if the data
+            are not the training's and have other classes.
         rows: str (N,), the source's own name of each face.
-        labels: int64 (N,).
-        copies: bool (N,), True where a training face has the very same pixels.
-        training_faces: how many training faces copies were looked for in.
+        labels: int64 (N,), index into `expressions`.
+        copies: bool (N,), whether a training face has exactly the same pixels.
+        training_faces: number of training faces that were searched for copies.
         probabilities: view -> float32 (N, K).
         scores: view -> its scores.
-        source, fingerprint: the data scored.
-        command: what was typed to get this, or None.
-        weights: sha256 of the weights file scored, or None.
-        near_copies: bool (N,), True where a training face is the same photograph, to the pixel or
-            not; None where that was not looked for.
-        across: how classes of other data were read; everything here is then of the shared expressions.
-        people: how the single view agrees with FER+'s annotators, where their votes were given.
-        majority: int64 (N,), the expression that most annotators name, -1 for none of these; None
-            without votes.
-        notes: sentences that a reader should know of the data and of the faces scored.
+        source, fingerprint: the data.
+        command: the command of this evaluation, or None.
+        weights: SHA-256 of the weights, or None.
+        version: the version of mien that made it.
+        near_copies: bool (N,), whether a training face is the same photograph, exactly or nearly; None if
+            near copies were not searched.
+        across: the mapping of classes of other data; all figures are then of the shared expressions.
+        people: the comparison with FER+'s annotators, if votes were given; single view.
+        majority: int64 (N,), the annotators' majority, index into `expressions`, -1 for none of them;
+            None without votes.
+        notes: remarks on the data and on the faces scored.
     """
 
     expressions: Expressions
@@ -116,23 +117,24 @@ class Evaluation:
 
     @property
     def near_copies_in_training(self) -> int | None:
-        """How many faces have a near copy among the training faces and no exact one."""
+        """The number of faces with a near copy, but no exact copy, among the training faces."""
         return None if self.near_copies is None else int((self.near_copies & ~self.copies).sum())
 
     @property
     def views(self) -> tuple[str, ...]:
+        """The names of the views that were scored."""
         return tuple(self.scores)
 
     @property
     def truth(self) -> NDArray[np.int64]:
-        """The right answers, int64 (N,): the majority of annotators if votes were given, else the labels.
+        """The true answers, int64 (N,): the majority of annotators if votes were given, else the labels.
 
-        -1: nobody knows.
+        -1 if there is no true answer.
         """
         return self.labels if self.majority is None else self.majority
 
     def to_dict(self) -> dict[str, Any]:
-        """What evaluation-<split>.json holds: everything but the probabilities, as plain values."""
+        """The content of evaluation-<split>.json: everything but the probabilities, as plain values."""
         support = np.bincount(self.labels, minlength=len(self.expressions))
         return {
             "mien": self.version,
@@ -165,14 +167,18 @@ class Evaluation:
         }
 
     def plot(self, view: str = "none") -> Figure:
-        """The confusion matrix of a view, which a notebook shows where a cell ends in it."""
+        """Draw the confusion matrix of a view; a notebook shows it if it is the last value of a cell."""
         from mien.evaluation import plots
 
         name = self.split.replace("-", " ").capitalize()
         return plots.confusion(self.scores[view].official.confusion, self.expressions, name)
 
     def save(self, run: RunFolder) -> None:
-        """Write both files, each whole or not at all; the JSON last, it stands for both."""
+        """Write both files, each completely or not at all; the JSON last, because it marks both as complete.
+
+        Raises:
+            InputError: the run folder cannot be written.
+        """
         table = self._table()
         with atomic_file(run.probabilities_path(self.split)) as handle:
             handle.write(table)
@@ -180,11 +186,11 @@ class Evaluation:
         write_json(run.evaluation_path(self.split), content)
 
     def _table(self) -> bytes:
-        """The CSV, a line a face; float32 in the shortest digits that read back the same."""
+        """The CSV, one line for each face; float32 with the fewest digits that give the same value back."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         columns = [f"{view}:{name}" for view in self.probabilities for name in self.expressions]
-        names = (*self.expressions, "")  # the last is that of -1
+        names = (*self.expressions, "")  # index -1, no majority, gives ""
         said = [] if self.majority is None else [[names[k] for k in self.majority]]
         head = ["row", "label", "copy_in_training", *(["majority"] if said else [])]
         writer.writerow([*head, *columns])
@@ -201,7 +207,11 @@ class Evaluation:
 
     @classmethod
     def load(cls, run: RunFolder, split: str) -> Evaluation:
-        """What `save` wrote; InputError where the split was not evaluated or a file was changed."""
+        """Read an evaluation that `save` wrote.
+
+        Raises:
+            InputError: the split was not evaluated, or a file is missing, changed or damaged.
+        """
         content = run.evaluation(split)
         if content is None:
             raise InputError(

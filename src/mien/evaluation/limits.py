@@ -1,8 +1,8 @@
-"""How bad a picture of a face may be before sure answers are wrong too often: curves, and the limits read off them.
+"""Measure the limits of picture quality beyond which sure answers are wrong too often.
 
-Validation faces are made worse step by step, and at each step it is counted how many answers are still sure (their
-probability is at or above the threshold) and how many of these are right. A limit is the worst step at which they
-are right often enough. Shapes: N faces, C channels, H x W pixels.
+Validation faces are degraded step by step. At each step two shares are measured: the sure answers (probability at or
+above the threshold), and the right answers among them, their precision. A limit is the last step at which this
+precision is high enough. Shapes: N faces, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -19,33 +19,37 @@ from mien.evaluation.corruptions import CORRUPTIONS
 from mien.evaluation.views import Predictor
 from mien.recognise.doubt import detail
 
-#: Of sure answers at least so many are right up to a limit; beyond it fewer are.
+#: The least precision of sure answers up to a limit.
 LEAST_PRECISION = 0.75
-#: Sure answers of which a precision is taken for one: of fewer it says little.
+#: The least number of sure answers to compute a precision; with fewer it would be mostly chance.
 LEAST_SURE = 20
-#: Pixels a side, and standard deviations of gray levels, that faces are brought to.
+#: The steps of degradation: side in pixels, and standard deviation of gray levels.
 SIZES = (36, 24, 18, 14, 11, 9, 8)
 SPREADS = (24.0, 16.0, 11.0, 8.0, 5.5, 4.0, 2.8, 2.0)
-#: Limits that are tried of `mien.recognise.doubt.detail`, the mildest first, and the corruptions that they are against.
+#: Candidate limits of `mien.recognise.doubt.detail`, the mildest first: least details against blur, most details
+#: against noise; then the corruptions of each.
 DETAILS = (0.01, 0.014, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12)
 NOISES = (7.0, 6.0, 5.0, 4.5, 4.0, 3.75, 3.5, 3.25, 3.0, 2.75, 2.5, 2.25, 2.0)
 BLURRING, NOISY = ("blur", "motion-blur", "low-resolution"), ("gaussian-noise", "impulse-noise")
-#: Where fewer of the answers are sure, it is not asked how many of them are right.
+#: Precision is not required at steps with a smaller share of sure answers.
 LEAST_SHARE = 0.2
-#: Of faces as they are, such a limit calls so many uncertain at most.
+#: The largest share of unchanged faces that a limit of details may call uncertain.
 MOST_LOST = 0.01
 _SEVERITIES = (4, 5)
 
-#: uint8 (N, C, H, W) and an amount -> uint8 (N, C, H, W).
+#: A degradation: (uint8 (N, C, H, W), amount) -> uint8 (N, C, H, W).
 Worsening: TypeAlias = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Answers at one step of a curve.
+    """The figures of one step of a curve.
 
-    amount: what the faces were brought to. accuracy: of all, 0..1. sure: the share of sure answers.
-    precision: the share of right ones among these; None where there are fewer than `LEAST_SURE`.
+    Attributes:
+        amount: the step, in the unit of the curve.
+        accuracy: accuracy of all answers, 0..1.
+        sure: share of sure answers.
+        precision: share of right answers among the sure ones; None if there are fewer than `LEAST_SURE`.
     """
 
     amount: float
@@ -55,7 +59,7 @@ class CurvePoint:
 
 
 def smaller(faces_NCHW: NDArray[np.uint8], side: float) -> NDArray[np.uint8]:
-    """As if the face had `side` pixels in its picture: shrunk by area, and enlarged again."""
+    """Degrade faces as if they had only `side` pixels in their picture: shrink by area, enlarge again."""
 
     def one(plane: NDArray[np.uint8]) -> NDArray[Any]:
         height, width = plane.shape
@@ -67,19 +71,19 @@ def smaller(faces_NCHW: NDArray[np.uint8], side: float) -> NDArray[np.uint8]:
 
 
 def flatter(faces_NCHW: NDArray[np.uint8], spread: float) -> NDArray[np.uint8]:
-    """Contrast taken away, to a standard deviation; the mean stays. Flatter faces stay as they are."""
+    """Reduce the contrast of faces to a standard deviation, keeping the mean; flatter faces are not changed."""
     faces = faces_NCHW.astype(np.float32)
     mean = faces.mean(axis=(1, 2, 3), keepdims=True)
     return _levels(mean + (faces - mean) * _share(faces_NCHW, spread))
 
 
 def darker(faces_NCHW: NDArray[np.uint8], spread: float) -> NDArray[np.uint8]:
-    """Light taken away, to a standard deviation; the mean falls with it."""
+    """Darken faces to a standard deviation of gray levels; the mean falls in proportion."""
     return _levels(faces_NCHW.astype(np.float32) * _share(faces_NCHW, spread))
 
 
 def _share(faces_NCHW: NDArray[np.uint8], spread: float) -> NDArray[np.float32]:
-    """What each face is multiplied by, (N, 1, 1, 1)."""
+    """The factor of each face, at most 1: float32 (N, 1, 1, 1)."""
     own = np.maximum(spread_of(faces_NCHW), 1e-6)
     return np.minimum(spread / own, 1).astype(np.float32)[:, None, None, None]
 
@@ -101,7 +105,15 @@ def step(
     uncertain_below: float,
     within_N: NDArray[np.bool_] | None = None,
 ) -> CurvePoint:
-    """The counts at one step, which may have no faces; those not `within` a limit are not sure."""
+    """Compute the figures of one step; there may be no faces.
+
+    Args:
+        amount: the step.
+        probabilities_NK: (N, K), the answers.
+        labels_N: int64 (N,), the true answers.
+        uncertain_below: the threshold of sure answers.
+        within_N: bool (N,); answers to faces outside of a limit (False) are not sure. None: all are within.
+    """
     if not len(labels_N):
         return CurvePoint(float(amount), 0.0, 0.0, None)
     right_N = probabilities_NK.argmax(axis=1) == labels_N
@@ -121,7 +133,7 @@ def curve(
     worsen: Worsening,
     amounts: Sequence[float],
 ) -> tuple[CurvePoint, ...]:
-    """A step for each amount, the mildest first."""
+    """Compute the figures for each amount of degradation, the mildest first."""
     return tuple(
         step(amount, np.asarray(predict(worsen(faces_NCHW, amount))), labels_N, uncertain_below)
         for amount in amounts
@@ -129,9 +141,10 @@ def curve(
 
 
 def limit_of(steps: Sequence[CurvePoint]) -> float:
-    """The last amount before sure answers are wrong too often; the first where they are from the start.
+    """The last amount before the precision of sure answers falls below `LEAST_PRECISION`.
 
-    Where they never are, the last that was measured: of what lies beyond nothing is known.
+    If it is below from the start, this is the first amount. If it never is, this is the last measured
+    amount, because nothing is known beyond it.
     """
     kept = steps[0].amount
     for one in steps:
@@ -147,7 +160,14 @@ def measured_curves(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> dict[str, tuple[CurvePoint, ...]]:
-    """The curves of ready crops: `size` in pixels a side, `flat` and `dark` in standard deviations."""
+    """Measure three curves on ready crops: `size` in pixels a side, `flat` and `dark` in standard deviations.
+
+    Args:
+        predict: the network.
+        faces_NCHW: uint8 (N, C, H, W).
+        labels_N: int64 (N,), the true answers.
+        uncertain_below: the threshold of sure answers.
+    """
     return {
         name: curve(predict, faces_NCHW, labels_N, uncertain_below, worsen, amounts)
         for name, worsen, amounts in (
@@ -160,10 +180,12 @@ def measured_curves(
 
 @dataclass(frozen=True)
 class DetailCurves:
-    """What limits of the least detail, or of the most, do to faces blurred and to noisy ones.
+    """The effect of candidate limits of detail on blurred or noisy faces, and on unchanged ones.
 
-    steps: "corruption severity" -> a step for each limit; `sure` and `precision` are of the faces within it.
-    plain: the share of faces as they are that lie beyond each limit.
+    Attributes:
+        limits: the candidates, the mildest first.
+        steps: "corruption severity" -> a step for each candidate; answers beyond it are not sure.
+        plain: share of unchanged faces beyond each candidate.
     """
 
     limits: tuple[float, ...]
@@ -171,9 +193,11 @@ class DetailCurves:
     plain: tuple[float, ...]
 
     def limit(self) -> float | None:
-        """The mildest within which sure answers are right often enough wherever a fifth of the answers are sure.
+        """Choose a candidate: the mildest that gives every corruption a high enough precision of sure answers.
 
-        Where none is, the strictest; none that loses more than `MOST_LOST` of faces as they are. None: all do.
+        Precision is required only if at least `LEAST_SHARE` of the answers are sure. Candidates that lose more than
+        `MOST_LOST` of unchanged faces are excluded. If none of the others is good enough, the strictest of them is
+        chosen; None if all are excluded.
         """
         allowed = [n for n, lost in enumerate(self.plain) if lost <= MOST_LOST]
         for n in allowed:
@@ -193,10 +217,17 @@ def detail_curves(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> tuple[DetailCurves, DetailCurves]:
-    """(of the least detail, of the most), from ready crops that `mien.evaluation.corruptions` makes worse.
+    """Measure candidate limits on ready crops, corrupted by `mien.evaluation.corruptions`.
 
     Args:
-        digests_N2: uint64 (N, 2), of the faces; what is drawn for each depends on them.
+        predict: the network.
+        faces_NCHW: uint8 (N, C, H, W).
+        digests_N2: uint64 (N, 2), digests of the faces, the seeds of their corruptions.
+        labels_N: int64 (N,), the true answers.
+        uncertain_below: the threshold of sure answers.
+
+    Returns:
+        (curves of least detail against blur, curves of most detail against noise).
     """
     plain_N = _details(faces_NCHW)
 

@@ -1,7 +1,7 @@
-"""The figures a classifier is judged by, each from probabilities (N, K) and labels (N,) alone.
+"""The metrics of a classifier, computed only from probabilities (N, K) and labels (N,).
 
-Standard ones come from scikit-learn; cross-entropy, calibration error and the bootstrap interval
-are written out here: they are short, and their conventions matter.
+Confusion matrix, precision, recall and F1 come from scikit-learn. Cross-entropy, calibration errors and
+bootstrap intervals are implemented here: they are short, and their conventions matter.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from mien.errors import InputError, extra_required
 
 #: Equal-width confidence bins of the calibration error (Guo et al. 2017 use 15).
 CALIBRATION_BINS = 15
-#: Resamples of a bootstrap interval.
+#: Number of resamples of a bootstrap interval.
 RESAMPLES = 2000
-#: Smallest probability whose logarithm is taken: an underflow costs 87.3 nats, not infinity.
+#: Lower bound of probabilities in logarithms, so that an underflow costs 87.3 nats and not infinity.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
-#: How far a row may be from summing to 1 (a half-precision softmax stays well inside).
+#: Allowed difference of a row's sum from 1 (a half-precision softmax is well inside).
 SUM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One expression's scores, each 0..1, or None for an expression of which there is no face.
+    """The scores of one expression, each 0..1, or None if the expression has no face.
 
-    An expression that has faces but is never predicted has precision 0, as in scikit-learn.
+    An expression that has faces but is never predicted has precision 0, as in scikit-learn. `support` is
+    its number of faces.
     """
 
     precision: float | None
@@ -40,7 +41,14 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The faces whose confidence (largest probability) lies in (low, high]; None where none do."""
+    """The faces with a confidence (largest probability) in (low, high].
+
+    Attributes:
+        low, high: bounds of the bin.
+        count: number of faces.
+        confidence: their mean confidence; None if there are none.
+        accuracy: the share of right answers, 0..1; None if there are none.
+    """
 
     low: float
     high: float
@@ -51,25 +59,30 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well probabilities (N, K) fit labels (N,).
+    """The scores of probabilities (N, K) for labels (N,).
 
     Attributes:
         count: N.
-        accuracy: top-1, 0..1; of equal probabilities the first counts.
+        accuracy: top-1 accuracy, 0..1; of equal probabilities the first is the answer.
         accuracy_interval: 95% percentile bootstrap interval of `accuracy`.
         balanced_accuracy: mean recall, 0..1, over the expressions that have faces.
         macro_f1: mean F1, 0..1, over the expressions that have faces.
         cross_entropy: mean of -ln p(true expression), in nats, 0 and up.
         calibration_error: expected calibration error, 0..1.
         brier_score: mean squared distance of probabilities from the truth, 0..2. This and the next
-            two are None in what earlier versions wrote.
-        adaptive_calibration_error: as `calibration_error`, of bins that hold equally many faces.
-        classwise_calibration_error: of every expression's own probability, their mean, 0..1.
-        calibration_chance: what `calibration_error` comes to in 95 % of the cases for a network that is
-            as sure and perfectly calibrated: on so few faces it is never 0. None in what earlier versions wrote.
-        per_class: one ClassScores an expression, in label order.
-        confusion: confusion[t][p] faces of expression t were called p.
-        bins: the reliability diagram behind `calibration_error`.
+            two are None in files of earlier versions.
+        adaptive_calibration_error: like `calibration_error`, with the same number of faces in each bin.
+        classwise_calibration_error: mean over expressions of the calibration error of their own
+            probability, 0..1.
+        calibration_chance: the 95 % interval of `calibration_error` for a perfectly calibrated network with
+            the same confidences; with few faces it is well above 0. None in files of earlier versions.
+        per_class: one ClassScores for each expression, in label order.
+        confusion: confusion[t][p] is the number of faces of expression t that were called p.
+        bins: the reliability diagram of `calibration_error`.
+
+    >>> scores = compute_scores(np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1]))
+    >>> round(scores.accuracy, 3), scores.confusion
+    (0.667, ((1, 0), (1, 1)))
     """
 
     count: int
@@ -93,7 +106,7 @@ class Scores:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Scores:
-        """The inverse of `to_dict`, also after a way through JSON."""
+        """The inverse of `to_dict`; also accepts its values after JSON."""
         plain = dict(content)
         for interval in ("accuracy_interval", "calibration_chance"):
             if plain.get(interval):
@@ -107,12 +120,16 @@ class Scores:
 def compute_scores(
     probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64], *, seed: int = 0
 ) -> Scores:
-    """All the figures of `Scores`.
+    """Compute all figures of `Scores`.
 
     Args:
-        probabilities_NK: (N, K), each row 0..1 and summing to 1; N and K at least 1.
+        probabilities_NK: (N, K), 0..1, each row summing to 1; N and K at least 1.
         labels_N: (N,), 0..K-1.
-        seed: of the bootstrap, so that the same probabilities give the same interval.
+        seed: seed of the bootstrap, so that the same probabilities give the same interval.
+
+    Raises:
+        InputError: the arrays have other shapes or values.
+        MissingExtraError: scikit-learn is not installed.
     """
     probabilities, labels = _checked(probabilities_NK, labels_N)
     predicted = probabilities.argmax(axis=1)
@@ -142,7 +159,7 @@ def compute_scores(
 def confusion_matrix(
     labels_N: NDArray[np.int64], predicted_N: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
-    """int64 (K, K): rows are the true labels, columns the predicted ones."""
+    """Count faces by true label (row) and predicted label (column): int64 (K, K)."""
     with extra_required("report", "scoring"):
         from sklearn import metrics
     matrix: NDArray[np.int64] = metrics.confusion_matrix(
@@ -154,7 +171,7 @@ def confusion_matrix(
 def class_scores(
     labels_N: NDArray[np.int64], predicted_N: NDArray[np.int64], classes: int
 ) -> tuple[ClassScores, ...]:
-    """Precision = TP/(TP+FP), recall = TP/(TP+FN) and F1, their harmonic mean, of each class."""
+    """Compute precision = TP/(TP+FP), recall = TP/(TP+FN) and F1, their harmonic mean, of each class."""
     with extra_required("report", "scoring"):
         from sklearn import metrics
     columns = metrics.precision_recall_fscore_support(
@@ -185,9 +202,14 @@ def calibration_bins(
     right_N: NDArray[np.bool_],
     count: int = CALIBRATION_BINS,
 ) -> tuple[CalibrationBin, ...]:
-    """Mean confidence and accuracy in `count` equal-width bins ((m-1)/M, m/M] of confidence.
+    """Compute mean confidence and accuracy in `count` equal-width bins ((m-1)/M, m/M] of confidence.
 
-    Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+
+    Args:
+        confidence_N: (N,), largest probabilities, 0..1.
+        right_N: bool (N,), whether the answers are right.
+        count: M.
     """
     edges = np.linspace(0.0, 1.0, count + 1)
     place = _bin_of(confidence_N, edges)
@@ -209,7 +231,7 @@ def calibration_bins(
 def _bin_of(
     confidence_N: NDArray[np.floating[Any]], edges_M1: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """int64 (N,): the bin (low, high] that each lies in; 0 in the first."""
+    """The number of the bin (low, high] of each confidence, int64 (N,); 0 itself is in the first bin."""
     place_N = np.searchsorted(edges_M1, confidence_N, side="left") - 1
     return np.clip(place_N, 0, len(edges_M1) - 2)
 
@@ -227,12 +249,17 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float:
 def calibration_chance(
     confidence_N: NDArray[np.floating[Any]], *, seed: int = 0, draws: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95% interval of `calibration_error` where every answer is right with just its probability.
+    """The 95% interval of `calibration_error` for perfect calibration: each answer is right with its confidence.
 
-    Consistency resampling (Bröcker & Smith 2007, Increasing the Reliability of Reliability Diagrams;
-    Vaicenavicius et al. 2019, Evaluating Model Calibration in Classification). How many of a bin's answers are
-    right is drawn from the normal distribution of the same variance, the sum of p (1 - p), which
+    Method: consistency resampling (Bröcker & Smith 2007, Increasing the Reliability of Reliability Diagrams;
+    Vaicenavicius et al. 2019, Evaluating Model Calibration in Classification). The number of right answers in a
+    bin is drawn from the normal distribution with the same variance, the sum of p (1 - p), so drawing
     takes as long for a million faces as for a thousand.
+
+    Args:
+        confidence_N: (N,), 0..1.
+        seed: seed of the draws.
+        draws: number of draws.
     """
     edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
     place = _bin_of(confidence_N, edges)
@@ -246,9 +273,9 @@ def calibration_chance(
 
 
 def brier_score(probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]) -> float:
-    """Mean over faces of sum over classes of (p - truth)^2, 0..2.
+    """The mean over faces of the sum over classes of (p - truth)^2, 0..2.
 
-    Brier 1950, Verification of Forecasts Expressed in Terms of Probability, equation 2.
+    Source: Brier 1950, Verification of Forecasts Expressed in Terms of Probability, equation 2.
 
     >>> round(brier_score(np.array([[0.8, 0.2]]), np.array([0])), 4)
     0.08
@@ -263,11 +290,11 @@ def adaptive_calibration_error(
     right_N: NDArray[np.bool_],
     count: int = CALIBRATION_BINS,
 ) -> float:
-    """`calibration_error` of `count` bins of (nearly) equally many faces each, 0..1.
+    """The calibration error over `count` bins with (nearly) the same number of faces, 0..1.
 
-    Nguyen & O'Connor 2015, Posterior calibration and exploratory analysis for natural language
-    processing models, section 3. Of fewer faces than bins each is its own. Faces of equal confidence may
-    lie in two bins.
+    With fewer faces than bins each face is its own bin. Faces of equal confidence may be in two bins.
+    Source: Nguyen & O'Connor 2015, Posterior calibration and exploratory analysis for natural language
+    processing models, section 3.
     """
     order = np.argsort(confidence_N, kind="stable")
     excess = np.asarray(confidence_N, dtype=np.float64)[order] - np.asarray(right_N)[order]
@@ -280,9 +307,9 @@ def classwise_calibration_error(
     labels_N: NDArray[np.int64],
     count: int = CALIBRATION_BINS,
 ) -> float:
-    """Mean over classes of the calibration error of p(class) against "it is that class", 0..1.
+    """The mean over classes of the calibration error of p(class) for "the face is of this class", 0..1.
 
-    Kull et al. 2019, Beyond temperature scaling, section 2; equal-width bins.
+    Uses equal-width bins. Source: Kull et al. 2019, Beyond temperature scaling, section 2.
     """
     errors = [
         calibration_error(calibration_bins(probabilities_NK[:, k], labels_N == k, count))
@@ -293,14 +320,18 @@ def classwise_calibration_error(
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """What is wrong among the answers given, when only the most confident ones are given.
+    """The risk-coverage curve: the error rate if only the most confident answers are given.
 
-    Geifman & El-Yaniv 2017, Selective Classification for Deep Neural Networks.
+    Source: Geifman & El-Yaniv 2017, Selective Classification for Deep Neural Networks.
 
     Attributes:
-        coverage: float64 (M,), shares of faces answered, rising to 1.
-        risk: float64 (M,), the share of these that is wrong.
-        threshold: float64 (M,), the lowest confidence among them.
+        coverage: float64 (M,), share of faces answered, rising to 1.
+        risk: float64 (M,), share of wrong answers among them.
+        threshold: float64 (M,), lowest confidence among them.
+
+    >>> curve = risk_coverage(np.array([0.9, 0.8, 0.6]), np.array([True, True, False]))
+    >>> curve.at(0.7)
+    (0.6666666666666666, 0.0)
     """
 
     coverage: NDArray[np.float64]
@@ -309,11 +340,11 @@ class RiskCoverage:
 
     @property
     def area(self) -> float:
-        """AURC, the mean risk over all numbers of answers, 0..1; less is better."""
+        """The area under the curve (AURC), 0..1: the mean risk over all coverages; less is better."""
         return float((self.risk * np.diff(self.coverage, prepend=0.0)).sum())
 
     def at(self, threshold: float) -> tuple[float, float | None]:
-        """(coverage, risk) where answers below a confidence are withheld; no risk without answers."""
+        """(coverage, risk) if answers below a confidence are withheld; (0.0, None) if all are."""
         kept = np.flatnonzero(self.threshold >= threshold)
         if not len(kept):
             return 0.0, None
@@ -323,11 +354,16 @@ class RiskCoverage:
 def risk_coverage(
     confidence_N: NDArray[np.floating[Any]], right_N: NDArray[np.bool_]
 ) -> RiskCoverage:
-    """The curve of N faces; faces of equal confidence are answered or withheld together."""
+    """Compute the risk-coverage curve; faces of equal confidence are answered or withheld together.
+
+    Args:
+        confidence_N: (N,), 0..1.
+        right_N: bool (N,), whether the answers are right.
+    """
     order = np.argsort(-np.asarray(confidence_N), kind="stable")
     confidence = np.asarray(confidence_N, dtype=np.float64)[order]
     wrong = np.cumsum(~np.asarray(right_N, dtype=np.bool_)[order])
-    last = np.flatnonzero(np.diff(confidence, append=-np.inf))
+    last = np.flatnonzero(np.diff(confidence, append=-np.inf))  # the last of each group of equals
     answered = last + 1
     return RiskCoverage(answered / len(confidence), wrong[last] / answered, confidence[last])
 
@@ -335,11 +371,11 @@ def risk_coverage(
 def accuracy_interval(
     right: int, count: int, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95% percentile bootstrap interval of an accuracy of right/count.
+    """The 95% percentile bootstrap interval of the accuracy right/count.
 
-    Of `count` faces drawn with replacement binomial(count, right/count) are right, so resamples are
-    drawn as counts at once: the same distribution as drawing indices.
-    It covers the choice of faces, not the choice of training seed.
+    In `count` faces drawn with replacement, the number of right ones is binomial(count, right/count), so
+    resamples are drawn as counts: the same distribution as drawing indices, but faster. The interval
+    covers the choice of faces, not the choice of the training seed.
     """
     generator = np.random.default_rng(seed)
     drawn = generator.binomial(count, right / count, size=resamples) / count
@@ -348,14 +384,18 @@ def accuracy_interval(
 
 
 def _mean(values: Any) -> float:
-    """Mean of the values that are defined; there is always one, since N is at least 1."""
+    """The mean of the values that are not None; there is at least one, because N is at least 1."""
     return float(np.mean([value for value in values if value is not None]))
 
 
 def _checked(
     probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The inputs as float64 and int64; InputError where they cannot be scored."""
+    """Convert the inputs to float64 and int64.
+
+    Raises:
+        InputError: shapes do not fit, rows are not probabilities, or labels are out of range.
+    """
     values = np.asarray(probabilities, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
     if values.ndim != 2 or truth.shape != values.shape[:1] or not values.size:

@@ -1,4 +1,4 @@
-"""The folder of a model file's evaluations: scores, probabilities and report, as a run has them."""
+"""The folder for evaluations of a model file: scores, probabilities and report, as in a run folder."""
 
 from __future__ import annotations
 
@@ -13,29 +13,38 @@ from mien.runs import RunFolder
 
 @dataclass(frozen=True)
 class ModelFolder(RunFolder):
-    """Like a run's folder to all that scores and reports, but what it knows of a training is the card's.
+    """A run folder for evaluations and reports only; facts of the training come from the model's card.
 
-    card: of the model file that is scored.
+    Attributes:
+        card: the card of the model file.
     """
 
     card: ModelCard
 
     def make(self) -> None:
-        """Make the folder where it is not there; InputError where it is a run's, or cannot be written to."""
+        """Create the folder if it does not exist.
+
+        Raises:
+            InputError: it holds a run, or cannot be written.
+        """
         if self.recipe_path.exists():
             raise InputError(f"{self.path}: holds a run; choose another folder with --out")
         with writing_to(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def recipe(self) -> Recipe:
-        """The recipe as the card tells it; InputError where it tells one that is none of mien's."""
+        """The recipe in the card.
+
+        Raises:
+            InputError: the card's recipe is not one of mien's.
+        """
         told = self.card.provenance.get("recipe")
         known = told if isinstance(told, dict) else {"model": {"name": "unknown"}}
         own = {"name": self.card.name, "expressions": self.card.expressions}
         return from_dict({**known, **own}, f"{self.card.name}, the recipe in its card")
 
     def known_environment(self) -> dict[str, Any]:
-        """Data and versions of the training, as the card tells them."""
+        """Data and versions of the training, from the card."""
         told = self.card.provenance
         kept: dict[str, Any] = {
             name: told[name] for name in ("mien", "torch", "trained") if name in told

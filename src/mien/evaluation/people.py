@@ -1,9 +1,8 @@
-"""A network beside people: FER+'s ten annotators of each face.
+"""Compare a network with people: FER+'s ten annotators of each face.
 
-Over the expressions that both know. Where the network does not know contempt, annotators' contempt takes no
-part in distributions (what is left of them is made to sum to 1), and faces that most of them call
-contempt are counted but have no answer it could give. What counts as majority and as distribution: see
-`mien.data.ferplus`.
+Only expressions known to both are compared. If the network does not know contempt, votes for it are removed from
+distributions (the rest is scaled to sum to 1), and faces with a majority for it are only counted, because the
+network cannot answer them. For majorities and distributions see `mien.data.ferplus`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mien.expressions import Expressions
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure of faces drawn at random, with its 95 % percentile bootstrap interval."""
+    """A figure with its 95 % percentile bootstrap interval over faces."""
 
     value: float
     interval: tuple[float, float]
@@ -33,32 +32,33 @@ class Estimate:
 
 @dataclass(frozen=True)
 class People:
-    """How a network and FER+'s annotators agree on the faces of a split, single view.
+    """The agreement of a network with FER+'s annotators on the faces of a split, single view.
 
     Attributes:
         source: the file of votes.
-        expressions: those that both know.
-        compared: faces with a distribution of votes over them.
-        divergence: mean Kullback-Leibler divergence of the network's probabilities from the
-            distributions, sum of p ln(p / q), in nats, 0 and up.
-        spread: mean entropy of the distributions, nats: how much annotators differ among themselves.
-        correlation: Pearson's, of probabilities and shares of votes over all faces and expressions.
-        correlations: the same of each expression; None where one does not vary.
-        decided: faces whose majority names one of the expressions.
-        majority: how often the network names that expression.
-        labels: how often the challenge's label does, on the same faces.
-        no_face, unknown, elsewhere: faces whose majority is no face, none at all, or an expression that
-            the network does not know.
-        annotated: faces of which two annotators or more name an expression; the next three are of these,
-            an annotator a time.
-        annotator: how often one annotator names what most of the others name.
-        network: how often the network does, in that annotator's place.
-        lead: the network less the annotator, with its paired interval.
-        balanced: the mean of `recalls`, so that every expression counts alike; None in evaluations of mien 0.1.
-        score: the mean of `majority` and `balanced`, the judge of networks ("J" in the documents).
-        recalls: expression -> (how often the network names it if it is the majority's, faces).
-        of_eight: accuracy over `decided` and `elsewhere`, the latter all missed: a network of seven
-            expressions beside networks of FER+'s eight (Barsoum et al. 2016). None where `elsewhere` is 0.
+        expressions: the expressions known to both.
+        compared: number of faces with a distribution of votes over these expressions.
+        divergence: mean Kullback-Leibler divergence of the network's probabilities q from the
+            distributions p, sum of p ln(p / q), in nats, 0 and up.
+        spread: mean entropy of the distributions in nats: the disagreement among annotators.
+        correlation: Pearson's correlation of probabilities and shares of votes over all faces and expressions.
+        correlations: the same for each expression; None if one side does not vary.
+        decided: number of faces whose majority is one of the expressions.
+        majority: the share of them for which the network gives the majority's expression.
+        labels: the share of them for which the challenge's label is the majority's expression.
+        no_face, unknown, elsewhere: numbers of faces whose majority is "no face", whose votes have no
+            majority, and whose majority is an expression that the network does not know.
+        annotated: number of faces with two or more annotators who name an expression; the next three are
+            of these faces, each annotator compared once.
+        annotator: the share of annotators who agree with most of the others.
+        network: the share of agreement if the network answers in place of the annotator.
+        lead: `network` minus `annotator`, with a paired interval.
+        balanced: the mean of `recalls`, so that all expressions have the same weight; None in evaluations of
+            mien 0.1.
+        score: the mean of `majority` and `balanced`, the main score of networks ("J" in the documents).
+        recalls: expression -> (the network's recall of it by the majority, number of faces).
+        of_eight: accuracy over `decided` and `elsewhere`, with all of the latter wrong, for comparison with
+            networks of FER+'s eight expressions (Barsoum et al. 2016). None if `elsewhere` is 0.
     """
 
     source: str
@@ -89,7 +89,7 @@ class People:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> People:
-        """The inverse of `to_dict`, also after a way through JSON."""
+        """The inverse of `to_dict`; also accepts its values after JSON."""
         plain = dict(content)
         judged = [name for name in ("balanced", "score", "of_eight") if plain.get(name)]
         for name in ("divergence", "majority", "annotator", "network", "lead", *judged):
@@ -102,10 +102,16 @@ class People:
 def beside_people(
     probabilities_NK: NDArray[np.floating[Any]], faces: FaceView, votes: Votes, *, seed: int = 0
 ) -> People:
-    """Compare probabilities (N, K) of the faces of a split with what annotators say of them.
+    """Compare a network's probabilities with the annotators' votes on the faces of a split.
+
+    Args:
+        probabilities_NK: (N, K), columns as the faces' expressions.
+        faces: the N faces.
+        votes: FER+'s votes.
+        seed: seed of the bootstrap intervals.
 
     Raises:
-        InputError: the votes are of other data (see `Votes.join`), or say nothing of these faces.
+        InputError: the votes belong to other data (see `Votes.join`), or name no expression of these faces.
     """
     said = votes.join(faces.store)[faces.indices]
     probabilities = np.asarray(probabilities_NK, dtype=np.float64)
@@ -159,18 +165,18 @@ def beside_people(
 
 
 def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:
-    """The expression that most annotators name, int64 (N,), index into the faces' own expressions.
+    """The majority's expression of each face: int64 (N,), index into the faces' own expressions.
 
-    -1 for faces without a majority, and for those whose majority is none of these expressions.
+    It is -1 for faces without a majority, and for those whose majority is not one of these expressions.
 
     Raises:
-        InputError: the votes are of other data (see `Votes.join`).
+        InputError: the votes belong to other data (see `Votes.join`).
     """
     return _named(votes.join(faces.store)[faces.indices], faces.expressions)
 
 
 def _named(said: LabelledVotes, expressions: Expressions) -> NDArray[np.int64]:
-    """`majority_of` faces whose votes are joined, which knows that all expressions are FER+'s."""
+    """`majority_of` for votes that are already joined; all `expressions` are in `EIGHT`."""
     positions = np.full(len(CHOICES), -1)
     for k, name in enumerate(expressions):
         positions[EIGHT.index(name)] = k
@@ -178,11 +184,14 @@ def _named(said: LabelledVotes, expressions: Expressions) -> NDArray[np.int64]:
 
 
 def people_score(answers_N: NDArray[np.int64], majority_N: NDArray[np.int64]) -> float:
-    """The judge of networks ("J"): the mean of accuracy and balanced accuracy, 0..1.
+    """The main score of networks ("J"): the mean of accuracy and balanced accuracy, 0..1.
 
     Args:
         answers_N: int64 (N,), index into the expressions.
-        majority_N: int64 (N,), as `majority_of` gives it; faces of -1 do not count.
+        majority_N: int64 (N,), see `majority_of`; faces with -1 are not counted.
+
+    >>> people_score(np.array([0, 0, 0, 1]), np.array([0, 0, 1, -1]))
+    0.5833333333333333
     """
     decided = majority_N >= 0
     right = (answers_N == majority_N)[decided]
@@ -193,7 +202,7 @@ def people_score(answers_N: NDArray[np.int64], majority_N: NDArray[np.int64]) ->
 def _balanced(
     answers: NDArray[np.int64], majority: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Estimate, Estimate]:
-    """Balanced accuracy, and its mean with accuracy; each draw of the intervals draws faces."""
+    """Balanced accuracy, and its mean with accuracy; intervals by resampling faces."""
 
     def figures(chosen: NDArray[np.int64]) -> tuple[float, float]:
         whole = people_score(answers[chosen], majority[chosen])
@@ -214,7 +223,7 @@ def _balanced(
 def _distributions(
     said: LabelledVotes, columns: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(shares of votes, probabilities), float64 (n, K), of the faces that have a distribution."""
+    """(shares of votes, probabilities), both float64 (n, K), of the n faces that have a distribution."""
     shares = said.distributions()[:, columns].astype(np.float64)
     named = shares.sum(axis=1) > 0
     shares = shares[named] / shares[named].sum(axis=1, keepdims=True)
@@ -224,14 +233,17 @@ def _distributions(
 def _by_majority(
     said: LabelledVotes, columns: NDArray[np.int64], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """bool (N,) each: a majority for what the network knows; the network names it; the label does."""
+    """Compare with the majority: three arrays, bool (N,).
+
+    They tell whether the network knows the majority's expression, answers with it, and the label is it.
+    """
     majority = said.majority()
     answers = columns[probabilities.argmax(axis=1)]
     return np.isin(majority, columns), answers == majority, said.labels == majority
 
 
 def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of p ln(p / q) by row, 0 ln 0 being 0."""
+    """The sum of p ln(p / q) of each row, float64 (n,), with 0 ln 0 = 0."""
     logs = np.log(np.maximum(p, SMALLEST_PROBABILITY)) - np.log(np.maximum(q, SMALLEST_PROBABILITY))
     divergence: NDArray[np.float64] = (p * logs).sum(axis=1)
     return divergence
@@ -244,7 +256,7 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
 
 
 def _share(sums: NDArray[np.float64], counts: NDArray[Any], rng: np.random.Generator) -> Estimate:
-    """Sum of sums over sum of counts, each face one draw; the interval over faces."""
+    """The ratio of total `sums` to total `counts`, both (N,); the interval is by resampling faces."""
     drawn = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
         chosen = rng.integers(len(sums), size=len(sums))

@@ -1,4 +1,4 @@
-"""How much of its accuracy and calibration a network keeps when faces get worse."""
+"""Measure a network's accuracy and calibration on corrupted faces."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from mien.files import write_json
 from mien.runs import RunFolder
 from mien.version import __version__
 
-#: The network whose errors others are measured by, and the file with its figures inside the package.
+#: The reference network, to whose errors others are compared, and the file in the package with its figures.
 REFERENCE = "four-block-cnn"
 REFERENCE_FILE = "four_block_corruptions.json"
-#: The severity that one figure stands for.
+#: The severity of summary figures.
 MIDDLE = 3
 _FIGURES = ("accuracy", "calibration_error", "sure", "sure_accuracy")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How a network does on faces of one kind; every figure is 0..1.
+    """A network's figures on faces with one corruption and severity; all are 0..1.
 
     Attributes:
-        accuracy: of all answers.
+        accuracy: accuracy of all answers.
         calibration_error: expected calibration error of the probabilities.
-        sure: the share of answers that are not uncertain; None if the network has no such threshold.
-        sure_accuracy: of the sure answers; None if there is none.
+        sure: share of answers that are not uncertain; None if the network has no threshold.
+        sure_accuracy: accuracy of these answers; None if there are none.
     """
 
     accuracy: float
@@ -49,16 +49,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class Robustness:
-    """A network's figures on N faces, clean and corrupted.
+    """A network's figures on clean and corrupted faces.
 
     Attributes:
-        name: of the network, for people.
-        split, faces, source, fingerprint: what was scored.
-        seed: of the corruptions.
-        judge: who says which answer is right: `labels`, or `votes` for the majority of FER+'s annotators.
-        clean: on the faces as they are.
-        corrupted: corruption -> figures by severity, 1 to 5.
-        command: what was typed, or None. weights: sha256 of the weights, or None.
+        name: the network's name.
+        split: the split of the faces.
+        faces: their number.
+        source, fingerprint: the data.
+        seed: seed of the corruptions.
+        clean: figures on unchanged faces.
+        corrupted: corruption -> figures of severities 1 to 5.
+        command: the command of this evaluation, or None.
+        weights: SHA-256 of the weights, or None.
+        judge: the source of true answers: `labels`, or `votes` for the majority of FER+'s annotators.
     """
 
     name: str
@@ -75,39 +78,39 @@ class Robustness:
 
     @property
     def file_name(self) -> str:
-        """Of its files in a run folder, without the suffix."""
+        """The name of its files in a run folder, without the suffix."""
         return f"corruptions-{self.split}" + ("" if self.judge == "labels" else f"-{self.judge}")
 
     def errors(self, corruption: str) -> float:
-        """The mean error over severities, 0..1."""
+        """The mean error rate over severities, 0..1."""
         return float(np.mean([1 - item.accuracy for item in self.corrupted[corruption]]))
 
     def relative_loss(self, corruption: str, severity: int = MIDDLE) -> float:
-        """The share of its clean accuracy that the network loses at a severity; below 0 for a gain."""
+        """The share of clean accuracy that is lost at a severity; negative for a gain."""
         kept = self.corrupted[corruption][severity - 1].accuracy
         return 1 - kept / self.clean.accuracy if self.clean.accuracy else 0.0
 
     @property
     def mean_relative_loss(self) -> float:
-        """`relative_loss` at the middle severity, over corruptions."""
+        """The mean over corruptions of `relative_loss` at the middle severity."""
         return float(np.mean([self.relative_loss(name) for name in self.corrupted]))
 
     @property
     def mean_calibration_error(self) -> float:
-        """Over corruptions and severities, 0..1."""
+        """The mean calibration error over corruptions and severities, 0..1."""
         every = [item.calibration_error for items in self.corrupted.values() for item in items]
         return float(np.mean(every))
 
     def corruption_error(self, corruption: str, reference: Robustness) -> float:
-        """The errors over all severities over those of the reference (CE, Hendrycks & Dietterich 2019)."""
+        """The error rate divided by the reference's (CE, Hendrycks & Dietterich 2019)."""
         return self.errors(corruption) / reference.errors(corruption)
 
     def mean_corruption_error(self, reference: Robustness) -> float:
-        """mCE: 1 for the reference itself, less for what errs less than it."""
+        """The mean of `corruption_error` over corruptions (mCE): 1 for the reference itself; less is better."""
         return float(np.mean([self.corruption_error(name, reference) for name in self.corrupted]))
 
     def comparable(self, other: Robustness) -> bool:
-        """Whether both are of the same faces, made worse in the same way."""
+        """Whether both have the same faces, source of true answers, corruptions and seed."""
 
         def scored(one: Robustness) -> tuple[object, ...]:
             faces = (one.fingerprint, one.split, one.faces)
@@ -116,7 +119,7 @@ class Robustness:
         return scored(self) == scored(other)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, figures that can be worked out from others too."""
+        """Plain values for JSON, derived figures included."""
         reference = reference_for(self)
         return {
             "mien": __version__,
@@ -170,18 +173,18 @@ class Robustness:
         )
 
     def save(self, run: RunFolder) -> None:
-        """Write corruptions-<split>.json into the run, corruptions-<split>-votes.json if votes judge."""
+        """Write corruptions-<split>.json into the run, or corruptions-<split>-votes.json if `judge` is votes."""
         write_json(run.path / f"{self.file_name}.json", self.to_dict())
 
 
 def shipped_reference() -> Robustness:
-    """The reference's figures, of FER-2013's validation split; tools/corruption_reference.py makes them."""
+    """The reference's figures on FER-2013's validation split, from tools/corruption_reference.py."""
     file = resources.files("mien.evaluation") / REFERENCE_FILE
     return Robustness.from_dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def reference_for(robustness: Robustness) -> Robustness | None:
-    """The reference's figures where they are of the same faces, made worse in the same way; else None."""
+    """The reference's figures if they are comparable with these, else None."""
     reference = shipped_reference()
     return reference if robustness.comparable(reference) else None
 
@@ -196,19 +199,20 @@ def evaluate_corrupted(
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Robustness:
-    """Score a subject on its faces as they are and after every corruption, in the single view.
+    """Score a network on clean faces and after each corruption at each severity, single view.
 
     Args:
-        subject: what is scored on what.
-        name: what it goes by.
-        votes: FER+'s, of these data: only faces with a majority for an expression count, and it judges.
-        seed: of the corruptions.
-        corruptions: which of them.
-        progress: told after each corruption.
-        command: what was typed, for the record.
+        subject: the network and its faces.
+        name: the network's name.
+        votes: FER+'s votes on these data. If given, only faces with a majority for an expression are
+            scored, and the majority is the truth.
+        seed: seed of the corruptions.
+        corruptions: the corruptions to apply.
+        progress: called after each corruption with the corruptions done and their total.
+        command: the command, for the record.
 
     Raises:
-        InputError: no face is left, or the votes are of other data.
+        InputError: there are no faces to score, or the votes belong to other data.
     """
     faces = subject.faces
     truth_N = np.asarray(faces.labels, np.int64)
@@ -250,7 +254,7 @@ def _figures(
     seed: int = 0,
     batch_size: int = 256,
 ) -> Figures:
-    """What a subject scores on faces, corrupted or not."""
+    """Score a network on faces, corrupted if `corruption` is given; `truth_N` int64 (N,) are the true answers."""
     answers: list[NDArray[np.float64]] = []
     sure: list[NDArray[np.bool_]] = []
     for start in range(0, len(faces), batch_size):

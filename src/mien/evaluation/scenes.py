@@ -1,7 +1,7 @@
-"""How far may a face be turned, how little like a face may it look? Curves of faces that YuNet finds in pictures.
+"""Measure limits of a face's turn and of its detection score, on faces that YuNet finds in pictures.
 
-Validation faces are laid into larger pictures, the finder looks for them there, and those that it finds are cut out
-as recognition does and counted as in `mien.evaluation.limits`. Shapes: N faces, C channels, H x W pixels.
+Validation faces are put into larger pictures; the detector looks for them; found faces are cropped as in recognition
+and scored as in `mien.evaluation.limits`. Shapes: N faces, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from mien.recognise.doubt import turn
 from mien.recognise.model import FaceModel
 from mien.recognise.yunet import YuNet
 
-#: Upper ends of bins of the turn that the finder's eyes show, in degrees. It takes a face for more level than it is
-#: (turned by 40 degrees, some show 7), so that a limit of the turn that was drawn would hardly ever speak.
+#: Upper ends of bins of the turn, in degrees, as measured between the detected eyes. The detector underestimates turns
+#: (a face drawn at 40 degrees may measure 7), so a limit of the drawn turn would hardly ever apply.
 TURNS = (5, 10, 15, 20, 25, 30, 40, 50, 180)
-#: Lower ends of bins of the finder's score, the surest first; with its usual settings it shows those from 0.7 on.
+#: Lower ends of bins of the detector's score, the highest first; and the detector's usual threshold.
 SCORES, _USUAL = (0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4), 0.7
-#: Of faces that stand level the finder finds so many, or its curves say nothing of such faces.
+#: The least share of level faces that the detector must find; with less, its curves do not apply to such faces.
 LEAST_FOUND = 0.5
+#: Drawn turns in degrees; then sides of the picture and the face, and the width of the face's soft border, in pixels.
 _DRAWN = (0, 10, 20, 30, 40, 50, 60, 75, 90)
 _CANVAS, _SIDE, _SOFT = 224, 112, 6
-#: Pictures of each face for the curve of scores: few scores are low.
+#: Pictures of each face for the curve of scores; several, because low scores are rare.
 _ROUNDS = 3
 
-#: A step, and the share of faces in it.
+#: A step, and the share of faces in its bin.
 Found: TypeAlias = tuple[CurvePoint, float]
 _Draw: TypeAlias = Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -40,20 +41,20 @@ _Draw: TypeAlias = Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]
 def scene(
     face_CHW: NDArray[np.uint8], turned: float, side: float, light: float
 ) -> NDArray[np.uint8]:
-    """A gray or RGB face in the middle of a picture, uint8 RGB (H, W, 3).
+    """Draw a face in the middle of a picture: uint8 RGB (H, W, 3).
 
     Args:
-        face_CHW: uint8, 1 or 3 channels.
-        turned: degrees, clockwise.
-        side: pixels of its longer side.
-        light: what its levels are multiplied by, 0..1.
+        face_CHW: uint8 (C, H, W), gray or RGB.
+        turned: turn of the face in degrees, clockwise.
+        side: longer side of the face in pixels.
+        light: factor on all levels, 0..1.
     """
     face: NDArray[Any] = face_CHW.transpose(1, 2, 0).astype(np.float32)
     height, width = face.shape[:2]
     share = side / max(height, width)
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -turned, share)
     matrix[:, 2] += (_CANVAS - width) / 2, (_CANVAS - height) / 2
-    if share < 1:  # what shrinks is blurred first
+    if share < 1:  # blur before shrinking, against aliasing
         face = cv2.GaussianBlur(face, (0, 0), 0.4 / share)
     canvas = (_CANVAS, _CANVAS)
     drawn = cv2.warpAffine(face, matrix, canvas, borderMode=cv2.BORDER_REPLICATE)
@@ -64,24 +65,28 @@ def scene(
 
 
 def _ramp(length: int) -> NDArray[np.float32]:
-    """0 at both ends, 1 inside."""
+    """A soft window, float32 (length,): 1 inside, falling to 0 at both ends."""
     places = np.arange(length, dtype=np.float32) + 0.5
     ramp: NDArray[np.float32] = np.minimum(places, length - places).clip(0, _SOFT) / _SOFT
     return ramp
 
 
 class _Looked:
-    """What the finder found in scenes, and what the network said of it."""
+    """Draws scenes, detects the faces in them, and classifies the detected faces."""
 
     def __init__(self, model: FaceModel) -> None:
         self._model = model
-        # Upright and once: looking for turned and small faces too takes three times as long.
+        # `thorough` would also look for turned and small faces, but takes three times as long.
         self._find = YuNet(score=SCORES[-1], thorough=False)
 
     def __call__(
         self, faces_NCHW: NDArray[np.uint8], drawn: _Draw
     ) -> tuple[NDArray[np.int64], list[Detection], NDArray[np.float32]]:
-        """(which faces were found, how, their probabilities)."""
+        """Draw a scene of each face, uint8 (N, C, H, W), with `drawn`, and look for the face in it.
+
+        Returns:
+            (positions of the M found faces, int64 (M,); their detections; probabilities, float32 (M, K)).
+        """
         card = self._model.card
         places, faces, crops = [], [], []
         for place, face in enumerate(faces_NCHW):
@@ -108,9 +113,18 @@ def found_curves(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> dict[str, list[Found]]:
-    """Curves of `turn`, in degrees, and of `detection score`: of faces turned, shrunk and darkened at random.
+    """Measure a curve of `turn`, in degrees, and a curve of `detection score`.
 
-    None of faces that the finder does not find even where they stand level.
+    The second uses faces turned, shrunk and darkened at random.
+
+    Args:
+        model: the network.
+        faces_NCHW: uint8 (N, C, H, W).
+        labels_N: int64 (N,), the true answers.
+        uncertain_below: the threshold of sure answers.
+
+    Returns:
+        Name -> steps. Empty if the detector finds fewer than `LEAST_FOUND` of the faces even without a turn.
     """
     looked = _Looked(model)
     _, level, _ = looked(faces_NCHW, lambda _, face: scene(face, 0, _SIDE, 1))
@@ -128,7 +142,7 @@ def _by_turn(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> list[Found]:
-    """A step for each bin of the turn that the finder's eyes show."""
+    """A step for each bin of the turn, as measured between the detected eyes."""
     count = len(_DRAWN)
     faces, labels = np.repeat(faces_NCHW, count, axis=0), np.repeat(labels_N, count)
     places, found, said = looked(
@@ -146,7 +160,7 @@ def _by_score(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> list[Found]:
-    """A step for each bin of the finder's score."""
+    """A step for each bin of the detector's score."""
     rng = np.random.default_rng(0)
     faces, labels = np.tile(faces_NCHW, (_ROUNDS, 1, 1, 1)), np.tile(labels_N, _ROUNDS)
     turns = rng.uniform(-90, 90, len(faces))
@@ -165,7 +179,7 @@ def _binned(
     labels_N: NDArray[np.int64],
     uncertain_below: float,
 ) -> list[tuple[CurvePoint, int]]:
-    """A step for each bin, whose upper ends rise, and its faces."""
+    """For each bin, given by its rising upper ends: a step, and its number of faces."""
     steps = []
     for low, high in zip((-math.inf, *ends), ends, strict=False):
         of = (worse_N > low) & (worse_N <= high)

@@ -1,7 +1,7 @@
-"""Test-time views: the same face looked at in several ways, the probabilities averaged.
+"""Test-time augmentation: average the probabilities of several views of the same face.
 
-A view is a tuple of glances; a glance is one crop of the face, mirrored or not. Views share glances
-(`flip` holds `none`), so whoever scores several views asks the predictor once for each glance.
+A view is a tuple of glances; a glance is the whole face or a crop, mirrored or not. Views share glances (`flip`
+contains `none`), so each glance is predicted only once if several views are scored.
 """
 
 from __future__ import annotations
@@ -14,22 +14,30 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, near_names
 
-#: uint8 (B, C, H, W) -> probabilities (B, K), rows summing to 1. It resizes any H and W itself.
+#: A function from faces, uint8 (B, C, H, W) of any size, to probabilities (B, K), rows summing to 1.
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 
-#: Where a crop of 11/12 of the side begins, as a share of the free margin: (down, right).
+#: Positions of crops of 11/12 of the side, as shares of the free margin: (down, right).
 _CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 
 
 @dataclass(frozen=True)
 class Glance:
-    """One way to look at a face: all of it or a crop of 11/12 of each side, mirrored or not."""
+    """One way to look at a face: the whole face, or a crop of 11/12 of each side; mirrored or not.
+
+    Attributes:
+        corner: position of the crop as shares of the free margin (down, right); None for the whole face.
+        mirrored: mirror the face left to right.
+
+    >>> Glance(corner=(0, 1))(np.zeros((2, 1, 48, 48), np.uint8)).shape
+    (2, 1, 44, 44)
+    """
 
     corner: tuple[float, float] | None = None
     mirrored: bool = False
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 (B, C, H, W) -> uint8 (B, C, h, w), contiguous; h, w = H, W without a corner."""
+        """Crop and mirror faces, uint8 (B, C, H, W): contiguous uint8 (B, C, h, w); h, w = H, W without a corner."""
         if self.corner is not None:
             height, width = faces.shape[2:]
             h, w = crop_side(height), crop_side(width)
@@ -42,11 +50,11 @@ class Glance:
 
 
 def crop_side(side: int) -> int:
-    """The side of a ten-crop's crop: 11/12 of the face's, so 44 of 48."""
+    """The side of a crop, 11/12 of the face's side: 44 of 48 pixels."""
     return max(1, round(side * 11 / 12))
 
 
-#: Each view by name: what `--tta` takes.
+#: Name of a view, as in `--tta` -> its glances.
 VIEWS: dict[str, tuple[Glance, ...]] = {
     "none": (Glance(),),
     "flip": (Glance(), Glance(mirrored=True)),
@@ -56,7 +64,11 @@ VIEWS: dict[str, tuple[Glance, ...]] = {
 
 
 def find_view(name: str) -> tuple[Glance, ...]:
-    """The glances of a view; InputError for an unknown name."""
+    """The glances of a view.
+
+    Raises:
+        InputError: there is no such view; the message proposes similar names.
+    """
     try:
         return VIEWS[name]
     except KeyError:
@@ -66,7 +78,7 @@ def find_view(name: str) -> tuple[Glance, ...]:
 def look(
     predict: Predictor, faces: NDArray[np.uint8], views: Iterable[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Probabilities of a batch in several views, each glance predicted once.
+    """Compute the probabilities of a batch in several views; each glance is predicted only once.
 
     Args:
         predict: the predictor.
@@ -74,7 +86,10 @@ def look(
         views: names in VIEWS.
 
     Returns:
-        view name -> float32 (B, K), the mean over the view's glances.
+        Name of the view -> float32 (B, K), the mean over its glances.
+
+    Raises:
+        InputError: a view is unknown.
     """
     seen: dict[Glance, NDArray[np.float64]] = {}
     answers: dict[str, NDArray[np.float32]] = {}

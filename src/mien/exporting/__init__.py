@@ -1,4 +1,4 @@
-"""From a run to one ONNX file that needs no torch: graph, card, parity, smaller weights. Needs the 'train' extra."""
+"""Export a run as one ONNX file that is used without torch. Needs the 'train' extra."""
 
 from mien.errors import extra_required
 

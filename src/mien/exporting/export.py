@@ -1,4 +1,4 @@
-"""The verb: a run becomes one model file, checked against torch, calibrated, and written whole or not at all."""
+"""Export a run as one model file: calibrated, checked against torch, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -39,28 +39,29 @@ from mien.resize import fitted
 from mien.runs import RunFolder
 from mien.version import __version__
 
-#: What a file keeps its weights in.
+#: The number format of the weights in a file.
 Weights: TypeAlias = Literal["float32", "float16", "int8"]
 
-#: How far a logit or a probability of the float32 file may be from torch's.
+#: The largest allowed difference of a logit or probability between the float32 file and torch.
 MAX_DIFFERENCE = 1e-4
-#: Validation faces on which that is looked at.
+#: Number of validation faces for this comparison.
 _PARITY_FACES = 512
-#: Validation faces on which the limits are measured: on ready crops, and in pictures that are looked through.
+#: Number of validation faces for measuring limits: as ready crops, and inside pictures with face detection.
 _LIMIT_FACES, _SCENE_FACES = 1024, 256
-#: Faces that the speeds are measured on, at a time.
+#: Batch size for measuring speed.
 _SPEED_FACES = 64
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export made.
+    """The result of an export.
 
     Attributes:
         path: the model file.
-        size: its bytes.
-        card: what it says of itself.
-        speeds: faces a second on one thread, in float32 and of the smaller file; empty without one.
+        size: its size in bytes.
+        card: its model card.
+        speeds: number format -> faces a second on one thread, for float32 and the smaller format; empty
+            if the file is float32.
     """
 
     path: Path
@@ -98,27 +99,30 @@ def export_run(
 ) -> Exported:
     """Write a run's best network as a model file.
 
-    Temperature, offsets, threshold and limits are fitted on the run's validation faces, never on test ones: those
-    with a majority of votes, judged by it, or all, judged by their labels. The file is
-    a function of the run, the data and the versions of what writes it: no clock and no path gets into it.
+    Temperature, offsets, threshold and limits are fitted on the run's validation faces, never on test faces. With
+    `votes`, faces with a majority are used, and the majority is the truth; without, all faces and their labels. The
+    file depends only on the run, the data and the versions of the libraries: it contains no time and no path.
 
     Args:
         run: a run folder.
-        store: the data it was trained on.
-        out: the file, `.onnx`; one that is there is replaced.
-        weights: what they are kept in. `float16` halves the file. `int8` quantises, activations too, by
-            what training faces show: a quarter of the size, and faster.
-        max_drop: refuse a smaller file that loses more validation accuracy than this, in points (of 100).
-        licence: of the weights.
+        store: the data that the run was trained on.
+        out: the file, with suffix `.onnx`; an existing file is replaced.
+        weights: number format of the weights. `float16` halves the file. `int8` also quantises activations,
+            with ranges from training faces: a quarter of the size, and faster.
+        max_drop: refuse a smaller format that loses more validation accuracy than this, in percentage points.
+        licence: the licence of the weights, for the card.
         name: of the model, in its card; by default the recipe's.
-        votes: FER+'s, of these data.
-        device: must be there, as everywhere. The file is compared with torch on the CPU, whatever it is: a GPU
-            rounds otherwise, and the file is a function of run and data.
+        votes: FER+'s votes on these data.
+        device: checked, but the file is always compared with torch on the CPU, because a GPU rounds
+            differently and the file would then depend on the machine.
+
+    Returns:
+        The path, size, card and speeds of the file.
 
     Raises:
-        InputError: where the data are not the run's, hold too few validation faces to calibrate by, or a
-            smaller file loses too much.
-        MienError: where torch cannot write the network, or the file answers otherwise than torch.
+        InputError: the data are not the run's, there are too few validation faces to calibrate, the smaller
+            format loses too much accuracy, or an argument is out of range.
+        MienError: torch cannot write the network, or the file's answers differ from torch's.
     """
     if out.suffix != ".onnx":
         raise InputError(f"--out {out}: a model file's name ends in .onnx")
@@ -186,7 +190,12 @@ def export_run(
 
 @dataclass(frozen=True)
 class _Judge:
-    """Who says which answers are right: `labels` int64 (N,), index into the expressions, -1 for none."""
+    """The source of the true answers.
+
+    Attributes:
+        name: its name in the card: labels or majority of votes.
+        labels: int64 (N,), index into the expressions, -1 for a face without a true answer.
+    """
 
     name: str
     labels: NDArray[np.int64]
@@ -200,9 +209,15 @@ def _judge(faces: FaceView, votes: Votes | None) -> _Judge:
 
 @dataclass(frozen=True)
 class _Graded:
-    """A model file in memory, temperature and threshold fitted, scored on the validation faces.
+    """A calibrated model file in memory, and its scores on the validation faces.
 
-    `card` is that of `content` with threshold and scores.
+    Attributes:
+        content: the model file.
+        graph: its graph, serialised.
+        card: the card of `content`, with threshold and scores added.
+        model: `content`, opened.
+        answers: int64 (N,), the answers to the validation faces.
+        scores: the scores for the card.
     """
 
     content: bytes
@@ -222,7 +237,7 @@ def _calibrated(
     *,
     lifts_rare: bool,
 ) -> _Graded:
-    """Fit temperature, offsets and threshold by what the graph itself answers, and score the file."""
+    """Fit temperature, offsets and threshold to the graph's own answers, and score the file."""
     known_N = judge.labels >= 0
     truth_M = judge.labels[known_N]
     _, _, raw = _opened(graph, card)
@@ -230,6 +245,7 @@ def _calibrated(
     fitted_to = fit_calibration(logits_NK[known_N], truth_M, lifts_rare=lifts_rare)
     card = replace(
         card,
+        # Rounded as the graph will store them, so that card and graph agree.
         temperature=float(np.float32(fitted_to.temperature)),
         offsets=tuple(float(np.float32(offset)) for offset in fitted_to.offsets),
     )
@@ -265,7 +281,7 @@ def _calibrated(
 def _limited(
     candidate: _Graded, faces: FaceView, faces_NCHW: NDArray[np.uint8], judge: _Judge
 ) -> _Graded:
-    """With the limits that its curves give; `faces_NCHW` are the faces as the network takes them."""
+    """Measure the limits of a candidate and add them to its card; `faces_NCHW` have the network's input size."""
     known = np.flatnonzero(judge.labels >= 0)
     below = candidate.card.uncertain_below
     chosen = known[spread(len(known), _LIMIT_FACES)]
@@ -290,7 +306,7 @@ def _limited(
 
 
 def _opened(graph: onnx.ModelProto, card: ModelCard) -> tuple[bytes, bytes, FaceModel]:
-    """(model file, its graph's bytes, the file opened as anyone opens it)."""
+    """Make a model file in memory: (content of the file, serialised graph, the file opened)."""
     whole = with_probabilities(graph, card.temperature, card.offsets)
     content = sealed(whole, replace(card, digest=digest_of(whole)))
     return content, whole, FaceModel.open(content)
@@ -299,7 +315,11 @@ def _opened(graph: onnx.ModelProto, card: ModelCard) -> tuple[bytes, bytes, Face
 def _parity(
     model: FaceModel, reference: Classifier, faces_NCHW: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """The largest differences between file and torch on the same faces; refused above MAX_DIFFERENCE."""
+    """Compare the file with torch on the same faces; returns the largest differences.
+
+    Raises:
+        MienError: a difference is larger than `MAX_DIFFERENCE`, or NaN.
+    """
     faces = fitted(faces_NCHW, reference.spec)
     logits_NK = _torch_logits(reference, faces)
     calibration = Calibration(model.card.temperature, model.card.offsets)
@@ -309,15 +329,14 @@ def _parity(
         "probabilities": float(np.abs(model(faces) - calibration(logits_NK)).max()),
         "allowed": MAX_DIFFERENCE,
     }
-    if (
-        faces is not faces_NCHW
-    ):  # torch resizes in float32, whoever uses the file to whole gray levels
+    # Torch resizes in float32; recognition with the file resizes to whole gray levels.
+    if faces is not faces_NCHW:
         raw_NK = calibration(_torch_logits(reference, faces_NCHW))
         found["probabilities_resized_by_torch"] = float(np.abs(model(faces) - raw_NK).max())
-    # Written so that a NaN is refused too.
+    # `not <=` instead of `>`, so that a NaN is refused too.
     if not max(found["logits"], found["probabilities"]) <= MAX_DIFFERENCE:
         raise MienError(
-            f"{model.card.name}: its ONNX graph answers otherwise than torch (logits differ by up to "
+            f"{model.card.name}: the answers of its ONNX graph differ from torch's (logits by up to "
             f"{found['logits']:.1e}, more than {MAX_DIFFERENCE:g}); nothing was written"
         )
     return found
@@ -337,7 +356,7 @@ def _written(
 ) -> Exported:
     card = replace(candidate.card, parity=parity, scores=candidate.card.scores | test)
     content = sealed(candidate.graph, card)
-    FaceModel.open(content)  # so that nothing is written that cannot be read back
+    FaceModel.open(content)  # fail before writing if the file cannot be read back
     with atomic_file(out) as handle:
         handle.write(content)
     return Exported(out, len(content), card, speeds)
@@ -356,7 +375,7 @@ def _headlines(scores: Scores) -> dict[str, Any]:
 
 
 def _test_scores(run: RunFolder) -> dict[str, Any]:
-    """What `mien evaluate` found of these very weights on test faces, single view, if it was asked."""
+    """The test scores of exactly these weights, single view, if `mien evaluate --split test` was run."""
     found = run.evaluation("test")
     if found is None or found.get("weights_sha256") != run.weights_digest():
         return {}
@@ -373,7 +392,7 @@ def _test_scores(run: RunFolder) -> dict[str, Any]:
 
 
 def _provenance(run: RunFolder, store: FaceStore) -> dict[str, Any]:
-    """Where the weights come from: no path of this machine, only the last part of each."""
+    """The origin of the weights for the card; of each path only the last part, to disclose nothing private."""
     recipe, environment = to_dict(run.recipe()), run.environment()
     init = environment.get("init")
     for place, names in ((recipe, ["init"]), (recipe["targets"], ["teacher", "votes"])):

@@ -1,4 +1,4 @@
-"""Weights kept in 16 bits: half the size. What is computed is computed in float32 as ever."""
+"""Store weights as float16: half the size. Computation stays in float32."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of `graph.traced` with its matrices and filters in float16.
+    """Convert the matrices and filters of a model (see `graph.traced`) to float16; returns a copy.
 
-    Each is brought back to float32 before it is used, which a runtime does once, as it opens the file.
-    So only the weights are rounded, to 11 significant bits; vectors, which are small, stay as they are.
+    A Cast node converts each back to float32; a runtime folds it once when it opens the file. So only
+    weights are rounded (to 11 significant bits), not activations. Vectors stay in float32: they are small.
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)

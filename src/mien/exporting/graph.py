@@ -1,4 +1,4 @@
-"""A trained network as an ONNX model: uint8 faces in; probabilities, logits and features out."""
+"""Convert a trained network to an ONNX model from uint8 faces to probabilities, logits and features."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ from mien.models.weights import head_names
 from mien.recognise.model_file import OPSET
 from mien.version import __version__
 
-#: Names of temperature and offsets among the graph's constants.
+#: Names of the graph's constants for temperature and offsets.
 _TEMPERATURE, _OFFSETS = "temperature", "offsets"
 
 
 def traced(classifier: Classifier) -> onnx.ModelProto:
-    """`faces` uint8 (N, *spec.shape) -> `logits` float32 (N, K), `features` float32 (N, D); N is free.
+    """Trace a classifier, including the preparation of faces, as an ONNX model.
 
-    Traced from the very code that `evaluate` runs, preparation included. Names of files and of lines of
-    code, which the exporter writes beside every operator, are taken out: the same weights give the
-    same bytes, wherever they lie.
+    Its input is `faces`, uint8 (N, *spec.shape); its outputs are `logits`, float32 (N, K), and `features`,
+    float32 (N, D), the input of the last layer. N is dynamic. Names of source files and lines, which the
+    exporter adds to every operator, are removed, so that the same weights always give the same bytes.
+
+    Raises:
+        MienError: torch cannot export the network.
     """
     graph = _WithFeatures(classifier.network.eval(), classifier.spec)
+    # Two faces: torch.export would take a batch of one as a constant, and N would not be dynamic.
     faces = torch.zeros(2, *classifier.spec.shape, dtype=torch.uint8)
     try:
         with torch.no_grad(), _silence():
@@ -61,7 +65,13 @@ def traced(classifier: Classifier) -> onnx.ModelProto:
 def with_probabilities(
     model: onnx.ModelProto, temperature: float, offsets: Sequence[float] = ()
 ) -> bytes:
-    """The serialised model of `traced`, with an output `probabilities` = softmax(logits / temperature + offsets)."""
+    """Add an output `probabilities` = softmax(logits / temperature + offsets), float32 (N, K), and serialise.
+
+    Args:
+        model: a model of `traced`; it is not changed.
+        temperature: above 0.
+        offsets: K numbers, or none.
+    """
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph
@@ -79,6 +89,7 @@ def with_probabilities(
     probabilities.CopyFrom(logits)
     probabilities.name = "probabilities"
     outputs = [probabilities, logits, features]
+    # Copied before the old list is emptied, because protobuf's messages belong to their list.
     copies = [o.SerializeToString(deterministic=True) for o in outputs]
     del graph.output[:]
     graph.output.extend(map(onnx.ValueInfoProto.FromString, copies))
@@ -87,7 +98,7 @@ def with_probabilities(
 
 
 class _WithFeatures(nn.Module):
-    """A network that also gives what its last layer is given."""
+    """A network that also returns the input of its last layer, the features."""
 
     def __init__(self, network: nn.Module, spec: InputSpec) -> None:
         super().__init__()
@@ -124,7 +135,7 @@ def _forget_sources(model: onnx.ModelProto) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep the exporter's own remarks from the user; what fails is raised all the same."""
+    """Hide the exporter's logs and warnings from the user; errors are still raised."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

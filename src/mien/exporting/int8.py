@@ -1,4 +1,4 @@
-"""Static quantisation: weights and activations in 8 bits, scaled by what training faces make of them."""
+"""Static quantisation: weights and activations in 8 bits, with ranges measured on training faces."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from mien.recognise.model import FaceModel
 
-#: Training faces that the ranges of activations are read from, and how many of them at a time.
+#: Number of training faces for measuring the ranges of activations, and the size of their batches.
 FACES, _BATCH = 512, 16
-#: Where the time goes. Pools between them stay in float32: in 8 bits the whole is slower.
+#: The quantised operators, which take most of the time. Pooling stays in float32, because that is faster.
 _OPERATORS = ["Conv", "Gemm", "MatMul"]
 
 
 def quantised(model: onnx.ModelProto, faces_NCHW: NDArray[np.uint8]) -> onnx.ModelProto:
-    """A model of `graph.traced` with int8 weights (by output channel) and int8 activations.
+    """Quantise a model (see `graph.traced`) to int8 weights, per output channel, and int8 activations.
 
-    An activation's range is the mean of the smallest and of the largest value of each batch of 16
-    training faces: the extremes of all of them would be those of a few odd faces. The last layer
-    stays in float32: it is small, and its logits are what probabilities are made of.
+    The range of an activation is averaged: it is the mean of the minima and the mean of the maxima of
+    batches of 16 training faces, because overall extremes would come from a few unusual faces. The last
+    layer stays in float32: it is small, and rounding its logits would change the probabilities directly.
 
     Args:
-        model: its weights are float32.
-        faces_NCHW: uint8 (N, *input), from Training alone.
+        model: a model with float32 weights; it is not changed.
+        faces_NCHW: uint8 (N, *input shape), training faces only.
     """
     head = next(node.name for node in model.graph.node if "logits" in node.output)
     marked = onnx.ModelProto()
     marked.CopyFrom(model)
-    add_pre_process_metadata(marked)  # or it would be asked for, on standard error
+    add_pre_process_metadata(marked)  # otherwise the quantiser prints a warning on standard error
     with tempfile.TemporaryDirectory(prefix="mien-int8-") as folder:
         plain, small = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         plain.write_bytes(marked.SerializeToString())
@@ -57,6 +57,7 @@ def quantised(model: onnx.ModelProto, faces_NCHW: NDArray[np.uint8]) -> onnx.Mod
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             calibration_providers=["CPUExecutionProvider"],
+            # Mean of the batches' ranges, not the extremes.
             extra_options={"CalibMovingAverage": True},
         )
         quantised_model = onnx.load(small)
@@ -69,10 +70,10 @@ def quantised(model: onnx.ModelProto, faces_NCHW: NDArray[np.uint8]) -> onnx.Mod
 
 
 def _read_before_rounding(model: onnx.ModelProto) -> None:
-    """Let operators that stay in float32 read what a convolution is given before it is rounded to 8 bits.
+    """Connect float32 operators to the values before rounding, not to their 8-bit copies.
 
-    A shortcut then stays as it is. And what was rounded has the convolution as its one reader, without
-    which ONNX Runtime computes that convolution in float32: `mien-s` is 2.5 times as fast for it.
+    Shortcuts then lose no precision. And each 8-bit value is read only by its convolution, as ONNX Runtime
+    requires to compute that convolution in 8 bits: `mien-s` becomes 2.5 times as fast.
     """
     maker = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:
@@ -83,23 +84,35 @@ def _read_before_rounding(model: onnx.ModelProto) -> None:
             if widened is None or widened.op_type != "DequantizeLinear":
                 continue
             rounded = maker.get(widened.input[0])  # none: a constant
-            # What a convolution itself gives has to be rounded, or it would not be computed in 8 bits.
+            # The output of a convolution stays rounded: otherwise it would not be computed in 8 bits.
             if rounded is not None and maker[rounded.input[0]].op_type not in _OPERATORS:
                 node.input[place] = rounded.input[0]
 
 
 def spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Up to `wanted` of the numbers 0 to count - 1, evenly apart."""
+    """Choose up to `wanted` evenly spaced numbers from 0 to count - 1: int64 (n,).
+
+    >>> spread(100, 3).tolist()
+    [0, 50, 99]
+    """
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
 
 
 def faces_per_second(
     models: Mapping[str, FaceModel], faces_NCHW: NDArray[np.uint8], rounds: int = 7
 ) -> dict[str, float]:
-    """Faces a second of processor time, each model in turn, the best of some rounds.
+    """Measure the speed of models in faces a second of processor time, the best of several rounds.
 
-    On one thread that is its speed on a core of its own, whatever else the machine does; open the models
-    with `threads=1`.
+    Models take turns in each round. Open them with `threads=1`: processor time on one thread does not
+    depend on other work of the machine.
+
+    Args:
+        models: name -> model.
+        faces_NCHW: uint8 (N, *input shape), one batch.
+        rounds: number of measurements of each model.
+
+    Returns:
+        Name -> faces a second.
     """
     best = dict.fromkeys(models, float("inf"))
     for _ in range(rounds):
@@ -111,7 +124,7 @@ def faces_per_second(
 
 
 class _CalibrationBatches(CalibrationDataReader):  # type: ignore[misc] # the package has no types
-    """Faces as the quantiser asks for them, a batch a call."""
+    """Gives the quantiser one batch of faces for each call of `get_next`; None after the last."""
 
     def __init__(self, faces_NCHW: NDArray[np.uint8]) -> None:
         starts = range(0, len(faces_NCHW), _BATCH)

@@ -1,4 +1,4 @@
-"""Networks by name, and a trained network as a function. Needs the 'train' extra."""
+"""Create networks by name, and call a trained network as a function. Needs the 'train' extra."""
 
 from mien.errors import extra_required
 

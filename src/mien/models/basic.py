@@ -19,7 +19,7 @@ def basic_cnn(
 ) -> nn.Module:
     """Three blocks conv-ReLU-pool (32, 64, 128), linear 512, dropout; 2,456,071 parameters at 1x48x48.
 
-    The system does not state its padding; 1 is taken, so that 128 x 6 x 6 = 4,608 features are flattened.
+    The system does not state its padding; mien uses 1, so that 128 x 6 x 6 = 4,608 features are flattened.
     """
     channels, height, breadth = shape
     layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""A trained network as a plain function: uint8 faces in, probabilities out."""
+"""A trained network as a plain function from uint8 faces to probabilities."""
 
 from __future__ import annotations
 
@@ -20,8 +20,18 @@ from mien.runs import RunFolder
 class Classifier:
     """Calls a network on uint8 faces (B, C, H, W) of any size, in float32 and evaluation mode.
 
-    Always float32, whatever the training's precision: the figure that selects a checkpoint is then
-    the figure that `evaluate` reports and that an exported model repeats.
+    It computes in float32 even if the network was trained in another precision, so that the figure that
+    selects a checkpoint is also the figure of `evaluate` and of the exported model.
+
+    Attributes:
+        network: the network; its mode (training or evaluation) is restored after each call.
+        spec: the network's input.
+        expressions: the label set, K names.
+
+    >>> from mien.expressions import SEVEN
+    >>> network = create("four-block-cnn", InputSpec(), len(SEVEN))
+    >>> Classifier(network, InputSpec(), SEVEN)(np.zeros((2, 1, 64, 64), np.uint8)).shape
+    (2, 7)
     """
 
     def __init__(self, network: nn.Module, spec: InputSpec, expressions: Expressions) -> None:
@@ -31,8 +41,8 @@ class Classifier:
 
     @torch.inference_mode()
     def logits(self, faces_BCHW: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) on the network's device -> float32 logits (B, K)."""
-        training = self.network.training
+        """Compute float32 logits (B, K) of faces, uint8 (B, C, H, W), gray or RGB, on the network's device."""
+        training = self.network.training  # a network in training is validated between its epochs
         self.network.eval()
         try:
             logits_BK: Tensor = self.network(prepare(faces_BCHW, self.spec))
@@ -41,16 +51,29 @@ class Classifier:
         return logits_BK.float()
 
     def __call__(self, faces_BCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (B, C, H, W) -> float32 probabilities (B, K), each row summing to 1."""
+        """Compute probabilities, float32 (B, K), each row summing to 1.
+
+        Args:
+            faces_BCHW: uint8 (B, C, H, W), gray or RGB, 0..255, of any size.
+        """
         device = next(self.network.parameters()).device
-        # A copy, for arrays from a memory map are read-only and torch has no read-only tensors.
+        # A copy, because arrays from a memory map are read-only and torch has no read-only tensors.
         faces = torch.tensor(faces_BCHW, device=device)
         probabilities: NDArray[np.float32] = self.logits(faces).softmax(dim=1).cpu().numpy()
         return probabilities
 
 
 def load_classifier(run: RunFolder, device: str = "auto") -> Classifier:
-    """The best network of a run. InputError where its weights are missing, damaged or do not fit."""
+    """Load the best network of a run.
+
+    Args:
+        run: the run folder.
+        device: see `pick_device`.
+
+    Raises:
+        InputError: the weights are missing, damaged or do not fit; the network comes from a file that
+            was not imported; or the device is not available.
+    """
     refuse_unknown(run)
     recipe = run.recipe()
     model = recipe.model

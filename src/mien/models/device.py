@@ -1,4 +1,4 @@
-"""Where and how exactly a network computes."""
+"""Choose the device of a network and the precision of its arithmetic."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ _NAMES = "auto, cpu, cuda, cuda:N or mps"
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA where there is one, else Apple's GPU (`mps`), else the CPU. One that is named must be there.
+    """Choose the device to compute on, and prepare it.
 
-    On CUDA, float32 is set to mean float32: torch's default for convolutions is TF32, with which
-    a score would differ from the same score on another machine. bfloat16 autocast is not touched.
-    `cuda:1` becomes the process's own device, so that nothing takes memory on `cuda:0`.
+    On CUDA, TF32 is turned off: torch uses it by default for convolutions, and scores would then differ
+    from those on other machines. bfloat16 autocast is not affected. A device with a number, such as
+    `cuda:1`, becomes the process's default device, so that nothing takes memory on `cuda:0`.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:N`, `mps` (Apple's GPU), or `auto`: CUDA if available, else `mps` if
+            available, else the CPU.
+
+    Raises:
+        InputError: the name is unknown, or the device is not available.
     """
     try:
         device = torch.device(_best() if name == "auto" else name)
@@ -48,7 +55,7 @@ def _best() -> str:
 
 
 def memory_for_faces(device: torch.device) -> int:
-    """Bytes that faces may take on a device: half of a GPU's free memory, a gigabyte of a CPU's."""
+    """The bytes that faces may take on a device: half of a GPU's free memory, or 1 GB of a CPU's."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] // 2)
     if device.type == "mps":
@@ -57,10 +64,10 @@ def memory_for_faces(device: torch.device) -> int:
 
 
 def _make_float32_exact() -> None:
-    """Turn TF32 off, in torch's older settings and in the newer ones.
+    """Turn TF32 off, both in torch's old settings and in the new ones.
 
-    Where the two disagree, or convolutions and RNNs do, every read of an older one raises, and
-    `torch.onnx.export` reads them.
+    All must agree, those of convolutions and RNNs too: otherwise torch raises an error whenever an old
+    setting is read, and `torch.onnx.export` reads them.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -70,7 +77,7 @@ def _make_float32_exact() -> None:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 itself; emulated, it is slower than float32."""
+    """Whether the hardware has bfloat16 arithmetic; emulated bfloat16 is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -83,7 +90,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network, its convolutions' weights laid out channels last (what the kernels like)."""
-    # torch's stubs know no `to` with both arguments.
+    """Move a network to a device; weights of convolutions become channels-last, the fastest layout for them."""
+    # torch's type stubs have no overload of `to` with both arguments.
     moved: nn.Module = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved

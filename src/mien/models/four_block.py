@@ -32,8 +32,8 @@ def dropout_cnn(
 ) -> nn.Module:
     """Four blocks conv-ReLU-pool-dropout (32, 64, 128, 256), linear 256; 979,719 parameters at 1x48x48.
 
-    The system says "several conv layers with ReLU, max-pooling, dropout after pooling, flatten, dense
-    layers": the numbers of layers and filters are chosen here, those of system B without its batch
+    The system states only "several conv layers with ReLU, max-pooling, dropout after pooling, flatten, dense
+    layers". The numbers of layers and filters are mien's choice: those of system B, without its batch
     normalisation, so that the two can be compared.
     """
     return _four_blocks(shape, classes, dropout, conv_dropout, width, normalised=False)

@@ -1,4 +1,4 @@
-"""System D: five networks in turn, each an answer to the one before. Input 3x128x128."""
+"""System D: five networks, each designed after the results of the one before. Input 3x128x128."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mien.input_spec import InputSpec
 from mien.models.layers import DropRate, Width, conv3x3, dropped, pooled_relu, widened
 from mien.models.networks import register
 
-#: The input of all five; the system normalises, with values that it does not state.
+#: The input of all five. The system normalises it, but does not state the values.
 RGB_128 = InputSpec(channels=3, height=128, width=128)
 
 
@@ -66,8 +66,8 @@ def enhanced_cnn(
 ) -> nn.Module:
     """Four blocks conv-ReLU-conv-ReLU-BN (32, 64, 128, 96), linear 128 and 64; 686,823 parameters.
 
-    The first three blocks end in a pool, the second in `conv_dropout` as well; the last is averaged
-    to 4x4.
+    The first three blocks end with max-pooling, the second also with `conv_dropout`; the last is pooled
+    to 4x4 by averages.
     """
     channels = shape[0]
     layers: list[nn.Module] = []
@@ -108,7 +108,7 @@ def _plain(
     *,
     normalised: bool,
 ) -> nn.Module:
-    """Blocks of one convolution and a pool, a hidden linear layer, dropout."""
+    """Build blocks of one convolution and max-pooling, then a hidden linear layer and dropout."""
     channels, height, breadth = shape
     layers: list[nn.Module] = []
     for filters in (widened(n, width) for n in blocks):

@@ -1,4 +1,4 @@
-"""Layers that several families share."""
+"""Layers and types of options shared by several families of networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ DropRate = Annotated[float, Ge(0), Le(1)]
 
 
 def widened(features: int, width: float) -> int:
-    """A number of filters or hidden features times `width`, at least 1."""
+    """Multiply a number of filters or hidden features by `width`; at least 1.
+
+    >>> widened(32, 0.5)
+    16
+    """
     return max(1, round(features * width))
 
 
@@ -24,14 +28,14 @@ def conv3x3(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) ->
 
 
 def pooled_relu() -> list[nn.Module]:
-    """2x2 max-pooling and ReLU.
+    """2x2 max-pooling, then ReLU.
 
-    The reference systems write ReLU first. Both orders give the same values and gradients, for
-    ReLU is monotone; pooled first, ReLU reads a quarter of the pixels.
+    The reference systems apply ReLU first. Both orders give the same values and gradients, because
+    ReLU is monotone; with pooling first, ReLU has only a quarter of the pixels to process.
     """
     return [nn.MaxPool2d(2), nn.ReLU(inplace=True)]
 
 
 def dropped(rate: float) -> list[nn.Module]:
-    """Dropout after a pool, or nothing where the rate is 0."""
+    """Dropout after pooling, as a list of one layer; an empty list if the rate is 0."""
     return [nn.Dropout(rate)] if rate else []

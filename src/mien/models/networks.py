@@ -1,4 +1,4 @@
-"""The networks by name. One family a file; a file registers its networks as it is imported."""
+"""The registry of networks. Each file holds one family; importing it registers its networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ Builder = Callable[..., nn.Module]
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A registered network: how to build it and the input it was designed for."""
+    """A registered network.
+
+    Attributes:
+        name: its name in recipes.
+        build: its builder.
+        input: the input that it was designed for.
+    """
 
     name: str
     build: Builder
@@ -32,11 +38,17 @@ class ModelEntry:
 
     @property
     def summary(self) -> str:
-        """First line of the builder's docstring."""
+        """The first line of the builder's docstring."""
         return (inspect.getdoc(self.build) or "").partition("\n")[0]
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All of the builder's options, the given ones checked by name and type against its signature."""
+        """Complete the options of the builder: defaults, replaced by the given values.
+
+        Raises:
+            InputError: a given option is unknown, or its value has a wrong type or range (by the
+                builder's signature).
+        """
+        # After shape, classes.
         parameters = list(inspect.signature(self.build).parameters.values())[2:]
         hints = typing.get_type_hints(self.build, include_extras=True)
         known = {parameter.name: hints[parameter.name] for parameter in parameters}
@@ -58,7 +70,15 @@ _MODELS = Registry[ModelEntry]("model")
 
 
 def register(name: str, spec: InputSpec | None = None) -> Callable[[Builder], Builder]:
-    """Decorate `build(shape_CHW, classes, *, options...) -> nn.Module` to make it known by name."""
+    """Decorate a builder to register its network.
+
+    Args:
+        name: the network's name in recipes.
+        spec: the input that it was designed for; default: `InputSpec()`.
+
+    The builder's signature is `build(shape_CHW, classes, *, option=default, ...) -> nn.Module`. Options
+    need type annotations: values from recipes are checked by them.
+    """
 
     def add(build: Builder) -> Builder:
         _MODELS.add(name, ModelEntry(name, build, spec or InputSpec()))
@@ -73,19 +93,33 @@ def names() -> list[str]:
 
 
 def entry(name: str) -> ModelEntry:
-    """The entry of a name; InputError with near names where there is none."""
+    """The entry of a name.
+
+    Raises:
+        InputError: there is no such network; the message proposes similar names.
+    """
     return _MODELS[name]
 
 
 def create(
     name: str, spec: InputSpec, classes: int, options: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """Build a network: float (B, *spec.shape), normalised -> logits (B, classes)."""
+    """Build a network with random weights.
+
+    Args:
+        name: a registered name.
+        spec: the input; the network takes normalised faces, float32 (B, *spec.shape).
+        classes: the number of logits; the network returns float32 (B, classes).
+        options: the network's own options; the others keep their defaults.
+
+    Raises:
+        InputError: the name or an option is unknown or wrong, or the network does not fit the input.
+    """
     model = entry(name)
     checked = model.options(options or {})
     try:
         with warnings.catch_warnings():
-            # torch only warns of a layer without an element
+            # torch only warns of a layer without weights; such a network is useless, so this is an error.
             warnings.filterwarnings("error", message="Initializing zero-element")
             return model.build(spec.shape, classes, **checked)
     except (RuntimeError, ValueError, UserWarning) as error:
@@ -97,7 +131,12 @@ def create(
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs: trained parameters, and multiply-adds for one face's forward pass."""
+    """The cost of a network.
+
+    Attributes:
+        parameters: number of trained parameters.
+        multiply_adds: multiply-adds of the forward pass of one face.
+    """
 
     parameters: int
     multiply_adds: int
@@ -109,7 +148,20 @@ def cost(
     classes: int = 7,
     options: Mapping[str, Any] | None = None,
 ) -> Cost:
-    """Count a network's cost without running it (on the meta device; convolutions and linear layers)."""
+    """Count the parameters and multiply-adds of a network without running it.
+
+    Only convolutions and linear layers are counted, on torch's meta device.
+
+    Args:
+        name, classes, options: see `create`.
+        spec: the input; default: the network's own.
+
+    Raises:
+        InputError: see `create`.
+
+    >>> cost("four-block-cnn").parameters
+    980679
+    """
     spec = spec or entry(name).input
     with torch.device("meta"):
         network = create(name, spec, classes, options).eval()
@@ -118,5 +170,5 @@ def cost(
         network(faces)
     return Cost(
         parameters=sum(p.numel() for p in network.parameters()),
-        multiply_adds=counter.get_total_flops() // 2,
+        multiply_adds=counter.get_total_flops() // 2,  # torch counts a multiply-add as two
     )

@@ -1,4 +1,8 @@
-"""Networks of a person's own file: run because it was named, known by its digest, never run from a run folder."""
+"""Networks and recipes in a user's own file.
+
+Such a file is run only if the user names it, and is identified by its SHA-256. The copy of it in a run folder is
+never run, because run folders are shared.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,15 @@ from mien.files import atomic_file
 from mien.models.networks import names
 from mien.runs import RunFolder
 
-#: Network -> sha256 of the file that registered it, of those that `import_own` ran.
+#: Network -> SHA-256 of the user's file that registered it.
 _FROM: dict[str, str] = {}
-#: sha256 of the files that were run.
+#: SHA-256 of the files that were run in this process.
 _DONE: set[str] = set()
 
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file with networks or recipes: its path, its content, and the content's sha256."""
+    """A user's file with networks or recipes: its path, its content, and the SHA-256 of the content in hex."""
 
     path: Path
     content: bytes
@@ -30,7 +34,11 @@ class OwnFile:
 
     @classmethod
     def read(cls, path: str | Path) -> OwnFile:
-        """The file, not yet run; InputError where it cannot be read."""
+        """Read the file without running it.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
         with reading_from(str(path)):
             content = Path(path).read_bytes()
         return cls(Path(path), content, sha256(content).hexdigest())
@@ -70,11 +78,11 @@ def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
     """Run a file that registers networks or recipes, once in a process.
 
     Args:
-        path: the file; whatever stands in it is run.
-        run: where it is given, the file is run only if it is the very one that this run was trained with.
+        path: the file; all code in it is run.
+        run: if given, the file is run only if it has the same content as the file of this run's training.
 
     Raises:
-        InputError: where it cannot be read or run, lies in a run folder, or is another file than the run's.
+        InputError: the file cannot be read or run, is in a run folder, or is not the run's file.
     """
     own = OwnFile.read(path)
     if RunFolder(Path(path).resolve().parent).recipe_path.exists():
@@ -89,7 +97,11 @@ def import_own(path: str | Path, run: RunFolder | None = None) -> OwnFile:
 
 
 def refuse_unknown(run: RunFolder) -> None:
-    """InputError where a run's network comes from a file of somebody's that was not imported."""
+    """Refuse a run whose network comes from a file that was not imported.
+
+    Raises:
+        InputError: the network is not registered, or by another file than the run's.
+    """
     told = run.imported()
     if told is None:
         return
@@ -107,7 +119,7 @@ def refuse_another_file(run: RunFolder, own: OwnFile) -> None:
     """InputError where a run was trained without a file of one's own, or with another one."""
     told = run.imported()
     if told is None:
-        raise InputError(f"{run.path}: was trained without --import; leave it away")
+        raise InputError(f"{run.path}: was trained without --import; leave it out")
     if told.get("sha256") != own.sha256:
         raise InputError(
             f"--import {own.path.name}: not the file that {run.path} was trained with "

@@ -1,4 +1,4 @@
-"""From uint8 faces to a network's input, the same way in training, evaluation and export.
+"""Prepare uint8 faces as a network's input, in the same way for training, evaluation and export.
 
 Shapes: B faces, C channels, H height, W width.
 """
@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from mien.input_spec import LUMA, InputSpec
 
-#: Standard deviation (of values 0..1) that noise alone has: a flat face is not stretched beyond it.
+#: Standard deviation, of values 0..1, below which contrast is taken for noise and is not amplified further.
 _NOISE = 0.01
 
 
 def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
-    """uint8 (B, C, H, W) -> float32 in 0..1. RGB becomes luma where `channels` is 1.
+    """Convert faces, uint8 (B, C, H, W), to float32 in 0..1.
 
-    Gray stays (B, 1, H, W) even for a network of three channels: `normalise` repeats it, so that
-    augmentation between the two works on a third of the data.
+    RGB becomes luma if `channels` is 1. Gray stays (B, 1, H, W) even for a network with three channels:
+    `normalise` repeats it later, so that augmentation in between has only a third of the data to process.
     """
     unit_BCHW = faces_BCHW.float().div_(255)
     if channels == 1 and unit_BCHW.shape[1] == 3:
@@ -30,7 +30,7 @@ def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
 
 
 def resize(unit_BCHW: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, antialiased where it shrinks; nothing to do where the size is right."""
+    """Resize faces, float32 (B, C, H, W), by bilinear interpolation, with antialiasing if they shrink."""
     if unit_BCHW.shape[2:] == (height, width):
         return unit_BCHW
     return functional.interpolate(
@@ -39,7 +39,10 @@ def resize(unit_BCHW: Tensor, height: int, width: int) -> Tensor:
 
 
 def normalise(unit_BCHW: Tensor, spec: InputSpec) -> Tensor:
-    """(x - mean) / std by channel, of standardised faces if `spec` says so; gray is repeated to all channels."""
+    """Compute (x - mean) / std of each channel, float32 (B, spec.channels, H, W), channels-last in memory.
+
+    If `spec.standardise` is set, each face is standardised first. Gray is repeated to all channels.
+    """
     if spec.standardise:
         unit_BCHW = _standardised(unit_BCHW)
     normalised_BCHW = (unit_BCHW - _beside(unit_BCHW, spec.mean)) / _beside(unit_BCHW, spec.std)
@@ -49,14 +52,19 @@ def normalise(unit_BCHW: Tensor, spec: InputSpec) -> Tensor:
 
 
 def _beside(unit_BCHW: Tensor, values: tuple[float, ...]) -> Tensor:
-    """A number a channel as float32 (1, C, 1, 1) on the device of the faces, which does not wait for it twice."""
-    if unit_BCHW.device.type == "cpu":  # nothing to wait for, and the way that export traces
+    """One number for each channel as float32 (1, C, 1, 1) on the device of the faces.
+
+    On a GPU the tensor is cached, because each copy from the CPU would wait for the GPU.
+    """
+    # No wait here; and export must trace a new tensor, not a cached one.
+    if unit_BCHW.device.type == "cpu":
         return _channels(values, unit_BCHW.device)
     return _channels_kept(values, unit_BCHW.device)
 
 
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # whoever asks first, training may use it later
+    # A cached inference tensor could not be used in training later.
+    with torch.inference_mode(False):
         return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
@@ -64,13 +72,13 @@ _channels_kept = cache(_channels)
 
 
 def _standardised(unit_BCHW: Tensor) -> Tensor:
-    """Each face with mean 0 and standard deviation 1, over all its pixels and channels; a flat one stays flat."""
+    """Scale each face to mean 0 and standard deviation 1 over its pixels and channels; flat faces stay flat."""
     centred_BCHW = unit_BCHW - unit_BCHW.mean(dim=(1, 2, 3), keepdim=True)
     variance_B111 = centred_BCHW.square().mean(dim=(1, 2, 3), keepdim=True)
     return centred_BCHW * (variance_B111 + _NOISE**2).rsqrt()
 
 
 def prepare(faces_BCHW: Tensor, spec: InputSpec) -> Tensor:
-    """uint8 (B, C, H, W) of any size -> float32 (B, *spec.shape), normalised, not augmented."""
+    """Convert faces, uint8 (B, C, H, W) of any size, to normalised float32 (B, *spec.shape), not augmented."""
     unit_BCHW = to_unit(faces_BCHW, spec.channels)
     return normalise(resize(unit_BCHW, spec.height, spec.width), spec)

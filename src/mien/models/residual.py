@@ -1,9 +1,9 @@
 """mien's own networks: residual networks for small faces. Input 1x48x48.
 
-Basic blocks of two 3x3 convolutions (He et al. 2016), shortcuts that pool before they are widened
-(He et al. 2019, ResNet-D), the last normalisation of a block started at zero (Goyal et al. 2017).
-Plain 3x3 convolutions on channels in multiples of 16 run near a CPU's peak, which depthwise ones do not;
-all normalisation folds into them at export.
+Basic blocks of two 3x3 convolutions (He et al. 2016); shortcuts that pool before their 1x1 convolution
+(He et al. 2019, ResNet-D); the last normalisation of each block starts at zero (Goyal et al. 2017).
+Plain 3x3 convolutions with multiples of 16 channels run near a CPU's peak; depthwise convolutions do not.
+At export, all normalisation is folded into the convolutions.
 
 Shapes: B faces, C channels, H height, W width.
 """
@@ -50,7 +50,11 @@ def mien_l(
 
 
 class _Residual(nn.Module):
-    """Stem, four stages that double the channels and halve the side, mean over places, linear head."""
+    """A stem, four stages (each but the first doubles the channels and halves the side), global average, linear head.
+
+    Input float32 (B, channels, H, W), output logits float32 (B, classes). `first` is the number of channels of the
+    first stage at width 1.
+    """
 
     def __init__(
         self,
@@ -91,7 +95,7 @@ class _Block(nn.Module):
         self.second = _convolution(outputs, outputs)
         for norm in self.second.children():
             if isinstance(norm, nn.BatchNorm2d):
-                nn.init.zeros_(norm.weight)  # so that a block begins as its shortcut
+                nn.init.zeros_(norm.weight)  # so that each block starts as its shortcut alone
         self.shortcut = nn.Sequential()
         if halving:
             self.shortcut = nn.Sequential(
@@ -106,7 +110,7 @@ class _Block(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution and its normalisation."""
+    """A 3x3 convolution without bias, and batch normalisation."""
     return nn.Sequential(
         conv3x3(inputs, outputs, stride=stride, bias=False), nn.BatchNorm2d(outputs)
     )

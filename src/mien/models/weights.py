@@ -1,6 +1,6 @@
-"""Weights of networks: which of them are the head's, reading them without running code, fitting them.
+"""Weights of networks: find the head, read files without running code, and fit weights to a network.
 
-Tensors go by their names in a network's state dict.
+Tensors are identified by their names in a network's state dict.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from torch import Tensor, nn
 from mien.errors import InputError
 from mien.expressions import Expressions
 
-#: Under which a training checkpoint may hold the state dict.
+#: Keys under which a training checkpoint may hold the state dict.
 _NESTS = ("state_dict", "model_state_dict", "model", "network")
-#: What DataParallel and torch.compile put before every name.
+#: Prefixes that DataParallel and torch.compile add to every name.
 _PREFIXES = ("module.", "_orig_mod.")
 
 
 def head_names(network: nn.Module) -> frozenset[str]:
-    """The tensors of the last layer, which turns features into logits; the rest is the backbone.
+    """The names of the head's tensors: the last layer, from features to logits. The rest is the backbone.
 
-    timm's networks say which it is; of others it is the last linear layer.
+    timm's networks tell their head; for others it is the last linear layer.
+
+    Raises:
+        InputError: the network has no linear layer.
     """
     get_classifier = getattr(network, "get_classifier", None)
     if get_classifier is not None:
@@ -45,37 +48,47 @@ def head_names(network: nn.Module) -> frozenset[str]:
     )
     if not names:
         raise InputError(
-            f"{type(network).__name__} has no last linear layer to tell its head from its backbone: "
-            "start it without init, freeze_epochs and optimizer.backbone_lr"
+            f"{type(network).__name__} has no linear layer that could be its head; train it without "
+            "init, freeze_epochs and optimizer.backbone_lr"
         )
     return names
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a state dict that `torch.save` wrote.
+    """Read the tensors of a safetensors file, or of a state dict written by `torch.save`.
 
-    The state dict may lie inside a training checkpoint. Nothing but tensors and plain values is ever
-    unpickled: InputError for a pickle with more in it, and for a file without tensors.
+    The state dict may be inside a training checkpoint. Only tensors and plain values are unpickled, so
+    that no code of the file is run.
+
+    Returns:
+        Name -> tensor, on the CPU.
+
+    Raises:
+        InputError: the file is missing or damaged, holds no tensors, or is a pickle with code.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such weights file")
     try:
         with path.open("rb") as handle:
             start = handle.read(9)
-        # A safetensors file begins with 8 bytes of length and a JSON object.
+        # A safetensors file starts with 8 bytes of length and a JSON object.
         content = safetensors.torch.load_file(path) if start[8:] == b"{" else _unpickled(path)
     except InputError:
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{path}: damaged weights file, or none at all ({reason}); make or fetch it again"
+            f"{path}: damaged, or not a weights file ({reason}); make or fetch it again"
         ) from error
     return _tensors(content, path)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Fill a network with weights that were saved of it: every tensor by name and shape."""
+    """Load saved weights into a network; all tensors have to agree by name and shape.
+
+    Raises:
+        InputError: the file is missing or damaged, or its tensors do not fit.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no weights there; has the first epoch of training ended?")
     given = read_weights(path)
@@ -88,9 +101,9 @@ class InitialWeights:
     """Weights to start a training from.
 
     Attributes:
-        tensors: by name.
-        source: where they come from, for people.
-        expressions: what the head's rows stand for, where that is known.
+        tensors: name -> tensor.
+        source: the file or model that they come from, for messages.
+        expressions: the label set of the head's rows; None if it is unknown.
     """
 
     tensors: Mapping[str, Tensor]
@@ -100,17 +113,25 @@ class InitialWeights:
     def fitting(
         self, network: nn.Module, expressions: Expressions | None = None
     ) -> dict[str, Tensor]:
-        """Those tensors that `network` takes over.
+        """Select the tensors that `network` can take over: name -> tensor.
 
-        All but the head's must be there and fit. The head's are left out, so that it keeps its own
-        initial values, unless all of them fit and nothing speaks against their meaning the same
-        `expressions`. Where only the channels of the input differ, the first convolution is made
-        to answer gray faces as before.
+        All tensors of the backbone have to be there and fit. Those of the head are selected only if all
+        of them fit and the two label sets are equal or this one's is unknown; else the head keeps its
+        own initial values. If the number of input channels differs, the first convolution is converted
+        so that its answers to gray faces stay the same.
+
+        Args:
+            network: the network to fill.
+            expressions: the network's label set.
+
+        Raises:
+            InputError: a tensor of the backbone is missing or does not fit.
         """
         own, given = network.state_dict(), dict(self.tensors)
         stem = next(
             (f"{n}.weight" for n, m in network.named_modules() if isinstance(m, nn.Conv2d)), ""
         )
+        # Pretrained networks take RGB, most of mien's take gray.
         if stem in given and given[stem].ndim == 4:
             given[stem] = _with_channels(given[stem], own[stem].shape[1])
         head = head_names(network)
@@ -123,35 +144,47 @@ class InitialWeights:
         return given
 
     def start(self, network: nn.Module, expressions: Expressions) -> dict[str, Any]:
-        """Put them into a network; returns what environment.json says of it."""
+        """Load the weights into a network, see `fitting`.
+
+        Returns:
+            The entry for the run's environment.json: source, SHA-256, and whether the head is new.
+        """
         given = self.fitting(network, expressions)
         network.load_state_dict(given, strict=False)
         contiguous = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
         return {
             "source": self.source,
-            # That of a file of ours is the file's own.
+            # For a safetensors file written by mien this equals the hash of the file itself.
             "sha256": hashlib.sha256(safetensors.torch.save(contiguous)).hexdigest(),
             "new_head": not given.keys() >= head_names(network),
         }
 
 
 def _unpickled(path: Path) -> object:
-    """What `torch.save` wrote, as far as it is tensors and plain values."""
+    """Read a file of `torch.save` that holds only tensors and plain values.
+
+    Raises:
+        InputError: the file holds code.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a pickle protocol that torch does not write
+            warnings.simplefilter("ignore")  # torch warns of pickle protocols other than its own
             return torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         more = f"it names {named[1]}" if named else "more than torch.save writes of tensors"
         raise InputError(
-            f"{path}: refused, for it is a pickle with code in it ({more}), which reading would run; "
-            "save its network's state_dict() alone, best as safetensors"
+            f"{path}: refused, because it is a pickle with code in it ({more}), which reading would run; "
+            "save only the network's state_dict(), best as safetensors"
         ) from error
 
 
 def _tensors(content: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint, by plain names."""
+    """Extract the state dict from a checkpoint, without `_PREFIXES` in its names.
+
+    Raises:
+        InputError: there is no state dict, or it is empty.
+    """
     while isinstance(content, Mapping):
         nest = next((n for n in _NESTS if isinstance(content.get(n), Mapping)), None)
         if nest is None:
@@ -160,7 +193,7 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
-        raise InputError(f"{path}: no state dict: a weights file holds tensors by name")
+        raise InputError(f"{path}: no state dict in it; a weights file maps names to tensors")
     tensors = dict(content)
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
@@ -171,9 +204,10 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
 
 
 def _with_channels(weight_OIHW: Tensor, channels: int) -> Tensor:
-    """A first convolution for another number of input channels, the same on a gray face.
+    """Convert a first convolution to another number of input channels; answers to gray faces stay the same.
 
-    From three to one the weights are summed; from one to three each takes a third.
+    From three channels to one the weights are summed; from one to three each channel gets a third. For
+    other numbers the weight is returned unchanged.
     """
     given = weight_OIHW.shape[1]
     if given == 3 and channels == 1:
@@ -186,9 +220,17 @@ def _with_channels(weight_OIHW: Tensor, channels: int) -> Tensor:
 def _refuse_misfits(
     network: nn.Module, given: Mapping[str, Tensor], where: str, unless: Collection[str] = ()
 ) -> None:
-    """InputError that names the layers where name or shape differ.
+    """Refuse weights that differ from the network's tensors in name or shape.
 
-    BatchNorm's count of batches may be missing, as it is in older files: nothing here reads it.
+    Args:
+        network: the network.
+        given: name -> tensor.
+        where: the source of the weights, for the message.
+        unless: names that may be missing. BatchNorm's `num_batches_tracked` may be missing too: older
+            files lack it, and mien does not use it.
+
+    Raises:
+        InputError: names or shapes differ; the message names the first layers.
     """
     own = network.state_dict()
     misfits = [

@@ -1,10 +1,10 @@
-"""Recognition of more pictures than one process should hold: a folder, parquet or a bucket in, parquet out.
+"""Recognise large sets of pictures with Ray: from a folder, parquet files or a bucket to parquet files.
 
-    dataset -> plan (which pictures are a shard) -> Ray: a task a shard, a recogniser a worker -> a file a shard
+    dataset -> plan (pictures of each shard) -> Ray (one task for each shard, one recogniser for each worker) -> files
 
-Ray deals out the shards and starts again those whose worker died; what is done is told by the files
-alone. A shard's file appears whole or not at all and always under the same name, so a shard that is
-recognised twice, by accident or after a restart, is there once. Needs the 'scale' extra.
+Ray distributes the shards to workers and repeats those whose worker died. A shard is done if its file exists. The file
+appears completely or not at all, always under the same name, so a shard that is recognised twice, by accident or
+after a restart, has only one file. Needs the 'scale' extra.
 """
 
 from mien.errors import extra_required

@@ -1,4 +1,4 @@
-"""A job: shards dealt out to the workers of a Ray cluster until each has its file."""
+"""Run a job: distribute shards to the workers of a Ray cluster until each shard has its file."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from mien.recognise.detectors import USUAL
 from mien.recognise.naming import find_model
 from mien.recognise.recognizer import Recognizer
 
-#: Workers that may die on a shard before it is left; the same command tries it again.
+#: Retries of a shard whose worker died; then it counts as failed, and the same command tries it again.
 _RETRIES = 3
-#: Footers of finished shards that are read at a time.
+#: Number of threads that read the footers of finished shards.
 _READERS = 16
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a job came to.
+    """The result of a job.
 
-    counts: of all shards that have their file, those of earlier calls with them.
-    shards: how many there are; done_before: how many had been done by earlier calls.
-    failed: (file, why) of shards that have no file: their workers died, or a disk failed.
-    results: where the tables lie.
+    Attributes:
+        counts: sums over all finished shards, those of earlier calls included.
+        shards: number of shards.
+        done_before: number of shards finished by earlier calls.
+        failed: (file, reason) of shards without a file: their workers died, or a disk failed.
+        results: the folder of the tables.
     """
 
     counts: Counts
@@ -46,7 +48,7 @@ class Recognised:
     results: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON; of the broken pictures their number, `broken.csv` lists them."""
+        """Plain values for JSON; broken pictures only as a number, because `broken.csv` lists them."""
         told = vars(self.counts) | {"broken": len(self.counts.broken)}
         return {
             **told,
@@ -69,35 +71,35 @@ def recognise(
     workers: int | None = None,
     progress: Callable[[int, int, Counts], None] | None = None,
 ) -> Recognised:
-    """Recognise all pictures of a dataset on a Ray cluster; called again, it goes on.
+    """Recognise all pictures of a dataset on a Ray cluster. Repeat an interrupted call to continue.
 
-    Writes below `out`: `results/part-*.parquet` (rows as `mien predict --csv` writes them, in the
-    dataset's order), `plan.json` and `plan.parquet` (which pictures there are: those that come later
-    are not among them), `broken.csv` and `summary.json`.
+    Writes below `out`: `results/part-*.parquet` (the rows of `mien predict --csv`, in the dataset's
+    order), `plan.json` and `plan.parquet` (the pictures; those added to the dataset later are not
+    included), `broken.csv` and `summary.json`.
 
     Args:
-        dataset: a folder of pictures, a parquet file or a folder of them with a column of encoded
-            pictures; a path that all workers see, or an address (`s3://bucket/photos`).
-        out: a folder, or an address, that all workers write to.
-        model: a model by name, its file or a run folder; by default the one inside the package. An address
-            is not fetched by a job; it is opened if it is in the cache.
-        faces: `yunet` finds them; `none` where each picture is one.
-        size: at which faces are looked for, as `YuNet` says.
-        device: where the network computes; with `cuda` each worker asks Ray for a GPU.
-        column: of the encoded pictures in parquet files; by default the one that holds bytes.
-        shard: pictures in a shard: what is lost when a worker dies. A row group of a parquet file is
-            a shard of its own.
-        workers: shards at a time; by default one a core (or GPU) of the cluster.
-        progress: told after every shard: shards done, shards in all, what came of them.
+        dataset: a folder of pictures, or a parquet file or a folder of them with a column of encoded
+            pictures: a path on all workers, or an address (`s3://bucket/photos`).
+        out: a folder or address that all workers can write to.
+        model: the name of a model, its file or a run folder; default: the model inside the package. A model
+            at an address is not downloaded by a job; it is used if it is in the cache.
+        faces: the detector, `yunet`; or `none` if each picture is a single face.
+        size: the size for face detection, see `YuNet`.
+        device: the device of the network; with `cuda` each worker requests a GPU from Ray.
+        column: the column of encoded pictures in parquet files; default: the only column of bytes.
+        shard: pictures in a shard, the work lost if a worker dies. In parquet files each row group is a
+            shard.
+        workers: shards at a time; default: one for each core (or GPU) of the cluster.
+        progress: called after each shard with the shards done, their total, and the counts so far.
 
     Raises:
-        InputError: no such data, an `out` that holds another job, a model that is none.
-        MissingExtraError: without the 'scale' extra.
+        InputError: there are no such data, `out` holds another job, or the model cannot be opened.
+        MissingExtraError: the 'scale' extra is not installed.
     """
     if shard < 1 or (workers is not None and workers < 1):
-        raise InputError("pictures in a shard and workers are 1 or more")
+        raise InputError("--shard and --workers have to be 1 or more")
     content = find_model(model).content
-    # What is wrong is said at once; only the workers need a GPU.
+    # Open the model here first, so that errors are raised before workers start; only they need a GPU.
     here = "cpu" if device.startswith("cuda") else device
     card = Recognizer(content, device=here, threads=1, detector=faces, size=size).card
     source, target = Place.of(dataset), Place.of(out)
@@ -124,7 +126,7 @@ def recognise(
 
 
 class _Counter:
-    """Counts so far, told on."""
+    """Sums the counts of finished shards, and reports them."""
 
     def __init__(self, shards: int, progress: Callable[[int, int, Counts], None] | None) -> None:
         self._shards, self._progress = shards, progress
@@ -142,7 +144,11 @@ class _Counter:
 def _plan(
     source: Place, out: Place, settings: dict[str, Any], column: str | None, size: int
 ) -> tuple[Plan, str | None]:
-    """The plan that `out` holds, or a new one; InputError where it holds another job."""
+    """Read the plan in `out`, or make and write a new one; returns the plan and the column of pictures.
+
+    Raises:
+        InputError: `out` holds another job or an incomplete plan, or there are no pictures.
+    """
     kept = out.read("plan.json")
     if kept is not None:
         about = json_object(kept, out.shown(out.below("plan.json")), "choose another --out")
@@ -156,14 +162,15 @@ def _plan(
     column = checked_column(source, plan, column)
     about = settings | {"column": column, "shards": len(plan)}
     out.write("plan.parquet", plan.to_bytes())
-    out.write("plan.json", json.dumps(about, indent=2).encode())  # the last: what it says is there
+    # Last, because it marks the plan as complete.
+    out.write("plan.json", json.dumps(about, indent=2).encode())
     return plan, column
 
 
 def _run(
     work: Work, shards: Iterable[Shard], workers: int | None, counter: _Counter
 ) -> list[tuple[str, str]]:
-    """Keep as many shards in work as there are workers; (file, why) of those that failed."""
+    """Run the shards, as many at a time as there are workers; returns (file, reason) of failed ones."""
     failed: list[tuple[str, str]] = []
     with ray_cluster("scale", "Recognising with Ray", workers) as ray:
         unit = "GPU" if work.device.startswith("cuda") else "CPU"
@@ -174,10 +181,11 @@ def _run(
             max_retries=_RETRIES,
             scheduling_strategy="SPREAD",
         )(recognise_shard)
-        shared = ray.put(work)  # the model goes to each machine once
+        shared = ray.put(work)  # so that the model is sent only once to each machine
         waiting = iter(shards)
         running: dict[Any, Shard] = {}
         while True:
+            # Only as many tasks as workers are submitted, so that Ray never queues millions of them.
             for shard in islice(waiting, at_once - len(running)):
                 running[task.remote(shared, shard)] = shard
             if not running:
@@ -195,7 +203,7 @@ def _run(
 
 
 def _finish(out: Place, summary: Recognised) -> None:
-    """Sweep what dead workers left, and write what came of it all."""
+    """Remove unfinished files of dead workers, and write broken.csv and summary.json."""
     if out.is_local:
         for stray in Path(out.below(RESULTS)).glob(".part-*.part"):
             stray.unlink()
@@ -203,5 +211,6 @@ def _finish(out: Place, summary: Recognised) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "error"])
     writer.writerows((spreadsheet_name(name), why) for name, why in summary.counts.broken)
+    # Names of files need not be valid Unicode.
     out.write("broken.csv", text.getvalue().encode(errors="backslashreplace"))
     out.write("summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())

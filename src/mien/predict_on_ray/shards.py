@@ -1,4 +1,4 @@
-"""What there is to recognise, cut into shards: the plan that a job keeps, and the pictures of a shard."""
+"""Divide the pictures of a dataset into shards: the plan of a job, and the pictures of a shard."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ from mien.errors import InputError, one_line
 from mien.predict_on_ray.storage import Place
 from mien.recognise.media import PHOTO_SUFFIXES
 
-#: Rows of a parquet file that are in memory at a time: a picture may be large.
+#: Rows of a parquet file in memory at a time; few, because pictures may be large.
 _ROWS = 16
 _PLAN = pyarrow.schema([("shard", "int32"), ("path", "string"), ("row_group", "int32")])
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Pictures that one task recognises into one file.
+    """The pictures of one task, whose results go into one file.
 
-    number: counts from 0.
-    paths: those of the pictures; of one parquet file where `row_group` says which of its groups.
+    Attributes:
+        number: number of the shard, from 0.
+        paths: paths of the pictures; or the path of one parquet file, if `row_group` is given.
+        row_group: the row group of the parquet file; None for pictures.
+
+    >>> Shard(7, ("a.jpg", "b.jpg")).file
+    'part-000007.parquet'
     """
 
     number: int
@@ -41,7 +46,7 @@ class Shard:
 
 
 class Plan:
-    """The shards of a job, in order. Kept as a table, a row a picture or a row group: so millions fit."""
+    """The shards of a job, in order; kept as a compact table with one row for each picture or row group."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
@@ -50,12 +55,15 @@ class Plan:
 
     @classmethod
     def of(cls, place: Place, out: Place, size: int) -> Plan:
-        """Look for pictures, or for parquet files that hold them, and cut them into shards.
+        """Find pictures, or parquet files with pictures, and divide them into shards.
 
         Args:
-            place: where to look, with all folders below.
-            out: the folder of results, which is not looked into.
-            size: pictures in a shard; a row group of a parquet file is a shard of its own.
+            place: the folder to search, with all folders below, or a file.
+            out: the folder of results, which is skipped.
+            size: pictures in a shard; each row group of a parquet file is a shard.
+
+        Raises:
+            InputError: there are no pictures, or both photos and parquet files.
         """
         mine = f"{out.path.rstrip('/')}/"
         files = [path for path in place.files() if not path.startswith(mine)]
@@ -79,9 +87,11 @@ class Plan:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Plan:
+        """The inverse of `to_bytes`."""
         return cls(pyarrow.parquet.read_table(pyarrow.BufferReader(content)))
 
     def to_bytes(self) -> bytes:
+        """The plan as the content of a parquet file."""
         stream = io.BytesIO()
         pyarrow.parquet.write_table(self._table, stream, compression="zstd")
         return stream.getvalue()
@@ -100,10 +110,10 @@ class Plan:
 def pictures(
     place: Place, shard: Shard, column: str | None
 ) -> Iterator[tuple[str, bytes | InputError]]:
-    """The name and the file's bytes of each picture of a shard, or why there are none.
+    """Yield the name and the encoded bytes of each picture of a shard, or an InputError with the reason.
 
-    That a picture is gone or may not be read is told of that picture; a disk or a network that fails
-    is raised, so that the shard is tried again.
+    Missing or unreadable pictures are yielded as errors. Errors of disks and networks are raised, so that
+    the shard is tried again.
     """
     if shard.row_group is not None:
         yield from _of_table(place, shard.paths[0], shard.row_group, column)
@@ -121,7 +131,16 @@ def pictures(
 
 
 def image_column(names_and_types: Sequence[tuple[str, Any]], wanted: str | None, where: str) -> str:
-    """The column of encoded pictures: bytes, or a struct with a field `bytes` as Hugging Face writes it."""
+    """Find the column of encoded pictures: bytes, or a struct with a field `bytes` as of Hugging Face.
+
+    Args:
+        names_and_types: names and pyarrow types of all columns.
+        wanted: the user's choice, or None.
+        where: the dataset, for messages.
+
+    Raises:
+        InputError: `wanted` is not such a column; or without it, there is not exactly one.
+    """
     names = [name for name, kind in names_and_types if _holds_bytes(kind)]
     if wanted is not None:
         if wanted in names:
@@ -131,7 +150,7 @@ def image_column(names_and_types: Sequence[tuple[str, Any]], wanted: str | None,
         )
     if len(names) != 1:
         found = f"several columns of bytes ({', '.join(names)})" if names else "no column of bytes"
-        raise InputError(f"{where}: {found}; name that of the encoded pictures with --column")
+        raise InputError(f"{where}: {found}; name the column of encoded pictures with --column")
     return names[0]
 
 
@@ -143,7 +162,14 @@ def _holds_bytes(kind: Any) -> bool:
 
 
 def checked_column(place: Place, plan: Plan, wanted: str | None) -> str | None:
-    """The column of pictures in the first table, so that a wrong name is said before anything begins."""
+    """Find the column of pictures in the first table, so that a wrong name is refused before work starts.
+
+    Returns:
+        The column; None if the shards are photos.
+
+    Raises:
+        InputError: see `image_column`; or a column is given for photos.
+    """
     first = next(iter(plan))
     if first.row_group is None:
         if wanted is not None:
@@ -157,7 +183,7 @@ def checked_column(place: Place, plan: Plan, wanted: str | None) -> str | None:
 def _of_table(
     place: Place, path: str, group: int, column: str | None
 ) -> Iterator[tuple[str, bytes | InputError]]:
-    """Rows go by the file's name and their number in the whole file, from 0."""
+    """The pictures of a row group; their names are the file's name and the row in the whole file, from 0."""
     with _table(place, path) as table:
         row = sum(table.metadata.row_group(before).num_rows for before in range(group))
         for batch in table.iter_batches(_ROWS, row_groups=[group], columns=[column]):

@@ -1,4 +1,4 @@
-"""Files on this machine's disks and in buckets, by one way."""
+"""Read and write files on local disks and in buckets in the same way."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from mien.files import atomic_file
 
 @dataclass(frozen=True)
 class Place:
-    """A folder or a file: a path, or an address that pyarrow knows (`s3://bucket/photos?region=...`).
+    """A folder or file: a path, or an address that pyarrow supports (`s3://bucket/photos?region=...`).
 
-    Every worker resolves it anew, with the credentials that it finds in its own environment.
+    Each worker opens it itself, with the credentials in its own environment.
+
+    >>> Place.of("s3://bucket/photos").where
+    's3://bucket/photos'
     """
 
     where: str
 
     @classmethod
     def of(cls, where: str | Path) -> Place:
-        """The place that somebody names; a path is one for every working directory."""
+        """Make a place from a path or address; paths become absolute, because workers have other directories."""
         text = str(where)
         return cls(text if "://" in text else str(Path(text).expanduser().resolve()))
 
@@ -46,6 +49,11 @@ class Place:
 
     @property
     def filesystem(self) -> Any:
+        """The pyarrow filesystem of this place.
+
+        Raises:
+            InputError: pyarrow does not support the address.
+        """
         return self._resolved[0]
 
     @property
@@ -55,19 +63,24 @@ class Place:
 
     @property
     def is_local(self) -> bool:
+        """Whether this is on the local disks."""
         return isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
 
     def shown(self, path: str) -> str:
-        """What rows and messages call a file of this filesystem."""
+        """The name of a file of this filesystem in rows and messages."""
         scheme, separator, _ = self.where.partition("://")
         return f"{scheme}://{path}" if separator else path
 
     def below(self, name: str) -> str:
-        """The path of something inside this folder."""
+        """The path of `name` inside this folder."""
         return f"{self.path.rstrip('/')}/{name}"
 
     def files(self) -> list[str]:
-        """The paths of all files here and below, sorted, hidden ones left out; this one where it is a file."""
+        """List the paths of all files here and below, sorted, without hidden ones; only itself if it is a file.
+
+        Raises:
+            InputError: it does not exist, or cannot be reached.
+        """
         with self._asking():
             here = self.filesystem.get_file_info(self.path)
             if here.type == pyarrow.fs.FileType.NotFound:
@@ -84,13 +97,13 @@ class Place:
         )
 
     def names(self, folder: str) -> set[str]:
-        """The names of the files in a folder inside this one; none where there is no such folder."""
+        """The names of the files in a folder inside this one; empty if there is no such folder."""
         selector = pyarrow.fs.FileSelector(self.below(folder), allow_not_found=True)
         with self._asking():
             return {entry.base_name for entry in self.filesystem.get_file_info(selector)}
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file inside this folder, or None where there is none."""
+        """The content of a file inside this folder; None if there is no such file."""
         try:
             with (
                 self._asking(),
@@ -102,7 +115,7 @@ class Place:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file inside this folder, whole or not at all: a bucket shows what is complete only."""
+        """Write a file inside this folder, completely or not at all; buckets show only complete files."""
         path = self.below(name)
         if self.is_local:
             with atomic_file(Path(path)) as handle:
@@ -113,7 +126,11 @@ class Place:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Turn what a filesystem refuses into one sentence; that a file is not there may be an answer."""
+        """Turn errors of the filesystem into one sentence; FileNotFoundError passes, because callers handle it.
+
+        Raises:
+            InputError: the block raised any other OSError.
+        """
         try:
             yield
         except FileNotFoundError:

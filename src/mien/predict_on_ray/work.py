@@ -1,4 +1,4 @@
-"""What a worker does: the pictures of a shard in, one parquet file out."""
+"""The work of a worker: recognise the pictures of a shard and write one parquet file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from mien.predict_on_ray.storage import Place
 from mien.recognise.recognizer import Recognizer, Seen
 from mien.recognise.rows import Row, columns, row
 
-#: The folder of results within a job's.
+#: Name of the folder of results inside a job's folder.
 RESULTS = "results"
-#: Pictures whose faces go through the network together.
+#: Number of pictures whose faces are one batch for the network.
 _TOGETHER = 32
 _COUNTS = b"mien.counts"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is the same for all shards of a job.
+    """The settings of all shards of a job.
 
-    model: the content of a model file. faces: a detector by name.
-    size: as `YuNet.size`. column: of the pictures in parquet files.
+    Attributes:
+        dataset: the pictures.
+        out: the folder of the job.
+        model: the content of a model file.
+        faces: the name of a detector.
+        size: the size for face detection, see `YuNet`.
+        device: the device of the network.
+        column: the column of pictures in parquet files.
     """
 
     dataset: Place
@@ -45,7 +51,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Counts:
-    """What came of some pictures. `broken`: (picture, why) of those that could not be read."""
+    """Counts of recognised pictures; `broken` lists (picture, reason) of those that could not be read.
+
+    >>> Counts(2, 3) + Counts(1, 0, without_a_face=1)
+    Counts(pictures=3, faces=3, without_a_face=1, broken=[])
+    """
 
     pictures: int = 0
     faces: int = 0
@@ -62,7 +72,11 @@ class Counts:
 
 
 def recognise_shard(work: Work, shard: Shard) -> Counts:
-    """Recognise the pictures of a shard and write its file: rows as `mien predict --csv` writes them."""
+    """Recognise the pictures of a shard and write its file, with the rows of `mien predict --csv`.
+
+    Raises:
+        InputError: the dataset or the results cannot be reached.
+    """
     recognizer = _recognizer(work.model, work.faces, work.size, work.device)
     counts = Counts()
     rows: list[Row] = []
@@ -92,7 +106,7 @@ def recognise_shard(work: Work, shard: Shard) -> Counts:
 
 
 def counts_of(out: Place, file: str) -> Counts:
-    """What the file of a finished shard says of it."""
+    """Read the counts of a finished shard from its file."""
     metadata = pyarrow.parquet.read_metadata(
         out.below(f"{RESULTS}/{file}"), filesystem=out.filesystem
     ).metadata
@@ -102,13 +116,13 @@ def counts_of(out: Place, file: str) -> Counts:
 
 @lru_cache(maxsize=1)
 def _recognizer(model: bytes, faces: str, size: int | None, device: str) -> Recognizer:
-    """One a worker process, on one thread: there are as many workers as cores."""
+    """The recogniser of this worker process; on one thread, because there are as many workers as cores."""
     cv2.setNumThreads(1)
     return Recognizer(model, device=device, threads=1, detector=faces, size=size)
 
 
 def _to_parquet(rows: Sequence[Row], kinds: dict[str, str], counts: Counts) -> bytes:
-    """Rows and, in the file's footer, what came of the pictures: one file, so both are there or neither."""
+    """Encode rows as parquet, with the counts in its footer: in one file, so that both exist or neither."""
     schema = pyarrow.schema(
         [(name, pyarrow.type_for_alias(kind)) for name, kind in kinds.items()],
         metadata={_COUNTS: json.dumps(vars(counts))},

@@ -1,4 +1,7 @@
-"""Published runs as functions. The only room, with the command line, that names a dataset and a model."""
+"""Recipes of published and own runs as functions.
+
+Only this package and the command line name particular data sets and models.
+"""
 
 from mien.recipes import basic, dropout, flagship, four_block, iterative, transfer  # noqa: F401 (importing registers them)
 from mien.recipes.catalogue import (

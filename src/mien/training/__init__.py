@@ -1,4 +1,4 @@
-"""From a recipe and faces to a run folder. Needs the 'train' extra."""
+"""Train a recipe on faces; the result is a run folder. Needs the 'train' extra."""
 
 from mien.errors import extra_required
 

@@ -1,9 +1,9 @@
 """Augmentation as batched tensor code, on the faces' device.
 
-A *view* of a face is a row of uniform random numbers, one for each thing that can be done to it. Rows
-are drawn for all faces of an epoch at once, so what happens to a face depends on (seed, epoch, face)
-alone: not on the batch it is in, nor on how many processes share the work. And a view can be shown
-again: to a teacher first, to its student later.
+A *view* of a face is a row of uniform random numbers, one for each kind of change. Views are drawn for
+all faces of an epoch at once, so the changes of a face depend only on (seed, epoch, face): not on its
+batch, nor on the number of processes. A view can also be repeated: first for a teacher, later for its
+student.
 
 Shapes: B faces, C channels, H height, W width, U uniform numbers of a view.
 """
@@ -22,8 +22,8 @@ from mien.input_spec import InputSpec
 from mien.models.preparing import normalise, resize, to_unit
 from mien.recipe import Augment
 
-#: What each number of a view decides, in the order in which they came to be: what is new is drawn after
-#: the rest, so that what was there is as it was.
+#: The meaning of each number of a view. New groups are appended at the end and drawn last, so that the numbers
+#: of older groups, and with them the results of older recipes, do not change.
 _NUMBERS = (
     (
         "mirror", "angle", "zoom", "shift_x", "shift_y", "brightness", "contrast",
@@ -32,24 +32,35 @@ _NUMBERS = (
     ("blur", "noise", "noise_top", "noise_left"),
     ("border", "border_gray"),
 )  # fmt: skip
-#: Side of the field that noise is cut out of: far more windows than there are faces in an epoch.
+#: The noise of a face is a window of a large fixed field; this is the number of its possible positions in each
+#: direction, far more windows in all than faces in an epoch.
 _FIELD = 1024
 
 
 def draw_views(faces: int, generator: torch.Generator) -> Tensor:
-    """A view of each of so many faces: float32 (faces, U) on the CPU, uniform in 0..1."""
+    """Draw a view for each of `faces` faces: float32 (faces, U) on the CPU, uniform in 0..1."""
     return torch.cat(
         [torch.rand(faces, len(names), generator=generator) for names in _NUMBERS], dim=1
     )
 
 
 def augmented(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Augment) -> Tensor:
-    """uint8 (B, C, H, W) -> float32 (B, *spec.shape): changed as their views say, resized, normalised."""
+    """Augment faces by their views, resize and normalise them for a network.
+
+    Args:
+        faces_BCHW: uint8 (B, C, H, W), gray or RGB.
+        views_BU: float32 (B, U), see `draw_views`.
+        spec: the network's input.
+        augment: kinds and strengths of the changes.
+
+    Returns:
+        float32 (B, *spec.shape) on the faces' device.
+    """
     return normalise(changed(faces_BCHW, views_BU, spec, augment), spec)
 
 
 def changed(faces_BCHW: Tensor, views_BU: Tensor, spec: InputSpec, augment: Augment) -> Tensor:
-    """uint8 (B, C, H, W) -> float32 (B, 1 or C, height, width) in 0..1, as `normalise` takes it."""
+    """Like `augmented`, but not yet normalised: float32 (B, 1 or C, spec.height, spec.width) in 0..1."""
     columns = views_BU.to(faces_BCHW.device).unbind(1)
     numbers = dict(zip(chain.from_iterable(_NUMBERS), columns, strict=True))
     unit_BCHW = to_unit(faces_BCHW, spec.channels)
@@ -78,7 +89,7 @@ def _between(uniform_B: Tensor, low: float, high: float) -> Tensor:
 
 
 def _each(values_B: Tensor) -> Tensor:
-    """A value a face, to be broadcast over its pixels."""
+    """Reshape one value for each face, (B,), to (B, 1, 1, 1), to be broadcast over its pixels."""
     return values_B.view(-1, 1, 1, 1)
 
 
@@ -89,16 +100,16 @@ def _moved(
     spec: InputSpec,
     augment: Augment,
 ) -> Tensor:
-    """Mirror, rotation, scale and shift as one resampling, straight to the network's size."""
-    # Sampling at a lower rate than the pixels' would alias: shrink first, then move.
+    """Mirror, rotate, scale and shift faces in one resampling, directly to the network's size."""
+    # Sampling fewer points than pixels would cause aliasing, so larger faces are shrunk first.
     unit_BCHW = resize(
         unit_BCHW, min(unit_BCHW.shape[2], spec.height), min(unit_BCHW.shape[3], spec.width)
     )
     angle_B = _between(numbers["angle"], -augment.rotation, augment.rotation) * (math.pi / 180)
     zoom_B = _between(numbers["zoom"], *augment.scale)
     mirror_B = torch.where(mirrored_B, -1.0, 1.0)
-    # affine_grid's coordinates run from -1 to 1, so a side is 2 long. The matrix leads from output
-    # to input: the inverse of a zoom by z is 1 / z.
+    # affine_grid's coordinates are -1 to 1 along each side, so a side has length 2, and in a face that is not
+    # square x and y have different units: hence `aspect`. The matrix maps output to input, so a zoom by z is 1 / z.
     cos_B, sin_B = torch.cos(angle_B) / zoom_B, torch.sin(angle_B) / zoom_B
     aspect = spec.height / spec.width
     shift_x_B, shift_y_B = (
@@ -123,7 +134,10 @@ def _moved(
 
 
 def _bordered(unit_BCHW: Tensor, grid_BHW2: Tensor, numbers: dict[str, Tensor]) -> Tensor:
-    """Sampled at a grid; beyond the face, by its number: black, one gray, the edge drawn out, the mirror image."""
+    """Sample faces at a grid; the number `border` of each view chooses the filling outside of the face.
+
+    The fillings are black, one gray, the repeated edge pixels, and the mirror image, each with probability 1/4.
+    """
     choice_B = (numbers["border"] * 4).long()
     beyond_BHW = (grid_BHW2.abs() > 1).any(dim=3)
     mirrored_BHW2 = 1 - ((grid_BHW2 + 1) % 4 - 2).abs()  # 1.2 -> 0.8, -1.2 -> -0.8
@@ -137,7 +151,7 @@ def _bordered(unit_BCHW: Tensor, grid_BHW2: Tensor, numbers: dict[str, Tensor]) 
 
 
 def _sparing(numbers: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The numbers of what harms a picture, with so many of each at the value that changes nothing."""
+    """Rescale the numbers of blur, noise, contrast and brightness, so that each leaves `share` of the faces as is."""
 
     def spared(strength_B: Tensor) -> Tensor:
         return ((strength_B - share) / (1 - share)).clamp(min=0)
@@ -152,7 +166,7 @@ def _sparing(numbers: dict[str, Tensor], share: float) -> dict[str, Tensor]:
 
 
 def _relit(unit_BCHW: Tensor, numbers: dict[str, Tensor], light: float) -> Tensor:
-    """Contrast about each face's mean, then brightness, each by a factor of 1 ± light."""
+    """Change contrast around each face's mean, then brightness, each by a factor between 1 - light and 1 + light."""
     contrast_B, brightness_B = (
         _between(numbers[name], 1 - light, 1 + light) for name in ("contrast", "brightness")
     )
@@ -162,7 +176,10 @@ def _relit(unit_BCHW: Tensor, numbers: dict[str, Tensor], light: float) -> Tenso
 
 
 def _blurred(unit_BCHW: Tensor, sigma_B: Tensor, largest: float) -> Tensor:
-    """Each face by a Gaussian of its own width in pixels: all of them as channels of one picture."""
+    """Blur each face by a Gaussian of its own `sigma_B`, float32 (B,), in pixels; `largest` bounds sigma.
+
+    All faces are channels of one grouped convolution, because torch has no kernel per face.
+    """
     faces, channels = unit_BCHW.shape[:2]
     reach = math.ceil(3 * largest)
     offsets = torch.arange(-reach, reach + 1, device=unit_BCHW.device, dtype=unit_BCHW.dtype)
@@ -177,9 +194,9 @@ def _blurred(unit_BCHW: Tensor, sigma_B: Tensor, largest: float) -> Tensor:
 
 
 def _noisy(unit_BCHW: Tensor, numbers: dict[str, Tensor], largest: float) -> Tensor:
-    """Gaussian noise of each face's own strength, the same in all channels.
+    """Add Gaussian noise, its strength different for each face, its values the same in all channels.
 
-    It is a window of one large field, the same in every training, so a view decides it like the rest.
+    The noise is a window of one large fixed field; the view decides the window, so noise can be repeated too.
     """
     height, width = unit_BCHW.shape[2:]
     field = _noise_field(height + _FIELD, width + _FIELD, unit_BCHW.device)
@@ -193,12 +210,12 @@ def _noisy(unit_BCHW: Tensor, numbers: dict[str, Tensor], largest: float) -> Ten
 
 @cache
 def _noise_field(height: int, width: int, device: torch.device) -> Tensor:
-    """Standard normal, float32 (height, width) on the device, the same numbers on each."""
+    """Standard normal numbers, float32 (height, width) on the device, the same on every device."""
     return torch.randn(height, width, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _erased(unit_BCHW: Tensor, numbers: dict[str, Tensor], probability: float) -> Tensor:
-    """A rectangle of 2 to 20 % of the area and an aspect of 0.3 to 3.3, filled with one gray."""
+    """Fill a random rectangle of faces with one gray: 2 to 20 % of the area, aspect ratio 0.3 to 3.3."""
     height, width = unit_BCHW.shape[2:]
     area_B = _between(numbers["area"], 0.02, 0.2)
     aspect_B = _between(numbers["aspect"], math.log(0.3), math.log(3.3)).exp()

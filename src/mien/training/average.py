@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which generalises better than the weights themselves."""
+"""The exponential moving average of a network's weights; it generalises better than the last weights."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """A copy of a network whose weights follow those of the one that is trained.
+    """A copy of a network whose weights are the moving average of the trained network's.
 
-    torch's AveragedModel asks the device in every step whether it is the first; this one never waits for it.
+    Used instead of torch's AveragedModel, which waits for the device in every step to read its counter.
 
     Attributes:
         module: the network with the averaged weights.
     """
 
     def __init__(self, network: nn.Module, decay: float, *, buffers: bool) -> None:
-        """`buffers`: average BatchNorm's statistics too; no need where they are computed anew before use."""
+        """Copy the network.
+
+        Args:
+            network: the network that is trained.
+            decay: the share of the average that is kept in each update, 0..1.
+            buffers: average BatchNorm's statistics too; not needed if they are computed again before use.
+        """
         self.module = copy.deepcopy(network)
         self._decay = decay
         self._updates = 0
@@ -28,7 +34,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are now; the first ones are taken as they are."""
+        """Add the network's present weights to the average; the first update copies them."""
         if self._updates == 0:
             torch._foreach_copy_(self._own, self._followed)
         else:
@@ -36,7 +42,7 @@ class MovingAverage:
         self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """As torch's AveragedModel names it, so that runs of earlier versions go on."""
+        """The state with the names of torch's AveragedModel, so that runs of earlier versions can resume."""
         module = {f"module.{name}": value for name, value in self.module.state_dict().items()}
         return {"n_averaged": torch.tensor(self._updates), **module}
 
@@ -52,6 +58,6 @@ class MovingAverage:
 
 
 def _floats(network: nn.Module, buffers: bool) -> list[Tensor]:
-    """What can be averaged: counts of batches cannot."""
+    """The floating-point tensors of a network; BatchNorm's integer counts cannot be averaged."""
     tensors: list[Tensor] = [*network.parameters(), *(network.buffers() if buffers else ())]
     return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]

@@ -1,8 +1,7 @@
-"""Between the weights that a training began with and those that it came to.
+"""Interpolate between the initial and the trained weights of a network.
 
-Fine-tuned weights are better at what they were tuned for and worse at what the network knew. On the straight line
-between the two lie networks that are nearly as good at both (Wortsman et al. 2022, Robust fine-tuning of zero-shot
-models), at no cost in use.
+Fine-tuned weights are better on the new data and worse on the old. Networks on the straight line between the two are
+nearly as good on both (Wortsman et al. 2022, Robust fine-tuning of zero-shot models), without a cost in use.
 """
 
 from __future__ import annotations
@@ -14,9 +13,14 @@ from torch import Tensor, nn
 
 
 def blended(network: nn.Module, start: Mapping[str, Tensor], share: float) -> nn.Module:
-    """A copy of a network whose weights and moving statistics are to such a share those of `start`.
+    """Copy a network with (1 - share) of its weights and moving statistics plus `share` of those of `start`.
 
-    `start` is a state dict of the same network. Counts, which are not floating-point, stay as they are.
+    Args:
+        network: the trained network; it is not changed.
+        start: a state dict of the same network.
+        share: 0..1.
+
+    Integer buffers, such as BatchNorm's counts, are the network's own.
     """
     state = {
         name: value.lerp(start[name].to(value), share) if value.is_floating_point() else value

@@ -1,6 +1,6 @@
-"""A network's pass as few large pieces of work: torch.compile, and CUDA graphs where there is CUDA.
+"""Compile a network's passes with torch.compile, and with CUDA graphs if the device is CUDA.
 
-A GPU then does not wait for Python between small operators. Compiling takes a minute: `--compile` asks for it.
+A GPU then does not wait for Python between small operators. Compiling takes a minute, so it is optional: `--compile`.
 
 Shapes: B faces, C channels, H height, W width.
 """
@@ -16,17 +16,16 @@ from torch import Tensor, nn
 def captured(
     network: nn.Module, inputs_BCHW: Tensor, dtype: torch.dtype
 ) -> tuple[Callable[[Tensor], Tensor], str | None]:
-    """A network that computes the same, compiled.
-
-    It is tried once, forwards and backwards, which leaves the network as it was.
+    """Compile a network, and try it once forwards and backwards; the network itself is not changed.
 
     Args:
-        network: in training mode.
-        inputs_BCHW: float32, a batch as it will be called with.
-        dtype: as for autocast.
+        network: the network, in training mode.
+        inputs_BCHW: float32 (B, C, H, W), a batch of the shape of all later ones.
+        dtype: the type for autocast.
 
     Returns:
-        What to call in its place, and a sentence for people where it cannot be compiled: that is then the network.
+        (function, fault): the compiled network and None; or, if it cannot be compiled, the network
+        itself and the reason in one sentence.
     """
     kept = [buffer.clone() for buffer in network.buffers()]
     device = inputs_BCHW.device.type
@@ -35,11 +34,11 @@ def captured(
         with torch.autocast(device, dtype, enabled=dtype != torch.float32):
             answers = compiled(inputs_BCHW)
         answers.float().sum().backward()
-    except Exception as error:  # of whatever compiles on this machine
+    except Exception as error:  # compilers and drivers raise many kinds of errors
         reason = next(iter(str(error).strip().splitlines()), "")
         return network, (
             f"--compile: torch cannot compile this network here ({type(error).__name__}: {reason}); "
-            "it is trained as it is"
+            "it is trained without"
         )
     finally:
         with torch.no_grad():
@@ -51,7 +50,7 @@ def captured(
 
 
 def _marking(compiled: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Each call is a step of its own: what a CUDA graph returned before is not needed any more."""
+    """Mark each call as a new step, so that CUDA graphs may reuse the memory of earlier results."""
 
     def forward(inputs_BCHW: Tensor) -> Tensor:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

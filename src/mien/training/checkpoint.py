@@ -1,4 +1,4 @@
-"""What a run folder holds of a training: weights for everyone, state for resuming."""
+"""Save and load the files of a training in its run folder: weights, history, and the state for resuming."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from mien.errors import InputError
 from mien.files import atomic_file, sweep
 from mien.runs import HISTORY_COLUMNS, RunFolder
 
-# A state is this line, the sha256 of all that follows in hexadecimal and a line's end, a torch archive.
+# Format of a state: this line; a line with the SHA-256, in hex, of all that follows; a torch archive.
 _HEAD = b"mien state 1\n"
-#: How a torch archive begins: a state of mien 0.1, which had no digest.
+#: The first bytes of a torch archive. A state of mien 0.1 is a bare archive, without a digest.
 _BARE = b"PK"
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """All of a network's `state_dict()`, as safetensors; buffers such as BatchNorm's included."""
+    """Write a network's whole `state_dict()`, buffers included, as a safetensors file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path) as handle:
         handle.write(safetensors.torch.save(plain))
 
 
 def save_state(run: RunFolder, state: Mapping[str, Any]) -> None:
-    """Everything that the next step depends on. The state before it is kept beside it."""
+    """Write the state that the next step depends on; the state before it is kept as a second file."""
     content = io.BytesIO()
     torch.save(dict(state), content)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
@@ -45,16 +45,16 @@ def save_state(run: RunFolder, state: Mapping[str, Any]) -> None:
 
 
 def load_state(run: RunFolder) -> tuple[dict[str, Any], str | None]:
-    """The last state that `save_state` wrote, or the one before it where that one is damaged.
+    """Read the last state written by `save_state`, or the one before it if the last is damaged.
 
-    A damaged one is then replaced by the one before it, so that no good state is lost to it. Only
-    tensors and plain values are ever unpickled.
+    A damaged file is then replaced by the one before it, so that the next save does not overwrite the
+    only good one. Only tensors and plain values are unpickled.
 
     Returns:
-        The state, and a sentence for people where it is not the last one.
+        (state, remark): the remark is a sentence for people if the state is not the last one, else None.
 
     Raises:
-        InputError: there is none, or none that is whole.
+        InputError: there is no state, or all are damaged.
     """
     faults = []
     for path in (run.state_path, run.earlier_state_path):
@@ -75,7 +75,7 @@ def load_state(run: RunFolder) -> tuple[dict[str, Any], str | None]:
 
 
 class _DamagedError(Exception):
-    """A state is not what was written."""
+    """The file of a state is damaged."""
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not content.startswith(_BARE):
         digest, _, archive = content.removeprefix(_HEAD).partition(b"\n")
         if hashlib.sha256(archive).hexdigest().encode() != digest:
-            raise _DamagedError("its sha256 is another")
+            raise _DamagedError("its sha256 differs")
         content = archive
     try:
         state: dict[str, Any] = torch.load(
@@ -98,7 +98,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def save_history(run: RunFolder, rows: Sequence[Mapping[str, float]]) -> None:
-    """One line an epoch: the columns of HISTORY_COLUMNS, and what the rows have beyond them."""
+    """Write history.csv, one line for each epoch: the columns HISTORY_COLUMNS, then any others of the rows."""
     with atomic_file(run.history_path, "w") as handle:
         columns = dict.fromkeys([*HISTORY_COLUMNS, *chain.from_iterable(rows)])
         writer = csv.DictWriter(handle, list(columns), lineterminator="\n")
@@ -107,7 +107,7 @@ def save_history(run: RunFolder, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def sweep_run(run: RunFolder) -> None:
-    """Remove the parts of files that a training which was killed left in its run folder."""
+    """Remove partly written files that a killed training left in its run folder."""
     for path in (
         run.recipe_path,
         run.environment_path,
@@ -121,9 +121,11 @@ def sweep_run(run: RunFolder) -> None:
 
 @dataclass(frozen=True)
 class Interval:
-    """How long a training may go on within an epoch before its state is saved.
+    """The interval between two saves of the state within an epoch; infinite values never save.
 
-    steps: so many, or any number. seconds: so many, or any number.
+    Attributes:
+        steps: save after this many steps.
+        seconds: save after this many seconds.
     """
 
     steps: float = math.inf
@@ -131,7 +133,10 @@ class Interval:
 
     @classmethod
     def parse(cls, text: str) -> Interval:
-        """`200` (steps), `10m` (minutes) or `none`; InputError for anything else.
+        """Parse `200` (steps), `10m` (minutes) or `none`.
+
+        Raises:
+            InputError: the text is none of these.
 
         >>> Interval.parse("200"), Interval.parse("10m")
         (Interval(steps=200, seconds=inf), Interval(steps=inf, seconds=600.0))
@@ -151,10 +156,10 @@ class Interval:
 
 
 class Timer:
-    """Says when an interval is over.
+    """Tells when it is time to save again.
 
     Attributes:
-        step: that of the state that was saved last.
+        step: the step of the last save.
     """
 
     def __init__(self, interval: Interval) -> None:
@@ -162,15 +167,15 @@ class Timer:
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """The state of `step` is saved."""
+        """Start a new interval; the state of `step` has just been saved."""
         self.step, self._time = step, time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Seconds since a state was saved."""
+        """Seconds since the last save."""
         return time.monotonic() - self._time
 
     def is_over(self, step: int) -> bool:
-        """Whether the state of `step` is to be saved now."""
+        """Whether the state of `step` has to be saved now."""
         steps = step - self.step
         return steps >= self._interval.steps or self.seconds >= self._interval.seconds

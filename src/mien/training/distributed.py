@@ -1,10 +1,10 @@
-"""One training by several processes, on one machine or on many, as torchrun starts them.
+"""Train in several processes, on one machine or many, started by torchrun.
 
-Every process makes the same whole batch, computes the answers of its share of it, and is told those of
-the others. So the order of the faces, their augmentation, the loss and every figure are those of one
-process; what differs is the rounding of summed gradients, dropout's masks, and, on CPUs, BatchNorm.
+Every process makes the same whole batch, computes the logits of its share, and gathers those of the others.
+So the order of the faces, their augmentation, the loss and all figures equal those of a single process.
+Different are only the rounding of summed gradients, dropout's masks, and, on CPUs, BatchNorm.
 
-A process alone is a team of one, to which all of this is nothing.
+A single process is a team of one; the methods of `Team` then do nothing special.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mien.errors import InputError, MienError
 from mien.models.device import pick_device
 
-#: What torch calls the sending of buffers before each step; it got another name after 2.11.
+#: DistributedDataParallel's argument for sending buffers before each step; it was renamed after torch 2.11.
 _SENDS_BUFFERS = next(
     name
     for name in ("forward_sync_buffers", "broadcast_buffers")
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 
 class FollowedError(MienError):
-    """What another process of the team says: this one ends with it and stays silent."""
+    """Another process of the team reports the error: this one ends with the same exit code and no message."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("")
@@ -43,15 +43,21 @@ class FollowedError(MienError):
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this process is the first of its team: the only one that writes files and messages."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def join(device: str = "auto") -> Team:
-    """The team that torchrun started this process in, once all are there; else a team of one.
+    """Join the team that torchrun started this process in; without torchrun, a team of one.
+
+    Waits until all processes are there.
 
     Args:
-        device: `auto`, `cpu`, `cuda` (then each process of a machine takes a GPU of its own), `cuda:N`, `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; in a team on CUDA each process takes the GPU of
+            its local rank.
+
+    Raises:
+        InputError: the device is not available, or it is `mps` in a team.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = pick_device(device)
@@ -71,16 +77,17 @@ def join(device: str = "auto") -> Team:
         atexit.register(distributed.destroy_process_group)
     team = _Group(chosen, distributed.get_rank(), size)
     with team.bound():
-        team.agree(0)  # nobody begins before all have looked at what is there
+        # Wait for all: the first process writes files soon, and the others must have read before.
+        team.agree(0)
     return team
 
 
 class Team:
-    """One process: what several would have to agree on, it does by itself.
+    """A team of one process; `_Group` is a team of several, with the same methods.
 
     Attributes:
-        device: where this process computes.
-        rank: 0 .. size - 1; the first one writes and speaks.
+        device: the device of this process.
+        rank: 0 .. size - 1; rank 0 writes files and messages.
         size: the number of processes.
     """
 
@@ -90,43 +97,46 @@ class Team:
         self.size = size
 
     def lead(self, act: Callable[[], Result]) -> Result:
-        """What `act` returns in the first process, the only one that does it; it must be picklable."""
+        """Call `act` in the first process only; all processes get its result, which must be picklable.
+
+        If `act` raises a MienError, the first process raises it and the others raise `FollowedError`.
+        """
         return act()
 
     def alike(self, error: MienError) -> MienError:
-        """An error that every process meets at the same place; the first one says it."""
+        """Make an error, met by every process at the same place, silent in all but the first."""
         return error
 
     def agree(self, *numbers: int) -> tuple[int, ...]:
-        """The largest of each that any process has."""
+        """The maximum of each number over all processes; every process has to call this."""
         return numbers
 
     def synchronised(self, network: nn.Module) -> nn.Module:
-        """The network with BatchNorm that normalises by the whole batch, where the device can do that."""
+        """Convert BatchNorm to normalise by the whole batch, if the device can; CPUs cannot."""
         return network
 
     def spread(self, network: nn.Module) -> nn.Module:
-        """A module that computes what the network does of a batch, each process a share of it.
+        """A module that computes the logits of a whole batch; each process computes a share of them.
 
         Its backward pass leaves the gradients of the whole batch in the network of every process.
         """
         return network
 
     def align(self, network: nn.Module) -> None:
-        """Take over the first process's buffers: BatchNorm's statistics may be each process's own."""
+        """Copy the first process's buffers to all, because BatchNorm's statistics may differ between them."""
 
     def map(self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """`act` of every item, in order; each is done by one process, and all get all results."""
+        """Call `act` for each item, divided among the processes; all get all results, in order."""
         return [act(item) for item in items]
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        """Within it, the end of another process is an error of one sentence."""
+        """In this block, the end of another process raises a MienError with one sentence."""
         yield
 
 
 class _Group(Team):
-    """Several processes, each with a connection to the others."""
+    """A team of several processes, connected by torch.distributed; see `Team` for the methods."""
 
     def lead(self, act: Callable[[], Result]) -> Result:
         said: list[Any] = [None, 1]
@@ -136,7 +146,7 @@ class _Group(Team):
         except MienError as error:
             said = [None, error.exit_code]
             raise
-        finally:
+        finally:  # after an error too: the other processes wait for this
             distributed.broadcast_object_list(said, src=0)
         result, exit_code = said
         if exit_code:
@@ -152,9 +162,9 @@ class _Group(Team):
         return tuple(largest.tolist())
 
     def synchronised(self, network: nn.Module) -> nn.Module:
-        if self.device.type == "cpu":  # torch has no such kernel there
+        if self.device.type == "cpu":  # torch has no synchronised BatchNorm for CPUs
             return network
-        from timm.layers.norm_act import convert_sync_batchnorm  # knows timm's layers and torch's
+        from timm.layers.norm_act import convert_sync_batchnorm  # handles timm's layers and torch's
 
         converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
@@ -188,7 +198,7 @@ class _Group(Team):
 
 
 class _WithUnused(nn.Module):
-    """A network and one parameter that it does not use: where there is none, torch complains."""
+    """A network with one unused parameter: torch warns if it looks for unused parameters and finds none."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         super().__init__()
@@ -200,28 +210,28 @@ class _WithUnused(nn.Module):
 
 
 class _Spread(nn.Module):
-    """Computes a share of each batch by DistributedDataParallel, and gathers all answers."""
+    """Computes a share of each batch with DistributedDataParallel, and gathers the logits of all shares."""
 
     def __init__(self, network: nn.Module, team: Team) -> None:
         super().__init__()
         self._team = team
-        # Looking for unused parameters lets a recipe freeze some at times; and only then do gradients
-        # keep their places in what is summed, so that a resumed training sums them in the same order.
-        # BatchNorm's buffers are alike in all processes but on CPUs: see `synchronised`.
+        # `find_unused_parameters` lets a recipe freeze layers for some epochs. It also keeps the order of
+        # summed gradients fixed, so that a resumed training rounds in the same way. Buffers are sent only on
+        # CPUs: elsewhere they are equal in all processes, see `synchronised`.
         settings: dict[str, Any] = {} if team.device.type == "cpu" else {_SENDS_BUFFERS: False}
         self._parallel = DistributedDataParallel(
             _WithUnused(network, team.device), find_unused_parameters=True, **settings
         )
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
-        """(B, ...) -> float32 (B, K), the same in every process."""
+        """Compute the logits of a batch (B, C, H, W): float32 (B, K), the same in every process."""
         team, count = self._team, len(inputs_BCHW)
-        share = -(-count // team.size)  # all equal: the last face is repeated where one is missing
+        share = -(-count // team.size)  # equal shares: the last face is repeated if one is missing
         inputs_SCHW = inputs_BCHW[team.rank * share :][:share]
         if missing := share - len(inputs_SCHW):
             copies = [inputs_BCHW[-1:]] * missing
             inputs_SCHW = torch.cat([inputs_SCHW, *copies])
-        # So far all processes drew the same random numbers; dropout's are each one's own.
+        # All processes share one random state; dropout needs different masks, so each gets its own seed here.
         own_seed = torch.randint(2**62, (team.size,))[team.rank]
         torch.manual_seed(int(own_seed))
         answers_SK = self._parallel(inputs_SCHW).float()
@@ -230,7 +240,7 @@ class _Spread(nn.Module):
 
 
 class _Gather(torch.autograd.Function):
-    """The rows of all processes, in order; a gradient goes back to whoever computed the row."""
+    """Concatenates the rows of all processes; in the backward pass each gets the gradient of its own rows."""
 
     @staticmethod
     def forward(ctx: Any, rows_SK: Tensor, team: Team) -> Tensor:
@@ -242,4 +252,5 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         own = gradient[ctx.team.rank * ctx.share :][: ctx.share]
-        return own * ctx.team.size, None  # DistributedDataParallel takes the mean, we want the sum
+        # DistributedDataParallel averages over processes; the sum is needed.
+        return own * ctx.team.size, None

@@ -1,4 +1,4 @@
-"""Training faces as batches on the device: the whole store there where it fits, else streamed."""
+"""Give training faces as batches on the device: all faces are kept there if they fit, else they are streamed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ class FaceFeed:
 
     Attributes:
         labels: int64 (N,) on the device.
-        resident: whether all pixels lie on the device.
+        resident: whether all pixels are kept on the device.
     """
 
     def __init__(self, faces: FaceView, device: torch.device, budget: int | None = None) -> None:
-        """`budget`: the largest number of bytes to keep on the device; by default what is sensible."""
+        """Move the labels, and the pixels if they fit, to the device.
+
+        Args:
+            faces: the training faces.
+            device: the device of the training.
+            budget: the most bytes of pixels to keep on the device; default: `memory_for_faces`.
+        """
         self._faces = faces
         self._device = device
         self.labels = torch.from_numpy(faces.labels).to(device)
@@ -35,7 +41,11 @@ class FaceFeed:
         return len(self.labels)
 
     def batch(self, positions_B: Tensor) -> tuple[Tensor, Tensor]:
-        """int64 (B,) on the CPU -> uint8 (B, C, H, W) and int64 (B,), both on the device."""
+        """Get faces, uint8 (B, C, H, W), and labels, int64 (B,), on the device.
+
+        Args:
+            positions_B: int64 (B,) on the CPU, positions in the training split.
+        """
         on_device = without_waiting(positions_B, self._device)
         if self._pixels is not None:
             return self._pixels[on_device], self.labels[on_device]
@@ -44,7 +54,7 @@ class FaceFeed:
         return without_waiting(faces_BCHW, self._device), self.labels[on_device]
 
     def batches(self, positions: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """`batch` of each, in order. What is streamed is read while the batch before it is used."""
+        """Yield `batch` for each, in order; streamed batches are read one ahead, in a thread."""
         if self._pixels is not None:
             whole = torch.cat([*positions]).to(self._device) if positions else torch.empty(0)
             for on_device in torch.split(whole, [len(part) for part in positions]):
@@ -61,15 +71,16 @@ class FaceFeed:
 
     def _read_ahead(self, positions_B: Tensor) -> tuple[Tensor, Tensor]:
         if self._device.type == "cuda":
-            torch.cuda.set_device(
-                self._device
-            )  # a thread's own: without it, it would take memory on cuda:0
+            # Each thread has its own current device; this one would otherwise take memory on cuda:0.
+            torch.cuda.set_device(self._device)
         return self.batch(positions_B)
 
 
 def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on the device. To CUDA it is on its way from memory that cannot be swapped out: a copy from other
-    memory would wait until the device has nothing left to do."""
+    """Copy a CPU tensor to a device; to CUDA without waiting, through pinned memory.
+
+    A copy from ordinary memory would wait until the GPU has finished all its work.
+    """
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

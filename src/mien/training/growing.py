@@ -1,6 +1,6 @@
-"""Progressive resizing (Howard 2018): faces are small at the beginning, when a step then costs less, and grow.
+"""Progressive resizing (Howard 2018): training starts with small faces, whose steps are faster, and they grow.
 
-Only what a network is trained on is smaller: it is validated, kept and used at its input's size.
+Only training faces are smaller: the network is validated and used at its full input size.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from mien.errors import InputError
 from mien.input_spec import InputSpec
 from mien.recipe import Recipe
 
-#: Sides are multiples of it, the next lower ones: few sizes, that suit the kernels.
+#: Sides are rounded down to multiples of this, so that there are few different sizes and kernels are fast.
 _STEP = 4
 
 
 def spec_in(recipe: Recipe, epoch: int) -> InputSpec:
-    """What a network is trained on in an epoch, counted from 1. In the second half of the epochs it is its input."""
+    """The input of training in an epoch, counted from 1; full size in the second half of the epochs."""
     spec, begin = recipe.input, recipe.progressive_size
     grown = 2 * (epoch - 1) / recipe.epochs
     if begin is None or grown >= 1:
@@ -34,7 +34,11 @@ def spec_in(recipe: Recipe, epoch: int) -> InputSpec:
 
 @torch.no_grad()
 def refuse_fixed_size(recipe: Recipe, network: nn.Module) -> None:
-    """InputError if the first faces of a progressive training are too small for a network."""
+    """Refuse a progressive training if the network cannot take the smallest faces.
+
+    Raises:
+        InputError: the network fails on faces of the first epoch's size.
+    """
     spec = spec_in(recipe, 1)
     if spec == recipe.input:
         return
@@ -44,8 +48,8 @@ def refuse_fixed_size(recipe: Recipe, network: nn.Module) -> None:
         network.eval()(torch.zeros(1, *spec.shape, device=device))
     except RuntimeError:
         raise InputError(
-            f"progressive_size={recipe.progressive_size}: {recipe.model.name} takes faces of "
-            f"{recipe.input.height}x{recipe.input.width} alone; give progressive_size=none"
+            f"progressive_size={recipe.progressive_size}: {recipe.model.name} takes only faces of "
+            f"{recipe.input.height}x{recipe.input.width}; give progressive_size=none"
         ) from None
     finally:
         network.train(was_training)

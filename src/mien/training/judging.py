@@ -1,4 +1,4 @@
-"""What a training has come to: the network that would be kept, and its figures on the validation faces.
+"""Validate a training: make the network that would be kept, and compute its figures on the validation faces.
 
 Shapes: N validation faces, K expressions.
 """
@@ -33,12 +33,13 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Validation:
-    """Figures of one epoch.
+    """The validation figures of one epoch.
 
-    loss: cross-entropy in nats; NaN where the weights are ruined.
-    accuracy: 0..1.
-    people: the score by the majorities of FER+'s annotators, 0..1, if the recipe has their votes.
-    confusion: int64 (K, K), by true expression (row) and answer (column).
+    Attributes:
+        loss: cross-entropy in nats; NaN if the network's answers are not finite.
+        accuracy: 0..1.
+        people: the score by the majorities of FER+'s annotators, 0..1; None if the recipe has no votes.
+        confusion: int64 (K, K), faces by true expression (row) and answer (column).
     """
 
     loss: float
@@ -48,7 +49,11 @@ class Validation:
 
 
 def refuse_silent_judge(recipe: Recipe) -> None:
-    """InputError if a recipe is to be selected by people's votes and has none."""
+    """Refuse a recipe that selects its checkpoint by people's votes, but names no votes.
+
+    Raises:
+        InputError: `select` is "people" and `targets.votes` is None.
+    """
     if recipe.select == "people" and recipe.targets.votes is None:
         raise InputError(
             f"{recipe.name}: select=people judges by FER+'s votes; give them "
@@ -57,7 +62,7 @@ def refuse_silent_judge(recipe: Recipe) -> None:
 
 
 class Judge:
-    """Makes of a trained network the one that would be kept, and validates it."""
+    """Makes the network that would be kept from the one in training, and validates it."""
 
     def __init__(self, recipe: Recipe, validation: FaceView, feed: FaceFeed, team: Team) -> None:
         self._recipe = recipe
@@ -67,7 +72,11 @@ class Judge:
         self._majority_N = self._majority()
 
     def _majority(self) -> NDArray[np.int64] | None:
-        """What most annotators name on the validation faces, if the recipe has their votes."""
+        """The majorities of the annotators on the validation faces, int64 (N,); None if there are no votes.
+
+        Raises:
+            InputError: the recipe selects by people, but there are no votes, or no majorities.
+        """
         refuse_silent_judge(self._recipe)
         votes = self._recipe.targets.votes
         if votes is None:
@@ -83,9 +92,11 @@ class Judge:
         return None
 
     def kept(self, module: nn.Module, start: Mapping[str, Tensor] | None) -> nn.Module:
-        """The network as it would be kept: a copy of `module` where anything is done to it.
+        """Make the network that would be kept: blended with the initial weights, with precise BatchNorm statistics.
 
-        `start`: the initial weights, if a share of them is kept.
+        Args:
+            module: the network in training; it is returned itself if the recipe asks for neither.
+            start: the initial weights, if a share of them is kept.
         """
         self._team.align(module)
         if start is not None:
@@ -94,7 +105,7 @@ class Judge:
             return module
         generator = torch.Generator().manual_seed(stream_seed(self._recipe.seed, Stream.NORM))
         chosen = torch.randperm(len(self._feed), generator=generator)[: self._recipe.precise_norm]
-        # Of one size, or nearly: a batch of a single face has no variance.
+        # Split evenly: a last batch of a single face would have no variance.
         parts = torch.tensor_split(chosen, math.ceil(len(chosen) / _BATCH))
         batches = self._feed.batches(parts)
         return with_precise_norm(
@@ -102,11 +113,11 @@ class Judge:
         )
 
     def validate(self, kept: nn.Module) -> Validation:
-        """Its figures on the validation faces."""
+        """Compute the figures of a kept network on the validation faces."""
         labels_N = self._validation.labels
         probabilities_NK = self._probabilities(kept)
         predicted_N = probabilities_NK.argmax(axis=1)
-        # The last step alone may have ruined the weights; probabilities are then NaN.
+        # The last step may have made weights infinite after a finite loss; probabilities are then NaN.
         is_finite = bool(np.isfinite(probabilities_NK).all())
         return Validation(
             loss=cross_entropy(probabilities_NK, labels_N) if is_finite else math.nan,
@@ -118,7 +129,7 @@ class Judge:
         )
 
     def _probabilities(self, kept: nn.Module) -> NDArray[np.float32]:
-        """float32 (N, K)."""
+        """The probabilities of the validation faces, float32 (N, K); processes share the work."""
         classify = Classifier(kept, self._recipe.input, self._recipe.expressions)
         store, indices = self._validation.store, self._validation.indices
         batches = [indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH)]

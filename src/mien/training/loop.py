@@ -1,9 +1,9 @@
-"""The training loop: one readable way from faces to a run folder.
+"""The training loop: from faces to a run folder.
 
-Every random number is a function of the recipe's seed and a place in time: order and augmentation by
-(seed, epoch), dropout and mixing by (seed, step). So a training that was stopped goes on exactly where it
-was without any generator's state being stored, and nothing outside Training and validation can
-touch its result. Several processes train as one: see mien.training.distributed.
+Random numbers depend only on the recipe's seed and the time: order and augmentation on (seed, epoch),
+dropout and mixing on (seed, step). So a stopped training can resume exactly, without stored generator
+states, and nothing but training and validation faces can influence the result. Several processes train
+as one: see mien.training.distributed.
 
 Shapes: B faces of a batch, C channels, H height, W width, K expressions.
 """
@@ -45,11 +45,11 @@ from mien.training.tally import Tally
 from mien.training.targets import Supervision
 from mien.training.watch import Watcher
 
-#: Seconds between two looks at the running figures; each look waits for the device.
+#: Seconds between two reads of the running figures; each read waits for the device.
 _LOOK_EVERY = 0.5
-#: Seconds between two epochs whose end is written down: on a GPU an epoch may take less time than that takes.
+#: Least seconds between two saves at ends of epochs: on a GPU an epoch may take less time than saving.
 _WRITE_EVERY = 10.0
-#: Steps between two agreements of several processes on GPUs, whose steps are short.
+#: Steps between two agreements of several processes on GPUs; their steps are short, and an agreement waits.
 _AGREE_EVERY = 16
 
 
@@ -66,31 +66,33 @@ def train(
     watchers: Sequence[Watcher] = (),
     notes: Mapping[str, Any] | None = None,
 ) -> RunFolder:
-    """Train a recipe; never sees a test face.
+    """Train a recipe. Test faces are never passed to this function.
 
     Args:
-        recipe: what to train and how.
-        train_faces: the faces to fit; validation_faces: those that select the checkpoint.
+        recipe: all settings of the training.
+        train_faces: the faces to fit.
+        validation_faces: the faces that select the checkpoint.
         out: the run folder; must not hold a run unless `resume`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
-        resume: go on where the run in `out` was stopped; its recipe, its data and the number of
-            processes must be the same.
-        checkpoint_every: how often to save, within an epoch too, what resuming goes on from: `200`
-            (steps), `10m` (minutes) or `none`. A signal always saves it, and the end of an epoch if the last
-            save is 10 seconds old.
-        compiled: let torch compile the step's passes, into CUDA graphs where there is CUDA: quicker steps after some
-            minute, and other rounding. Where it cannot, the watchers are told and all goes on without.
-        watchers: told of every epoch.
-        notes: more entries for environment.json (the command, for example).
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        resume: continue the stopped run in `out`; its recipe, its data and the number of processes must
+            be the same.
+        checkpoint_every: the interval between saves of the state for resuming, also within an epoch: `200`
+            (steps), `10m` (minutes) or `none`. The state is also saved on a signal, and at the end of an
+            epoch if the last save is 10 seconds old.
+        compiled: compile the step's passes with torch, with CUDA graphs on CUDA: faster steps after about a
+            minute, and slightly different rounding. If it fails, watchers get a note and training
+            continues without.
+        watchers: notified of the progress, see `Watcher`.
+        notes: further entries for environment.json (the command, for example).
 
     Returns:
         The finished run.
 
     Raises:
-        InputError: a recipe or data that cannot be trained, a folder that is taken.
+        InputError: the recipe or data cannot be trained, or the folder is taken.
         StoppedError: SIGINT or SIGTERM arrived; the run can be resumed.
-        MienError: the loss became NaN or infinite; the best weights so far are kept. Or another
-            process of this training ended.
+        MienError: the loss became NaN or infinite (the best weights so far are kept), the device's memory is
+            full, or another process of this training ended.
     """
     keep_freed_memory()
     interval = checkpoint.Interval.parse(checkpoint_every)
@@ -112,14 +114,18 @@ def train(
 
 
 def _hold(run: RunFolder, held: ExitStack) -> None:
-    """Keep other trainings out of a run folder; InputError where one is at work there."""
+    """Lock a run folder against other trainings.
+
+    Raises:
+        InputError: another training is at work there, or the folder cannot be written.
+    """
     with writing_to(run.path):
         run.path.mkdir(parents=True, exist_ok=True)
         held.enter_context(alone(run.path, "is training"))
 
 
 class _Training:
-    """The parts of one training and the three things done with them: announce or restore, run."""
+    """One training: call `announce` for a new run or `restore` for a stopped one, then `run_to_end`."""
 
     def __init__(
         self,
@@ -131,7 +137,8 @@ class _Training:
         interval: checkpoint.Interval,
         watchers: Sequence[Watcher],
     ) -> None:
-        recipe = record.with_all_options(recipe)  # so that a run says all that it was made with
+        # So that the run records defaults too, which may change.
+        recipe = record.with_all_options(recipe)
         self.recipe = recipe
         self.run = run
         self.team = team
@@ -165,14 +172,11 @@ class _Training:
         self.best: dict[str, Tensor] | None = None  # weights to keep that are not there yet
 
     def _kept(self) -> nn.Module:
-        """The network that is validated and kept.
-
-        Whatever is done to it is done to a copy: training goes on from its parts.
-        """
+        """The network that is validated and kept; changes to it are made to a copy, not to the one in training."""
         return self.judge.kept(self.parts.judged, self.parts.start)
 
     def announce(self, notes: Mapping[str, Any]) -> None:
-        """Write down what is about to be trained."""
+        """Write the recipe and the environment of a new run into its folder."""
         environment = {**self._machine(), **notes, "data": self.data, "init": self.parts.init}
         self.team.lead(lambda: record.announce(self.run, self.recipe, environment))
 
@@ -180,7 +184,11 @@ class _Training:
         return {**describe(self.device, self.parts.dtype), "processes": self.team.size}
 
     def restore(self) -> None:
-        """Take over the state of an earlier training of the same recipe on the same data."""
+        """Load the saved state of the stopped run.
+
+        Raises:
+            InputError: the run has another recipe, data or number of processes, or its state is damaged.
+        """
 
         def saved() -> tuple[dict[str, Any] | None, str | None]:
             run = RunFolder.open(self.run.path)
@@ -188,7 +196,7 @@ class _Training:
             checkpoint.sweep_run(run)
             if run.has_state:
                 return checkpoint.load_state(run)
-            # It ended before its first save: from the start, then.
+            # The run ended before its first save, so it starts again from the beginning.
             if run.environment().get("init") != self.parts.init:
                 raise InputError(f"{run.path}: {self.recipe.init} has changed since; train again")
             return None, None
@@ -213,13 +221,13 @@ class _Training:
             ) from error
 
     def capture(self) -> None:
-        """Compile the passes of a step, if this machine can."""
+        """Compile the passes of a step, if possible on this machine; else note the reason."""
         fault = self.parts.capture()
         self.compiled = fault is None
         self._note(fault)
 
     def run_to_end(self) -> None:
-        """Train the epochs that are left."""
+        """Train the remaining epochs, then complete environment.json."""
         for watcher in self.watchers:
             watcher.started(self.run, self.recipe, self.steps, self.progress.step)
         try:
@@ -247,19 +255,21 @@ class _Training:
         self.team.lead(
             lambda: write_json(self.run.environment_path, self.run.environment() | ended)
         )
-        if self.asked.signal is not None:  # it came too late for this run, but not for what follows
+        # Too late to stop this run, but the caller must not start another.
+        if self.asked.signal is not None:
             message = f"stopped; {self.run.path} had just finished"
             raise self.team.alike(StoppedError(message, self.asked.signal))
 
     def _train_epoch(self) -> None:
-        """Take the steps that are left of the current epoch."""
+        """Take the remaining steps of the current epoch."""
         progress, recipe = self.progress, self.recipe
         generator = torch.Generator().manual_seed(
             stream_seed(recipe.seed, Stream.ORDER, progress.epoch)
         )
         order_N = torch.randperm(len(self.feed), generator=generator)
+        # A resumed epoch skips the faces that it has already seen.
         order_N = order_N[recipe.batch_size * (progress.step % self.steps_per_epoch) :]
-        # All that the steps need goes to the device at once, so that none of them waits for a copy.
+        # Everything for the epoch's steps is copied to the device at once, so that no step waits for a copy.
         views_NU = self.supervision.views(progress.epoch)[order_N].to(self.device)
         targets_N = self.supervision.targets(progress.epoch)[order_N.to(self.device)]
         views, targets, positions = (
@@ -273,6 +283,7 @@ class _Training:
         for views_BU, targets_B, (faces_BCHW, labels_B) in zip(
             views, targets, self.feed.batches(positions), strict=True
         ):
+            # For dropout and mixing, which draw from torch's default generator.
             torch.manual_seed(stream_seed(recipe.seed, Stream.STEP, progress.step))
             inputs_BCHW = augmented(faces_BCHW, views_BU, spec, recipe.augment)
             inputs_BCHW, targets_B = mixed(
@@ -292,7 +303,7 @@ class _Training:
         self._tell()
 
     def _end_epoch(self) -> None:
-        """Validate, write the history, keep the best and the last."""
+        """Validate if it is due, add a row to the history, note the best weights, and save if it is time."""
         progress = self.progress
         row = {
             "epoch": progress.epoch,
@@ -341,11 +352,11 @@ class _Training:
         )
 
     def _save_weights(self, path: Path, tensors: dict[str, Tensor]) -> None:
-        """For whoever wants to use or to look at them; resuming does not need them."""
+        """Write weights for use and inspection; resuming does not need them."""
         self.team.lead(lambda: checkpoint.save_weights(path, tensors))
 
     def _write_epochs(self) -> None:
-        """The best weights and the history, where the run folder does not have them yet."""
+        """Write the best weights and the history, if the run folder does not have them yet."""
         if self.best is not None:
             self._save_weights(self.run.best_weights, self.best)
         self.best = None
@@ -354,7 +365,7 @@ class _Training:
         self.written = len(self.progress.history)
 
     def _save(self) -> None:
-        """All that there is, and last of it the one file that resuming needs: with it stands what it goes on from."""
+        """Save everything; the state for resuming comes last, so that it never refers to files not yet written."""
         if self.progress.seen:
             self._refuse_divergence(self.progress.loss_sum)
         self._write_epochs()
@@ -364,7 +375,7 @@ class _Training:
         self.timer.restart(self.progress.step)
 
     def _is_time_to_save(self) -> bool:
-        """Whether the interval is over, or a signal asks any process to stop."""
+        """Whether the interval between saves is over, or any process got a signal to stop."""
         step = self.progress.step
         if self.team.size > 1 and self.device.type != "cpu" and step % _AGREE_EVERY:
             return False
@@ -389,13 +400,14 @@ class _Training:
             watcher.stepped(self.progress.moment())
 
     def _stop_if_asked(self) -> None:
-        """Leave where a signal asked for it, once all is saved."""
+        """If a signal asked to stop, save everything and raise StoppedError."""
         if self.stopping is None or self._is_finished():
             return
         progress = self.progress
         if self.timer.step != progress.step:
             self._save()
-        if not progress.best_epoch:  # so that what was learnt can be evaluated
+        # No epoch was validated yet: save weights that can be evaluated.
+        if not progress.best_epoch:
             self._save_weights(self.run.best_weights, self._kept().state_dict())
         raise self.team.alike(
             StoppedError(

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a face and its targets blended with another of the batch.
+"""Mixup and CutMix: blend each face and its target with another face of the batch.
 
 Shapes: B faces of a batch, C channels, H height, W width, K expressions.
 """
@@ -18,18 +18,19 @@ from mien.training.feed import without_waiting
 def mixed(
     inputs_BCHW: Tensor, targets: Tensor, mixing: Mixing, expressions: int
 ) -> tuple[Tensor, Tensor]:
-    """Blend the faces of a batch in pairs, and what the network should say of them.
+    """Blend the faces of a batch, and their targets, with other faces of the batch.
 
-    The pairs, the share and the rectangle are drawn from torch's default generator on the CPU.
+    The partners, the share and the rectangle are drawn from torch's default generator on the CPU.
 
     Args:
-        inputs_BCHW: float, as the network takes them.
+        inputs_BCHW: float32 (B, C, H, W), normalised.
         targets: labels, int64 (B,), or distributions, float32 (B, K).
-        mixing: how often, and how.
+        mixing: method and probability (Zhang et al. 2018, mixup; Yun et al. 2019, CutMix).
         expressions: K.
 
     Returns:
-        Inputs as before and distributions (B, K); both untouched where the batch is not mixed.
+        Inputs of the same shape, and distributions, float32 (B, K). If the batch is not mixed, both are
+        returned unchanged.
     """
     if not mixing.probability or torch.rand(()).item() >= mixing.probability:
         return inputs_BCHW, targets
@@ -45,7 +46,7 @@ def mixed(
 
 
 def _cut(inputs_BCHW: Tensor, partner_B: Tensor, share: float) -> tuple[Tensor, float]:
-    """A rectangle of each face taken from its partner; and the share that the face itself keeps."""
+    """Replace a rectangle of each face by its partner's; returns the faces and the share of their own pixels."""
     height, width = inputs_BCHW.shape[2:]
     side = math.sqrt(1 - share)
     edges = []

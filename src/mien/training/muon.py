@@ -1,13 +1,14 @@
-"""Muon: the momentum of a weight matrix, made orthogonal, is its step (Jordan et al. 2024).
+"""Muon: the step of a weight matrix is its momentum, made orthogonal (Jordan et al. 2024).
 
-A convolution counts as the matrix of its filters. Matrices whose shorter sides are alike are computed together, in
-float32: many CPUs only emulate bfloat16, 25 times slower. Biases and normalisation move by AdamW at the same rate.
+A convolution is treated as the matrix of its filters. Matrices with the same shorter side are computed together, in
+float32, because many CPUs only emulate bfloat16, 25 times slower. Biases and normalisation are moved by AdamW at the
+same learning rate.
 
-Why not a library's: PyTorch's Muon takes matrices alone, and timm's (1.0.31) has no argument for float32. With its
-inner function set to float32, its step of `mien-s` took 190 ms of one AVX2 core, this one 105 ms.
+Reasons for an own implementation: PyTorch's Muon takes only matrices, and timm's (1.0.31) has no argument for
+float32. With its inner function set to float32, its step of `mien-s` took 190 ms on one AVX2 core, this one 105 ms.
 
-Shapes: R rows and C columns of a weight seen as a matrix, one row an output channel; S its shorter and L its longer
-side; M matrices of one shape, B of one shorter side.
+Shapes: R rows (output channels) and C columns of a weight as a matrix; S its shorter and L its longer side; M
+matrices of one shape, B matrices of one shorter side.
 """
 
 from __future__ import annotations
@@ -21,27 +22,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.adamw import adamw
 
-#: Of the quintic that draws singular values towards 1; steep at 0, so that five steps do (Jordan et al. 2024).
+#: Coefficients of the quintic polynomial that moves singular values towards 1; it is so steep at 0 that five steps
+#: are enough (Jordan et al. 2024).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 5
 _EPSILON = 1e-7
 _ADAM_EPSILON = 1e-8
-#: Shorter sides below it are padded up to it, so that small matrices are computed together.
+#: Smaller shorter sides are padded to this, so that all small matrices are computed together.
 _SMALLEST = 32
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for weights of two dimensions or more, AdamW for the rest; decoupled weight decay for all.
+    """Muon for weights of two dimensions or more, AdamW for all others; decoupled weight decay for both.
 
-    The step of a matrix is scaled to the size that AdamW's steps have (Liu et al. 2025, "Muon is
-    scalable", section 2.2), so one learning rate serves both.
+    The step of a matrix is scaled to the usual size of AdamW's steps (Liu et al. 2025, "Muon is scalable",
+    section 2.2), so that one learning rate fits both.
 
     Args:
-        parameters: as `torch.optim` takes them, in groups or not.
+        parameters: parameters, or groups of them, as in `torch.optim`.
         lr: learning rate.
-        weight_decay: share of a weight that is lost in a step, times `lr`.
-        momentum: of matrices; always Nesterov's.
-        betas: AdamW's.
+        weight_decay: each step multiplies weights by 1 - lr * weight_decay.
+        momentum: momentum of matrices, always Nesterov's.
+        betas: AdamW's betas.
+
+    >>> network = nn.Linear(4, 2)
+    >>> optimizer = Muon(network.parameters(), lr=0.01)
+    >>> network(torch.ones(1, 4)).sum().backward()
+    >>> optimizer.step()
     """
 
     def __init__(
@@ -60,7 +67,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step for every parameter that has a gradient."""
+        """Take one step for every parameter that has a gradient."""
         for group in self.param_groups:
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
             self._move_matrices([weight for weight in moving if weight.ndim >= 2], group)
@@ -79,6 +86,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         moved = orthogonal([_matrix(direction) for direction in ahead])
         steps = [_shaped(step_RC, like) for step_RC, like in zip(moved, ahead, strict=True)]
+        # The root mean square of an orthogonal matrix is 1 / sqrt(longer side); AdamW's steps have about 0.2.
         torch._foreach_mul_(steps, [0.2 * max(step_RC.shape) ** 0.5 for step_RC in moved])
         torch._foreach_add_(weights, steps, alpha=-group["lr"])
 
@@ -111,14 +119,17 @@ class Muon(torch.optim.Optimizer):
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """A weight (R, ...) as (R, C), its columns in the order of memory: nothing is copied, and XX' is the same."""
+    """View a weight (R, ...) as (R, C) without a copy.
+
+    Columns are in the order of memory (channels last or first); their order does not change XX'.
+    """
     if weight.ndim == 4 and not weight.is_contiguous():
         weight = weight.permute(0, 2, 3, 1)
     return weight.flatten(1)
 
 
 def _shaped(matrix_RC: Tensor, like: Tensor) -> Tensor:
-    """What `_matrix` made of `like`, in the shape of `like` again."""
+    """The inverse of `_matrix`: view a matrix in the shape and memory order of `like`."""
     if like.ndim == 4 and not like.is_contiguous():
         rows, channels, height, width = like.shape
         return matrix_RC.view(rows, height, width, channels).permute(0, 3, 1, 2)
@@ -126,17 +137,17 @@ def _shaped(matrix_RC: Tensor, like: Tensor) -> Tensor:
 
 
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """The nearest matrices of orthogonal rows or columns, about: singular values between 0.7 and 1.2.
+    """Make matrices nearly orthogonal: singular values become 0.7 to 1.2, singular vectors are kept.
 
-    Five Newton-Schulz steps X <- (a I + b XX' + c (XX')^2) X, without a decomposition. All polynomials of
-    A = XX' commute, so the steps are taken on the small A alone and X is multiplied once, at the end. All A of one
-    side are computed together, however long their X.
+    Uses five Newton-Schulz steps X <- (a I + b XX' + c (XX')^2) X instead of a singular value decomposition. All
+    polynomials of A = XX' commute, so the steps are computed on the small A only, and X is multiplied once at the end.
+    All A of one side are computed together, even if their X have different lengths.
 
     Args:
         matrices: float32 (R, C), of any shapes.
 
     Returns:
-        Float32, of the same shapes.
+        float32 matrices of the same shapes.
     """
     by_side: dict[int, dict[torch.Size, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, matrix_RC in enumerate(matrices):
@@ -155,25 +166,25 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _wide(matrices: list[Tensor]) -> Tensor:
-    """M matrices of one shape as (M, S, L), their shorter side first."""
+    """Stack M matrices of one shape as (M, S, L), transposed if needed, the shorter side first."""
     stacked_MRC = torch.stack(matrices) if len(matrices) > 1 else matrices[0][None]
     return stacked_MRC.mT if stacked_MRC.shape[1] > stacked_MRC.shape[2] else stacked_MRC
 
 
 def _padded(gram_MSS: Tensor, side: int) -> Tensor:
-    """With zeros up to a side; whatever is computed of it has the same values where they were."""
+    """Pad matrices with zeros to `side`; sums and products of padded matrices have the same upper left parts."""
     more = side - gram_MSS.shape[1]
     return functional.pad(gram_MSS, (0, more, 0, more)) if more else gram_MSS
 
 
 def _factors(gram_BSS: Tensor) -> Tensor:
-    """Of each A = XX', float32 (B, S, S), the matrix that makes X orthogonal when it is multiplied by it."""
+    """For each A = XX', float32 (B, S, S), compute the matrix F so that F X is nearly orthogonal."""
     # The trace of A is the squared norm of X.
     square_B11 = gram_BSS.diagonal(dim1=1, dim2=2).sum(1).clamp(min=_EPSILON**2)[:, None, None]
     gram_BSS = gram_BSS / square_B11
-    product_BSS = gram_BSS  # of no factor yet
+    product_BSS = gram_BSS  # replaced in the first step
     for step in range(_STEPS):
-        # The step's factor is F = a I + H: to multiply by it is to add a times the other.
+        # The step's factor is a I + H, so multiplying Y by it is a Y + H Y: one baddbmm.
         h_BSS = torch.baddbmm(gram_BSS, gram_BSS, gram_BSS, beta=_B, alpha=_C)
         if step < _STEPS - 1:
             half_BSS = torch.baddbmm(gram_BSS, gram_BSS, h_BSS, beta=_A)

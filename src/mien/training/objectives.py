@@ -1,6 +1,6 @@
-"""Training losses by name.
+"""The training losses by name.
 
-An objective is called with float logits (B, K) and targets: int64 labels (B,) or float distributions (B, K).
+A loss is called with logits, float32 (B, K), and targets: labels, int64 (B,), or distributions, float32 (B, K).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from mien.recipe import Objective
 from mien.registry import Registry
 
-#: (logits_BK, targets_B) -> scalar loss
+#: (logits_BK, targets) -> scalar loss
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class LogitAdjusted(nn.Module):
-    """A loss of logits to which `tau * ln(share)` of each expression was added (Menon et al. 2021, section 5.2).
+    """Adds `tau * ln(share)` of each expression to its logit before a loss (Menon et al. 2021, section 5.2).
 
-    An expression that no target names is left as it is.
+    `shares_K`, float32 (K,), are the shares of expressions among the targets; one with share 0 is not changed.
     """
 
     shift: Tensor
@@ -37,11 +37,16 @@ class LogitAdjusted(nn.Module):
 
 
 def cross_entropy(objective: Objective, counts_K: Tensor) -> nn.Module:
-    """Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7)."""
+    """Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7).
+
+    Args:
+        objective: label smoothing and class weights.
+        counts_K: float32 (K,), training faces of each expression, for balanced class weights.
+    """
     weights = None
     if objective.class_weights == "balanced":
         weights = counts_K.sum() / (len(counts_K) * counts_K.clamp(min=1))
-        # Label smoothing would push every face to a class of which there is none.
+        # Weight 0 for absent classes: label smoothing would otherwise push every face towards them.
         weights = torch.where(counts_K > 0, weights, 0)
     return nn.CrossEntropyLoss(weight=weights, label_smoothing=objective.label_smoothing)
 
@@ -53,14 +58,17 @@ _OBJECTIVES.add("cross-entropy", cross_entropy)
 def build_objective(
     objective: Objective, labels: Tensor, classes: int, targets: Tensor | None = None
 ) -> nn.Module:
-    """The loss a recipe asks for.
+    """Build the loss of a recipe, on the device of the labels.
 
     Args:
-        objective: the recipe's.
-        labels: int64 (N,), of the training faces; their counts are the class weights'.
+        objective: the recipe's settings.
+        labels: int64 (N,), labels of the training faces; their counts give the class weights.
         classes: K.
-        targets: float32 (N, K), if the network learns from distributions; their mean is the logit
-            adjustment's, else the labels' counts are.
+        targets: float32 (N, K) if the network learns from distributions; their mean gives the shares for
+            logit adjustment. Otherwise the counts of the labels do.
+
+    Raises:
+        InputError: there is no such objective.
     """
     build = _OBJECTIVES[objective.name]
     counts_K = torch.bincount(labels.cpu(), minlength=classes).float()

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules of a recipe."""
+"""The optimisers and learning-rate schedules of recipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mien.training.muon import Muon
 
 
 def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
-    """The optimiser over all of a network's parameters (torch's own are fused: one kernel for all of a step)."""
+    """Build the optimiser of all of a network's parameters; torch's optimisers are fused into one kernel a step."""
     common: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay}
     parameters = _parameters(spec, network)
     if spec.name == "muon":
@@ -28,9 +28,9 @@ def build_optimizer(spec: recipe.Optimizer, network: nn.Module) -> Optimizer:
 
 
 def freeze_backbone(network: nn.Module, frozen: bool) -> None:
-    """Let training move all of a network in training mode, or nothing but its last layer.
+    """Freeze all of a network but its head, or unfreeze it. The network is in training mode.
 
-    What is frozen gets no gradient, and its BatchNorm normalises by the statistics that it has.
+    Frozen parameters get no gradient, and frozen BatchNorm uses its stored statistics.
     """
     head = head_names(network)
     for name, parameter in network.named_parameters():
@@ -41,10 +41,10 @@ def freeze_backbone(network: nn.Module, frozen: bool) -> None:
 
 
 class LearningRate:
-    """Moves an optimiser's learning rate, by step or by epoch, as a recipe's schedule says."""
+    """Changes an optimiser's learning rate after each step or epoch by a recipe's schedule."""
 
     def __init__(self, spec: recipe.Schedule, optimizer: Optimizer, steps: int) -> None:
-        """`steps` is the number of optimiser steps of the whole training."""
+        """Start the schedule; `steps` is the number of optimiser steps of the whole training."""
         self._monitor = spec.monitor
         self._optimizer = optimizer
         self._by_step: lr_scheduler.LRScheduler | None = None
@@ -65,7 +65,7 @@ class LearningRate:
             self._by_step = lr_scheduler.OneCycleLR(
                 optimizer,
                 max_lr=peak,
-                total_steps=steps + 1,  # it is asked once more, after the last step
+                total_steps=steps + 1,  # it is also called after the last step
                 pct_start=_not_one_step(spec.warmup, steps + 1),
                 final_div_factor=1 / (25 * spec.final),  # from lr / 25, its default start
                 cycle_momentum=False,
@@ -79,11 +79,13 @@ class LearningRate:
         return rate
 
     def after_step(self) -> None:
+        """Move the rate, if the schedule goes by steps."""
         if self._by_step is not None:
             self._by_step.step()
             self._keep_factors()
 
     def after_epoch(self, validation_loss: float, validation_accuracy: float) -> None:
+        """Move the rate, if the schedule goes by epochs (plateau); accuracy is 0..1, loss in nats."""
         if self._by_epoch is not None:
             self._by_epoch.step(validation_loss if self._monitor == "loss" else validation_accuracy)
             self._keep_factors()
@@ -98,7 +100,10 @@ class LearningRate:
             inner.load_state_dict(state)
 
     def _keep_factors(self) -> None:
-        """Schedules move the first group; the others follow it, whatever formula moved it."""
+        """Set the learning rates of all groups after the first to its rate times their factor.
+
+        Some schedules would otherwise change each group by its own formula.
+        """
         first, *others = self._optimizer.param_groups
         for group in others:
             group["lr"] = first["lr"] * group["factor"]
@@ -107,7 +112,7 @@ class LearningRate:
 def _parameters(
     spec: recipe.Optimizer, network: nn.Module
 ) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
-    """All parameters alike, or the head's, then the backbone's with their own learning rate."""
+    """All parameters; or two groups, head and backbone, if the backbone has its own learning rate."""
     if spec.backbone_lr == 1:
         return network.parameters()
     head = head_names(network)
@@ -121,5 +126,5 @@ def _parameters(
 
 
 def _not_one_step(warmup: float, steps: int) -> float:
-    """The warmup, moved off the one share at which OneCycleLR divides by zero: exactly one step."""
+    """The warmup share, changed slightly if it is exactly one step, because OneCycleLR would divide by zero."""
     return warmup + 1e-6 if math.isclose(warmup * steps, 1) else warmup

@@ -1,4 +1,4 @@
-"""What a training is about to do, told before it begins: faces, network, machine, steps."""
+"""The plan of a training, shown before it starts: faces, network, machine, steps."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from mien.training.machine import autocast_type
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a training is about to do.
+    """The plan of a training.
 
     Attributes:
-        recipe, out: its name, and the run folder.
-        source, layout: where the faces come from, and what that was read as.
-        counts: split -> expression -> faces: those fitted, those that select, those left for testing.
-        validation: where the faces that select come from.
-        copies: split -> its faces that have an exact copy among those fitted.
-        notes: sentences that a person should read before waiting.
-        network, parameters, multiply_adds: what is trained; the last for one face's forward pass.
-        input: its input, channels x height x width.
-        device, precision: where and in which type it computes.
-        epochs, batch_size, steps: the plan; steps of all epochs.
+        recipe: the name of the recipe.
+        out: the run folder.
+        source, layout: path and layout of the data.
+        counts: split -> expression -> number of faces.
+        validation: the origin of the validation faces.
+        copies: split -> its faces that have an exact copy among the training faces.
+        notes: remarks to read before a long training.
+        network: the name of the network.
+        parameters: their number.
+        multiply_adds: of one face's forward pass.
+        input: the network's input, channels x height x width.
+        device, precision: name of the device, and the type of the arithmetic.
+        epochs, batch_size, steps: the schedule; `steps` is the total of all epochs.
     """
 
     recipe: str
@@ -62,7 +65,7 @@ class Outlook:
         return asdict(self)
 
     def render(self) -> Group:
-        """The same for people."""
+        """The plan as tables for the terminal."""
         names = list(next(iter(self.counts.values())))
         faces = table("faces", *names, "all")
         for split, by_name in self.counts.items():
@@ -84,14 +87,17 @@ class Outlook:
 def outlook(
     recipe: Recipe, store: FaceStore, splits: Splits, fitted: FaceView, device: str, out: Path
 ) -> Outlook:
-    """What `train` would do.
+    """Make the plan of a training without starting it.
 
     Args:
-        recipe: with the label set of the data.
-        store, splits: the faces, and who trains, selects and tests.
-        fitted: what is left of Training once faces were excluded.
-        device: as for `train`.
+        recipe: the recipe, with the label set of the data.
+        store, splits: the data and their splits.
+        fitted: the training faces without excluded ones.
+        device: see `train`.
         out: the run folder.
+
+    Raises:
+        InputError: the network cannot be built, or the device is not available.
     """
     views = {"train": fitted, "validation": splits.validation, "test": splits.test}
     counts = {name: _counts(view) for name, view in views.items()}
@@ -131,18 +137,18 @@ def _counts(faces: FaceView) -> dict[str, int]:
 
 
 def _origin(splits: Splits, rule: SplitRule) -> str:
-    """Where the faces that select come from."""
+    """The origin of the validation faces, as text."""
     if rule.holdout is not None:
         told = f"{rule.holdout:.0%} of Training, held out by split.holdout and seed {rule.seed}"
         unused = len(splits.official_validation)
-        return f"{told}; the source's own {unused:,} take no part" if unused else told
+        return f"{told}; the source's own {unused:,} are not used" if unused else told
     if len(splits.official_validation):
         return "the source's own"
     return f"{CARVED_SHARE:.0%} of Training, carved out: the source has no validation faces"
 
 
 def _untaught(counts: dict[str, dict[str, int]]) -> list[str]:
-    """Expressions that are asked for and not taught."""
+    """Warnings about expressions that are validated or tested, but have no training faces."""
     told = []
     for name, number in counts["train"].items():
         asked = [f"{by[name]:,} in {split}" for split, by in counts.items() if by[name]]

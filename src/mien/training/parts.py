@@ -1,4 +1,4 @@
-"""What a training moves and is moved by: network, average, optimiser, rate, step.
+"""The parts of a training: network, moving average, optimiser, learning rate, step.
 
 Shapes: B faces of a batch, C channels, H height, W width, K expressions.
 """
@@ -24,23 +24,33 @@ from mien.training.step import Step
 
 
 class Parts:
-    """The parts of a recipe's training, their state given and taken back.
+    """The parts of a recipe's training, and their state for resuming.
 
     Attributes:
-        network: on the device, channels last.
-        spread: the same, as all processes of the team compute it together.
-        init: where the initial weights came from, if the recipe names any.
+        network: the network, on the device, channels last in memory.
+        spread: the network computed by all processes of the team together.
+        init: the source of the initial weights, for environment.json; None if they are random.
         start: a copy of the initial weights, if a share of them is kept.
         average: the moving average of the network, if the recipe has one.
-        dtype: as for autocast.
-        optimizer, rate, step: what moves the network.
+        dtype: the type for autocast.
+        optimizer, rate, step: optimiser, learning-rate schedule and training step.
     """
 
     def __init__(
         self, recipe: Recipe, objective: nn.Module, steps: int, team: Team, *, begun: bool
     ) -> None:
-        """`steps`: of the whole training. `begun`: the run has weights of its own, so those of `recipe.init` are not
-        read."""
+        """Build all parts.
+
+        Args:
+            recipe: the settings.
+            objective: the loss.
+            steps: number of steps of the whole training.
+            team: the processes.
+            begun: the run has a saved state, so the weights of `recipe.init` are not read.
+
+        Raises:
+            InputError: a part of the recipe cannot be built, or initial weights cannot be read.
+        """
         self._recipe = recipe
         self._team = team
         torch.manual_seed(stream_seed(recipe.seed, Stream.WEIGHTS))
@@ -72,13 +82,13 @@ class Parts:
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is validated and kept: the moving average where there is one."""
+        """The network that is validated and kept: the moving average if there is one, else the network."""
         return self.network if self.average is None else self.average.module
 
     def capture(self) -> str | None:
-        """Compile the passes of a step; a sentence for people where this machine cannot."""
+        """Compile the passes of a step; returns the reason in one sentence if it is not possible, else None."""
         if self._team.size > 1:
-            return "--compile is for one process: these train without it"
+            return "--compile works with one process only; training continues without it"
         self.network.train()
         inputs_BCHW = torch.zeros(self._recipe.batch_size, *self._recipe.input.shape)
         inputs_BCHW = inputs_BCHW.to(self._team.device, memory_format=torch.channels_last)
@@ -86,7 +96,7 @@ class Parts:
         return fault
 
     def move(self, inputs_BCHW: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Take one step: the loss, float32 (), and the logits, float32 (B, K), from before it."""
+        """Take one step; returns the loss, float32 (), and the logits, float32 (B, K), from before the step."""
         loss, logits_BK = self.step(inputs_BCHW, targets)
         self.rate.after_step()
         if self.average is not None:
@@ -94,7 +104,7 @@ class Parts:
         return loss, logits_BK
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, beside how far the training is."""
+        """The state that the next step depends on, without the progress (see `TrainingState`)."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -1,9 +1,8 @@
-"""BatchNorm statistics for use, in the place of those that training left behind.
+"""Compute BatchNorm statistics again after training, from plain training faces.
 
-The moving statistics are those of augmented faces, and of weights that have moved on since; a moving average
-of weights has none of its own at all. What recognises is shown faces as they are. So they are computed anew from
-plain faces (Wu & Johnson 2021, Rethinking "Batch" in BatchNorm, sections 3 and 5; for augmentation Touvron et al.
-2019, Fixing the train-test resolution discrepancy).
+The moving statistics of training come from augmented faces and from earlier weights, and averaged weights have none
+of their own; but recognition sees plain faces. Sources: Wu & Johnson 2021, Rethinking "Batch" in BatchNorm, sections
+3 and 5; for augmentation Touvron et al. 2019, Fixing the train-test resolution discrepancy.
 """
 
 from __future__ import annotations
@@ -18,9 +17,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @torch.no_grad()
 def with_precise_norm(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """A copy of a network, for evaluation, that normalises by the mean statistics of these inputs.
+    """Copy a network for evaluation, with BatchNorm statistics that are the means over these batches.
 
-    Dropout is off, as it is when the statistics are used. `network` itself stays as it is.
+    Dropout is off, as in use.
+
+    Args:
+        network: the network; it is not changed.
+        batches: normalised inputs, float32 (B, C, H, W).
     """
     precise = copy.deepcopy(network).eval()
     norms = [module for module in precise.modules() if isinstance(module, _BatchNorm)]
@@ -29,8 +32,7 @@ def with_precise_norm(network: nn.Module, batches: Iterable[Tensor]) -> nn.Modul
         norm.train()
     for number, inputs_BCHW in enumerate(batches if norms else (), start=1):
         for norm in norms:
-            norm.momentum = (
-                1 / number
-            )  # the mean of all; a momentum of None would wait for the device to count
+            # Gives the mean of all batches; momentum None would too, but waits for the device to read its counter.
+            norm.momentum = 1 / number
         precise(inputs_BCHW)
     return precise.eval()

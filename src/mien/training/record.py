@@ -1,4 +1,4 @@
-"""What a run folder says of its training: written when it begins, compared when it goes on."""
+"""The record of a training in its run folder: written at the start, compared when the run is resumed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from mien.runs import RunFolder
 
 
 def with_all_options(recipe: Recipe) -> Recipe:
-    """The recipe with every option of its network; those it does not name have their defaults."""
+    """The recipe with all options of its network, defaults included.
+
+    Raises:
+        InputError: the network or an option is unknown.
+    """
     model = entry(recipe.model.name)
     return replace(recipe, model=ModelSpec(model.name, model.options(recipe.model.options)))
 
 
 def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
-    """What environment.json says of the faces."""
+    """The entry about the data in environment.json."""
     store = train.store
     return {
         "source": store.source,
@@ -36,7 +40,11 @@ def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
 
 
 def announce(run: RunFolder, recipe: Recipe, environment: Mapping[str, Any]) -> None:
-    """Write down what is about to be trained; InputError where the folder holds a run already."""
+    """Write environment.json and recipe.json of a new run.
+
+    Raises:
+        InputError: the folder already holds a run, or cannot be written.
+    """
     run.refuse_if_taken()
     started = {"started": _now(), "seconds": None}
     write_json(run.environment_path, {**environment, **started})
@@ -44,10 +52,10 @@ def announce(run: RunFolder, recipe: Recipe, environment: Mapping[str, Any]) -> 
 
 
 def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> str | None:
-    """Write down that a run goes on after `step`, and whatever is not as it was when it began.
+    """Record in environment.json that a run is resumed after `step`, with all changed facts of the machine.
 
     Returns:
-        A sentence for people where it computes in another way than it began.
+        A warning if the device or precision has changed, else None.
     """
     before = run.environment()
     changed = {name: value for name, value in facts.items() if before.get(name) != value}
@@ -56,11 +64,21 @@ def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> str | None:
     if not changed.keys() & {"device", "precision"}:
         return None
     then, now = (f"on {on.get('device')} in {on.get('precision')}" for on in (before, facts))
-    return f"it began {then} and computes now {now}: it will not end as one that was not stopped"
+    return f"it began {then} and continues {now}: the result will differ from that of one uninterrupted run"
 
 
 def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], processes: int) -> None:
-    """InputError unless the run was begun with this recipe on these faces by so many processes."""
+    """Refuse to resume a run under other conditions.
+
+    Args:
+        run: the run folder.
+        recipe: the recipe, with all options.
+        data: see `data_facts`.
+        processes: the number of processes.
+
+    Raises:
+        InputError: the run was started with another recipe, other data or another number of processes.
+    """
     before = with_all_options(run.recipe())
     if names := differing(to_dict(before), to_dict(recipe)):
         raise InputError(
@@ -71,8 +89,8 @@ def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], proc
     began = environment.get("processes", 1)
     if began != processes:
         raise InputError(
-            f"{run.path}: was trained by {began} processes, not {processes}; their sums of gradients "
-            f"are rounded in another way: resume with torchrun --nproc-per-node and so many in all"
+            f"{run.path}: was trained by {began} processes, not {processes}, and another number rounds "
+            f"sums of gradients differently: resume with torchrun and {began} processes in all"
         )
     trained_on = environment.get("data") or {}
     if differing(trained_on, {name: data[name] for name in ("fingerprint", "counts")}):

@@ -1,4 +1,4 @@
-"""Seeds of a training: every random number is a function of the recipe's seed and a place in time."""
+"""The seeds of a training: every random number depends only on the recipe's seed, its purpose and the time."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What random numbers are for. Streams of one seed know nothing of each other."""
+    """The purposes of random numbers; streams of one seed are independent of each other."""
 
+    #: Initial weights.
     WEIGHTS = 0
-    #: The order of the faces, by epoch.
+    #: Order of the faces, by epoch.
     ORDER = 1
     #: Dropout and mixing, by step.
     STEP = 2
-    #: What augmentation does to each face, by epoch.
+    #: Augmentation of each face, by epoch.
     VIEWS = 3
-    #: The faces that BatchNorm statistics are computed from.
+    #: Choice of the faces for BatchNorm statistics.
     NORM = 4
 
 
 def stream_seed(seed: int, stream: Stream, number: int = 0) -> int:
-    """A well-mixed 63-bit seed for the `number`-th use of a stream."""
+    """A well-mixed 63-bit seed for use number `number` (an epoch or step) of a stream."""
     mixed = np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0]
     return int(mixed >> np.uint64(1))

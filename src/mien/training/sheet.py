@@ -1,4 +1,4 @@
-"""Training faces as a network is shown them: each as it is stored, and beside it as augmentation changes it."""
+"""A picture of training faces as the network sees them: each unchanged, and beside it augmented views of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mien.runs import RunFolder
 from mien.training.augment import changed, draw_views
 from mien.training.watch import Watcher
 
-#: Faces, one a row, and views of each, beside it.
+#: Number of faces (rows), and of augmented views of each.
 _FACES, _VIEWS = 6, 9
-#: Pixels between two.
+#: Pixels between two pictures.
 _GAP = 3
 
 
 class SheetWatcher(Watcher):
-    """Keeps `training-faces.png` in the run folder: what the network is shown of some training faces."""
+    """Writes `training-faces.png` into the run folder: some training faces and augmented views of them."""
 
     def __init__(self, faces: FaceView) -> None:
         self._faces = faces
@@ -31,10 +31,10 @@ class SheetWatcher(Watcher):
 
 
 def augmented_sheet(faces: FaceView, recipe: Recipe) -> NDArray[np.uint8]:
-    """uint8 RGB (H, W, 3): a row a face, spread over all; first as the network would see it unchanged.
+    """Draw some training faces with augmented views: uint8 RGB (H, W, 3).
 
-    The views are of a generator of their own, so that training is the same with and without a sheet. Mixing of two
-    faces (mixup, CutMix) is not shown.
+    Each row is a face, evenly chosen from all, first without augmentation. Views have their own random generator, so
+    that training is the same with and without this picture. Mixing of two faces (mixup, CutMix) is not shown.
     """
     chosen = np.linspace(0, len(faces) - 1, min(_FACES, len(faces))).round().astype(np.int64)
     pixels = torch.tensor(faces.store.faces(faces.indices[chosen]).pixels())

@@ -1,4 +1,4 @@
-"""Where a training stands: the figures of the running epoch and of those before it."""
+"""The progress of a training: figures of the running epoch and of the epochs before it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from mien.training.watch import Moment
 
 @dataclass
 class TrainingState:
-    """With weights, optimiser and schedule, all that the next step depends on.
+    """The progress of a training. Together with weights, optimiser and schedule it decides the next step.
 
-    step: optimiser steps taken. loss_sum, correct, seen, seconds: of the running epoch's faces so far.
-    history: a row of mien.runs.HISTORY_COLUMNS for each epoch that ended.
+    Attributes:
+        step: optimiser steps taken.
+        loss_sum, correct, seen, seconds: sum of losses, right answers, faces and time of the running epoch.
+        best_epoch: the epoch whose weights are kept, from 1; 0 before the first validation.
+        best_value: its value by the recipe's criterion.
+        history: a row of mien.runs.HISTORY_COLUMNS for each finished epoch.
     """
 
     step: int = 0
@@ -27,11 +31,11 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """Number of the running epoch, from 1."""
+        """The number of the running epoch, from 1."""
         return len(self.history) + 1
 
     def moment(self) -> Moment:
-        """What watchers are told; at least one face of the epoch was seen."""
+        """The running figures for watchers; at least one face of the epoch must have been seen."""
         return Moment(
             epoch=self.epoch,
             step=self.step,
@@ -41,6 +45,6 @@ class TrainingState:
         )
 
     def end_epoch(self, row: dict[str, float]) -> None:
-        """Begin the next one."""
+        """Add the row of the finished epoch to the history, and start the next epoch."""
         self.history.append(row)
         self.loss_sum, self.correct, self.seen, self.seconds = 0.0, 0, 0, 0.0

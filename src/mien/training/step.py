@@ -1,6 +1,6 @@
-"""One step of a training: the network's answers, the loss, the gradients, the weights' move.
+"""One step of a training: logits, loss, gradients and update of the weights.
 
-Nothing here waits for the device, but for float16, whose scaling has to know whether a gradient overflowed.
+Nothing here waits for the device, except in float16: its scaling has to check whether a gradient overflowed.
 
 Shapes: B faces, C channels, H height, W width, K expressions.
 """
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 
 class Step:
-    """Moves a network's weights once for each batch that it is called with."""
+    """Updates a network's weights once for each batch that it is called with."""
 
     def __init__(
         self,
@@ -27,8 +27,16 @@ class Step:
         dtype: torch.dtype,
         clip_norm: float | None,
     ) -> None:
-        """`forward`: `network`, or how else its logits are computed, in `dtype`. `clip_norm`: the largest norm of all
-        gradients together, if any."""
+        """Set up the step.
+
+        Args:
+            network: the network whose weights are updated.
+            forward: computes its logits: the network itself, compiled, or distributed.
+            objective: the loss.
+            optimizer: the optimiser of the network's parameters.
+            dtype: the type for autocast.
+            clip_norm: the largest norm of all gradients together; None does not clip.
+        """
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
         self.forward = forward
@@ -36,11 +44,19 @@ class Step:
         self._optimizer = optimizer
         self._dtype = dtype
         self._clip_norm = clip_norm
-        # Small gradients are zero in float16: the loss is scaled up before they are computed.
+        # Small gradients would become zero in float16, so the loss is scaled up before they are computed.
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=dtype == torch.float16)
 
     def __call__(self, inputs_BCHW: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, float32 (), and the logits, float32 (B, K), neither with gradients."""
+        """Take one step on a batch.
+
+        Args:
+            inputs_BCHW: float32 (B, C, H, W), normalised.
+            targets: labels, int64 (B,), or distributions, float32 (B, K).
+
+        Returns:
+            (loss, float32 (); logits, float32 (B, K)), both from before the step and detached.
+        """
         loss, logits_BK = self.loss(inputs_BCHW, targets)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -49,12 +65,12 @@ class Step:
             nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        # A step that overflowed is not taken, yet counts: schedules would warn that they came before the first.
+        # A step that overflowed is skipped. If it is the first, schedules would warn of a wrong order of calls.
         self._optimizer._opt_called = True  # type: ignore[attr-defined]
         return loss.detach(), logits_BK.detach()
 
     def loss(self, inputs_BCHW: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, with gradients and without the move."""
+        """Compute loss and logits like `__call__`, but attached to the graph and without updating weights."""
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             logits_BK = self.forward(inputs_BCHW).float()
         return self._objective(logits_BK, targets), logits_BK
@@ -64,6 +80,6 @@ class Step:
         return self._scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """A run that was begun in another precision has no scale to go on with: it is found anew."""
+        """Restore the scale of float16; a run started in another precision has none and finds it again."""
         if state and self._scaler.is_enabled():
             self._scaler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination: noted when they come, acted on between two steps, never inside one."""
+"""Stop on Ctrl-C or termination: the signal is noted at once and obeyed between two steps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from types import FrameType
 
 from mien.errors import MienError
 
-#: What asks to stop. A process on Windows cannot be sent SIGTERM by another, but CTRL_BREAK.
+#: The signals that ask to stop. On Windows other processes cannot send SIGTERM, only CTRL_BREAK.
 STOPS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 
 
 class StoppedError(MienError):
-    """A signal ended the training between two steps; all that was learnt is saved."""
+    """A signal ended the training between two steps; its state is saved. The exit code is 128 + signal."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -33,11 +33,11 @@ class StopRequest:
 
 @contextmanager
 def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[None]:
-    """Write SIGINT or SIGTERM (on Windows SIGBREAK too) into `request` instead of letting it end the process.
+    """In this block, write SIGINT or SIGTERM (on Windows also SIGBREAK) into `request` instead of ending the process.
 
-    A second one interrupts at once, unless `patient`: torchrun passes on a Ctrl-C that the terminal
-    has sent to every process already. Only the main thread may set handlers; elsewhere signals keep
-    their meaning.
+    A second signal raises KeyboardInterrupt at once, unless `patient`: torchrun repeats a Ctrl-C that the
+    terminal has already sent to every process. Only the main thread can set handlers; in other threads
+    this does nothing.
     """
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -49,7 +49,7 @@ def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[No
     try:
         for number in STOPS:
             previous[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread
+    except ValueError:  # not in the main thread
         pass
     try:
         yield

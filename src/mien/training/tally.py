@@ -1,4 +1,4 @@
-"""The figures of the running epoch, summed where the network computes.
+"""Sum the figures of the running epoch on the device of the network.
 
 Shapes: B faces, K expressions.
 """
@@ -14,10 +14,10 @@ from mien.training.state import TrainingState
 
 
 class Tally:
-    """Adds up the steps' figures on the device; only `take_stock` waits for it."""
+    """Sums the figures of steps on the device; only `take_stock` waits for the device."""
 
     def __init__(self, state: TrainingState, device: torch.device) -> None:
-        """`state`: into which the figures go."""
+        """Start at zero; `state` receives the sums."""
         self._state = state
         exact = torch.float32 if device.type == "mps" else torch.float64
         self._loss_sum = torch.zeros((), dtype=exact, device=device)
@@ -25,14 +25,14 @@ class Tally:
         self._before, self._started = state.seconds, time.perf_counter()
 
     def add(self, loss: Tensor, logits_BK: Tensor, labels_B: Tensor) -> None:
-        """Those of one step: the mean loss of its faces, float32 (), and what was said of them."""
+        """Add one step: its mean loss, float32 (), its logits, float32 (B, K), and labels, int64 (B,)."""
         self._loss_sum += loss * len(labels_B)
         self._correct += (logits_BK.argmax(1) == labels_B).sum()
         self._state.step += 1
         self._state.seen += len(labels_B)
 
     def take_stock(self) -> None:
-        """All that was added since is in the state."""
+        """Move the sums into the state and start again at zero; waits for the device."""
         self._state.loss_sum += self._loss_sum.item()
         self._state.correct += int(self._correct.item())
         self._loss_sum.zero_()

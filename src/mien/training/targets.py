@@ -1,4 +1,4 @@
-"""What a network should say of the training faces, epoch by epoch, and the views it sees them in.
+"""The targets of the training faces and their augmented views, for each epoch.
 
 Shapes: N training faces, K expressions, U uniform numbers of a view.
 """
@@ -20,12 +20,18 @@ from mien.training.teaching import Teaching
 
 
 class Supervision:
-    """Labels, blended as a recipe's `targets` say with annotators' votes and a teacher's word."""
+    """Labels, blended with annotators' votes and a teacher's probabilities by a recipe's `targets`."""
 
     def __init__(self, recipe: Recipe, train: FaceView, labels_N: Tensor) -> None:
-        """`labels_N`: int64, the labels of `train` on the device of the training.
+        """Read votes and soft targets, if the recipe names any.
 
-        InputError for votes or soft targets that are missing or belong to other faces.
+        Args:
+            recipe: the recipe.
+            train: the training faces.
+            labels_N: int64 (N,), their labels on the device of the training.
+
+        Raises:
+            InputError: votes or soft targets are missing, damaged, or belong to other faces.
         """
         self._recipe = recipe
         spec = recipe.targets
@@ -42,7 +48,7 @@ class Supervision:
             self._teaching = Teaching.open(spec.teacher, recipe, train)
 
     def views(self, epoch: int) -> Tensor:
-        """How each face is seen in an epoch, counted from 1: float32 (N, U) on the CPU."""
+        """The view of each face in an epoch, counted from 1: float32 (N, U) on the CPU."""
         if self._teaching is not None:
             generator = self._teaching.generator(self._teaching.view_of(epoch))
         else:
@@ -51,7 +57,7 @@ class Supervision:
         return draw_views(len(self._targets), generator)
 
     def targets(self, epoch: int) -> Tensor:
-        """What is right in an epoch: labels, int64 (N,), or distributions, float32 (N, K)."""
+        """The targets in an epoch, counted from 1: labels, int64 (N,), or distributions, float32 (N, K)."""
         if self._teaching is None:
             return self._targets
         said = self._teaching.probabilities(self._teaching.view_of(epoch))
@@ -63,9 +69,13 @@ class Supervision:
 
 
 def _vote_shares(path: str, train: FaceView) -> NDArray[np.float32]:
-    """FER+'s distributions over the faces' own expressions: float32 (N, K); zeros where it has none.
+    """FER+'s distributions over the data's own expressions, float32 (N, K); each row sums to 1 or is all zeros.
 
-    Only the rows of training faces are used. A face on which contempt leads has none of the labels.
+    Only the rows of training faces are used. A row is zeros if FER+ leaves the face out, or if half of its votes or
+    more are for expressions that the data do not have (contempt).
+
+    Raises:
+        InputError: the votes cannot be read, or belong to other data.
     """
     joined = read_votes(path).join(train.store)
     columns = [EIGHT.index(name) for name in train.expressions]

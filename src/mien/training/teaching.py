@@ -1,7 +1,7 @@
-"""Teaching: what an ensemble of trained networks says of views of the training faces, kept in a folder.
+"""Distillation: the probabilities of an ensemble of teachers on views of the training faces, kept in a folder.
 
-A student that is trained with it sees those very views, so teacher and student always look at the
-same picture (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent").
+A student is trained on exactly the same views, so that teacher and student always see the same picture
+(Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent").
 
 Shapes: N training faces, B of a batch, K expressions, U uniform numbers of a view.
 """
@@ -36,11 +36,12 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Teaching:
-    """A folder of soft targets, one file a view.
+    """A folder of soft targets, one file for each view of all faces.
 
-    path: the folder.
-    views: how many views there are of each face.
-    seed: decides the views, together with their number.
+    Attributes:
+        path: the folder.
+        views: number of views of each face.
+        seed: seed of the views; each view is drawn by (seed, number of the view).
     """
 
     path: Path
@@ -49,10 +50,11 @@ class Teaching:
 
     @classmethod
     def open(cls, path: Path | str, recipe: Recipe, train: FaceView) -> Teaching:
-        """The finished teaching in a folder, for a student trained by `recipe` on `train`.
+        """Open the finished soft targets in a folder, for a student trained with `recipe` on `train`.
 
-        InputError where there is none, it is not finished, or it was made for other faces, labels,
-        augmentation or input.
+        Raises:
+            InputError: the folder has none, they are not finished, or they were made for other faces,
+                labels, augmentation or input.
         """
         folder = Path(path)
         about = _read(folder)
@@ -74,15 +76,19 @@ class Teaching:
         return cls(folder, about["views"], about["seed"])
 
     def view_of(self, epoch: int) -> int:
-        """Which view an epoch, counted from 1, shows: all in turn, then again."""
+        """The view of an epoch, counted from 1: all views in turn, then again from the first."""
         return (epoch - 1) % self.views
 
     def generator(self, view: int) -> torch.Generator:
-        """What draws a view, the same for teacher and student."""
+        """The random generator of a view, the same for teacher and student."""
         return torch.Generator().manual_seed(stream_seed(self.seed, Stream.VIEWS, view))
 
     def probabilities(self, view: int) -> NDArray[np.float16]:
-        """What the teachers say of a view: float16 (N, K), in the order of the training faces."""
+        """The teachers' mean probabilities of a view: float16 (N, K), in the order of the training faces.
+
+        Raises:
+            InputError: the file of the view is missing or damaged.
+        """
         path = _file(self.path, view)
         try:
             values: NDArray[np.float16] = np.load(path, allow_pickle=False)
@@ -105,26 +111,27 @@ def teach(
     progress: Progress | None = None,
     notes: dict[str, Any] | None = None,
 ) -> Teaching:
-    """Write what trained networks say, on the average, of views of the training faces.
+    """Compute and write the mean probabilities of trained networks on views of the training faces.
 
-    Views that the folder has already are kept, so a call that was interrupted goes on.
+    Views that are already in the folder are kept, so an interrupted call can be repeated to continue.
 
     Args:
-        teachers: finished runs that know the same expressions, in whatever order.
-        recipe: the student's; its augmentation and input make the views.
-        train: the faces it will be trained on.
+        teachers: finished runs with the same expressions, in any order.
+        recipe: the student's recipe; its augmentation and input define the views.
+        train: the student's training faces.
         out: the folder.
-        views: how many of each face.
-        seed: decides the views.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
-        progress: told after each batch; the faces in all are those of all views.
-        notes: more entries for teaching.json (the command, for example).
+        views: number of views of each face, 1 or more.
+        seed: seed of the views.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: called after each batch with the faces done and their total over all views.
+        notes: further entries for teaching.json (the command, for example).
 
     Raises:
-        InputError: teachers that know other expressions, a folder that holds something else.
+        InputError: `views` is below 1, a teacher has other expressions or cannot be loaded, or the folder
+            holds something else.
     """
     if views < 1:
-        raise InputError(f"--views {views}: one or more")
+        raise InputError(f"--views {views}: give 1 or more")
     networks = [load_classifier(run, device) for run in teachers]
     orders = [_order(run, net, train) for run, net in zip(teachers, networks, strict=True)]
     about = _made_for(recipe, train) | {
@@ -140,7 +147,9 @@ def teach(
     feed = FaceFeed(train, picked)
     done, total = 0, views * len(train)
     for view in range(views):
-        if not _file(out, view).is_file():
+        if not _file(
+            out, view
+        ).is_file():  # an interrupted call continues after its last complete view
             views_NU = draw_views(len(train), teaching.generator(view))
             said_NK = np.empty((len(train), len(train.expressions)), np.float16)
             for positions_B in torch.split(torch.arange(len(train)), _BATCH):
@@ -165,7 +174,10 @@ def teach(
 def _said(
     teacher: Classifier, unit_BCHW: torch.Tensor, device: torch.device
 ) -> NDArray[np.float32]:
-    """What one teacher says of faces in 0..1: probabilities (B, K), in its own order."""
+    """The probabilities of one teacher, float32 (B, K), in its own order of expressions.
+
+    `unit_BCHW` are faces, float32 (B, C, H, W) in 0..1, not normalised.
+    """
     spec = teacher.spec
     inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
     dtype = autocast_type("auto", device, teacher.network)
@@ -176,7 +188,11 @@ def _said(
 
 
 def _order(run: RunFolder, teacher: Classifier, train: FaceView) -> list[int]:
-    """Where a teacher has each of the faces' expressions."""
+    """The position of each of the data's expressions among a teacher's.
+
+    Raises:
+        InputError: the teacher has other expressions.
+    """
     if sorted(teacher.expressions) != sorted(train.expressions):
         raise InputError(
             f"{run.path}: this teacher knows {', '.join(teacher.expressions)}, the faces are labelled "
@@ -193,7 +209,7 @@ def _file(folder: Path, view: int) -> Path:
 
 
 def _made_for(recipe: Recipe, train: FaceView) -> dict[str, Any]:
-    """What has to be equal for a student to see what the teachers saw."""
+    """The settings that must be equal for teachers and student, so that both see the same views."""
     return {
         "augment": dataclasses.asdict(recipe.augment),
         "input": dataclasses.asdict(recipe.input),

@@ -1,4 +1,4 @@
-"""Who looks on while a network trains. The loop tells; a watcher prints, draws or logs."""
+"""Watchers of a training: the loop calls them at each event; they print, draw or log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a training stands after some step. Figures are running means of the epoch so far."""
+    """The progress of a training after some step; figures are means over the epoch so far.
+
+    Attributes:
+        epoch: the running epoch, from 1.
+        step: optimiser steps taken in the whole training.
+        loss: training loss.
+        accuracy: training accuracy, 0..1.
+        images_per_second: training speed.
+    """
 
     epoch: int
     step: int
@@ -34,44 +42,52 @@ class Moment:
 
 
 class Watcher:
-    """Does nothing at every event; a watcher overrides those it cares for."""
+    """The base class of watchers; it does nothing at each event. Override the methods of interest.
+
+    >>> class Printer(Watcher):
+    ...     def epoch_ended(self, row, confusion_KK, *, best):
+    ...         print(f"epoch {row['epoch']}: {row['train_accuracy']:.0%}")
+    >>> Printer().epoch_ended({"epoch": 1, "train_accuracy": 0.25}, None, best=True)
+    epoch 1: 25%
+    """
 
     def planned(self, plan: Outlook) -> None:
-        """What is about to be trained, before anything is written."""
+        """The plan of the training is known; nothing is written yet."""
 
     def started(self, run: RunFolder, recipe: Recipe, steps: int, first_step: int) -> None:
-        """Training begins at `first_step` of `steps` in all."""
+        """Training starts at step `first_step` (0 unless resumed) of `steps`."""
 
     def noted(self, sentence: str) -> None:
-        """Something happened that a person should know; training goes on."""
+        """Training has a remark for people, and continues."""
 
     def stepped(self, moment: Moment) -> None:
-        """Some optimiser steps were taken (told now and then, not after each)."""
+        """Some optimiser steps were taken; not called after every step."""
 
     def epoch_ended(
         self, row: Mapping[str, float], confusion_KK: NDArray[np.int64] | None, *, best: bool
     ) -> None:
-        """An epoch was trained, and validated if its turn was.
+        """An epoch was trained, and validated if it was due.
 
         Args:
-            row: its figures, mien.runs.HISTORY_COLUMNS; without those of validation if it was not validated.
-            confusion_KK: int64 (K, K), validation faces by true expression (row) and answer (column); or None.
-            best: whether its weights are kept, in the place of those before.
+            row: its figures, mien.runs.HISTORY_COLUMNS; without validation figures if it was not validated.
+            confusion_KK: int64 (K, K), validation faces by true expression (row) and answer (column);
+                None if it was not validated.
+            best: whether its weights replace the kept ones.
         """
 
     def ended(self) -> None:
-        """Training is over, whatever ended it."""
+        """Training is over: finished, stopped or failed."""
 
 
-#: Steps after which the rest of the time is told.
+#: Number of steps after which the remaining time is estimated.
 _STEPS_TIMED = 20
 
 
 class TerminalWatcher(Watcher):
-    """A progress bar and one line an epoch; lines alone where standard error is not a terminal."""
+    """Shows a progress bar and one line for each epoch; only lines if standard error is not a terminal."""
 
     def __init__(self, console: Console | None = None, *, plan: bool = True) -> None:
-        """`plan` says whether to print what is about to be trained, too."""
+        """Use a console, default standard error; `plan`: also print the plan of the training."""
         self._plan = plan
         self._console = console or Terminal(stderr=True)
         columns: list[ProgressColumn] = [
@@ -147,7 +163,7 @@ class TerminalWatcher(Watcher):
 
 
 class PictureWatcher(Watcher):
-    """Keeps `training.png` in the run folder: the curves so far. Quick epochs do not each draw one."""
+    """Writes `training.png` into the run folder: the curves so far, at most once in `seconds`, and at the end."""
 
     def __init__(self, seconds: float = 10.0) -> None:
         self._seconds = seconds
@@ -176,5 +192,5 @@ class PictureWatcher(Watcher):
 
 
 def usual_watchers(*, plan: bool = True) -> list[Watcher]:
-    """Who looks on if nobody says: a terminal, with the plan or without, and a picture in the run folder."""
+    """The default watchers: the terminal (`plan`: with the plan of the training) and a picture in the run folder."""
     return [TerminalWatcher(plan=plan), PictureWatcher()]

@@ -1,4 +1,4 @@
-"""Where a training is logged beside its run folder: Weights & Biases, TensorBoard, MLflow."""
+"""Experiment trackers, which log a training besides its run folder: Weights & Biases, TensorBoard, MLflow."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ TRACKERS.add("mlflow", MLflow)
 
 
 def trackers_named(names: Sequence[str]) -> list[Tracking]:
-    """Watchers that log to the trackers of these names; `mien train --track NAME` asks for them.
+    """Make watchers that log to the trackers of these names, as `mien train --track NAME` does.
 
     Raises:
-        InputError: no such tracker, not installed, not logged in. Whatever goes wrong later is a warning.
+        InputError: there is no such tracker, its library is not installed, or the user is not logged in.
+            Later failures are only warnings.
     """
     chosen = {name: TRACKERS[name] for name in names}
     made = {name: make() for name, make in chosen.items()}

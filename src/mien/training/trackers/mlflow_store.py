@@ -1,4 +1,4 @@
-"""MLflow: the store that MLFLOW_TRACKING_URI names, by default RUN/mlflow/mlflow.db."""
+"""MLflow: log to the store of MLFLOW_TRACKING_URI, by default RUN/mlflow/mlflow.db."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-#: A store may be far away: figures wait for so many seconds and then travel together.
+#: Seconds between two messages with figures, because a store may be on a slow network.
 _SEND_EVERY = 5.0
 
-#: The most that one message to a store may hold.
+#: MLflow's limits on metrics and params in one message.
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
 
 
@@ -73,14 +73,14 @@ class MLflow(ExperimentTracker):
         else:
             self._run_id = identity
             self._client.update_run(identity, status="RUNNING")
-            # Steps that were logged but not saved are taken again: one telling is enough.
+            # Steps after the last saved state are repeated; their figures must not be logged twice.
             for name in self._client.get_run(identity).data.metrics:
                 told = self._client.get_metric_history(identity, name)
                 self._told[name] = max(metric.step for metric in told)
         return self._run_id, f"run {self._run_id} in {uri}"
 
     def _experiment(self, artifacts: str | None) -> str:
-        """The id of the experiment that the environment names, by default `mien`, made where missing."""
+        """The id of the experiment named by the environment, by default `mien`; it is created if missing."""
         if "MLFLOW_EXPERIMENT_ID" in os.environ:
             return os.environ["MLFLOW_EXPERIMENT_ID"]
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "mien")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(ExperimentTracker):
-    """Scalars by optimiser step, the recipe and the data as text, the confusion matrix as image."""
+    """Logs scalars by optimiser step, recipe and data as text, and the confusion matrix as an image."""
 
     library = "tensorboard"
     _writer: SummaryWriter
@@ -34,7 +34,7 @@ class TensorBoard(ExperimentTracker):
         from torch.utils.tensorboard import SummaryWriter
 
         folder = run.path / "tensorboard"
-        # Steps that were logged but not saved are taken again: readers then drop the first telling.
+        # Steps after the last saved state are repeated; `purge_step` makes readers drop their first figures.
         self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
         if identity is None:
             for name, values in facts.items():

@@ -1,4 +1,4 @@
-"""What every tracker is told, and the promise that none of them ends a training."""
+"""The interface of trackers, and a watcher that calls them; a failing tracker never ends a training."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from mien.training.watch import Moment, Watcher
 
 
 class ExperimentTracker(ABC):
-    """One tracking library.
+    """The interface to one tracking library.
 
-    The constructor raises InputError for what can be known before a training starts. The methods may
-    raise what they like.
+    The constructor raises InputError for faults that are known before a training starts (not installed,
+    not logged in). The methods may raise any error: `Tracking` turns it into a warning.
     """
 
-    #: What it logs to; a run has at most one log in each.
+    #: The name of the library; a run has at most one log in each library.
     library: ClassVar[str]
 
     @abstractmethod
@@ -39,39 +39,39 @@ class ExperimentTracker(ABC):
         """Open the log.
 
         Args:
-            run: the run folder, where files go unless the user's environment says otherwise.
+            run: the run folder; files go there unless the user's environment names another place.
             facts: `recipe`, `data` and `environment`: nested plain values.
             first_step: optimiser steps that were taken before.
-            identity: what an earlier training of this run was given here, to go on with; or None.
+            identity: the identity returned for an earlier part of this run, to continue its log; or None.
 
         Returns:
-            The identity of the log, and a hint for people where to look at it.
+            The identity of the log, and its address for people (a URL or a command).
         """
 
     @abstractmethod
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        """Log figures by name, as they are after `step` optimiser steps."""
+        """Log figures by name, measured after `step` optimiser steps."""
 
     @abstractmethod
     def picture(self, name: str, pixels_HWC: NDArray[np.uint8], caption: str, step: int) -> None:
-        """Log an image, uint8 (H, W, 3)."""
+        """Log an image, uint8 RGB (H, W, 3)."""
 
     @abstractmethod
     def end(self, exit_code: int) -> None:
-        """Close the log; 0 for a finished training, 128 + n for one that signal n stopped."""
+        """Close the log; `exit_code` is 0 for a finished training, 128 + n if signal n stopped it, else an error."""
 
 
-#: What makes a tracker, by the name that --track takes.
+#: Name for --track -> function that makes the tracker.
 TRACKERS = Registry[Callable[[], ExperimentTracker]]("tracker")
 
 
 class Tracking(Watcher):
-    """Tells a tracker what happens. When it fails there is one warning, then silence.
+    """A watcher that logs to a tracker. If the tracker fails, it warns once and stops logging.
 
     The x axis is the optimiser step. Each epoch logs its row of history.csv under the names there.
-    In between there are `running/loss`, `running/accuracy`, `running/images_per_second` and
-    `running/gap`: running training accuracy minus the latest validation accuracy. The confusion
-    matrix of the best epoch is drawn once, at the end: drawing takes as long as many steps.
+    In between it logs `running/loss`, `running/accuracy`, `running/images_per_second` and
+    `running/gap` (running training accuracy minus the latest validation accuracy). The confusion
+    matrix of the best epoch is drawn only at the end, because drawing takes as long as many steps.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Tracking(Watcher):
 
     def stepped(self, moment: Moment) -> None:
         if moment.step == self._step:
-            return  # the end of an epoch may be told twice
+            return  # the last step of an epoch may be reported twice
         self._step = moment.step
         figures = {
             "running/loss": moment.loss,
@@ -129,7 +129,8 @@ class Tracking(Watcher):
         self._attempt(lambda tracker: tracker.log(figures, self._step))
 
     def ended(self) -> None:
-        error = sys.exception()  # the loop tells its watchers while what ended it is on its way
+        # The loop calls this in `finally`, so its own error is still being handled.
+        error = sys.exception()
         exit_code = 0 if error is self._handled_outside else getattr(error, "exit_code", 1)
 
         def end(tracker: ExperimentTracker) -> None:
@@ -148,7 +149,7 @@ class Tracking(Watcher):
         try:
             with redirect_stdout(sys.stderr):  # standard output is for results
                 action(self._tracker)
-        except Exception as error:  # libraries, networks and disks fail in every way there is
+        except Exception as error:  # libraries, networks and disks raise all kinds of errors
             self._tracker = None
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._say(f"{reason}; training goes on and is no longer logged there", "warning: ")
@@ -159,7 +160,7 @@ class Tracking(Watcher):
 
 
 def title(run: RunFolder) -> str:
-    """What a run is called among others: `runs/basic-cnn`, or `basic-cnn/seed-0`."""
+    """The name of a run in a tracker, the last two parts of its path: `runs/basic-cnn`, `basic-cnn/seed-0`."""
     return "/".join(run.path.resolve().parts[-2:])
 
 

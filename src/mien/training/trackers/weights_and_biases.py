@@ -1,4 +1,4 @@
-"""Weights & Biases, online or as files in RUN/wandb that `wandb sync` uploads later."""
+"""Weights & Biases: log online, or to files in RUN/wandb that `wandb sync` uploads later."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ from mien.training.trackers.tracking import ExperimentTracker, title
 if TYPE_CHECKING:
     import wandb
 
-#: Seconds that a network may keep a training waiting, at its start and at its end. What was not
-#: uploaded by then lies in RUN/wandb, where `wandb sync` finds it.
+#: The most seconds that a training waits for the network, at its start and at its end. Figures not uploaded by
+#: then stay in RUN/wandb, for `wandb sync`.
 _START_WAIT, _END_WAIT = 30, 120
 
 
 class WeightsAndBiases(ExperimentTracker):
-    """One W&B run, gone on with by its id. The WANDB_... variables of the environment are respected."""
+    """Logs to one W&B run, continued by its id. The WANDB_... variables of the environment are respected."""
 
     library = "wandb"
     _log: wandb.Run
 
     def __init__(self, *, offline: bool = False) -> None:
-        os.environ.setdefault("WANDB_SILENT", "true")  # mien says in one line where the log is
+        """Check the login, unless offline.
+
+        Raises:
+            InputError: the user is not logged in.
+            MissingExtraError: wandb is not installed.
+        """
+        os.environ.setdefault("WANDB_SILENT", "true")  # mien prints the address of the log itself
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         with extra_required("track", "--track wandb"):
             import wandb
@@ -40,7 +46,7 @@ class WeightsAndBiases(ExperimentTracker):
                 logged_in = wandb.login(prompt=False, verify=False)
             except wandb.errors.Error as error:
                 raise InputError(
-                    f"--track wandb: {str(error).splitlines()[0]}; mend it with `wandb login`"
+                    f"--track wandb: {str(error).splitlines()[0]}; correct it with `wandb login`"
                 ) from error
             if not logged_in:
                 raise InputError(
@@ -61,7 +67,7 @@ class WeightsAndBiases(ExperimentTracker):
             id=identity,
             resume="allow" if identity else None,
             mode=self._mode,  # type: ignore[arg-type]
-            reinit="create_new",  # a notebook may have a run of its own
+            reinit="create_new",  # a notebook may have its own run open
             settings=wandb.Settings(
                 console="off",
                 silent=True,
@@ -69,9 +75,10 @@ class WeightsAndBiases(ExperimentTracker):
                 finish_timeout=_END_WAIT,
             ),
         )
-        # W&B counts anew the steps of an offline piece that it adds to a run; the figures keep ours.
+        # W&B restarts its own step count for each offline part of a run; so use our step as the x axis.
         self._log.define_metric("*", step_metric="step")
-        pieces = Path(self._log.dir).parents[1]  # one an offline training, all of the same id
+        # One folder for each offline part, all with the same id.
+        pieces = Path(self._log.dir).parents[1]
         upload = f"wandb sync {shlex.quote(str(pieces))}/offline-run-*-{self._log.id}"
         return self._log.id, self._log.url or upload
 
