@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import os
 import socket
@@ -13,7 +12,6 @@ import pytest
 from make_videos import drawn, place, write_video
 
 from mien.errors import InputError
-from mien.recognise import media
 from mien.recognise.camera import Camera
 from mien.recognise.draw import write_picture
 from mien.recognise.media import Item, find
@@ -232,9 +230,3 @@ def test_a_camera_that_is_not_there_is_one_sentence(capfd):
         Camera(0, capture=lambda number: MadeUpCamera(0, [])) as camera,
     ):
         list(camera)
-
-
-def test_docstring_examples():
-    failed, tried = doctest.testmod(media)
-    assert tried
-    assert not failed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 
 import numpy as np
@@ -178,12 +177,6 @@ def test_diou_against_torchvision():
         corners = [torch.tensor([x, y, x + w, y + h]) for x, y, w, h in (one, other)]
         loss = ops.distance_box_iou_loss(*corners)
         assert diou(one, other) == pytest.approx(1 - float(loss), abs=1e-5)
-
-
-def test_docstring_examples():
-    failed, tried = doctest.testmod(track)
-    assert tried
-    assert not failed
 
 
 def test_a_crowd_is_matched_by_few_comparisons(monkeypatch):

@@ -1,7 +1,7 @@
-// Recognition in the browser, away from the thread that draws the page. Nothing leaves it.
+// Recognition in the browser, in a worker, so that the page stays responsive. No picture leaves the browser.
 //
-// Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector, film}; answers {id, answer} or
-// {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
+// Takes the messages {id, task: "open", ...urls} and {id, task: "recognise", picture, detector, film}; answers with
+// {id, answer} or {id, problem: sentence}; while it opens, also with {share}: the loaded share of the models, 0..1.
 
 import { NO_PICTURE } from "./problem.js";
 import { angleOf, crop, cropSide, readyCrop } from "./detection.js";
@@ -44,7 +44,7 @@ const tasks = {
   },
 };
 
-/** The contents of files, loaded at the same time; tells how much of their `bytes` is here. */
+/** Load files in parallel, and report the share of their total `bytes` that is loaded. */
 async function loaded(files, bytes) {
   let here = 0;
   self.postMessage({ share: 0 });
@@ -62,7 +62,7 @@ async function loaded(files, bytes) {
   }));
 }
 
-/** A file or a frame as a viewer shows it: upright, transparency laid on white. */
+/** Decode a file or frame as a viewer shows it: upright, transparency on white. */
 async function opened(picture) {
   const bitmap = picture instanceof ImageBitmap ? picture : await decoded(picture);
   const { width, height } = bitmap;
@@ -87,7 +87,7 @@ async function decoded(file) {
   }
 }
 
-/** YuNet's outputs by name for planar BGR. */
+/** Run YuNet on planar BGR; resolves with its outputs by name. */
 function detect({ data, width, height }) {
   return detector.run({ input: new ort.Tensor("float32", data, [1, 3, height, width]) });
 }
@@ -100,7 +100,7 @@ function whole({ width, height }) {
   return [{ box: [0, 0, width, height], score: 1 }];
 }
 
-/** The calibrated probabilities of each crop; the temperature is inside the graph. */
+/** Run the classifier; resolves with the calibrated probabilities of each crop (the temperature is in the graph). */
 async function classify(crops) {
   if (crops.length === 0) return [];
   const { channels, height, width } = card.input;
@@ -131,7 +131,7 @@ function asFace(face, probabilities, doubt, picture) {
   };
 }
 
-/** What is told to people as it is. */
+/** Errors whose message is shown to people unchanged. */
 class Refused extends Error {}
 
 self.onmessage = async ({ data: { id, task, ...given } }) => {
