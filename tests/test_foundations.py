@@ -179,7 +179,7 @@ def test_a_history_that_training_did_not_write_is_refused(change, tmp_path):
     run.history_path.write_text(whole)
     assert [row["step"] for row in run.history()] == [10]
     run.history_path.write_text(change(whole))
-    with pytest.raises(InputError, match="not the figures that training wrote"):
+    with pytest.raises(InputError, match="not have the figures that training writes"):
         run.history()
 
 

@@ -2,13 +2,13 @@
 
     mien.predict("photo.jpg")                  faces and their expressions, offline, no torch; folders,
                                                videos, streams, cameras and arrays, too
-    mien.load("fer2013.csv")                   faces for training, whatever layout they come in
-    mien.train("mien-s", "fer2013.csv")        a run folder: weights, curves, all that made them
+    mien.load("fer2013.csv")                   faces for training, from files of many layouts
+    mien.train("mien-s", "fer2013.csv")        a run folder: weights, curves, recipe and environment
     mien.evaluate(run)                         scores with intervals, and report.html
     mien.export(run, "model.onnx")             one calibrated file, for mien.predict(..., model="model.onnx")
 
-Training, evaluating and exporting need `pip install 'mien[train]'`. Each part is loaded when it is
-first used, so that `import mien` is quick. The command line is `mien --help`.
+Training, evaluating and exporting need `pip install 'mien[train]'`. Each part is imported at its first
+use, so that `import mien` is fast. The command line is `mien --help`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-# Official builds of ONNX Runtime report to their makers from 1.29 on, unless this is set before they are
-# imported (https://github.com/microsoft/onnxruntime/pull/27379). Nothing leaves the machine from here.
+# Official builds of ONNX Runtime from 1.29 on send telemetry to Microsoft, unless this is set before the import
+# (https://github.com/microsoft/onnxruntime/pull/27379). mien sends nothing.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from mien.version import __version__
@@ -58,7 +58,7 @@ _HOME = {
     "MienError": "mien.errors",
 }
 
-#: What cannot even be looked at without it.
+#: Names whose modules import torch: without torch, `dir` and `help` leave them out.
 _NEED_TORCH = {"diagnose", "reproduce"}
 
 __all__ = [
@@ -94,12 +94,12 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """With the parts that are not loaded yet, for `dir`, tab completion and `help`, which loads them all."""
+    """All public names, also those not imported yet: for `dir`, tab completion and `help`, which imports them all."""
     from importlib.util import find_spec
 
     own = (name for name in globals() if name.startswith("__"))
     try:
         trains = find_spec("torch") is not None
-    except ModuleNotFoundError:  # a finder that forbids it
+    except ModuleNotFoundError:  # an import hook may forbid torch, as some tests do
         trains = False
     return sorted({*own, *__all__} - (set() if trains else _NEED_TORCH))

@@ -13,9 +13,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> None:
-    """Keep what is freed for the next step of a training instead of returning it to the kernel.
+    """Make glibc keep freed memory for the next training step instead of returning it to the kernel.
 
-    By default every large tensor is mapped anew and page faults take up to 40 % of a step on a CPU.
+    By default each large tensor is mapped anew, and page faults take up to 40 % of a step on a CPU.
     """
     libc = _glibc()
     if libc is not None:
@@ -24,10 +24,10 @@ def keep_freed_memory() -> None:
 
 
 def share_heaps(threads: int) -> None:
-    """So many threads are going to work: one heap for each four. To be asked before they begin.
+    """Limit glibc's heaps (arenas) to max(1, threads // 4). Call it before the threads start.
 
-    By default each has its own, and keeps there what the largest picture took that it has seen. Beyond
-    four they would wait for one another.
+    By default each thread has its own heap, which keeps as much memory as its largest picture took. With
+    more than four threads on a heap, they would wait for each other.
     """
     libc = _glibc()
     if libc is not None:
@@ -35,11 +35,11 @@ def share_heaps(threads: int) -> None:
 
 
 def return_freed_memory() -> None:
-    """Return all whole pages that are free to the kernel, once; takes a few milliseconds.
+    """Return all free whole pages to the kernel, once; takes a few milliseconds.
 
-    By itself glibc does so at the end of a heap alone, and keeps up to 64 MB there: where strangers
-    send pictures of all sizes, a service would grow step by step. (A fixed M_MMAP_THRESHOLD has it
-    return everything at once, and makes finding faces take half as long again: page faults.)
+    By itself glibc returns only memory at the end of a heap, and keeps up to 64 MB there: a service that
+    gets pictures of all sizes would grow step by step. (A fixed M_MMAP_THRESHOLD would return all memory
+    immediately, but page faults would make face detection 50 % slower.)
     """
     libc = _glibc()
     if libc is not None:

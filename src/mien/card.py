@@ -1,6 +1,6 @@
-"""The model card: what travels inside a model file, so that no other file is needed to use it rightly.
+"""The model card: all facts about a model that its users need, stored inside the model file.
 
-Written as JSON, read back with every field checked. No torch here.
+It is written as JSON, and every field is checked when it is read. No torch here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.input_spec import InputSpec
 
-#: Changes when a card of today could be misread by the program of yesterday.
+#: Version of the card's format; changes only if an older version of mien could misread new cards.
 FORMAT: Literal[1] = 1
-#: Longest side of an input, in pixels: a guard, so that no card can ask for all the memory there is.
+#: Longest side of an input in pixels, so that no card can make mien allocate all memory.
 MAX_SIDE = 1024
 
 _Finite = pydantic.AllowInfNan(False)
@@ -27,10 +27,10 @@ _Sha256 = Annotated[str, pydantic.StringConstraints(pattern=r"\A[0-9a-f]{64}\z")
 
 @dataclass(frozen=True)
 class CropRule:
-    """How a face is cut out of a picture.
+    """The rule by which a face is cut out of a picture.
 
-    margin: share of the box's longer side added on every side; below 0 it cuts into the box.
-    shift_y: share of the box's longer side by which the crop moves down; below 0 it moves up.
+    margin: added on every side of the box, as a share of its longer side; below 0 it cuts into the box.
+    shift_y: moves the crop down by a share of the box's longer side; below 0 it moves up.
     align: turn the crop so that the eyes are level.
 
     The defaults fit YuNet's boxes to FER-2013's crops: benchmarks/crop_study.py.
@@ -45,17 +45,18 @@ class CropRule:
 
 @dataclass(frozen=True)
 class Limits:
-    """Pictures of faces that are too bad to tell by: beyond any of these limits an answer is uncertain.
+    """Limits of a face's picture: an answer beyond any of them is uncertain, as the picture is too bad.
 
-    size: pixels of the picture, a side, that the face has at least.
-    spread: the standard deviation, at least, of the gray levels (0..255) that the network is shown: a
-        dark or flat face has a small one.
-    detail, noise: the least and the most detail of what the network is shown (`mien.recognise.doubt.detail`):
-        a blurred face has little, a noisy one much.
-    turn: degrees by which the line of the eyes is turned at most; where the finder gives the eyes.
-    detection_score: YuNet's score, 0..1, at least; scores of other finders mean other things.
+    size: smallest side of the face, in pixels of the picture.
+    spread: smallest standard deviation of the network input's gray levels (0..255): a dark or flat face
+        has a small one.
+    detail, noise: smallest and largest `mien.recognise.doubt.detail` of the network's input: a blurred face
+        has little detail, a noisy one much.
+    turn: largest angle in degrees between the line of the eyes and the horizontal, if the detector gives the
+        eyes.
+    detection_score: smallest score of YuNet, 0..1; scores of other detectors are not compared.
 
-    None: there is no such limit, as in files of earlier versions.
+    None is no limit, as in files of earlier versions.
     """
 
     size: Annotated[float, Ge(0), _Finite] | None = None
@@ -70,23 +71,28 @@ class Limits:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself.
+    """The card of a model file.
 
     Attributes:
-        name: of the model; the recipe's, unless the export gave another.
-        expressions: the names that columns of probabilities stand for, in order.
-        input: what the graph is shown: uint8 (N, *input.shape); scaling is inside the graph.
-        crop: how faces must be cut out of pictures.
-        digest: sha256 of the graph, without card and seal.
-        temperature: what logits are divided by before the softmax; inside the graph.
-        offsets: what is added to the divided logits, one for each expression; inside the graph too. Empty
-            for none, as in files of earlier versions.
-        uncertain_below: an answer with a probability below this is uncertain.
-        uncertain_beyond: limits of pictures of faces; beyond one any answer is uncertain.
-        licence: of the weights.
-        provenance: recipe, version, data, weights.
-        scores: of this very file on validation faces; of its run on others.
-        parity: how far its answers are from torch's, on how many faces.
+        name: the model's name: the recipe's, unless the export gave another.
+        expressions: the names of the columns of probabilities, in order.
+        input: the graph's input: uint8 (N, *input.shape); scaling is inside the graph.
+        crop: the rule for cutting faces out of pictures.
+        digest: SHA-256 of the graph, without card and checksum.
+        temperature: divisor of the logits before the softmax; applied inside the graph.
+        offsets: added to the divided logits, one for each expression; applied inside the graph. Empty is
+            none, as in files of earlier versions.
+        uncertain_below: an answer with a probability below this, 0..1, is uncertain.
+        uncertain_beyond: limits of a face's picture, beyond which any answer is uncertain.
+        licence: licence of the weights.
+        provenance: recipe, version of mien, data and weights.
+        scores: scores of this file on validation faces, and of its run on others.
+        parity: largest difference of its answers from torch's, and the number of faces compared.
+        format: version of the card's format.
+
+    >>> card = ModelCard("mine", ("happy", "sad"), InputSpec(), CropRule(), digest="0" * 64)
+    >>> ModelCard.from_json(card.to_json(), "a card") == card
+    True
     """
 
     name: Annotated[str, MinLen(1)]
@@ -107,12 +113,24 @@ class ModelCard:
     __pydantic_config__: ClassVar = pydantic.ConfigDict(extra="forbid")
 
     def to_json(self) -> str:
-        """The same text for the same card; NaN and infinity are refused, they are not JSON."""
+        """Serialise the card: equal cards give the same text.
+
+        Raises:
+            ValueError: a value is NaN or infinite, which JSON does not have.
+        """
         return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> ModelCard:
-        """The inverse of `to_json`; InputError, naming `where`, for anything missing or malformed."""
+        """Parse and check a card.
+
+        Args:
+            text: the output of `to_json`.
+            where: the name of its file, for messages.
+
+        Raises:
+            InputError: a field is missing, unknown or out of range, or the text is not JSON.
+        """
         try:
             card = _CARD.validate_json(text)
         except pydantic.ValidationError as error:
@@ -121,9 +139,9 @@ class ModelCard:
         if fault:
             raise _malformed(where, fault)
         try:
-            card.to_json()  # scores may be of any form, but have to be JSON, which NaN is not
+            card.to_json()  # scores may have any structure, but not NaN or infinity
         except (ValueError, RecursionError):
-            raise _malformed(where, "a value in it is not finite, or no JSON") from None
+            raise _malformed(where, "a value in it is not finite or not JSON") from None
         return card
 
 
@@ -131,7 +149,7 @@ _CARD = pydantic.TypeAdapter(ModelCard)
 
 
 def _fault(card: ModelCard) -> str | None:
-    """What the types of single fields cannot say."""
+    """Check constraints beyond the types of single fields; returns the fault, or None."""
     names = card.expressions
     if len(names) < 2 or len(set(names)) != len(names) or not all(name.strip() for name in names):
         return "expressions must be two or more different names"

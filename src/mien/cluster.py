@@ -1,4 +1,4 @@
-"""A Ray cluster: the one that RAY_ADDRESS names, or one on this machine, heard by nobody else."""
+"""Connecting to a Ray cluster: the one that RAY_ADDRESS names, or a private one on this machine."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ from mien.errors import InputError, extra_required, one_line
 
 @contextmanager
 def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterator[Any]:
-    """The module `ray`, connected; a cluster that was begun here ends with the block.
+    """Connect to Ray, and start a cluster on this machine if needed, which stops when the block ends.
 
     Args:
-        extra, purpose: what a message says where Ray is not installed.
-        workers: cores of the cluster that is begun on this machine; by default all.
+        extra, purpose: mien's extra and the purpose, for the message if Ray is not installed.
+        workers: cores of a cluster that is started here; by default all.
+
+    Yields:
+        The module `ray`, connected.
 
     Raises:
         InputError: the cluster that RAY_ADDRESS names does not answer.
+        MissingExtraError: Ray is not installed.
     """
     address = os.environ.get("RAY_ADDRESS", "local")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    if address == "local":  # Ray's own switch: without it 127.0.0.1 becomes the network's address
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    if address == "local":  # otherwise Ray replaces 127.0.0.1 by an address that others can reach
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     with extra_required(extra, purpose):
         import ray
-    if ray.is_initialized():  # the caller's own, who also ends it
+    if ray.is_initialized():  # the caller has connected, and shuts it down
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -52,7 +56,7 @@ def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterato
             f"RAY_ADDRESS={address}: no Ray cluster there ({one_line(error)})"
         ) from error
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:  # Ray's own handler would leave with the signal's bare number
+    if in_main_thread:  # Ray's handler would exit with the signal's number, not with 128 + number
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield ray

@@ -1,17 +1,17 @@
-"""Colours of expressions, as habit has them, and of figures; colour-blind people can tell each set apart.
+"""Colours of expressions and of figures; people with colour blindness can tell the colours of each set apart.
 
-tests/test_colours.py measures how far apart the colours of expressions are for people with and without colour
-blindness. The page has the same colours in `serving/page/colours.js`; the same test holds them together.
+tests/test_colours.py measures the distances of the expressions' colours with and without colour blindness. The web
+page has the same colours in `serving/page/colours.js`; the same test compares them.
 """
 
 from collections.abc import Sequence
 
-#: For lines, bars and runs: Okabe and Ito's (2008), with violet and gray for yellow and black.
+#: For lines, bars and runs: the palette of Okabe and Ito (2008), with violet and gray in place of yellow and black.
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-#: For series and runs, by their place.
+#: For series and runs, in order.
 CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#808080")
 
-#: Anger red, joy yellow, sadness blue: sRGB. Their order is that in which names of one's own take them.
+#: sRGB, with customary meanings: anger red, joy yellow, sadness blue. Other names take free ones in this order.
 EXPRESSION_COLOURS = {
     "sad": "#5f86ea",
     "happy": "#e4c11c",
@@ -25,10 +25,10 @@ EXPRESSION_COLOURS = {
 
 
 def colours_of(expressions: Sequence[str]) -> tuple[str, ...]:
-    """A colour (`#rrggbb`) for each name of a label set, in its order.
+    """Choose a colour (`#rrggbb`) for each name of a label set, in its order.
 
-    The usual expressions have their own colours. Other names take, in turn, those that no usual expression of
-    the set has; in sets of more than eight names colours come again.
+    The usual expressions have fixed colours. Other names get the colours that are left, in turn; in sets of more
+    than eight names, colours repeat.
 
     >>> colours_of(["happy", "bored", "angry"])
     ('#e4c11c', '#5f86ea', '#e5484d')

@@ -1,4 +1,4 @@
-"""Own photos as training data: their faces, cut out as recognition cuts them."""
+"""Making training data from photos: faces are cropped in the same way as in recognition."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from mien.recognise.detectors import USUAL, open_detector
 from mien.recognise.media import PHOTO_SUFFIXES
 from mien.recognise.pictures import read_picture
 
-#: The largest input of a recipe, in pixels: none looks at more of a face.
+#: Side of the largest network input of all recipes, in pixels: no network uses more resolution.
 LARGEST = 224
-#: The list of photos that gave no face, in the folder of faces.
+#: Name of the list of skipped photos, in the folder of faces.
 SKIPPED = "skipped.csv"
 
 _WANTED = "give photos of one face each in folders named after expressions, such as happy/1.jpg"
 
-#: What becomes of a photo with several faces.
+#: Treatment of photos with several faces.
 Several = Literal["skip", "largest"]
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A photo that gave no face: its path below the folder of photos, why, and in a word."""
+    """A skipped photo: its path relative to the folder of photos, the reason as text, and its kind."""
 
     file: str
     reason: str
@@ -47,14 +47,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Cropped:
-    """What came of a folder of photos: how many faces were written, which photos gave none."""
+    """The result of `crop_faces`: the new folder, the number of faces, the skipped photos."""
 
     out: Path
     faces: int
     skipped: list[Skipped]
 
     def count(self, kind: str) -> int:
-        """How many photos were skipped for this."""
+        """The number of photos that were skipped for a reason of this kind."""
         return sum(one.kind == kind for one in self.skipped)
 
 
@@ -69,29 +69,31 @@ def crop_faces(
     size: int | None = None,
     progress: Progress = lambda _done, _total: None,
 ) -> Cropped:
-    """Cut the face out of each photo in class folders, into a new tree of the same shape.
+    """Crop the face of each photo in class folders, into a new folder of the same structure.
 
-    `train/happy/1.jpg` becomes `train/happy/1.jpg.png`, RGB, lossless, cut by the default
-    `CropRule`. Photos with no face or several are skipped, for nobody can say whose expression the
-    folder names; so are those that cannot be read. `skipped.csv` lists them. The tree appears
-    whole or not at all.
+    `train/happy/1.jpg` becomes `train/happy/1.jpg.png`: RGB, lossless, cropped by the default
+    `CropRule`. Photos without a face are skipped, and so are photos with several faces (the folder's
+    expression may be of any of them) and files that cannot be read. `skipped.csv` lists them. The new
+    folder appears complete or not at all.
 
     Args:
         photos: a folder of class folders, optionally below train/, validation/ and test/.
         out: the new folder.
-        side: pixels a side of all faces. By default each keeps the resolution it has in its photo,
-            224 at most: nothing is made up, and networks of any input find all there is; a little
-            softer than in recognition, which samples once. With the size of a network's input,
-            training sees to the pixel what recognition will; to a gray level, where a gray network
-            is shown photos in colour.
-        several: `largest` takes the largest face of photos with several.
-        labels: the label set of the folders, where it is not the usual seven.
-        detector, size: how faces are found, as a `Recognizer` takes them.
-        progress: told of each photo done: how many, of how many.
+        side: side of all crops in pixels. By default each crop keeps its resolution in the photo, up to
+            224, for networks of any input size; training then resizes a second time, so its faces are
+            slightly softer than recognition's. With the side of the network's input, training gets the
+            same pixels as recognition (within one gray level for a gray network and colour photos).
+        several: `skip` or `largest`: take the largest face of photos with several.
+        labels: the label set of the folders, if it is not the usual seven expressions.
+        detector, size: the face detector and its size, as `Recognizer` takes them.
+        progress: called after each photo with (photos done, all photos).
+
+    Returns:
+        The number of faces, and the skipped photos.
 
     Raises:
-        InputError: for folders that are no expressions, an `out` that exists, and where no photo
-            gives a face.
+        InputError: a folder is not named after an expression, `out` exists or lies in `photos`, an argument
+            is out of range, or no photo gives a face.
     """
     if several not in ("skip", "largest"):
         raise InputError(f"several faces {several!r}: skip or largest")
@@ -106,7 +108,9 @@ def crop_faces(
         raise InputError(f"{photos}: a file; {_WANTED}")
     tree = FolderTree(photos)
     found = [entry for entry in tree.entries if entry.name.lower().endswith(PHOTO_SUFFIXES)]
-    ClassFolders(found, Request(labels))  # refuses now what training would refuse later
+    ClassFolders(
+        found, Request(labels)
+    )  # so that folders that training would refuse are refused now
     cutter = _Cutter(open_detector(detector, size=size), side, several)
     skipped: list[Skipped] = []
     with atomic_folder(out) as folder:
@@ -115,7 +119,7 @@ def crop_faces(
             if isinstance(face, Skipped):
                 skipped.append(face)
             else:
-                # All of the photo's name stays, so that 1.jpg and 1.png are two.
+                # Keep the photo's suffix in the name, so that 1.jpg and 1.png give two files.
                 file = folder / f"{entry.name}.png"
                 file = file.with_name(fitting_name(file.name))
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +133,7 @@ def crop_faces(
 
 
 class _Cutter:
-    """A photo -> its face, or why there is none."""
+    """Crops the face of one photo, or returns the reason that it is skipped."""
 
     def __init__(self, detector: Detector, side: int | None, several: Several) -> None:
         self._detector = detector
@@ -138,7 +142,7 @@ class _Cutter:
         self._rule = CropRule()
 
     def __call__(self, entry: Entry, path: Path) -> NDArray[np.uint8] | Skipped:
-        """uint8 RGB (side, side, 3)."""
+        """Returns the crop, uint8 RGB (side, side, 3), or the skipped photo."""
         if class_name(entry) is None:
             return Skipped(entry.name, "in no class folder", "no class folder")
         try:
@@ -168,7 +172,7 @@ def _summary(cropped: Cropped) -> str:
 
 
 def _write_list(path: Path, skipped: list[Skipped]) -> None:
-    # Names that are not UTF-8 are written as the bytes that they are.
+    # File names that are not UTF-8 are written as their original bytes.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file", "reason"])

@@ -1,4 +1,4 @@
-"""Encoded pictures to pixels, upright, whatever they are encoded as. Training and recognition share it."""
+"""Decoding pictures of all formats to upright pixels. Shared by training and recognition."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from PIL import Image, UnidentifiedImageError
 
 from mien.errors import InputError, one_line
 
-#: What is read. Pillow knows more, some of it through other programs (EPS runs Ghostscript): what
-#: strangers send is not handed to those.
+#: Accepted formats. Pillow reads more, some through other programs (EPS runs Ghostscript), which is not safe for
+#: files from strangers.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-#: The usual formats by their first bytes: Pillow would try them one by one, which takes longer
-#: than decoding a face does.
+#: The usual formats by their first bytes: otherwise Pillow tries all formats, which takes longer than decoding a
+#: face.
 _BY_FIRST_BYTES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
-#: The head of a HEIF file and its brands of HEVC pictures (ISO/IEC 23008-12, annex B), as telephones
-#: write them: Pillow has no decoder for these.
+#: First bytes of a HEIF file with a brand of HEVC pictures (ISO/IEC 23008-12, annex B), as telephones write them:
+#: Pillow has no decoder for these.
 _HEIC = re.compile(rb".{4}ftyp.{0,40}?(hei[cmsx]|hev[cmsx])", re.DOTALL)
-#: A progressive JPEG has some ten scans, each as costly as a whole picture; a hostile one thousands.
+#: A progressive JPEG has about ten scans, each as expensive as a whole picture; a hostile file has thousands.
 _MAX_SCANS = 100
-#: One that is not progressive has one for all colours, or one each.
+#: Most scans of a JPEG that is not progressive: one for all channels, or one for each.
 _ONE_SCAN_A_CHANNEL = 4
-#: A marker of JPEG; 0xFF before these others is a byte of the coded picture, or fills.
+#: A marker of JPEG. After 0xFF, the excluded bytes are coded data, restart markers or padding.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _ORIENTATION = 0x0112
 #: EXIF orientation -> how to turn the pixels upright (EXIF 2.32, section 4.6.4).
@@ -44,34 +44,39 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _WHITE = (255, 255, 255, 255)
-#: Pictures of more pixels are refused before they are decoded, and files of more bytes before they are read: 50
-#: megapixels of 16 bits in four channels, not compressed.
+#: Limits of a picture's pixels, checked before decoding, and of a file's bytes, checked before reading: 50 megapixels
+#: with four channels of 16 bits, uncompressed, fit.
 MAX_PIXELS, MAX_BYTES = 50_000_000, 400_000_000
-#: A JPEG of more pixels is decoded at a half, a quarter or an eighth of its size: enough for faces of
-#: 2 % of its longer side, in a third of the memory.
+#: A JPEG of more pixels is decoded at a half, a quarter or an eighth of its size: enough to find faces of 2 % of its
+#: longer side, in a third of the memory.
 _ENOUGH = 30_000_000
-#: So many times the pixels that are else allowed may be those of a JPEG that can be decoded smaller.
+#: A JPEG that can be decoded at a reduced size may have so many times the allowed pixels.
 _REDUCED = 4
-#: What may stand for the missing end of a JPEG: where its picture is whole, neither changes it.
+#: Two substitutes for the missing end of a JPEG: if both give the same pixels, all of the picture is there.
 _FILLINGS = (b"\x00" * 64, b"\x5a\xa5" * 32)
-#: Pixels that are converted at a time.
+#: Pixels that are converted at once, to save memory.
 _STRIP = 2_000_000
-#: Filters of warnings and Pillow's limit belong to the whole process: only one thread at a time may set them aside.
+#: Warning filters and Pillow's limit are global to the process, so only one thread at a time may change them.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture: uint8 `pixels` (H, W) or RGB (H, W, 3), and the (width, height) that it has in its file.
+    """A decoded picture.
 
-    Of very large JPEGs the pixels are fewer, by the same share on both axes.
+    pixels: uint8, gray (H, W) or RGB (H, W, 3), upright.
+    size: its (width, height) in the file; larger than `pixels` for very large JPEGs, which are decoded at a
+        reduced size.
+
+    >>> Decoded(np.zeros((50, 100), np.uint8), size=(200, 100)).read_part((20, 20, 40, 40))
+    (10.0, 10.0, 20.0, 20.0)
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
 
     def read_part(self, box: Sequence[float]) -> tuple[float, float, float, float]:
-        """A box (x, y, width, height) in pixels of the file, as one in `pixels`."""
+        """Convert a box (x, y, width, height) from pixels of the file to `pixels`."""
         x, y, width, height = box
         across = self.pixels.shape[1] / self.size[0]
         down = self.pixels.shape[0] / self.size[1]
@@ -79,7 +84,16 @@ class Decoded:
 
 
 def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
-    """Decode the picture in a seekable stream: see `pixels_of`. InputError naming `where`."""
+    """Decode the picture in a seekable stream, as `pixels_of` does.
+
+    Args:
+        stream: the encoded file.
+        where: its name in messages.
+        max_pixels: limit of its pixels; JPEGs that can be decoded at a reduced size may have four times as many.
+
+    Raises:
+        InputError: it is not a picture, is truncated, has no or too many pixels, or needs `pi-heif`.
+    """
     start = stream.read(64)
     stream.seek(0)
     heic = bool(_HEIC.match(start))
@@ -104,7 +118,7 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
 
 
 def _know_heic(where: str) -> None:
-    """Let Pillow read HEIC, by a decoder that is no dependency: libheif and libde265 in its wheel are LGPL 3."""
+    """Register a HEIC decoder with Pillow. It is not a dependency of mien, as its wheel has LGPL 3 libraries."""
     try:
         import pi_heif
     except ModuleNotFoundError as error:
@@ -116,9 +130,9 @@ def _know_heic(where: str) -> None:
 
 
 def _limit(image: Image.Image, scans: int, where: str, max_pixels: int) -> None:
-    """Refuse a picture of too many pixels, but have a JPEG decoded smaller.
+    """Refuse a picture of too many pixels; set up a JPEG to be decoded at a reduced size instead.
 
-    Of one of several scans all are kept in memory, so not these; `scans` is 0 for other formats.
+    Not a progressive JPEG: its coefficients are kept in memory at full size. `scans` is 0 for other formats.
     """
     width, height = image.size
     enough = min(_ENOUGH, max_pixels)
@@ -130,7 +144,7 @@ def _limit(image: Image.Image, scans: int, where: str, max_pixels: int) -> None:
 
 
 def _without_end(stream: IO[bytes], limit: Callable[[Image.Image], None]) -> NDArray[np.uint8]:
-    """A JPEG without its last bytes, if all of the picture is there; OSError where it is not."""
+    """Decode a truncated JPEG if only bytes after its picture are missing; raises OSError if pixels are missing."""
     stream.seek(0)
     data = stream.read().rstrip(b"\xff")
     pictures = []
@@ -146,18 +160,21 @@ def _without_end(stream: IO[bytes], limit: Callable[[Image.Image], None]) -> NDA
 
 
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of a Pillow image as a viewer shows them: uint8 (H, W) gray or (H, W, 3) RGB.
+    """Convert a Pillow image to pixels as a viewer shows them: uint8 (H, W) gray or (H, W, 3) RGB.
 
-    EXIF orientation honoured, palettes resolved, transparency laid on white, 16 bits brought to 8,
-    CMYK turned to RGB; the first frame of several. Raises whatever Pillow does.
+    EXIF orientation is applied, palettes are resolved, transparency is blended on white, 16 bits are reduced
+    to 8, CMYK becomes RGB; an animation gives its first frame.
+
+    Raises:
+        Exception: any that Pillow raises for a broken picture; see `decoding`.
     """
-    image.load()  # turns a TIFF by itself, and reads the tags that lie behind the pixels
+    image.load()  # first: it turns a TIFF upright, and reads tags that are stored after the pixels
     turn = _TURNS.get(_orientation(image))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(eight_bits(np.asarray(image)))
     if turn is not None:
         image = image.transpose(turn)
-    # Strip by strip: Pillow's pixels, a converted copy and the array at once would take thrice the memory.
+    # In strips: Pillow's pixels, a converted copy and the array at once would take three times the memory.
     height = max(1, _STRIP // image.width)
     if image.height <= height:
         return _plain(image)
@@ -183,13 +200,15 @@ def _plain(image: Image.Image) -> NDArray[np.uint8]:
 
 @contextmanager
 def decoding(where: str) -> Iterator[None]:
-    """Turn whatever the decoder of a broken picture raises into one sentence."""
+    """Turn any exception of a picture's decoder into an InputError; `where` is the picture's name."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # decoders raise nearly anything
-        unknown = isinstance(error, UnidentifiedImageError)  # its text names an object of ours
+        unknown = isinstance(
+            error, UnidentifiedImageError
+        )  # its text has the name of a Python object
         why = "of no known format" if unknown else one_line(error)
         raise InputError(
             f"{where}: cannot be decoded as an image ({why}); copy it again or remove it"
@@ -197,7 +216,11 @@ def decoding(where: str) -> Iterator[None]:
 
 
 def check_bytes(count: int, where: str) -> None:
-    """InputError for a file of no bytes, or of more than `MAX_BYTES`."""
+    """Check the size of a file in bytes.
+
+    Raises:
+        InputError: it is 0 or more than `MAX_BYTES`.
+    """
     if count > MAX_BYTES:
         raise InputError(f"{where}: absurdly large with over {MAX_BYTES / 1e6:g} MB; remove it")
     if not count:
@@ -205,7 +228,11 @@ def check_bytes(count: int, where: str) -> None:
 
 
 def check_size(size: tuple[int, int], where: str, max_pixels: int = MAX_PIXELS) -> None:
-    """InputError for a picture of no pixels, or of more than `max_pixels`."""
+    """Check a picture's (width, height).
+
+    Raises:
+        InputError: it has no pixels, or more than `max_pixels`.
+    """
     width, height = size
     if width * height > max_pixels:
         raise InputError(
@@ -218,7 +245,7 @@ def check_size(size: tuple[int, int], where: str, max_pixels: int = MAX_PIXELS) 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """A broken EXIF tag does not make a picture unreadable, and sizes are ours to check."""
+    """Silence Pillow's warnings (of broken EXIF tags) and its limit of pixels: `check_size` is ours."""
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -232,12 +259,12 @@ def _orientation(image: Image.Image) -> Any:
     try:
         with _quietly():
             return image.getexif().get(_ORIENTATION)
-    except Exception:  # a broken tag says nothing
+    except Exception:  # Pillow raises many kinds for a broken tag, which then counts as missing
         return None
 
 
 def _count_scans(stream: IO[bytes], where: str) -> int:
-    """The scans of a JPEG; InputError for so many that it takes minutes to decode."""
+    """Count the scans of a JPEG; raises InputError for more than `_MAX_SCANS`, which take minutes to decode."""
     here = stream.tell()
     stream.seek(0)
     data = stream.read()
@@ -246,7 +273,9 @@ def _count_scans(stream: IO[bytes], where: str) -> int:
     while (marker := _MARKER.search(data, position)) and marker[1] != b"\xd9":  # end of image
         scans += marker[1] == b"\xda"
         position = marker.end()
-        if marker[1] != b"\xd8":  # all but the start of image carry a length
+        if (
+            marker[1] != b"\xd8"
+        ):  # all markers but "start of image" have a length: skip their content
             position += int.from_bytes(data[position : position + 2])
     if scans > _MAX_SCANS:
         raise InputError(
@@ -256,10 +285,22 @@ def _count_scans(stream: IO[bytes], where: str) -> int:
 
 
 def eight_bits(deep: NDArray[Any]) -> NDArray[np.uint8]:
-    """Integers of more than 8 bits, in whatever type they came, brought to 8.
+    """Reduce integers of up to 16 bits to 8 bits.
 
-    How many bits they use nothing says: cameras of 10, 12 and 14 bits write 16, with zeros above. It is the
-    least of 8, 10, 12, 14 and 16 that holds the largest value.
+    The number of bits in use is unknown: cameras with 10, 12 or 14 bits write 16-bit files. So it is taken as the
+    smallest of 8, 10, 12, 14 and 16 that holds the largest value.
+
+    Args:
+        deep: integers 0..65535 of any dtype and shape.
+
+    Returns:
+        uint8 of the same shape.
+
+    Raises:
+        ValueError: values are not integers, or out of range.
+
+    >>> eight_bits(np.array([0, 1023])).tolist()
+    [0, 255]
     """
     if not np.issubdtype(deep.dtype, np.integer):
         raise ValueError("its values are not integers; scale them to 0..255 and convert to uint8")

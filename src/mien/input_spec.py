@@ -1,4 +1,4 @@
-"""What a network is shown: the size, channels and scaling of its input. No torch here."""
+"""The input of a network: size, channels and scaling. No torch here."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: The shares of red, green and blue in a gray level: Rec. 601 luma, as PIL's convert("L") computes it.
+#: Weights of red, green and blue in a gray level: Rec. 601 luma, as PIL's convert("L") uses.
 LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How a uint8 face becomes a network's input.
+    """The conversion of a uint8 face to a network's input.
 
-    A face of any size and 1 or 3 channels (RGB) is converted to `channels` (luma, or the gray
-    repeated), resized to `height` x `width` pixels (bilinear, antialiased, aspect not kept, as
-    the reference systems do), scaled to 0..1, then normalised: `(x - mean) / std`.
+    A face of any size with 1 or 3 channels (RGB) is converted to `channels` (luma, or gray repeated),
+    resized to `height` x `width` pixels (bilinear, antialiased, aspect ratio not kept, as the reference
+    systems do), scaled to 0..1 and normalised: `(x - mean) / std`.
 
     Attributes:
-        standardise: each face is first given mean 0 and standard deviation 1 by its own pixels, so that
-            light and contrast do not matter. A standard deviation below about 0.01 (of 0..1) is that of
-            noise: such a face stays flat.
+        channels: 1 (gray) or 3 (RGB).
+        height, width: pixels.
+        mean, std: of the normalisation, for values 0..1; one for all channels, or one for each.
+        standardise: first scale each face to mean 0 and standard deviation 1 over its own pixels, which removes
+            differences of light and contrast. A standard deviation below about 0.01 (of 0..1) is noise, and
+            is not scaled up.
+
+    >>> InputSpec(channels=3, height=112, width=112).shape
+    (3, 112, 112)
     """
 
     channels: int = 1
@@ -34,7 +40,11 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> InputSpec:
-        """From plain values, as JSON gives them back; TypeError for fields that are not ours."""
+        """Make one from plain values, as JSON has them.
+
+        Raises:
+            TypeError: a field is unknown.
+        """
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in content.items()
@@ -47,7 +57,7 @@ class InputSpec:
         return self.channels, self.height, self.width
 
     def fault(self) -> str | None:
-        """What is wrong with these values, in a few words; None where nothing is."""
+        """The fault of these values in a few words; None if they are valid."""
         if self.channels not in (1, 3):
             return f"input.channels={self.channels}: faces have 1 or 3 channels"
         if min(self.height, self.width) < 1:

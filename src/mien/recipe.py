@@ -1,7 +1,7 @@
-"""A recipe: everything that decides what a training produces, in one frozen dataclass.
+"""A recipe: all settings that determine the result of a training, in one frozen dataclass.
 
-Recipes are written as plain dataclasses; what comes from outside (`--set`, recipe.json) is checked
-here by name, type and range.
+In code, recipes are plain dataclasses; values from outside (`--set`, recipe.json) are checked here by
+name, type and range.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Positive = Annotated[float, Gt(0), Finite]
 Count = Annotated[int, Gt(0)]
 
 
-#: Share of Training that selects where a source has no validation split of its own.
+#: Share of Training that becomes the validation split if a source has none.
 CARVED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How training and validation faces are told apart.
+    """The split of faces into training and validation.
 
-    `holdout=None` is the official split: Training / PublicTest / PrivateTest; a source without a
-    validation split gets a stratified `CARVED_SHARE` of Training, never of test.
-    `holdout=0.2` sets that share of Training aside, stratified by label and drawn by `seed`; the
-    source's own validation faces then take no part.
+    holdout: None is the official split, Training / PublicTest / PrivateTest; a source without a validation
+        split gets a stratified `CARVED_SHARE` of Training, never of test. A share such as 0.2 takes that
+        part of Training for validation, stratified by label; the source's own validation faces are not used.
+    seed: of the random choice of these faces.
     """
 
     holdout: float | None = None
@@ -54,21 +54,24 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Augment:
-    """Random changes of training faces, each face its own, drawn anew in every epoch.
+    """Random changes of training faces, drawn for each face and epoch.
 
-    flip: probability of a mirror image.
-    rotation: degrees, uniform in ±rotation, about the centre, black beyond the border.
-    scale: zoom factor, uniform between the two.
-    shift: share of the side, uniform in ±shift, each axis.
-    border: what rotation, scale and shift uncover. `black`, or `varied`: of each face its own, one of black, one
-        gray, the edge drawn out and the mirror image, since around a face in a photo there is hair and background.
+    flip: probability of a horizontal mirror image.
+    rotation: degrees, uniform in ±rotation, about the centre.
+    scale: zoom factor, uniform between the two values.
+    shift: share of the side, uniform in ±shift, for each axis.
+    border: the fill of areas that rotation, scale and shift uncover. `black`; or `varied`: for each face one of
+        black, a random gray, the repeated edge and the mirror image, as hair and background do in photos.
     light: contrast and brightness, each by a factor uniform in 1 ± light.
-    blur: by a Gaussian of a standard deviation uniform in 0..blur pixels.
-    noise: Gaussian, of a standard deviation uniform in 0..noise of the range from black to white.
-    spare: share of faces that contrast, brightness, blur and noise leave alone, each of the four by itself, so
-        that faces as they are stay in sight.
-    erase: probability that a rectangle of 2 to 20 % of the face is replaced by one random gray
-        (Zhong et al. 2017, Random Erasing, who fill it with noise).
+    blur: Gaussian blur with a standard deviation uniform in 0..blur pixels.
+    noise: Gaussian noise with a standard deviation uniform in 0..noise, as a share of the range of gray levels.
+    spare: share of faces that are left unchanged by contrast, brightness, blur and noise, drawn for each of the
+        four separately, so that training also sees original faces.
+    erase: probability that a rectangle of 2 to 20 % of the face is filled with one random gray
+        (Random Erasing, Zhong et al. 2017, which fills it with noise).
+
+    >>> Augment(flip=0.5, rotation=10).shift
+    0.0
     """
 
     flip: Share = 0.0
@@ -85,12 +88,12 @@ class Augment:
 
 @dataclass(frozen=True)
 class Mixing:
-    """Faces blended in pairs within a batch, and their targets with them.
+    """Mixing of faces in pairs within a batch, together with their targets.
 
-    name: `mixup`, pixel by pixel (Zhang et al. 2018), or `cutmix`, a rectangle of the other
+    name: `mixup` blends all pixels (Zhang et al. 2018); `cutmix` pastes a rectangle of the other face
         (Yun et al. 2019).
-    probability: of a batch to be mixed.
-    alpha: the share of the first face follows Beta(alpha, alpha).
+    probability: probability that a batch is mixed.
+    alpha: the share of the first face is drawn from Beta(alpha, alpha).
     """
 
     name: Literal["mixup", "cutmix"] = "mixup"
@@ -100,13 +103,13 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the network should say of a training face: its label, blended with what others say.
+    """The target probabilities of training faces: the label, mixed with a teacher and with votes.
 
-    teacher: a folder that `mien teach` wrote: what an ensemble says of the very views that the
-        student sees (Beyer et al. 2022, "consistent" teaching); or None.
-    teacher_share: its share of the target, the rest is the label's.
-    votes: FER+'s fer2013new.csv, more annotation of the training faces; or None.
-    votes_share: their share of what is left to the label, for faces on which the votes are clear.
+    teacher: a folder that `mien teach` wrote: an ensemble's answers for the same views of faces that the
+        student sees ("consistent teaching", Beyer et al. 2022); or None.
+    teacher_share: the teacher's share of the target; the label has the rest.
+    votes: FER+'s fer2013new.csv, votes of ten annotators on the training faces; or None.
+    votes_share: the votes' share of the label's part, for faces with clear votes.
     """
 
     teacher: str | None = None
@@ -117,11 +120,14 @@ class Targets:
 
 @dataclass(frozen=True)
 class Objective:
-    """The training loss. `class_weights=balanced` weighs a class by N / (K x its count).
+    """The training loss.
 
-    logit_adjustment: tau of `logits + tau * ln(share of each expression among the targets)`, in training alone: the
-        network then says how well a face fits an expression, however rare that is (Menon et al. 2021).
-        0 is off, 1 the balanced error's.
+    name: a registered objective.
+    logit_adjustment: tau of `logits + tau * ln(share of each expression among the targets)`, used in training only:
+        the network then learns how well a face fits an expression, independently of the expression's frequency
+        (Menon et al. 2021). 0 is off, 1 minimises the balanced error.
+    label_smoothing: share of the target that is spread evenly over all expressions.
+    class_weights: `balanced` weights a class by N / (K x its count).
     """
 
     name: str = "cross-entropy"
@@ -131,16 +137,19 @@ class Objective:
 
     @property
     def lifts_rare(self) -> bool:
-        """Whether the network answers as if rare expressions were more frequent than they are."""
+        """Whether training raises the probabilities of rare expressions above their frequency."""
         return self.class_weights == "balanced" or self.logit_adjustment > 0
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`momentum` is SGD's and Muon's (which is always Nesterov's), `nesterov` SGD's; `betas` are Adam's,
-    AdamW's and of what Muon leaves to AdamW: biases and normalisation.
+    """The optimizer.
 
-    backbone_lr: factor on the learning rate of all but the network's last layer, in every step.
+    lr: the learning rate; the schedule changes it.
+    momentum: for SGD and Muon; Muon's is always Nesterov's.
+    nesterov: for SGD.
+    betas: for Adam and AdamW; also for the parameters that Muon leaves to AdamW: biases and normalisation.
+    backbone_lr: factor on the learning rate of all layers but the last one.
     """
 
     name: Literal["adam", "adamw", "muon", "sgd"] = "adam"
@@ -154,13 +163,13 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate moves.
+    """The schedule of the learning rate, by its name.
 
-    constant: not at all.
-    plateau: x `factor` when validation `monitor` has not improved for more than `patience` epochs.
+    constant: no change.
+    plateau: x `factor` when the validation figure `monitor` has not improved for more than `patience` epochs.
     cosine: from `lr` to `lr * final` along half a cosine, step by step.
-    one-cycle: up to `lr` over the first `warmup` share of all steps, then down to `lr * final`
-        (Smith & Topin 2017; cosine legs, momentum not cycled).
+    one-cycle: up to `lr` over the first `warmup` share of all steps, then down to `lr * final`, both along
+        cosines (Smith & Topin 2017, but momentum is not cycled).
     """
 
     name: Literal["constant", "plateau", "cosine", "one-cycle"] = "constant"
@@ -173,32 +182,41 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training, fully said.
+    """All settings of one training.
 
-    init: where the initial weights come from: `hub` (the backbone's, pretrained, as timm publishes
-        them), `package` (the same from an installed package), the path of a run or of a weights
-        file; or None, for random ones. A last layer that does not fit stays random.
-    init_share: share of the initial weights in what is validated and kept; the rest is what was learnt since
-        (Wortsman et al. 2022, Robust fine-tuning of zero-shot models). Training itself is the same.
-    freeze_epochs: for so many epochs at the beginning only the last layer is trained, and BatchNorm
-        keeps its statistics.
+    name: the recipe's name.
+    model: the network and its options.
+    init: source of the initial weights: `hub` (the backbone's pretrained weights that timm publishes),
+        `package` (the same from an installed package), the path of a run or of a weights file; None for random
+        weights. A last layer that does not fit stays random.
+    init_share: share of the initial weights in the weights that are validated and kept, averaged with the trained
+        ones (Wortsman et al. 2022, Robust fine-tuning of zero-shot models). Training itself does not change.
+    freeze_epochs: number of first epochs in which only the last layer is trained, and BatchNorm keeps its statistics.
+    input: the network's input.
+    expressions: the label set.
+    split, augment, mixing, targets, objective, optimizer, schedule: see these classes.
+    epochs, batch_size: number of epochs; faces in a batch.
     clip_norm: the largest gradient norm, or None.
-    ema: decay of the moving average of weights, which is then what is validated and kept; or None.
-    precise_norm: of so many training faces, not augmented, the BatchNorm statistics of what is validated
-        and kept are computed (Wu & Johnson 2021); None keeps the moving ones. Training itself is the same.
-    progressive_size: height in pixels of the faces in the first epoch; over the first half of all epochs they grow to
-        the input's (progressive resizing, Howard 2018), so that early steps cost less. None is the input's from
-        the start. For networks that take faces of any size.
-    validate_every: epochs from one validation to the next; the last epoch is always validated, and only a validated
-        one can be kept. It has to be 1 with `early_stopping` and with the schedule `plateau`, which wait for each.
+    ema: decay of a moving average of the weights, which is then validated and kept; or None.
+    precise_norm: number of training faces, not augmented, from which the BatchNorm statistics of the validated and
+        kept weights are computed (Wu & Johnson 2021); None keeps the moving averages. Training itself does not change.
+    progressive_size: height in pixels of the faces in the first epoch; over the first half of all epochs it grows to
+        the input's (progressive resizing, Howard 2018), which makes early epochs cheaper. None is the input's height
+        from the start. For networks that take faces of any size.
+    validate_every: epochs between two validations; the last epoch is always validated, and only weights of a validated
+        epoch are kept. Has to be 1 with `early_stopping` and the schedule `plateau`, which need each epoch's figures.
     early_stopping: epochs without improvement of `select` after which training ends; or None.
-    select: the validation figure that picks the best checkpoint; `last` takes the last epoch, whatever its figures.
-        `people` takes, of the last fifth of the epochs, the one with the best score by FER+'s majorities
+    select: the validation figure that selects the best epoch; `last` takes the last epoch without regard to figures.
+        `people` takes, among the last fifth of the epochs, the one with the best score by FER+'s majority votes
         (`targets.votes`): the mean of accuracy and balanced accuracy.
-    precision: `auto` is bfloat16 autocast where the hardware multiplies it itself, float16 on CUDA devices that know
-        that alone (compute capability 7: T4, V100), else float32; on a CPU float32 too for networks of depthwise
-        convolutions. In float16, which a CPU does not take, the gradients are scaled so that small ones count.
-    seed: decides initial weights, order, augmentation and dropout. The split has a seed of its own.
+    precision: `auto` is bfloat16 autocast if the hardware has native bfloat16, float16 on CUDA devices that only have
+        that (compute capability 7: T4, V100), else float32; on a CPU also float32 for networks of depthwise
+        convolutions. In float16, which CPUs do not support, gradients are scaled so that small ones are not lost.
+    seed: of initial weights, order, augmentation and dropout. The split has its own seed.
+
+    >>> recipe = Recipe("mine", ModelSpec("basic-cnn"), epochs=3)
+    >>> override(recipe, ["optimizer.lr=3e-4"]).optimizer.lr
+    0.0003
     """
 
     name: str
@@ -232,12 +250,20 @@ _RECIPE = pydantic.TypeAdapter(Recipe)
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Plain values for recipe.json."""
+    """A recipe as plain values, for recipe.json."""
     return dataclasses.asdict(recipe)
 
 
 def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe from plain values, every field checked; `where` names the source in messages."""
+    """Make a recipe from plain values, and check every field.
+
+    Args:
+        content: fields by name; those that are missing get their defaults.
+        where: the source, for messages.
+
+    Raises:
+        InputError: a field is unknown or has a wrong value, or two fields contradict each other.
+    """
     _refuse_unknown(Recipe, content, where)
     try:
         return _check_together(_RECIPE.validate_python(dict(content)), where)
@@ -250,7 +276,11 @@ def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a file: a run's recipe.json, a sweep's best.json."""
+    """Read the recipe in a JSON file: a run's recipe.json or a sweep's best.json.
+
+    Raises:
+        InputError: the file cannot be read, or is not a valid recipe.
+    """
     content = read_json(path, "give a recipe.json")
     missing = {"name", "model"} - content.keys()
     if missing:
@@ -259,10 +289,13 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """`["epochs=3", "optimizer.lr=3e-4"]` applied to a recipe, checked by name, type and range.
+    """Change fields of a recipe, as `--set` does: `["epochs=3", "optimizer.lr=3e-4"]`.
 
-    `none` empties an optional field, unless it is one of the field's own values; values of tuples are separated
-    by commas.
+    `none` sets an optional field to None, unless it is one of the field's own values; values of tuples are
+    separated by commas.
+
+    Raises:
+        InputError: a field is unknown or has a wrong value, or two fields contradict each other.
     """
     content = to_dict(recipe)
     for assignment in assignments:
@@ -284,7 +317,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         if leaf not in place:
             if parents != ["model"]:
                 raise _unknown_field(leaf, place, f"--set {assignment}")
-            place = place["options"]  # whether the network has such an option, its builder says
+            place = place["options"]  # the network's builder checks the names of its options
         if isinstance(place.get(leaf), dict):
             inner = ", ".join(f"{path}.{name}" for name in place[leaf])
             raise InputError(f"--set {assignment}: {path} is a group; set one of {inner or path}")
@@ -314,7 +347,7 @@ def _refuse_unknown(kind: type, content: Mapping[str, Any], where: str) -> None:
 
 
 def _check_together(recipe: Recipe, where: str) -> Recipe:
-    """What the type of a single field cannot say."""
+    """Check constraints between fields, beyond the types of single ones."""
     problem, holdout = recipe.input.fault(), recipe.split.holdout
     if recipe.split.seed < 0:
         problem = f"split.seed={recipe.split.seed}: 0 or more"
@@ -325,21 +358,17 @@ def _check_together(recipe: Recipe, where: str) -> Recipe:
     elif recipe.init_share and recipe.init is None:
         problem = f"init_share={recipe.init_share:g} would be of random weights: give an init (--init RUN)"
     elif recipe.select == "last" and recipe.early_stopping is not None:
-        problem = "early_stopping waits for a best epoch, which select=last does not know"
+        problem = "early_stopping needs a best epoch, which select=last does not have"
     elif recipe.select == "people" and recipe.early_stopping is not None:
-        problem = (
-            "early_stopping waits for a best epoch, which select=people looks for at the end alone"
-        )
+        problem = "early_stopping needs a best epoch, which select=people chooses only at the end"
     elif recipe.validate_every > 1 and (
         recipe.early_stopping is not None or recipe.schedule.name == "plateau"
     ):
-        problem = (
-            "early_stopping and schedule.name=plateau look at every epoch: set validate_every=1"
-        )
+        problem = "early_stopping and schedule.name=plateau need every epoch's figures: set validate_every=1"
     elif recipe.progressive_size is not None and recipe.progressive_size >= recipe.input.height:
         problem = (
             f"progressive_size={recipe.progressive_size}: faces grow from it to input.height="
-            f"{recipe.input.height}, so it is smaller"
+            f"{recipe.input.height}, so it has to be smaller"
         )
     elif recipe.augment.scale[0] > recipe.augment.scale[1]:
         problem = f"augment.scale={recipe.augment.scale}: the smaller factor comes first"

@@ -1,4 +1,4 @@
-"""Parts that go by name: networks, recipes, objectives."""
+"""Registries of parts by name: networks, recipes, objectives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Part = TypeVar("Part")
 
 
 class Registry(Generic[Part]):
-    """Parts of one kind by name, in the order they were added.
+    """Parts of one kind by name, in the order in which they were added.
 
     >>> sizes = Registry[int]("size")
     >>> sizes.add("small", 1)
@@ -20,18 +20,26 @@ class Registry(Generic[Part]):
     """
 
     def __init__(self, kind: str) -> None:
-        """`kind` is what a part is called in messages."""
+        """`kind` is the word for a part in messages: `network`."""
         self._kind = kind
         self._parts: dict[str, Part] = {}
 
     def add(self, name: str, part: Part) -> None:
-        """Make a part known; two of one name are a mistake in the program."""
+        """Register a part.
+
+        Raises:
+            ValueError: the name is taken: a mistake in the program.
+        """
         if name in self._parts:
             raise ValueError(f"two parts of kind {self._kind} are called {name}")
         self._parts[name] = part
 
     def __getitem__(self, name: str) -> Part:
-        """The part of a name; InputError with near names where there is none."""
+        """Get a part by its name.
+
+        Raises:
+            InputError: there is none; the message has similar names.
+        """
         if name not in self._parts:
             raise InputError(f"there is no {self._kind} {name!r} ({near_names(name, self._parts)})")
         return self._parts[name]

@@ -1,7 +1,7 @@
-"""Pictures of faces brought to a size and to gray: for readers of data and recognition the one way, without torch.
+"""Resizing faces and converting them to gray, without torch: shared by readers of data and recognition.
 
-`models/preparing.py` does the same in torch, held to this by a test; but stores and model files hold uint8, so what
-is resized here is rounded to whole gray levels, once.
+`models/preparing.py` does the same in torch, which a test compares. The difference: here the result is rounded to
+uint8, once, as stores and model files need it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 from mien.input_spec import LUMA, InputSpec
 
 _LUMA_C = np.array(LUMA, np.float32)
-#: A picture with more pixels on a side is brought to so many first, quickly and in little memory.
+#: Larger sides are first reduced to so many pixels by a method that is fast and needs little memory.
 _LARGEST = 2048
 
 
 def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """A picture that is a face, as training is shown it.
+    """Convert a picture that is already a face crop to a network's input, as training does.
 
-    uint8 gray (H, W) or RGB (H, W, 3) -> uint8 (1, *spec.shape).
+    Args:
+        picture: uint8, gray (H, W) or RGB (H, W, 3).
+        spec: the network's input.
+
+    Returns:
+        uint8 (1, *spec.shape).
     """
     small = [min(side, _LARGEST) for side in picture.shape[1::-1]]
     if small != [*picture.shape[1::-1]]:
@@ -32,7 +37,15 @@ def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
 
 
 def fitted(faces_NCHW: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """uint8 (N, 1 or 3, H, W) of any size -> uint8 (N, *spec.shape); the very array where it fits."""
+    """Resize faces to a network's input, and convert their channels.
+
+    Args:
+        faces_NCHW: uint8 (N, 1 or 3, H, W); three channels are RGB.
+        spec: the network's input.
+
+    Returns:
+        uint8 (N, *spec.shape); the same array if it has this shape already.
+    """
     if faces_NCHW.shape[1:] == spec.shape:
         return faces_NCHW
     height, width = faces_NCHW.shape[2:]
@@ -50,10 +63,10 @@ def fitted(faces_NCHW: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=32)
 def _weights(old: int, new: int) -> NDArray[np.float32]:
-    """float32 (new, old): the share of each old pixel in each new one, rows summing to 1.
+    """The matrix of a resize along one axis, float32 (new, old): weights of old pixels; rows sum to 1.
 
-    Bilinear: a triangle around the new pixel's centre, one pixel wide to each side, of the larger
-    of the two grids; so it averages where it shrinks (antialiasing, as in PIL and torch).
+    Bilinear with antialiasing, as in PIL and torch: a triangle filter around each new pixel's centre that
+    reaches one pixel to each side, in pixels of the coarser of the two grids.
     """
     scale = old / new
     centres = (np.arange(new) + 0.5) * scale

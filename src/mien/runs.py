@@ -1,16 +1,16 @@
-"""The run folder: everything one training leaves behind, enough to resume, evaluate, compare and report.
+"""The run folder: all results of one training, enough to resume, evaluate, compare and report it.
 
 recipe.json                 the recipe, every field resolved
 environment.json            versions, device, command, data fingerprint; once trained, seconds and the kept epoch
-history.csv                 one row an epoch: HISTORY_COLUMNS
-last/  best/                weights.safetensors (and in last/ state.pt to go on from, and the one before it)
+history.csv                 one row for each epoch: HISTORY_COLUMNS
+last/  best/                weights.safetensors (and in last/ state.pt to resume from, and the one before it)
 evaluation-<split>.json     scores; probabilities-<split>.csv beside it
-corruptions-<split>.json    accuracy and calibration on faces made worse; .html and .png beside it
-exclusions.csv              the training faces that were left out, where some were
-imported.py.txt             the file of one's own that --import ran, where one was: a record, nothing runs it
-report.html, *.png          what people look at; training.png shows the curves while it trains,
-                            training-faces.png some training faces as augmentation changes them
-tracking.json               who the run is in each tracker; tensorboard/, wandb/, mlflow/ beside it
+corruptions-<split>.json    accuracy and calibration on corrupted faces; .html and .png beside it
+exclusions.csv              the training faces that were left out, if there are any
+imported.py.txt             the user's file that --import ran, if there is one: a record, it is not run again
+report.html, *.png          for people; training.png shows the curves during training,
+                            training-faces.png some training faces after augmentation
+tracking.json               the run's identity in each tracker; tensorboard/, wandb/, mlflow/ beside it
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from mien.files import read_json
 from mien.recipe import Recipe, from_dict
 
 #: Losses are means in nats, accuracies 0..1, `gap` is training minus validation accuracy. The training
-#: figures are running means over the epoch, as most people report them: of the objective (smoothed and
-#: weighted where the recipe says so), with augmentation and dropout on and weights that still move. So they
-#: look worse than `mien evaluate --split train`, and the gap smaller. Validation is plain cross-entropy.
+#: figures are running means over the epoch, as is usual: of the objective (with the recipe's label smoothing
+#: and class weights), with augmentation and dropout, while the weights change. So they look worse than
+#: `mien evaluate --split train`, and the gap looks smaller. The validation loss is plain cross-entropy.
 HISTORY_COLUMNS = (
     "epoch",
     "step",
@@ -45,18 +45,18 @@ HISTORY_COLUMNS = (
     "seconds",
     "images_per_second",
 )
-#: What every row has; an epoch that was not validated lacks the others.
+#: Columns that every row has; an epoch that was not validated lacks the others.
 _ALWAYS = set(HISTORY_COLUMNS) - {"validation_loss", "validation_accuracy", "gap"}
-#: One more column if a recipe has FER+'s votes: see mien.evaluation.people.people_score.
+#: An additional column for recipes with FER+'s votes: see mien.evaluation.people.people_score.
 JUDGED_BY_PEOPLE = "validation_people"
-#: What environment.json calls the epoch whose weights were kept, from the end of the training on.
+#: The entry of environment.json with the epoch whose weights were kept, written at the end of training.
 KEPT_EPOCH = "kept_epoch"
-#: `select=people` chooses among the epochs after this share of them: the best of all would be luck.
+#: `select=people` chooses among the epochs after this share of all: the best of many noisy scores would be luck.
 LATE = 0.8
-#: How a sentence ends about a file of a run that is not what training wrote.
-_REMEDY = "the run folder is not whole, train again"
+#: The end of messages about a file of a run that training did not write, or not completely.
+_REMEDY = "the run folder is not complete, train again"
 _NUMBER = (int, float)
-#: The kinds of what environment.json says, where others build on it.
+#: Types of the entries of environment.json that other modules use.
 _FACTS = {
     "seconds": _NUMBER, "processes": int, "threads": int, "data": dict, "init": dict, "resumed": list,
     "mien": str, "started": str, "device": str, "processor": str, "precision": str, "command": str,
@@ -70,21 +70,22 @@ _FACTS_OF_DATA = {
 }
 
 
-#: What every recipe.json of a run says; what later versions added has its default in the runs of earlier ones.
+#: Fields that every recipe.json of a run has; fields that later versions added get their defaults in older runs.
 _ESSENTIAL = ("name", "model", "input", "expressions", "split")
 _T = TypeVar("_T")
 
 
 def validated(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """The rows of a history that have figures of validation: a recipe may skip epochs (`validate_every`)."""
+    """The rows of a history with validation figures: with `validate_every`, some epochs have none."""
     return [row for row in history if "validation_accuracy" in row]
 
 
 def worth(row: Mapping[str, float], recipe: Recipe) -> float:
-    """How good an epoch is by what a recipe selects: the best is kept, of equals the first.
+    """The score of an epoch by the recipe's `select`: the highest is kept, of equal ones the first.
 
     Args:
-        row: of the history, of a validated epoch.
+        row: the history's row of a validated epoch.
+        recipe: the run's recipe.
     """
     if recipe.select == "people" and row["epoch"] > LATE * recipe.epochs:
         return row[JUDGED_BY_PEOPLE]
@@ -93,7 +94,7 @@ def worth(row: Mapping[str, float], recipe: Recipe) -> float:
         "loss": -row["validation_loss"],
         "last": row["epoch"],
     }
-    # Until people judge, whose scores are 0..1, each epoch takes the place of the one before.
+    # select=people, early epochs: below all scores by people (0..1), and growing, so that the latest one is kept.
     return figures.get(recipe.select, row["epoch"] - recipe.epochs - 1)
 
 
@@ -101,8 +102,11 @@ def worth(row: Mapping[str, float], recipe: Recipe) -> float:
 class RunFolder:
     """The paths and contents of one run. Reading needs no torch.
 
-    What was read is kept: a file is read again, and the weights are hashed again, only if they changed. So
-    whoever opens a run hands it on, rather than its path.
+    Contents are cached: a file is read, or the weights are hashed, again only if it changed on disk. So pass
+    an open run on, rather than its path.
+
+    >>> RunFolder.open("runs/mine").kept_epoch()["validation_accuracy"]  # doctest: +SKIP
+    0.6893
     """
 
     path: Path
@@ -112,7 +116,11 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str | RunFolder) -> RunFolder:
-        """An existing run; InputError where the folder is missing or is not a run."""
+        """Open an existing run.
+
+        Raises:
+            InputError: the folder is missing or is not a run.
+        """
         run = path if isinstance(path, RunFolder) else cls(Path(path))
         if not run.path.exists():
             raise InputError(f"{run.path}: no such run folder; `mien train` makes one")
@@ -125,7 +133,11 @@ class RunFolder:
 
     @classmethod
     def expand(cls, path: Path | str | RunFolder) -> list[RunFolder]:
-        """The run at `path`, or the runs of its seeds where `mien train --seeds` wrote several."""
+        """Open the run at `path`, or all runs in it if `mien train --seeds` wrote several, by seed.
+
+        Raises:
+            InputError: the folder is missing or has no run.
+        """
         folder = path.path if isinstance(path, RunFolder) else Path(path)
         if (folder / "recipe.json").is_file():
             return [cls.open(path)]
@@ -136,10 +148,14 @@ class RunFolder:
         return [cls.open(f) for f in seeds] if seeds else [cls.open(folder)]
 
     def refuse_if_taken(self) -> None:
-        """InputError where the folder holds a run already."""
+        """Check that the folder has no run yet.
+
+        Raises:
+            InputError: it has one.
+        """
         if self.recipe_path.exists():
             raise InputError(
-                f"{self.path}: holds a run already; choose another --out, or go on with --resume"
+                f"{self.path}: holds a run already; choose another --out, or continue it with --resume"
             )
 
     @property
@@ -168,12 +184,12 @@ class RunFolder:
 
     @property
     def earlier_state_path(self) -> Path:
-        """The state that was saved before the last one, for the day that one is damaged."""
+        """The state that was saved before the last one, in case the last one is damaged."""
         return self.path / "last" / "state-before.pt"
 
     @property
     def has_state(self) -> bool:
-        """Whether training can go on from somewhere; else it begins anew."""
+        """Whether there is a state to resume training from."""
         return self.state_path.exists() or self.earlier_state_path.exists()
 
     @property
@@ -182,7 +198,7 @@ class RunFolder:
 
     @property
     def imported_path(self) -> Path:
-        """The file that --import ran: a record, which nothing runs."""
+        """A copy of the file that --import ran, for the record: it is never run from here."""
         return self.path / "imported.py.txt"
 
     def evaluation_path(self, split: str) -> Path:
@@ -192,60 +208,78 @@ class RunFolder:
         return self.path / f"probabilities-{split}.csv"
 
     def recipe(self) -> Recipe:
-        """The resolved recipe; InputError where its file is missing, damaged or not of a run."""
+        """The recipe with all its fields.
+
+        Raises:
+            InputError: its file is missing, damaged or not of a run.
+        """
         return self._read(self.recipe_path, _read_recipe)
 
     def environment(self) -> dict[str, Any]:
-        """What the training wrote of itself: every fact is of its kind, or missing, or None."""
+        """The content of environment.json: facts about the training; any may be missing or None.
+
+        Raises:
+            InputError: the file is missing or damaged, or an entry has a wrong type.
+        """
         return deepcopy(self._read(self.environment_path, _read_environment))
 
     def evaluation(self, split: str) -> dict[str, Any] | None:
-        """The scores of a split, or None where it was not evaluated yet."""
+        """The scores of a split; None if it was not evaluated yet.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         path = self.evaluation_path(split)
         return deepcopy(self._read(path, _read_json)) if path.is_file() else None
 
     def weights_digest(self) -> str | None:
-        """sha256 of the best weights, in hexadecimal, or None where there are none."""
+        """The SHA-256 of the best weights in hexadecimal; None if there are none yet."""
         return self._read(self.best_weights, _sha256) if self.best_weights.is_file() else None
 
     def history(self) -> list[dict[str, float]]:
-        """One dict of HISTORY_COLUMNS an epoch, in order; empty before the first epoch ends.
+        """One dict of HISTORY_COLUMNS for each epoch, in order; empty before the end of the first epoch.
 
         An epoch that was not validated lacks `validation_loss`, `validation_accuracy` and `gap`.
+
+        Raises:
+            InputError: the file is damaged.
         """
         path = self.history_path
         return deepcopy(self._read(path, _read_history)) if path.exists() else []
 
     def imported(self) -> dict[str, Any] | None:
-        """`file` and `sha256` of what --import ran for its training; None without."""
+        """`file` and `sha256` of the user's file that --import ran for the training; None without --import."""
         told = self.known_environment().get("imported")
         return told if isinstance(told, dict) else None
 
     def known_environment(self) -> dict[str, Any]:
-        """The environment as far as it was written down."""
+        """The same as `environment`, but empty if its file is missing."""
         return self.environment() if self.environment_path.is_file() else {}
 
     def plot(self) -> Any:
-        """Accuracy and loss by validated epoch: a matplotlib Figure, which a notebook shows.
+        """Plot accuracy and loss of the validated epochs: a matplotlib Figure, which a notebook displays.
 
         Raises:
-            InputError: before the first epoch was validated, or without the extra `report`.
+            InputError: no epoch was validated yet, or the extra `report` is not installed.
         """
         history = validated(self.history())
         if not history:
             raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
-        # What draws lies above the run folder: it is asked by name, as `mien` asks for its verbs.
+        # By name: plots are in a layer above this one.
         return importlib.import_module("mien.evaluation.plots_of_runs").curves(history)
 
     def is_finished(self) -> bool:
-        """Whether its training came to its end; one that was stopped can be resumed."""
+        """Whether the training reached its end; an interrupted one can be resumed."""
         return self.environment().get("seconds") is not None
 
     def kept_epoch(self) -> dict[str, float]:
-        """The history's row of the epoch whose weights were kept; InputError before the first one ended.
+        """The history's row of the epoch whose weights were kept.
 
-        The end of a training writes it down. Where it is not written, in a run that may still go on or that an
-        earlier version trained, it is the best so far, by the same function that training asks.
+        The number of this epoch is written at the end of training. In an unfinished run, or one of an earlier
+        version, it is the best epoch so far by `worth`, as in training.
+
+        Raises:
+            InputError: no epoch was validated yet, or the history lacks the kept epoch.
         """
         history = validated(self.history())
         if not history:
@@ -261,11 +295,11 @@ class RunFolder:
         )
 
     def _read(self, path: Path, read: Callable[[Path], _T]) -> _T:
-        """What `read` makes of a file, kept until the file is another one."""
+        """Call `read` for a file, and cache its result until the file changes."""
         try:
             status = path.stat()
         except OSError:
-            return read(path)  # which says it in a sentence
+            return read(path)  # it raises an InputError with a clear message
         state = status.st_ino, status.st_size, status.st_mtime_ns
         known = self._readings.get(path)
         if known is None or known[0] != state:
@@ -316,7 +350,7 @@ def _read_history(path: Path) -> list[dict[str, float]]:
                 raise ValueError("a row lacks a figure")
         except (TypeError, ValueError, csv.Error) as error:
             raise InputError(
-                f"{path}: not the figures that training wrote ({error}); train again"
+                f"{path}: it does not have the figures that training writes ({error}); train again"
             ) from error
     return rows
 
@@ -327,4 +361,4 @@ def _refuse_other_kinds(
     for name, kind in kinds.items():
         value = content.get(name)
         if value is not None and not isinstance(value, kind):
-            raise InputError(f"{path}: {prefix}{name} is not what training writes there; {_REMEDY}")
+            raise InputError(f"{path}: {prefix}{name} has a wrong type; {_REMEDY}")

@@ -1,4 +1,4 @@
-"""How every table in the terminal looks."""
+"""The style of all tables in the terminal, and safe printing of names."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rich.text import Text
 
 from mien.errors import visible
 
-#: Letters in a line of a column's head; a single word may have more.
+#: Most letters in a line of a column's heading; a single long word may have more.
 _WIDE = 10
 
 
 class Terminal(Console):
-    """A console on which no name and no label can erase, colour or move anything: they are printed as visible text."""
+    """A console that prints control characters as visible text, so that names and labels cannot manipulate it."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The renderable in segments; of text, only line ends are acted on."""
+        """Render to segments; control characters in text become visible, except line ends."""
         for segment in super().render(renderable, options):
             yield (
                 segment
@@ -34,16 +34,16 @@ class Terminal(Console):
 
 
 def named(name: str) -> Text:
-    """A name for a cell or a line: visible text, no markup, one line."""
+    """A name for a cell or a line of a table: visible text on one line, without markup."""
     return Text(visible(name))
 
 
 class Stack(Group, JupyterMixin):
-    """Tables one below the other, shown by a notebook too where a cell ends in them."""
+    """Tables one below the other; a notebook displays them if they are the last value of a cell."""
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """A table of results, narrow enough for 80 columns; every column but the first is a figure."""
+    """A table of results for 80 columns; all columns but the first are numbers, aligned right."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for position, column in enumerate(columns):
         lines = wrap(column, _WIDE, break_long_words=False)  # between words and after hyphens
@@ -52,7 +52,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def facts() -> Table:
-    """Names and what is said of each, folded where it is long."""
+    """A table of names and values, with long values folded."""
     made = Table.grid(padding=(0, 2))
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")

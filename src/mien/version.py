@@ -1,3 +1,3 @@
-"""The version of this package, apart from it so that every room can say it."""
+"""The version of this package, in its own module so that all others can import it."""
 
 __version__ = "0.2.0"

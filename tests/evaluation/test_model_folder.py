@@ -63,7 +63,7 @@ def test_out_is_the_folder_of_one_model_file(file, tmp_path, capsys):
     (tmp_path / "run" / "recipe.json").write_text("{}")
     with pytest.raises(InputError, match="holds a run"):
         mien.evaluate(file, DATA, out=tmp_path / "run")
-    with pytest.raises(InputError, match="--out is of model files"):
+    with pytest.raises(InputError, match="--out is for model files only"):
         mien.evaluate(tmp_path / "run", DATA, out=out)
 
 

@@ -364,7 +364,7 @@ def test_the_command_line_shows_what_was_fitted(run, tmp_path, capsys):
     assert "give one" in capsys.readouterr().err
     for word in ("temperature", "uncertain below", "parity with torch", "faces/s on one thread"):
         assert word in shown
-    assert "not in the card; for that: mien evaluate RUN --split test" in shown
+    assert "not in the card; to add it: mien evaluate RUN --split test" in shown
 
 
 @pytest.mark.slow

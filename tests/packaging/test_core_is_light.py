@@ -89,7 +89,7 @@ def test_the_page_is_exported_without_extras(tmp_path: Path) -> None:
     runtime.write_bytes(b"not the package")
     done = run(COMMAND_LINE, "export-web", "--out", "site", "--runtime", str(runtime), cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert "not the package of npm" in " ".join(done.stderr.split())
+    assert "not the npm package" in " ".join(done.stderr.split())
 
 
 def test_the_module_shows_what_it_has(tmp_path: Path) -> None:

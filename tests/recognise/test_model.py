@@ -214,10 +214,10 @@ def random_operator(model):
         (changed(unknown_operator), "the operator b'Enchant'"),
         (changed(endless_loop), "the operator b'Loop'"),
         (changed(random_operator), "the operator b'RandomNormal'"),
-        (changed(other_input), "not what its card says"),
-        (changed(other_output), "not what its card says"),
-        (model_file(expressions=SEVEN[:6]), "not what its card says"),
-        (model_file(input=InputSpec(height=40)), "not what its card says"),
+        (changed(other_input), "does not match its card"),
+        (changed(other_output), "does not match its card"),
+        (model_file(expressions=SEVEN[:6]), "does not match its card"),
+        (model_file(input=InputSpec(height=40)), "does not match its card"),
     ],
 )
 def test_what_is_no_model_file_of_ours_is_refused(content, said):

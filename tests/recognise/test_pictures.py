@@ -270,7 +270,7 @@ def test_what_follows_a_jpeg_is_not_counted() -> None:
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
 REFUSED = {
-    "nothing": (b"", "there are none"),
+    "nothing": (b"", "they are empty"),
     "text": (b"hello, I am a picture", "of no known format"),
     "postscript": (POSTSCRIPT, "of no known format"),
     "a telephone's HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC|decoded"),
@@ -285,7 +285,7 @@ REFUSED = {
     "a batch": (np.zeros((2, 9, 9, 3), np.uint8), "in a list"),
     "a number": (7, "not int"),
     "none": (None, "cv2.imread"),
-    "an address": ("https://example.org/photo.jpg", "pictures are not fetched"),
+    "an address": ("https://example.org/photo.jpg", "pictures are not downloaded"),
     "float tones": (Image.fromarray(np.full((2, 2), 0.5, np.float32)), "not integers"),
 }
 

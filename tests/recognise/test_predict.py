@@ -270,7 +270,7 @@ def test_a_name_that_leaves_no_room_is_shortened_and_told(name, mien, tmp_path):
 
     assert status == 0
     assert len(list(out.iterdir())) == 2
-    assert ("too long a name" in err) == (name not in {path.name for path in out.iterdir()})
+    assert ("its name is too long" in err) == (name not in {path.name for path in out.iterdir()})
 
 
 def test_a_copy_that_cannot_be_written_does_not_end_the_others(mien, folder, tmp_path):
@@ -289,7 +289,7 @@ def test_links_that_lead_nowhere_are_told(mien, folder):
     status, out, err = mien(folder)
 
     assert status == 1
-    assert "gone.jpg: a link that leads nowhere" in err
+    assert "gone.jpg: a broken link" in err
     assert "pictures: 3" in out
 
 

@@ -37,7 +37,7 @@ BAD = {
     "no type": (None, picture(), 415, "without a Content-Type"),
     "text": ("text/plain", picture(), 415, "text/plain"),
     "a form of another kind": ("application/x-www-form-urlencoded", b"images=a", 415, "send a pic"),
-    "empty": ("image/png", b"", 422, "no bytes"),
+    "empty": ("image/png", b"", 422, "is empty"),
     "no picture": ("image/png", b"hello, I am a picture", 415, "is none of JPEG"),
     "a page": ("image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "none of JPEG"),
     "truncated": ("image/jpeg", PHOTO[:9000], 422, "cannot be decoded"),
@@ -189,7 +189,7 @@ def test_who_stops_half_way_is_told_so(serve):
 
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"application/problem+json" in answer
-    assert b"stopped on its way" in answer
+    assert b"stopped or arrived too slowly" in answer
     assert 0.4 < time.monotonic() - began < 5
 
 

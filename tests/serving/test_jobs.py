@@ -242,7 +242,7 @@ FORM = "multipart/form-data; boundary=x"
 BAD = {
     "no type": (None, b"x", 415, "without a Content-Type"),
     "text": ("text/plain", b"x", 415, "text/plain"),
-    "empty": ("video/mp4", b"", 422, "no bytes"),
+    "empty": ("video/mp4", b"", 422, "is empty"),
     "no video": ("video/mp4", b"hello " * 100, 422, "cannot be read as a video"),
     "a photo": ("video/mp4", photo().read_bytes(), 422, "cannot be read as a video"),
     "a playlist of a file": (
@@ -264,7 +264,7 @@ BAD = {
     ),
     "two": (FORM, PART + b"abc\r\n" + PART + b"abc\r\n--x--\r\n", 422, "several videos"),
     "two, empty": (FORM, PART + b"\r\n" + PART + b"\r\n--x--\r\n", 422, "several videos"),
-    "empty in a form": (FORM, PART + b"\r\n--x--\r\n", 422, "no bytes"),
+    "empty in a form": (FORM, PART + b"\r\n--x--\r\n", 422, "is empty"),
 }  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def test_keys_from_a_file_or_the_environment(tmp_path, monkeypatch):
     file.write_text("first-key-of-some-length\n\n second-key-of-some-length \n")
     assert _keys(file) == ("first-key-of-some-length", "second-key-of-some-length")
     file.write_text("\n")
-    with pytest.raises(InputError, match="no key in it"):
+    with pytest.raises(InputError, match="it has no key"):
         _keys(file)
     file.write_bytes(b"a-key-of-some-length-\xff\xfe\n")
     with pytest.raises(InputError, match="signs of ASCII"):
@@ -212,9 +212,9 @@ def test_a_camera_is_shown_on_loopback_alone_by_the_services_page(monkeypatch, c
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["photo.jpg"], "is of a camera"),
-        (["0", "1"], "is of a camera"),
-        ([], "is of a camera"),
+        (["photo.jpg"], "is for a camera only"),
+        (["0", "1"], "is for a camera only"),
+        ([], "is for a camera only"),
         (["0", "--csv", "rows.csv", "--out", "out"], "leave out --csv, --out"),
         (["0", "--engine", "ray"], "leave out --show"),
     ],

@@ -130,13 +130,13 @@ def test_the_runtime_may_lie_unpacked(tmp_path: Path, package: Path) -> None:
         (folder / name).write_bytes(content)
     export_web(tmp_path / "site", runtime=folder.parent)
     (folder / "ort.wasm.bundle.min.mjs").write_bytes(b"steal()")
-    with pytest.raises(InputError, match="is not of onnxruntime-web"):
+    with pytest.raises(InputError, match="is not from onnxruntime-web"):
         export_web(tmp_path / "site", runtime=folder.parent)
 
 
 def test_another_package_is_refused_and_nothing_is_left(tmp_path: Path, package: Path) -> None:
     package.write_bytes(package.read_bytes() + b"\0")
-    with pytest.raises(InputError, match="not the package of npm that mien knows"):
+    with pytest.raises(InputError, match="not the npm package onnxruntime-web"):
         export_web(tmp_path / "site", runtime=package)
     with pytest.raises(InputError, match="no such file"):
         export_web(tmp_path / "site", runtime=tmp_path / "nowhere.tgz")
@@ -169,7 +169,10 @@ def test_the_runtime_is_fetched_once(
 
 @pytest.mark.parametrize(
     ("registry", "why"),
-    [("https://mirror.example", "no route to host"), ("http://mirror.example", "not asked over")],
+    [
+        ("https://mirror.example", "no route to host"),
+        ("http://mirror.example", "does not use https"),
+    ],
 )
 def test_without_a_network_one_sentence_says_what_to_do(
     tmp_path: Path,
@@ -187,7 +190,7 @@ def test_without_a_network_one_sentence_says_what_to_do(
     assert run(["export-web", "--out", str(tmp_path / "site")]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert why in said
-    assert "give it: --runtime FILE" in said
+    assert "give it with --runtime FILE" in said
     assert not (tmp_path / "site").exists()
 
 

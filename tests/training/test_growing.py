@@ -78,5 +78,5 @@ def test_a_network_of_one_size_is_refused(recipe, splits, tmp_path):
 
 
 def test_it_is_smaller_than_the_input(recipe):
-    with pytest.raises(InputError, match="so it is smaller"):
+    with pytest.raises(InputError, match="so it has to be smaller"):
         override(recipe, ["progressive_size=48"])

@@ -116,7 +116,7 @@ def test_the_last_epoch_is_kept_where_the_recipe_says_so(recipe, splits, tmp_pat
         device="cpu",
     )
     assert identical(weights(run), weights(run, "last"))
-    with pytest.raises(InputError, match="early_stopping waits for a best epoch"):
+    with pytest.raises(InputError, match="early_stopping needs a best epoch"):
         override(recipe, ["select=last", "early_stopping=2"])
 
 

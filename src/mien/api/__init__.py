@@ -1,4 +1,4 @@
-"""The verbs of mien: what the command line calls, and what a program or a notebook calls."""
+"""The main functions of mien, for the command line, programs and notebooks."""
 
 from mien.api.inputs import chosen_recipe, is_model_file, load, load_for
 from mien.api.model_files import export

@@ -1,4 +1,4 @@
-"""What a user names, as the parts that the verbs work with: faces, recipes, model files."""
+"""Turning names that users give into objects: stores of faces, recipes, runs, model files."""
 
 from __future__ import annotations
 
@@ -28,14 +28,24 @@ def load(
     size: tuple[int, int] | None = None,
     skip_damaged: bool = False,
 ) -> FaceStore:
-    """Read faces from any supported source, with a bar on a terminal when it is the first time.
+    """Read faces from any supported source, and cache them. The first time, a terminal shows a progress bar.
 
     Args:
-        data: a CSV, parquet, archive or folder (recognised by content), `synthetic`, `synthetic:N`.
-        labels: the label set of the data, where it is not the challenge's seven.
-        size: (height, width) for images of mixed sizes; a uniform source keeps its own.
+        data: a CSV, parquet, archive or folder (detected by its content), `synthetic`, `synthetic:N`.
+        labels: the label set of the data, if it is not the seven expressions of FER-2013.
+        size: (height, width) in pixels for images of mixed sizes; a uniform source keeps its own.
         skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
             names them.
+
+    Returns:
+        The faces: uint8 (N, C, H, W), with labels and splits.
+
+    Raises:
+        InputError: the source is missing, damaged, of no supported layout, or has other classes.
+
+    >>> store = load("synthetic:10")
+    >>> len(store), store.expressions[0]
+    (10, 'angry')
     """
     return faces_of.load(
         data,
@@ -52,7 +62,7 @@ def load_for(
     *,
     skip_damaged: bool = False,
 ) -> FaceStore:
-    """The store of some data; images of mixed sizes are brought to the network's input."""
+    """Load data as `load` does, with images of mixed sizes resized to the network's input; a store stays as is."""
     if isinstance(data, FaceStore):
         return data
     size = network.input.height, network.input.width
@@ -62,9 +72,17 @@ def load_for(
 def chosen_recipe(
     recipe: str | Recipe, overrides: Sequence[str], init: str | Path | None = None
 ) -> Recipe:
-    """The recipe of a name, a file (`.json`) or a Recipe, changed and checked.
+    """Find a recipe, apply changes and check it.
 
-    Where it starts from does not move with us.
+    Relative paths in it become absolute, so that a run can be resumed from another working directory.
+
+    Args:
+        recipe: a name, a file (`.json`) or a Recipe.
+        overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
+        init: the initial weights, in place of the recipe's.
+
+    Raises:
+        InputError: there is no such recipe, or a change is not allowed.
     """
     from mien import models, recipes, training
 
@@ -91,7 +109,7 @@ def _anchored(path: str | None) -> str | None:
 
 
 def is_model_file(name: str | Path) -> bool:
-    """Whether a name means a model file (by path, by address or inside the package), not a run folder."""
+    """Whether a name means a model file (a path, a URL or a packaged model), not a run folder."""
     return is_model_address(name) or is_packaged(name) or Path(name).suffix == ".onnx"
 
 
@@ -105,7 +123,18 @@ def run_and_data(
     imported: str | Path | None = None,
     skip_damaged: bool = False,
 ) -> tuple[RunFolder, FaceStore]:
-    """A run, and the data given or else those that it was trained on; what can be refused is refused first."""
+    """Open a run and load its data; checks that need no data come first.
+
+    Args:
+        run: a run folder.
+        data: the data; None is the data that the run was trained on.
+        labels, mapping, skip_damaged: see `read_for`.
+        device: only checked for being available.
+        imported: the user's file that the run was trained with, if there was one; it is run.
+
+    Raises:
+        InputError: the run, the device or the data cannot be used.
+    """
     from mien.models import import_own, pick_device, refuse_unknown
 
     pick_device(device)
@@ -118,7 +147,7 @@ def run_and_data(
         data = trained_on.get("source")
         skip_damaged |= bool(trained_on.get("damaged"))
         if data is None:
-            raise InputError(f"{folder.path}: does not say what it was trained on; give --data")
+            raise InputError(f"{folder.path}: its training data are unknown; give --data")
     return folder, read_for(folder.recipe(), data, labels, mapping, skip_damaged=skip_damaged)
 
 
@@ -130,7 +159,18 @@ def read_for(
     *,
     skip_damaged: bool = False,
 ) -> FaceStore:
-    """The data, with the network's label set; with their own where a mapping says what that means."""
+    """Load data with the network's label set; with the data's own classes if a mapping translates them.
+
+    Args:
+        network: a recipe or a model's card.
+        data: a path, `synthetic`, `synthetic:N`, or a store.
+        labels: the label set of the data; None is the network's.
+        mapping: data's class -> the network's expression, or None for a class that is left out.
+        skip_damaged: leave out pictures that cannot be decoded.
+
+    Raises:
+        InputError: the data cannot be read, or have classes without a meaning for the network.
+    """
     if labels is None and mapping is not None and not isinstance(data, FaceStore):
         size = network.input.height, network.input.width
         return faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
@@ -140,5 +180,5 @@ def read_for(
         return load_for(network, data, labels, skip_damaged=skip_damaged)
     except UnknownClassesError as error:
         if labels is not None and tuple(labels) != network.expressions:
-            raise  # the person's own set lacks a class
+            raise  # the label set that the user gave lacks a class
         raise unmapped(error.unknown, network.expressions, str(data)) from None

@@ -1,4 +1,4 @@
-"""From a run to a model file."""
+"""Exporting a run as a model file."""
 
 from __future__ import annotations
 
@@ -29,22 +29,30 @@ def export(
     imported: str | Path | None = None,
     device: str = "auto",
 ) -> Exported:
-    """Write a run's best network as one ONNX file that needs no torch and carries its card.
+    """Write a run's best network as one ONNX file, which contains its card and needs no torch.
 
     Args:
         run: a run folder.
         out: the file, `.onnx`.
-        data: what the run was trained on, by default where it lay then: its validation faces
-            calibrate and check the file, its training faces scale int8.
-        weights: `float32`; `float16`, half the size; or `int8`, a quarter and faster, at some loss.
-        max_drop: refuse a smaller file that loses more validation accuracy than this, in points.
-        licence: of the weights, for the card.
-        name: of the model, for the card; by default the recipe's.
-        votes: FER+'s fer2013new.csv: temperature, threshold of `uncertain` and limits are then judged by
-            the majority of its annotators, else by the labels.
+        data: the run's training data, by default from the place that the run has noted. The validation
+            faces calibrate and check the file, the training faces set the scales of int8.
+        weights: `float32`; `float16`, half the size; or `int8`, a quarter of the size and faster, but less
+            accurate.
+        max_drop: refuse a float16 or int8 file that loses more validation accuracy, in percentage points.
+        licence: licence of the weights, for the card.
+        name: name of the model, for the card; by default the recipe's.
+        votes: FER+'s fer2013new.csv: fit temperature, threshold of `uncertain` and limits to the majority
+            of its annotators instead of the labels.
         labels: the label set of the data, by default the run's.
-        imported: the file of your own that the run was trained with, if there was one; it is run.
-        device: must be there, as everywhere; the file is compared with torch on the CPU, whatever it is.
+        imported: the user's file that the run was trained with, if there was one; it is run.
+        device: only checked for being available; the file is compared with torch on the CPU.
+
+    Returns:
+        The file, its card and its measured speeds.
+
+    Raises:
+        InputError: the run or its data cannot be used, or the smaller file loses too much accuracy.
+        MissingExtraError: the extra `train` is not installed.
     """
     from mien.exporting import export_run
 

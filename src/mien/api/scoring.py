@@ -1,4 +1,4 @@
-"""From a run, or a model file, to scores."""
+"""Scoring runs and model files."""
 
 from __future__ import annotations
 
@@ -41,37 +41,44 @@ def evaluate(
     out: str | Path | None = None,
     command: str | None = None,
 ) -> Evaluation:
-    """Score a run, or a model file, on a split or on other data.
+    """Score a run or a model file on a split or on other data, and write a report.
 
-    Of a run, scores, probabilities and report are written into its folder; of a model file, which needs
-    no torch for it, into `out`. Nothing is written where faces are excluded, for what stands there is of
-    whole splits. Data that are not those of the training, with other classes or names, are scored over the
-    expressions they share: see `mien.evaluation.across`.
+    For a run, scores, probabilities and report are written into its folder; for a model file, which needs
+    no torch, into `out`. With `exclude` nothing is written, as these files are about whole splits. Data
+    with other classes than the training data are scored over the expressions that both have: see
+    `mien.evaluation.across`.
 
     Args:
-        run: a run folder, a file that `export` wrote, or the name of a model inside the package.
-        data: a path, `synthetic`, `synthetic:N`, or a store; by default what the run was trained on.
-            A model file does not know where that lies.
+        run: a run folder, a file that `export` wrote, or the name of a packaged model.
+        data: a path, `synthetic`, `synthetic:N`, or a store; by default the run's training data. Needed
+            for a model file.
         split: `validation`, `test`, `official-validation` (the source's own validation faces,
-            whatever split the run was trained with), `train` (what it was fitted to, seen
-            without augmentation and dropout) or `all` (every face, of other data). By default
-            `validation`, but `all` of other data that tell no splits.
-        tta: `none`, `flip` or `ten`: a view scored beside the single one.
+            independent of the run's split), `train` (the training faces, without augmentation and
+            dropout) or `all` (every face, of other data). By default `validation`, but `all` for other
+            data without splits.
+        tta: test-time augmentation: `none`, `flip` or `ten` views, scored in addition to the single view.
         exclude: a list that `mien data audit` wrote: its faces are not scored.
-        mapping: what classes of other data are to the network, `"joy=happy,contempt="` or
+        mapping: translation of other data's classes to the network's, `"joy=happy,contempt="` or
             `{"joy": "happy", "contempt": None}`; faces of None are left out and counted. Classes that the
-            network knows by name need not be in it.
-        votes: FER+'s fer2013new.csv: the single view is compared with its annotators too.
+            network knows by name may be missing.
+        votes: FER+'s fer2013new.csv: also compare the single view with its annotators.
         labels: the label set of the data, by default the run's; with `mapping`, by default the names
             of the class folders.
-        skip_damaged: leave out pictures that cannot be decoded; a run's own data are read as they were
-            for its training.
-        imported: the file of your own that the run was trained with, if there was one; it is run.
+        skip_damaged: leave out pictures that cannot be decoded; the run's own data are read in the same way
+            as for its training.
+        imported: the user's file that the run was trained with, if there was one; it is run.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
-        out: of a model file alone, the folder of its report; by default `NAME-report` beside the file, and
-            in the working folder for a model inside the package. Without the extra `report` the page is
-            left away unless `out` is given.
+        out: only for a model file, the folder of its report; by default `NAME-report` beside the file, or
+            in the working directory for a packaged model. Without the extra `report` no page is written,
+            which is an error only if `out` is given.
         command: the command line, for the record.
+
+    Returns:
+        The scores of each view.
+
+    Raises:
+        InputError: the run or model, the data or an argument cannot be used.
+        MissingExtraError: a run needs the extra `train`, a report the extra `report`.
     """
     from mien.evaluation import check_request, write_report
 
@@ -103,9 +110,9 @@ def evaluate(
 
 
 def report_folder(model: str | Path, out: str | Path | None = None) -> Path:
-    """Where the report of a model file goes: `out`, else `NAME-report` beside the file.
+    """The folder of a model file's report: `out`, else `NAME-report` beside the file.
 
-    Of a model inside the package or behind an address it is below the working folder.
+    For a packaged model or a URL it is in the working directory.
 
     >>> report_folder("models/mine.onnx").as_posix(), report_folder("mien-people").as_posix()
     ('models/mine-report', 'mien-people-report')
@@ -132,15 +139,22 @@ def evaluate_corrupted(
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Robustness:
-    """Score a run, or a model file, on a split whose faces are made worse in 15 ways, in the single view.
+    """Score a run or a model file on faces with 15 kinds of corruptions, in the single view.
 
-    Figures and a page are written where `evaluate` writes its own.
+    Figures and a page are written into the same folder as by `evaluate`.
 
     Args:
         run, data, split, labels, imported, device, out, command: as for `evaluate`.
-        votes: FER+'s fer2013new.csv: the majority of its annotators judges in place of the labels, on the
-            faces that have one.
-        progress: told after each corruption: (done, in all).
+        votes: FER+'s fer2013new.csv: score against the majority of its annotators instead of the labels, on
+            the faces that have one.
+        progress: called after each corruption with (number done, total number).
+
+    Returns:
+        The scores by corruption and severity.
+
+    Raises:
+        InputError: as `evaluate`; or the data have other classes than the network.
+        MissingExtraError: as `evaluate`.
     """
     from mien import evaluation
 
@@ -149,8 +163,8 @@ def evaluate_corrupted(
     subject, folder = _subject(run, data, split, None, labels, device, out, imported)
     if subject.across is not None:
         raise InputError(
-            f"{subject.faces.store.source}: its classes are not those of the network, and --corruptions "
-            "scores all of these; give data that have them, as those of the training"
+            f"{subject.faces.store.source}: its classes differ from the network's, but --corruptions "
+            "scores all classes of the network; give data that have them, such as the training data"
         )
     _make(folder)
     name = folder.recipe().name
@@ -164,14 +178,14 @@ def evaluate_corrupted(
 
 
 def _make(folder: RunFolder) -> None:
-    """Have the folder of a model file's report, before anything is computed."""
+    """Create the folder of a model file's report, so that it fails before anything is computed."""
     if isinstance(folder, ModelFolder):
         folder.make()
 
 
 @contextmanager
 def _page_if_possible(folder: RunFolder, out: str | Path | None) -> Iterator[None]:
-    """Of a model file, whose scores need no extra, a page that nobody asked for is left away without one."""
+    """Ignore a missing extra for the page of a model file unless `out` is given: its scores need no extra."""
     try:
         yield
     except MissingExtraError:
@@ -191,7 +205,7 @@ def _subject(
     *,
     skip_damaged: bool = False,
 ) -> tuple[Subject, RunFolder]:
-    """A run or a model file, and what it is to be scored on; the folder of its scores, not yet made."""
+    """Open a run or model file with its data, as a `Subject`; and the folder of its scores, not yet created."""
     from mien.evaluation import Subject
     from mien.recognise.doubt import sure_of_crops
     from mien.recognise.model import FaceModel
@@ -200,19 +214,19 @@ def _subject(
     if isinstance(run, RunFolder) or not is_model_file(run):
         if out is not None:
             raise InputError(
-                "--out is of model files: a run's report is in its folder; leave it away"
+                "--out is for model files only: a run's report is in its folder; leave it out"
             )
         folder, store = run_and_data(
             run, data, labels, device, mapping, imported=imported, skip_damaged=skip_damaged
         )
         return Subject.of_run(folder, store, split, device, mapping), folder
     if imported is not None:
-        raise InputError("--import is of runs: a model file needs no file of yours; leave it away")
+        raise InputError("--import is for runs only: a model file does not need it; leave it out")
     named = find_model(run)
     model = FaceModel.open(named.content, device, where=str(run) if named.packaged else named.where)
     card = model.card
     if data is None:
-        raise InputError(f"{run}: a model file does not know where its data lie; give --data")
+        raise InputError(f"{run}: a model file has no data of its own; give --data")
     store = read_for(card, data, labels, mapping, skip_damaged=skip_damaged)
     subject = Subject.of_model(
         card, lambda faces: model(fitted(faces, card.input)), store, split, str(run), mapping
@@ -224,16 +238,16 @@ def _subject(
 
 
 def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
-    """The faces of the splits whose scores stand in a run, as far as they are at hand."""
+    """The faces of all splits with scores in a run's folder, as far as their data are available."""
     from mien.evaluation import SPLIT_NAMES, faces_to_score
 
     store = subject.faces.store
     if subject.across is not None:
-        if isinstance(folder, ModelFolder):  # which does not know where its data lie
+        if isinstance(folder, ModelFolder):  # it has no note of its data
             return {}
         try:
             _, store = run_and_data(folder, None, None, "cpu")
-        except InputError:  # what it was trained on lies there no more
+        except InputError:  # the training data have been moved or deleted
             return {}
     return {
         name: faces_to_score(folder, store, name)[0]
@@ -244,7 +258,7 @@ def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
 
 
 def _class_map(mapping: ClassMap | str | None) -> ClassMap | None:
-    """A mapping in this project's names."""
+    """A mapping with normalised names, from its text or dict."""
     if isinstance(mapping, str):
         return parse_map(mapping)
     if mapping is None:

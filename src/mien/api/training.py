@@ -1,4 +1,4 @@
-"""From a recipe and faces to runs, and from runs to what a student learns from."""
+"""Training runs from a recipe and faces, and making a student's soft targets from runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.training import Outlook, Recipe, Watcher
     from mien.training.teaching import Teaching
 
-#: Where runs go when nobody says.
+#: The default folder of runs.
 RUNS = Path("runs")
 
 
@@ -46,7 +46,7 @@ def train(
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
 ) -> RunFolder:
-    """Train a recipe on Training, select on validation; the test split is never handed on.
+    """Train a recipe: fit the training split, select on validation. The test split is not passed to training.
 
     Args:
         recipe: a name (`mien recipes` lists them), a file (a run's recipe.json, a sweep's best.json) or
@@ -55,28 +55,34 @@ def train(
         out: the run folder; by default a new one below `runs/`, named after the recipe.
         overrides: `["epochs=3", "optimizer.lr=3e-4"]`.
         init: initial weights in place of the recipe's: a run, a weights file, `hub`, `package` or `none`.
-        labels: the label set of the data, where it is not the challenge's seven.
+        labels: the label set of the data, if it is not the seven expressions of FER-2013.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
-        resume: go on with the run in `out` where it was stopped.
-        checkpoint_every: save within an epoch too what resuming goes on from, every `200` steps or
-            `10m` minutes, or `none`.
-        compiled: let torch compile the step's passes (CUDA graphs where there is CUDA): quicker steps on a GPU after
-            some minute, and other rounding. Where torch cannot, one sentence says so and all goes on without.
-        exclude: a list that `mien data audit` wrote: its faces are left out of Training, and of nothing
-            else, so that what selects and what tests stays what it is for every run. It is kept in the
-            run; resuming takes it from there.
+        resume: continue the interrupted run in `out`.
+        checkpoint_every: also save the state for resuming within an epoch, every `200` steps or `10m`
+            minutes, or `none`.
+        compiled: let torch compile the step (with CUDA graphs on CUDA): faster steps on a GPU after about a
+            minute, with different rounding. If torch cannot, a line says so and training runs uncompiled.
+        exclude: a list that `mien data audit` wrote: its faces are left out of the training split only, so
+            that validation and test are the same for all runs. The run keeps a copy, which resuming uses.
         skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
             names them.
-        imported: a file of your own that registers networks, which is run; the run keeps a copy as a record.
-            Resuming needs the very same file.
+        imported: a Python file of the user that registers networks, which is run; the run keeps a copy as a
+            record. Resuming needs the identical file.
         track: also log to these: `wandb`, `wandb-offline`, `tensorboard`, `mlflow`.
-        watchers: told of the plan and of every epoch; by default one prints to standard error, and one
-            keeps `training.png` in the run folder, the curves, beside `training-faces.png`, some faces as
-            augmentation changes them. `[]` is silence.
+        watchers: called with the plan and each epoch; by default one prints to standard error, and one
+            keeps `training.png` (the curves) and `training-faces.png` (some faces after augmentation) in
+            the run folder. `[]` prints and draws nothing.
         command: the command line, for the record.
 
+    Returns:
+        The run.
+
     Raises:
-        MienError: with one sentence that says what is wrong and what to do.
+        MienError: an input is wrong or training failed; the message has the fault and the remedy.
+
+    >>> run = train("basic-cnn", "synthetic:100", "runs/first", overrides=["epochs=3"])  # doctest: +SKIP
+    >>> run.kept_epoch()["validation_accuracy"]  # doctest: +SKIP
+    0.36
     """
     from mien import training
 
@@ -122,7 +128,11 @@ def plan(
     skip_damaged: bool = False,
     imported: str | Path | None = None,
 ) -> Outlook:
-    """What `train` would do with the same arguments; nothing is trained or written into a run."""
+    """The plan of `train` for the same arguments: faces, network and cost. Nothing is trained or written.
+
+    Raises:
+        MienError: as `train`.
+    """
     _import(imported, None)
     ready = _ready(recipe, data, out, overrides, init, labels, device, False, exclude, skip_damaged)
     return ready.outlook(device)
@@ -130,7 +140,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Ready:
-    """All that a training needs, checked."""
+    """The checked inputs of a training."""
 
     recipe: Recipe
     folder: Path
@@ -159,18 +169,22 @@ def _ready(
     exclude: str | Path | None,
     skip_damaged: bool,
 ) -> _Ready:
-    """See `train`. What can be known to fail is said before the data are read, which may take minutes."""
+    """Check the arguments of `train` and load the data; checks come first, as loading may take minutes."""
     from mien import models, training
 
     chosen = chosen_recipe(recipe, overrides, init)
     if resume and out is None:
-        raise InputError("--resume needs --out: the folder of the run to go on with")
+        raise InputError("--resume needs --out: the folder of the run to continue")
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
     if any(folder.glob("seed-*/recipe.json")):
         raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
-    if resume and training.is_first():  # the others may be on machines that do not see the folder
+    if (
+        resume and training.is_first()
+    ):  # other processes may be on machines without access to the folder
         RunFolder.open(folder)
-        with alone(folder, "is training"):  # known before the data are read; the loop holds it
+        with alone(
+            folder, "is training"
+        ):  # fail before the data are read; the training loop holds the lock
             pass
     elif not resume:
         RunFolder(folder).refuse_if_taken()
@@ -205,9 +219,15 @@ def train_seeds(
     watchers: Sequence[Watcher] | None = None,
     **options: Any,
 ) -> list[RunFolder]:
-    """Train a recipe once for each seed, into `out/seed-N`; the rest as `train`.
+    """Train a recipe once for each seed, into `out/seed-N`; all other arguments as for `train`.
 
-    `resume` goes on with the seeds that were begun and begins the others.
+    `resume` continues the seeds that were begun, and starts the others.
+
+    Returns:
+        The runs, in the order of `seeds`.
+
+    Raises:
+        MienError: as `train`.
     """
     from mien import training
 
@@ -215,7 +235,7 @@ def train_seeds(
         _import(imported, None)
     chosen = chosen_recipe(recipe, overrides, init)
     if resume and out is None:
-        raise InputError("--resume needs --out: the folder of the runs to go on with")
+        raise InputError("--resume needs --out: the folder of the runs to continue")
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
     if (folder / "recipe.json").exists():
         raise InputError(f"{folder}: holds a single run; choose another --out")
@@ -223,17 +243,19 @@ def train_seeds(
     if begun and not resume:
         RunFolder(folder / f"seed-{min(begun)}").refuse_if_taken()
     if resume and not begun:
-        raise InputError(f"{folder}: there is no run of these seeds to go on with")
+        raise InputError(
+            f"{folder}: there is no run of these seeds to continue; start without --resume"
+        )
     for seed in sorted(begun):
         _import(imported, folder / f"seed-{seed}")
-    # What can be known to fail is said before the data are read.
+    # These checks come before the data are read, which may take minutes.
     if begun < set(seeds):
         _check_network(chosen, folder)
     training.trackers_named(track)
     store = load_for(chosen, data, labels, skip_damaged=skip_damaged)
 
     def lookers_on(number: int) -> Sequence[Watcher]:
-        """The plan is the same for all seeds: it is told once."""
+        """The watchers of one run; the plan is the same for all seeds, so only the first one prints it."""
         return training.usual_watchers(plan=not number) if watchers is None else watchers
 
     return [
@@ -266,17 +288,17 @@ def teach(
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Teaching:
-    """Write down what trained networks say of views of the training faces, for a student to learn from.
+    """Make soft targets for a student: the mean answers of trained networks for views of the training faces.
 
-    Train the student with `targets.teacher=OUT` and the same recipe. Views that `out` has are kept.
+    Then train the student with `targets.teacher=OUT` and the same recipe. Views that `out` has are kept.
 
     Args:
         teachers: run folders, or folders of seeds; their probabilities are averaged.
-        recipe: the student's, a name or a Recipe: its augmentation and input make the views.
-        data: the faces the student will be trained on: a path, `synthetic`, `synthetic:N`, or a store.
+        recipe: the student's recipe, a name or a Recipe: its augmentation and input make the views.
+        data: the student's training data: a path, `synthetic`, `synthetic:N`, or a store.
         out: the folder of the soft targets.
-        views: how many of each face; a student that is trained for more epochs sees them again.
-        seed: decides the views.
+        views: number of views of each face; a student with more epochs sees them repeatedly.
+        seed: of the views.
         overrides, labels, device, command: as for `train`.
         imported: the file of your own that teachers were trained with or that has the student's network; it
             is run. Teachers that were trained with another file are refused.
@@ -311,7 +333,7 @@ def teach(
 
 
 def _keep_exclusions(ready: _Ready, resume: bool) -> dict[str, Any]:
-    """What the run notes of its list of exclusions; a new run keeps a copy of the list."""
+    """The run's notes about its list of exclusions; a new run also gets a copy of the list."""
     if ready.exclude is None:
         return {}
     content = ready.exclude.read_bytes()
@@ -324,7 +346,7 @@ def _keep_exclusions(ready: _Ready, resume: bool) -> dict[str, Any]:
 
 
 def _import(path: str | Path | None, resumed: Path | None) -> OwnFile | None:
-    """Run a file of one's own; for a run that is resumed only the very one that it was begun with."""
+    """Run the user's file of --import; a resumed run only accepts the file that it was begun with."""
     from mien import models
 
     run = None if resumed is None or not resumed.is_dir() else RunFolder.open(resumed)
@@ -336,7 +358,7 @@ def _import(path: str | Path | None, resumed: Path | None) -> OwnFile | None:
 
 
 def _keep_imported(ready: _Ready, own: OwnFile | None, resume: bool) -> dict[str, Any]:
-    """What the run notes of a file of one's own; a new run keeps a copy, which nothing runs."""
+    """The run's notes about the user's file of --import; a new run also gets a copy, for the record."""
     if own is None:
         return {}
     if not resume:
@@ -345,7 +367,7 @@ def _keep_imported(ready: _Ready, own: OwnFile | None, resume: bool) -> dict[str
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:
-    """Refuse a judge without votes, options that the network lacks, and weights that a run could not start from."""
+    """Refuse select=people without votes, unknown options of the network, and initial weights that do not fit."""
     from mien import models, training
 
     training.refuse_silent_judge(recipe)
@@ -356,7 +378,10 @@ def _check_network(recipe: Recipe, folder: Path) -> None:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0-4` or `0,2,7` as numbers.
+    """Parse seeds such as `0-4` or `0,2,7`.
+
+    Raises:
+        InputError: the text has another form, or a seed twice.
 
     >>> parse_seeds("0-2,7")
     [0, 1, 2, 7]
@@ -373,7 +398,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _free_folder(wanted: Path) -> Path:
-    """`wanted`, or `wanted-2`, `wanted-3` ... where it is taken."""
+    """`wanted`, or `wanted-2`, `wanted-3` ... if it exists already."""
     folder, number = wanted, 1
     while folder.exists():
         number += 1

@@ -1,4 +1,7 @@
-"""The command line: parse, call a verb, print. Exit status 0, 1 failed, 2 usage or input, 130/143 signals."""
+"""The command line: parse, call a function of `mien.api`, print.
+
+Exit status: 0 done, 1 failed, 2 wrong usage or input, 130 and 143 stopped by Ctrl-C or SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -55,29 +58,39 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line and leave with its exit status."""
+    """Run a command line, then exit with its status.
+
+    Args:
+        arguments: without the program's name; by default those of this process.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # letters that the terminal's code lacks
+            # Characters that the terminal's encoding lacks are printed as escapes, not as a traceback.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; the exit status. What a user did wrong is one sentence, never a traceback."""
+    """Run a command line, and return its exit status. A user's mistake prints one sentence, never a traceback."""
     try:
         app(list(arguments), prog_name="mien")
     except MienError as error:
-        if str(error):  # else another process of the same training says it
+        if str(error):  # empty in a distributed training if another process prints the message
             note(f"error: {error}")
         return error.exit_code
-    except SystemExit as leaving:  # how typer ends, a mistake in the usage (2) and Ctrl-C (130) too
+    except (
+        SystemExit
+    ) as leaving:  # typer raises it at the end, also for wrong usage (2) and Ctrl-C (130)
         if leaving.code == InputError.exit_code and list(arguments[:1]) == ["train"]:
             note("any field of a recipe can be changed: --set FIELD=VALUE; see mien recipes RECIPE")
         return leaving.code if isinstance(leaving.code, int) else 1

@@ -1,4 +1,4 @@
-"""mien data audit: what is wrong with a set of faces."""
+"""mien data audit: find faults in a set of faces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def audit(
     cross_validate: Annotated[
         bool,
         typer.Option(
-            "--cross-validate", help="Train in folds, and list labels that networks reject."
+            "--cross-validate", help="Train networks in folds, and list labels that they reject."
         ),
     ] = False,
     budget: Annotated[
@@ -28,23 +28,24 @@ def audit(
         typer.Option(metavar="MINUTES", help="Training time of --cross-validate; by default 30."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of page, JSON and list of exclusions.")
+        Path, typer.Option(metavar="DIR", help="Folder for page, JSON and list of exclusions.")
     ] = Path("audit"),
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Look for copies, wrong labels and bad pictures; write a page and a list for --exclude.
+    """Find copies, wrong labels and bad pictures; write a page, and a list for --exclude.
 
-    Exact and near copies within and across splits, copies with conflicting labels, blank, drawn and
-    faceless pictures, extreme light, labels that FER+'s annotators or networks reject, class balance.
+    Finds exact and near copies within and across splits, copies with conflicting labels, blank
+    pictures, drawings, pictures without a face, extreme light, labels that FER+'s annotators or
+    networks reject, and reports the class balance.
     """
     from mien.auditing.audit import Look
     from mien.auditing.audit import audit as look_through
     from mien.auditing.page import render_audit, write_audit
 
     if budget is not None and not cross_validate:
-        raise InputError("--budget is how long to train: add --cross-validate")
+        raise InputError("--budget is the training time of training in folds: add --cross-validate")
     looks: tuple[Look, ...] = ()
     if cross_validate:
         from mien.auditing.cross_validation import CrossValidation
@@ -63,5 +64,5 @@ def audit(
     write_audit(found, out)
     show(found.to_dict(), render_audit(found), as_json=as_json)
     note(f"page: {out / 'audit.html'}")
-    note(f"next: read {out / 'exclusions.csv'}, delete what you do not agree with, then")
+    note(f"next: read {out / 'exclusions.csv'}, delete rows that you do not agree with, then")
     note(f"      mien train RECIPE --data {path} --exclude {out / 'exclusions.csv'}")

@@ -1,4 +1,4 @@
-"""mien card: what a network is for, and how far to trust it."""
+"""mien card: write a model card, about a network's purpose, data, scores and limits."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def card(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; by default the run's.")
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the weights.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
     name: options.ModelName = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a run's model card, as Markdown and as a page: purpose, data, scores, failures, law."""
+    """Write a run's model card as Markdown and HTML: purpose, data, scores, failures, legal notes."""
     from mien.evaluation import write_card
 
     folder = RunFolder.open(run)
@@ -35,4 +35,4 @@ def card(
     written.add_row("page", str(files.html))
     content = {"markdown": str(files.markdown), "html": str(files.html)}
     show(content, written, as_json=as_json)
-    note("read it before you hand the network on: what it cannot know, you may")
+    note("read and complete it before you publish the network: it has only what the run knows")

@@ -1,4 +1,4 @@
-"""mien data: look at faces, audit them, read them ahead of time, fetch FER-2013."""
+"""mien data: inspect faces, audit them, read them into the cache, download FER-2013."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from mien.expressions import parse_expressions
 from mien.terminal import facts, table
 
 app = typer.Typer(
-    help="Look at data, audit it, read it ahead of time, download FER-2013.", no_args_is_help=True
+    help="Inspect data, audit them, prepare them for training, download FER-2013.",
+    no_args_is_help=True,
 )
 app.command()(audit)
 
@@ -43,7 +44,7 @@ def _load(path: str, labels: str | None, *, skip_damaged: bool = False) -> FaceS
 def inspect(
     path: Source,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw a picture of samples.")
+        Path | None, typer.Option(metavar="FILE.png", help="Also write a picture of samples.")
     ] = None,
     votes: options.Votes = None,
     labels: options.Labels = None,
@@ -72,66 +73,66 @@ def prepare(
         str | None,
         typer.Option(
             metavar="faces",
-            help="PATH holds photos in class folders: cut their faces out, as recognition does, into --out.",
+            help="PATH has photos in class folders: crop their faces into --out, as recognition does.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="The new folder of --crop, the new file of --votes; for --data."
+            metavar="PATH", help="The new folder of --crop or file of --votes, to use as --data."
         ),
     ] = None,
     side: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Of --crop, a side of all faces: with the network's input (48 for most) training "
-            "sees the very pixels of recognition. By default each face's own, 224 at most.",
+            help="With --crop: side of all faces. With the side of the network's input (48 for "
+            "most), training gets the same pixels as recognition. By default each face keeps its "
+            "own, 224 at most.",
         ),
     ] = None,
     size: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Of --crop, at which faces are looked for, as of mien predict.",
+            help="With --crop: size at which faces are searched, as for mien predict.",
         ),
     ] = None,
     several: Annotated[
         str | None,
         typer.Option(
-            metavar="skip|largest", help="Of --crop, photos with several faces; by default skip."
+            metavar="skip|largest",
+            help="With --crop: skip photos with several faces (the default), or take the largest.",
         ),
     ] = None,
     votes: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="FER+'s fer2013new.csv, PATH being FER-2013: write its faces under the labels that most "
-            "annotators give them, contempt among them, into --out FILE.parquet.",
+            help="FER+'s fer2013new.csv, if PATH is FER-2013: write its faces with the majority labels "
+            "of the annotators, including contempt, into --out FILE.parquet.",
         ),
     ] = None,
     labels: options.Labels = None,
     skip_damaged: options.SkipDamaged = False,
     as_json: options.Json = False,
 ) -> None:
-    """Read a source into the cache now; or cut faces out of photos; or relabel FER-2013 by FER+."""
+    """Read a source into the cache; or crop faces from photos; or relabel FER-2013 with FER+."""
     if crop is not None and votes is not None:
         raise InputError(
-            "--crop makes faces of photos, --votes labels of FER-2013: give one of them"
+            "--crop is for photos, --votes for the labels of FER-2013: give one of them"
         )
     if crop is not None:
         _crop(crop, path, out, side, size, several or "skip", labels, as_json=as_json)
         return
     for name, given in (("--side", side), ("--size", size), ("--several", several)):
         if given is not None:
-            raise InputError(f"{name} says how to crop: add --crop faces")
+            raise InputError(f"{name} is an option of cropping: add --crop faces")
     if votes is not None:
         _relabel(path, votes, out, labels, as_json=as_json)
         return
     if out is not None:
-        raise InputError(
-            "--out is where cropped or relabelled faces go: add --crop faces or --votes"
-        )
+        raise InputError("--out is for cropped or relabelled faces: add --crop faces or --votes")
     found = count(_load(path, labels, skip_damaged=skip_damaged))
     show(asdict(found), _counts(found), as_json=as_json)
     if found.cache is not None:
@@ -140,12 +141,13 @@ def prepare(
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(metavar="fer2013", help="What to download.")],
+    name: Annotated[str, typer.Argument(metavar="fer2013", help="The dataset's name.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="By default kagglehub's own cache.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Target folder; by default kagglehub's cache."),
     ] = None,
 ) -> None:
-    """Download FER-2013 from Kaggle with your own key (extra 'data')."""
+    """Download FER-2013 from Kaggle with your own API key (extra 'data')."""
     from mien.data.download import download_fer2013
 
     if name != "fer2013":
@@ -167,15 +169,15 @@ def _crop(
     *,
     as_json: bool,
 ) -> None:
-    """Faces out of photos; those that gave none are listed, and make it fail where not readable."""
+    """Crop faces from photos; list the skipped photos, and exit with 1 if some could not be read."""
     from mien.cropping import SKIPPED, crop_faces
 
     if what != "faces":
-        raise InputError(f"--crop {what!r} is not known: faces is")
+        raise InputError(f"--crop {what!r} is not known: use --crop faces")
     if out is None:
         raise InputError("--crop needs --out: the folder to write to")
     if several not in ("skip", "largest"):
-        raise InputError(f"--several {several!r} is not known: skip or largest")
+        raise InputError(f"--several {several!r} is not known: use skip or largest")
     names = options.names(labels)
     with counting("cropping") as progress:
         cropped = crop_faces(
@@ -205,7 +207,7 @@ def _crop(
 def _relabel(
     path: str, votes: Path, out: Path | None, labels: str | None, *, as_json: bool
 ) -> None:
-    """FER-2013 under FER+'s majority labels."""
+    """Write FER-2013 with FER+'s majority labels."""
     if out is None:
         raise InputError("--votes needs --out: the file to write, such as ferplus.parquet")
     said = read_votes(votes)
@@ -229,7 +231,7 @@ def _counts(found: Inspection) -> Table:
 
 
 def _votes(said: dict[str, VoteCounts]) -> Table:
-    """What annotators say of each split."""
+    """A table of the annotators' votes for each split."""
     counts = table(
         "split", "no face", "unknown", "contempt", "differs", "rejected", "agree",
         title="FER+: the votes of ten annotators",
@@ -245,20 +247,20 @@ def _votes(said: dict[str, VoteCounts]) -> Table:
         )
     counts.caption_justify = "left"
     counts.caption = (
-        "differs: of the faces with a majority, where it is not the label; rejected: of all faces, "
-        "where it is not, there is no face, or the label has at most one vote; agree: one annotator "
-        "with most of the others"
+        "differs: share of the faces with a majority whose majority is not the label; rejected: share "
+        "of all faces whose majority is not the label, that show no face, or whose label has at most "
+        "one vote; agree: how often one annotator agrees with the majority of the others"
     )
     return counts
 
 
 def _named(said: dict[str, VoteCounts]) -> Table:
-    """What the majority names for the faces of each label, over all splits."""
+    """A table of the majority's labels for the faces of each label, over all splits."""
     sums: dict[str, Counter[str]] = {}
     for by in said.values():
         for label, named in by.confusion.items():
             sums.setdefault(label, Counter()).update(named)
-    shares = table("majority", *sums, title="What it names for the faces of each label")
+    shares = table("majority", *sums, title="Its share among the faces of each label")
     for name in CHOICES:
         shares.add_row(name, *(f"{named[name] / named.total():.0%}" for named in sums.values()))
     return shares

@@ -1,4 +1,4 @@
-"""mien doctor: is this installation sound?"""
+"""mien doctor: check the installation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.command()
 def doctor(as_json: options.Json = False) -> None:
-    """Say what is installed, the device and the cache, and run a self-test."""
+    """Show installed packages, devices and the cache, and run self-tests."""
     from mien.doctor import examine
 
     found = examine()
@@ -25,7 +25,7 @@ def doctor(as_json: options.Json = False) -> None:
     head.add_row("devices", "\n".join(found["devices"]))
     cache = found["cache"]
     head.add_row("cache", f"{cache['folder']} ({cache['bytes'] / 1e6:,.1f} MB)")
-    told: set[str] = set()  # extras are made of one another: a version is said once
+    told: set[str] = set()  # extras include each other: each version is shown once
     for extra, packages in found["packages"].items():
         if extra == "all":
             continue
@@ -46,7 +46,7 @@ def doctor(as_json: options.Json = False) -> None:
 
 
 def _said(extra: str, packages: dict[str, str | None], told: set[str]) -> Text:
-    """The versions of an extra that were not told before, or in one line that it is missing."""
+    """The versions of an extra's packages that were not shown before, or a line that it is missing."""
     missing = [name for name, version in packages.items() if not version]
     if not missing:
         versions = (f"{name} {packages[name]}" for name in packages if name not in told)

@@ -1,4 +1,4 @@
-"""mien evaluate, compare: scores, and runs side by side."""
+"""mien evaluate and compare: score runs, and compare them."""
 
 from __future__ import annotations
 
@@ -32,41 +32,43 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="validation, test, official-validation, train; or all, of other data than it was "
-            "trained on. By default validation, but all where other data tell no splits."
+            help="validation, test, official-validation or train; for other data than the training "
+            "data also all. By default validation, but all for other data without splits."
         ),
     ] = None,
-    tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
+    tta: Annotated[
+        str, typer.Option(help="Views of test-time augmentation: none, flip or ten.")
+    ] = "flip",
     mapping: Annotated[
         str | None,
         typer.Option(
             "--map",
             metavar="A=B,C=",
-            help="Classes of other data = expressions of the network; nothing on the right leaves a "
-            "class out. Classes of the same name need not be given.",
+            help="Classes of other data = expressions of the network; an empty right side leaves a "
+            "class out. Not needed for classes of the same name.",
         ),
     ] = None,
     votes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="FER+'s fer2013new.csv: compare with its annotators too."
+            metavar="FILE", help="FER+'s fer2013new.csv: also compare with its annotators."
         ),
     ] = None,
     as_ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Also score the mean of all their probabilities.")
+        bool, typer.Option("--ensemble", help="Also score the mean of all runs' probabilities.")
     ] = False,
     exclude: options.Exclude = None,
     corruptions: Annotated[
         bool,
         typer.Option(
-            "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
+            "--corruptions", help="Score corrupted faces instead: 15 kinds, 5 severities each."
         ),
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Of a model file: the folder of its report; by default NAME-report beside the file.",
+            help="For a model file: folder of its report; by default NAME-report beside the file.",
         ),
     ] = None,
     skip_damaged: options.SkipDamaged = False,
@@ -75,14 +77,14 @@ def evaluate(
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score runs on a split, with and without copies of training faces; writes their reports.
+    """Score runs on a split, with and without copies of training faces, and write reports.
 
-    A model file is scored too, without torch; a run's report is in its folder, a model file's in --out.
-    With --exclude figures are shown and nothing is written: reports are of whole splits.
+    Model files can be scored as well, without torch. A run's report is in its folder, a model file's
+    in --out. With --exclude nothing is written: reports are about whole splits.
 
-    Other data than it was trained on are scored over the expressions that they
-    share with the network: your own faces in class folders, say, as
-    `mien data prepare PHOTOS --crop faces` cuts them out. No other split is needed.
+    Other data than the training data are scored over the expressions that both have: for example
+    your own faces in class folders, cropped by `mien data prepare PHOTOS --crop faces`. They need no
+    splits.
     """
     from mien.evaluation import ensemble, render_summary, render_table
 
@@ -93,7 +95,7 @@ def evaluate(
     if corruptions:
         if exclude is not None or as_ensemble or mapping is not None:
             raise InputError(
-                "--corruptions scores single runs on whole splits: leave --exclude, --ensemble and --map away"
+                "--corruptions scores single runs on whole splits: leave out --exclude, --ensemble and --map"
             )
         _corrupt(subjects, data, split, votes, device, labels, out, imported, as_json=as_json)
         return
@@ -134,12 +136,12 @@ def evaluate(
 
 
 def _each(given: str) -> Sequence[str | RunFolder]:
-    """A model, a run, or the runs of a folder of seeds."""
+    """The subjects of one argument: a model, a run, or the runs of a folder of seeds."""
     return [given] if api.is_model_file(given) else RunFolder.expand(given)
 
 
 def _say_page(what: str, name: str, out: Path | None, file: str) -> None:
-    """Where the page of a run or a model is; or what is missing for one."""
+    """Print the path of a run's or model's page, or the missing extra if there is no page."""
     folder = api.report_folder(name, out) if api.is_model_file(name) else Path(name)
     page = folder / file
     if page.is_file():
@@ -160,7 +162,7 @@ def _corrupt(
     *,
     as_json: bool,
 ) -> None:
-    """Score runs on corrupted faces."""
+    """Score runs on corrupted faces, and show the results."""
     from mien.evaluation import render_robustness
 
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
@@ -194,10 +196,10 @@ def compare(
     split: Annotated[
         str, typer.Option(help="validation, test or official-validation.")
     ] = "validation",
-    out: Annotated[Path, typer.Option(help="Folder of compare.html.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(help="Folder for compare.html.")] = Path("comparison"),
     as_json: options.Json = False,
 ) -> None:
-    """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
+    """Compare evaluated runs: table, curves, McNemar's test and paired bootstrap."""
     from mien.evaluation import compare as compare_runs
     from mien.evaluation import render_comparison, write_comparison
 

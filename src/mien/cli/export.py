@@ -1,4 +1,4 @@
-"""mien export: one model file from a run."""
+"""mien export: write a run as one model file."""
 
 from __future__ import annotations
 
@@ -27,25 +27,27 @@ def export(
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The model file.")],
     data: options.OwnData = None,
     float16: Annotated[
-        bool, typer.Option("--float16", help="Keep the weights in 16 bits: half the size.")
+        bool, typer.Option("--float16", help="Store the weights in 16 bits: half the size.")
     ] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise: a quarter of the size, and faster.")
+        bool, typer.Option("--int8", help="Quantise to 8 bits: a quarter of the size, and faster.")
     ] = False,
     max_drop: Annotated[
         float,
         typer.Option(
-            metavar="POINTS", help="Refuse a smaller file that loses more accuracy than this."
+            metavar="POINTS",
+            help="Refuse a smaller file that loses more accuracy, in percentage points.",
         ),
     ] = 0.5,
     licence: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Of the weights, for the card.")
+        str | None, typer.Option(metavar="TEXT", help="Licence of the weights, for the card.")
     ] = None,
     name: options.ModelName = None,
     votes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="FER+'s fer2013new.csv: its majorities judge, not the labels."
+            metavar="FILE",
+            help="FER+'s fer2013new.csv: fit to its majority votes instead of the labels.",
         ),
     ] = None,
     imported: options.Import = None,
@@ -53,13 +55,14 @@ def export(
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a run as one ONNX file: preprocessing, calibration and card inside, checked against torch.
+    """Write a run as one ONNX file with preprocessing, calibration and card, checked against torch.
 
-    Temperature, the threshold of `uncertain` and its limits (of size, spread, turn and the finder's score)
-    are fitted on the run's validation faces: sure answers are right on at least 92 % of them.
+    Temperature, the threshold of `uncertain` and its limits (such as size, spread, turn and detection
+    score) are fitted on the run's validation faces, so that at least 92 % of the certain answers are
+    right.
     """
     if float16 and int8:
-        raise InputError("--float16 and --int8 are two ways to make the file smaller: give one")
+        raise InputError("--float16 and --int8 exclude each other: give one of them")
     made = api.export(
         run,
         out,
@@ -78,11 +81,13 @@ def export(
 
 
 def _figures(made: Exported) -> Table:
-    """What was fitted, checked and measured."""
+    """A table of the fitted values, the checks and the measurements."""
     card = made.card
     scores, parity = card.scores["validation"], card.parity["float32"]
     before, doubted = scores["before_temperature"], scores["uncertain"]
-    judged = scores.get("majority", scores)  # by whom temperature and threshold were fitted
+    judged = scores.get(
+        "majority", scores
+    )  # scores by votes, if temperature and threshold were fitted to them
     rows = facts()
     rows.add_row("model file", f"{made.path} ({made.size / 1e6:.2f} MB)")
     rows.add_row(
@@ -93,14 +98,14 @@ def _figures(made: Exported) -> Table:
         rows.add_row(
             "majority of votes",
             f"{judged['accuracy']:.2%} of {judged['faces']:,} validation faces, balanced "
-            f"{judged['balanced_accuracy']:.2%}; the next figures are by it",
+            f"{judged['balanced_accuracy']:.2%}; the figures below are by the majority",
         )
     tested = card.scores.get("test_of_the_run")
     rows.add_row(
         "test",
         f"{tested['official_accuracy']:.2%}, as the run was evaluated"
         if tested
-        else "not in the card; for that: mien evaluate RUN --split test, and export again",
+        else "not in the card; to add it: mien evaluate RUN --split test, then export again",
     )
     rows.add_row(
         "temperature",
@@ -114,7 +119,7 @@ def _figures(made: Exported) -> Table:
             for name, offset in zip(card.expressions, card.offsets, strict=True)
         )
         rows.add_row(
-            "offsets", f"{added}: training lifts rare expressions, half of it is taken back"
+            "offsets", f"{added}: training favours rare expressions, half of this is undone"
         )
     answered = 1 - doubted["share"]
     few = "" if answered >= SURE_SHARE else f"; {SURE_SHARE:.0%} were to be answered"

@@ -1,4 +1,4 @@
-"""mien export-web: the page as a static site that needs no server."""
+"""mien export-web: write the web page as a static site without a server."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def export_web(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="A model file, a run folder or a name; by default the model inside the package.",
+            help="A model file, a run folder or a name; by default the packaged model.",
         ),
     ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="npm's onnxruntime-web, packed or unpacked; by default it is fetched, once.",
+            help="npm's onnxruntime-web, packed or unpacked; by default it is downloaded, once.",
         ),
     ] = None,
     card: options.CardPage = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the page as a static site: recognition runs in the browser, pictures never leave it."""
+    """Write the web page as a static site: recognition runs in the browser, and pictures never leave it."""
     from mien.serving import web_export
 
     made = web_export.export_web(out, model, runtime=runtime, card_page=card, say=note)

@@ -1,4 +1,4 @@
-"""mien predict on what moves: videos, streams and cameras."""
+"""mien predict for videos, streams and cameras."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from mien.recognise.rows import Row, RowFile
     from mien.recognise.stream import Summary
 
-#: Faces of which the table tells, those that are seen longest.
+#: Most faces of a video in the table: those that are seen longest.
 _SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Movies:
-    """How videos and cameras are recognised, and what is written of them.
+    """Settings for recognising videos and cameras.
 
-    every: faces are looked for in every so-many-th frame; None is what is usual.
-    out: folder of annotated copies; timeline: of a plot beside each.
+    every: search faces in every N-th frame; None is ten frames a second.
+    out: folder for annotated copies, or None; timeline: also write a plot beside each copy.
     """
 
     recognizer: Recognizer
@@ -40,10 +40,16 @@ class Movies:
     def recognise(
         self, item: Item, rows: RowFile | None, on_frame: Callable[[Frame, int | None], None]
     ) -> Summary:
-        """Go through one of them; `on_frame` hears of each frame and how many there will be.
+        """Recognise one video, stream or camera.
+
+        Args:
+            item: the source.
+            rows: the table for its rows, or None.
+            on_frame: called after each frame with the frame and the estimated number of frames, or None.
 
         Raises:
-            SourceError: nothing can be made of it; any other InputError is of where things go.
+            SourceError: the source cannot be read.
+            InputError: any other: a result cannot be written.
         """
         from mien.recognise.film import recognise_film
 
@@ -83,7 +89,7 @@ def _copy(item: Item, out: Path) -> Path:
 
 
 def render(done: list[tuple[Item, Summary]]) -> Table:
-    """A line a face; the video is named once."""
+    """A table with a line for each face; only the first line of a video has its name."""
     lines = table("video", "face", "expression", "mean", "next", "seen, s")
     lines.columns[2].justify = lines.columns[4].justify = "left"
     for item, summary in done:
@@ -107,7 +113,7 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
         more = len(summary.faces) - _SHOWN
         said.append(
             f"{summary.frames:,} frames, looked at {summary.looked_at:,}"
-            + (f"; {more:,} faces seen more briefly" if more > 0 else "")
+            + (f"; {more:,} more faces, seen more briefly" if more > 0 else "")
         )
     lines.caption, lines.caption_justify = "\n".join(said), "left"
     return lines

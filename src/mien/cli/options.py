@@ -20,35 +20,40 @@ Data = Annotated[
 OwnData = Annotated[
     str | None,
     typer.Option(
-        "--data", "-d", metavar="PATH", help="As for `mien train`; by default what RUN trained on."
+        "--data",
+        "-d",
+        metavar="PATH",
+        help="As for `mien train`; by default the training data of RUN.",
     ),
 ]
 Labels = Annotated[
     str | None,
-    typer.Option("--labels", metavar="A,B,C", help="The label set, if not the usual seven."),
+    typer.Option("--labels", metavar="A,B,C", help="The label set, if not the seven of FER-2013."),
 ]
 SkipDamaged = Annotated[
     bool,
     typer.Option(
-        "--skip-damaged", help="Leave out pictures that cannot be decoded: counted and listed."
+        "--skip-damaged", help="Leave out pictures that cannot be decoded; count and list them."
     ),
 ]
 Exclude = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Leave out the faces of this list, one that `mien data audit` wrote."
+        metavar="FILE", help="Leave out the faces of a list that `mien data audit` wrote."
     ),
 ]
 Votes = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="FER+'s fer2013new.csv: what annotators say of the labels."),
+    typer.Option(
+        metavar="FILE", help="FER+'s fer2013new.csv: check the labels by the annotators' votes."
+    ),
 ]
 CardPage = Annotated[
     Path | None,
     typer.Option(
         "--card",
         metavar="FILE.html",
-        help="The model's card as `mien card` wrote it, which the page then links to.",
+        help="The model's card, written by `mien card`, for a link on the page.",
     ),
 ]
 Import = Annotated[
@@ -56,7 +61,7 @@ Import = Annotated[
     typer.Option(
         "--import",
         metavar="FILE.py",
-        help="A file of your own that registers networks: it is run. Its runs need it again.",
+        help="Run your Python file, which registers networks. Commands on its runs need it again.",
     ),
 ]
 ModelName = Annotated[
@@ -72,5 +77,5 @@ Run = Annotated[
 
 
 def names(labels: str | None) -> list[str] | None:
-    """The label set as typed, split at commas."""
+    """Split the value of --labels at commas."""
     return labels.split(",") if labels is not None else None

@@ -1,4 +1,4 @@
-"""Where the command line writes: results to standard output, everything else to standard error."""
+"""Output of the command line: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mien.callbacks import Progress
 from mien.errors import visible
 from mien.terminal import Terminal
 
-#: For people: progress, notes, errors.
+#: The console for people, on standard error: progress, notes, errors.
 messages = Terminal(stderr=True)
 
 
 def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
-    """A result: one JSON object for machines, or a table for people."""
+    """Print a result: one JSON object for programs, or a table for people."""
     if as_json:
         sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
     else:
@@ -29,18 +29,18 @@ def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
 
 
 def note(text: str) -> None:
-    """A line for people on standard error."""
+    """Print a line for people on standard error."""
     messages.print(visible(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager
 def counting(what: str) -> Iterator[Progress]:
-    """A bar on a terminal while something is done; yields what is told (done, in all)."""
+    """Show a progress bar on a terminal; yields the function to call with (number done, total number)."""
     with Bar(console=messages, transient=True, disable=not messages.is_terminal) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def command_line() -> str:
-    """What was typed, so that a run can say how it was made."""
+    """The command line of this process, for the record in runs and reports."""
     return shlex.join(["mien", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""mien predict: faces and their expressions in photos, folders, videos and cameras."""
+"""mien predict: find faces and their expressions in photos, folders, videos, streams and cameras."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
-            help="Photos, videos, folders (with all below), patterns ('trip/**/*.jpg'), addresses "
+            help="Photos, videos, folders (recursively), patterns ('trip/**/*.jpg'), URLs "
             "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C.",
         ),
     ] = None,
     camera: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, hidden=True, help="The older way to name a camera."),
+        typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A model file, a run folder, a name (`mien models --packaged`), or an address "
-            "https://...#sha256=...; by default the model inside the package.",
+            help="A model file, a run folder, a name (`mien models --packaged`), or a URL "
+            "https://...#sha256=...; by default the packaged model.",
         ),
     ] = None,
     where: Annotated[
@@ -57,72 +57,85 @@ def predict(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Write copies with the faces marked; with --engine ray, the results.",
+            help="Folder for copies with the faces marked; with --engine ray, for the results.",
         ),
     ] = None,
     rows: Annotated[
         Path | None,
         typer.Option(
-            "--csv", metavar="FILE", help="Write a row a face as they come; or .parquet, .jsonl."
+            "--csv",
+            metavar="FILE",
+            help="Write a row for each face as it is found; .csv, .parquet or .jsonl.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a --csv that was stopped.")
+        bool, typer.Option("--resume", help="Continue an interrupted --csv.")
     ] = False,
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Into --out, too: which pixels of each face mattered, and how."
+            "--explain", help="Also write into --out the pixels of each face that mattered."
         ),
     ] = False,
     show_page: Annotated[
         bool,
         typer.Option(
             "--show",
-            help="Of a camera: open the service's page, which shows it live, until Ctrl-C. Needs the extra "
+            help="For a camera: open the web page, which shows it live, until Ctrl-C. Needs the extra "
             "serve.",
         ),
     ] = False,
     every: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Of videos: look at each N-th frame; by default ten a second."
+            metavar="N",
+            min=1,
+            help="For videos: search faces in every N-th frame; by default ten a second.",
         ),
     ] = None,
     timeline: Annotated[
         bool,
-        typer.Option("--timeline", help="Into --out, too: each video's expressions over time."),
+        typer.Option(
+            "--timeline", help="Also plot each video's expressions over time, into --out."
+        ),
     ] = False,
     faces: Annotated[
         str,
         typer.Option(
-            "--faces", metavar="yunet|none", help="How faces are found; none: each photo is one."
+            "--faces",
+            metavar="yunet|none",
+            help="The face detector; none: each photo is a face, already cropped.",
         ),
     ] = "yunet",
     size: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="At which faces are looked for: more finds smaller ones. By default 640 for the "
-            "longer side, and 1600 for photos of more than 2.1 megapixels.",
+            help="Longer side at which faces are searched: a larger one finds smaller faces. By "
+            "default 640, and 1600 for photos of more than 2.1 megapixels.",
         ),
     ] = None,
     device: options.Device = "cpu",
-    threads: Annotated[int | None, typer.Option(metavar="N", help="By default one a core.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="By default one for each core.")
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
             metavar="local|ray",
-            help="ray: one folder, parquet file or bucket of pictures, on a cluster (RAY_ADDRESS) "
-            "or on this machine's cores; the same command goes on.",
+            help="ray: process one folder, parquet file or bucket of pictures on a cluster "
+            "(RAY_ADDRESS) or on this machine's cores; the same command resumes it.",
         ),
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of --engine ray: so many at a time.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --engine ray: number of parallel workers."),
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of --engine ray: where parquet files hold pictures."),
+        typer.Option(
+            metavar="NAME", help="With --engine ray: the column of pictures in parquet files."
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -181,7 +194,7 @@ def predict(
 
 @dataclass(frozen=True)
 class _Settings:
-    """What to look at, and where what is found goes."""
+    """The inputs and outputs of one command."""
 
     inputs: list[str]
     camera: int | None
@@ -194,7 +207,11 @@ class _Settings:
     as_json: bool
 
     def refuse_misfits(self) -> None:
-        """InputError for options that need or exclude one another."""
+        """Check options that need or exclude each other.
+
+        Raises:
+            InputError: they do not fit together.
+        """
         if not self.inputs and self.camera is None:
             raise InputError(
                 "give photos, videos or folders, or the number of a camera: mien predict 0"
@@ -203,7 +220,7 @@ class _Settings:
             if wanted and self.out is None:
                 raise InputError(f"{name} needs --out: the folder to write to")
         if self.resume and self.rows is None:
-            raise InputError("--resume needs --csv: the file to go on with")
+            raise InputError("--resume needs --csv: the file to continue")
         if self.as_json and str(self.rows) == "-":
             raise InputError("--json and --csv - both write to standard output; choose one")
 
@@ -213,14 +230,14 @@ def _given(named: dict[str, object]) -> list[str]:
 
 
 def _rows(rows: Path | None, named: list[str], *, as_json: bool) -> Path | None:
-    """Where rows go: of a camera, which ends when somebody ends it, to standard output if nobody says."""
+    """The file of rows; for a camera by default standard output, as its table would come only at the end."""
     from mien.recognise.media import is_camera
 
     return Path("-") if rows is None and not as_json and any(map(is_camera, named)) else rows
 
 
 def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, object]) -> Told:
-    """Look at one thing after the other; what cannot be read is told, and ends nothing."""
+    """Recognise one item after the other; one that cannot be read is noted, and the others go on."""
     from mien.recognise.media import SourceError
     from mien.recognise.rows import RowFile
 
@@ -254,10 +271,11 @@ def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, 
 def _recognise_photo(
     item: Item, recognizer: Recognizer, settings: _Settings, sink: RowFile | None, told: Told
 ) -> None:
-    """One photo: its faces, its copy, its rows.
+    """Recognise one photo, and write its copy and rows.
 
     Raises:
-        SourceError: it cannot be read; any other InputError is of where things go.
+        SourceError: the photo cannot be read.
+        InputError: any other: a result cannot be written.
     """
     from mien.recognise.media import SourceError
     from mien.recognise.pictures import read_photo
@@ -265,25 +283,25 @@ def _recognise_photo(
     from mien.recognise.showing import Origin
 
     try:
-        faces = recognizer.recognize(read_photo(item.where))  # decoded once, for the copies too
+        faces = recognizer.recognize(read_photo(item.where))  # decode once, also for the copies
     except InputError as error:
         raise SourceError(str(error)) from error
     told.add(item, faces)
     if settings.out is not None:
         try:
             _write_copy(item, faces, settings.out, explain=settings.explain)
-        except OccupiedError as error:  # of this picture alone
+        except OccupiedError as error:  # it concerns this picture only
             if not settings.out.is_dir():
                 raise
             told.failed.append({"file": item.shown, "error": str(error)})
-    # What is told in the end keeps no pixels.
+    # Results are kept for the final table: let them refer to the file instead of keeping the pixels.
     faces.seen_in(Origin(item.where, bgr=False, recognizer=recognizer))
     if sink is not None:
         sink.write(row(item.shown, 0, None, face) for face in faces)
 
 
 def _tell(settings: _Settings, recognizer: Recognizer, told: Told) -> None:
-    """What was found, on standard output; what was written and what failed, on standard error."""
+    """Print the results on standard output, and written files and failures on standard error."""
     content = {
         "model": {"name": recognizer.card.name, "digest": recognizer.card.digest},
         "pictures": [{"file": item.shown, **answer.to_dict()} for item, answer in told.answers],
@@ -303,39 +321,37 @@ def _tell(settings: _Settings, recognizer: Recognizer, told: Told) -> None:
 
 
 def _show_page(named: list[str], others: list[str], model: str | None, device: str) -> None:
-    """The service's page at its camera, on this computer alone, until Ctrl-C."""
+    """Serve the web page's camera tab to this computer until Ctrl-C."""
     from mien.cli.serve import show_camera
     from mien.recognise.media import is_camera
 
     if len(named) != 1 or not is_camera(named[0]):
-        raise InputError(
-            "--show is of a camera: mien predict 0 --show; photos show themselves in --out"
-        )
+        raise InputError("--show is for a camera only: mien predict 0 --show; for photos use --out")
     if others:
-        raise InputError(f"--show opens the page alone; leave out {', '.join(others)}")
+        raise InputError(f"--show only opens the page; leave out {', '.join(others)}")
     show_camera(model, device)
 
 
 def _copy_target(item: Item, out: Path) -> Path:
-    """Where the marked copy of a photo goes: unlike that of any photo beside it, and no longer than names may be."""
+    """The path of a photo's marked copy: unique among the photos beside it, and not too long for file systems."""
     target, photo = out / item.name, Path(item.where)
     if target.suffix.lower() not in _WRITTEN:
         end, number = ".png", 1
-        # x.bmp.png beside x.bmp. A name that is too long is nobody's: os.path says so, Path raises.
+        # A photo x.bmp.png may exist beside x.bmp. os.path.exists, as Path.exists raises for names that are too long.
         while os.path.exists(f"{photo}{end}"):  # noqa: PTH110
             number += 1
             end = f".{number}.png"
         target = target.with_name(target.name + end)
     fitting = target.with_name(fitting_name(target.name))
     if fitting != target:
-        note(f"{item.shown}: too long a name for its copy, which is called {fitting.name}")
+        note(f"{item.shown}: its name is too long for a copy, which is called {fitting.name}")
     return fitting
 
 
 def _write_copy(item: Item, faces: Faces, out: Path, *, explain: bool) -> None:
-    """Write a picture with its faces marked below `out`, under the item's own name, as large as it was read.
+    """Write a copy of a photo with its faces marked into `out`, under the item's name.
 
-    With `explain` also a copy for each face, which shows the pixels that mattered.
+    With `explain` also write a picture for each face with the pixels that mattered.
     """
     target = _copy_target(item, out)
     if target.resolve() == Path(item.where).resolve():

@@ -1,4 +1,4 @@
-"""mien predict --engine ray: more pictures than one process should hold."""
+"""mien predict --engine ray: pictures in large numbers, on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from mien.predict_on_ray import Recognised
     from mien.predict_on_ray.work import Counts
 
-#: Broken pictures that are named; the file lists all.
+#: Most broken pictures that are printed; broken.csv lists all.
 _NAMED = 10
 
 
 def refuse_others(engine: str, given: Sequence[str]) -> None:
-    """InputError for an engine that is none, and for options that Ray's does not have."""
+    """Check the engine's name, and options that it does not have.
+
+    Raises:
+        InputError: the engine is unknown, or an option does not fit.
+    """
     if engine != "ray":
         raise InputError(f"--engine {engine}: use local or ray")
     if given:
-        raise InputError(f"--engine ray recognises pictures alone; leave out {', '.join(given)}")
+        raise InputError(f"--engine ray recognises pictures only; leave out {', '.join(given)}")
 
 
 def recognise_on_cluster(
@@ -41,13 +45,13 @@ def recognise_on_cluster(
     column: str | None,
     as_json: bool,
 ) -> None:
-    """Recognise a dataset, a bar meanwhile; exit status 1 where a picture or a shard failed."""
+    """Recognise a dataset with a progress bar; exits with 1 if a picture or a shard failed."""
     if len(inputs) != 1 or out is None:
-        raise InputError("--engine ray takes one folder, parquet file or address, and --out DIR")
+        raise InputError("--engine ray takes one folder, parquet file or URL, and --out DIR")
     from mien.predict_on_ray import recognise
     from mien.recognise.naming import find_model
 
-    find_model(model, fetch=True, say=note)  # the job itself fetches nothing
+    find_model(model, fetch=True, say=note)  # download now: the job's workers do not
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""mien predict: what is told of pictures and movies in the end, and how far it is meanwhile."""
+"""mien predict: the final table of results, and the progress bar."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from mien.recognise.recognizer import Faces
     from mien.recognise.stream import Summary
 
-#: Pictures of which the table tells.
+#: Most pictures in the table.
 _SHOWN = 100
-#: Letters that a line of the table has beside the picture's name.
+#: Width of the table's columns after the picture's name, in characters.
 _FIGURES = 45
 
 
 class Told:
-    """What is said in the end: everything for machines, the first faces for people."""
+    """Collects results for the end: all of them for JSON, the first pictures for the table."""
 
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
@@ -40,7 +40,7 @@ class Told:
         self.pictures = self.faces = self.done_before = self.looked_at = 0
 
     def add(self, item: Item, answer: Faces) -> None:
-        """The faces of a picture."""
+        """Add a picture's faces."""
         self.looked_at += 1
         self.pictures += 1
         self.faces += len(answer)
@@ -48,29 +48,29 @@ class Told:
             self.answers.append((item, answer))
 
     def add_movie(self, item: Item, done: Summary) -> None:
-        """What came of a video or a camera."""
+        """Add the summary of a video or camera."""
         self.looked_at += 1
         self.movies.append((item, done))
         if done.problem is not None:
             self.failed.append({"file": item.shown, "error": done.problem})
 
     def fail(self, item: Item, error: InputError) -> None:
-        """Nothing came of this one."""
+        """Add an item that failed."""
         self.looked_at += 1
         self.failed.append({"file": item.shown, "error": str(error)})
 
     def unlisted(self, error: InputError) -> None:
-        """A folder that could not be looked into."""
+        """Add a folder that could not be listed."""
         self.looked_at += 1
         self.failed.append({"file": str(error).partition(":")[0], "error": str(error)})
 
     def tables(self) -> list[Table]:
-        """Those of which there is something to tell; pictures' where there is nothing at all."""
+        """The tables with content; the empty one of pictures if there is nothing at all."""
         some = [render(self.movies)] if self.movies else []
         return [self._pictures(), *some] if self.pictures or not some else some
 
     def _pictures(self) -> Table:
-        """A line a face; the picture is named once."""
+        """A table with a line for each face; only the first line of a picture has its name."""
         from mien.recognise.doubt import IN_WORDS
         from mien.recognise.draw import surely
 
@@ -102,13 +102,13 @@ class Told:
 
 
 def _shortened(name: str, room: int) -> str:
-    """A name's end, which tells it from its neighbours, where the whole has no room."""
+    """A name, shortened to its end if it is too long: the end differs most between neighbours."""
     name = visible(name)
     return name if len(name) <= room else f"…{name[1 - room :]}"
 
 
 def _looked(answers: Sequence[Faces]) -> list[str]:
-    """At which sizes pictures were looked at, and the smallest face that this finds, in a sentence or two."""
+    """Sentences on the sizes at which pictures were searched, and the smallest faces that this finds."""
     looked = [answer.looked for answer in answers if answer.looked is not None]
     if not looked:
         return []
@@ -128,7 +128,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 class Bar:
-    """How far it is, on a terminal: items where there are several, and a video's frames."""
+    """A progress bar on a terminal: of items if there are several, and of a video's frames."""
 
     def __init__(self) -> None:
         self._bar = Progress(
@@ -153,10 +153,10 @@ class Bar:
     def each(
         self, inputs: list[str], camera: int | None, out: Path | None, told: Told
     ) -> Iterator[Item]:
-        """What there is to look at.
+        """Iterate over all items, and advance the bar.
 
-        It is gone through twice: what is not there is said before anything is done, and nothing of
-        a million files is kept in memory.
+        The inputs are listed twice: first to count them and to report missing paths before any work,
+        then to process them; so a million files need no memory.
         """
         from mien.recognise.media import Item, find
 
@@ -177,7 +177,7 @@ class Bar:
                 self._frames = None
 
     def frame(self, frame: Frame, total: int | None) -> None:
-        """One more frame of a video, of so many if that is known."""
+        """Advance by a frame; `total` is the number of frames, None if unknown."""
         if self._frames is None:
             self._frames = self._bar.add_task("", total=total, speed="")
             self._began = time.monotonic()

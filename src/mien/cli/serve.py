@@ -1,4 +1,4 @@
-"""mien serve: a REST service and a page in the browser."""
+"""mien serve: run the REST service and the web page."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def serve(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A model file, a run folder or a name; by default the model inside the package.",
+            help="A model file, a run folder or a name; by default the packaged model.",
         ),
     ] = None,
     card: options.CardPage = None,
     host: Annotated[
-        str, typer.Option(help="Where to listen; by default only this computer gets there.")
+        str, typer.Option(help="Address to listen on; by default only for this computer.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 is any free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")] = 8000,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="By default one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="By default one for each core.")
     ] = None,
     device: options.Device = "cpu",
     max_body: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")] = 20,
@@ -49,26 +49,29 @@ def serve(
     ] = 25,
     max_video: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")] = 200,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="For a request, and for its answer.")
+        float,
+        typer.Option(metavar="SECONDS", min=1, help="Limit for a request, and for its answer."),
     ] = 30,
     rate: Annotated[
-        float, typer.Option(metavar="N", min=0, help="Requests a second and client; 0 is any.")
+        float,
+        typer.Option(metavar="N", min=0, help="Requests a second for each client; 0 is no limit."),
     ] = 0,
     api_keys: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keys, one a line; or one in MIEN_API_KEY."),
+        typer.Option(metavar="FILE", help="API keys, one in each line; or one in MIEN_API_KEY."),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name it may be asked by.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="An additional host name of the service."),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="https://SITE", help="Another site whose pages may ask it."),
+        typer.Option(metavar="https://SITE", help="A site whose pages may send requests."),
     ] = None,
 ) -> None:
-    """Serve recognition to this computer's browsers and programs. Ctrl-C ends it.
+    """Serve recognition to browsers and programs, by default of this computer only. Ctrl-C ends it.
 
-    Pictures are answered and forgotten; videos' results are gone after half an hour.
+    Pictures are not stored; a video's results are deleted after half an hour.
     """
     with extra_required("serve", "the service"):
         from mien.serving import server  # noqa: F401 (what is missing is said first)
@@ -98,7 +101,7 @@ def serve(
 
 
 def show_camera(model: str | None, device: str) -> None:
-    """Open the page at its camera, served to this computer alone on a free port, until Ctrl-C."""
+    """Open the web page's camera tab, served to this computer only on a free port, until Ctrl-C."""
     with extra_required("serve", "the page of a camera"):
         from mien.serving import server  # noqa: F401 (what is missing is said first)
     from mien.serving.settings import Settings
@@ -123,7 +126,7 @@ def _run(
 ) -> None:
     """Serve a model at a (host, port) until Ctrl-C.
 
-    `started` is told the model's name, the address, and whether only this computer gets there.
+    `started` is called with the model's name, the URL, and whether it is a loopback address.
     """
     from mien.allocator import share_heaps
     from mien.recognise.model import FaceModel
@@ -150,8 +153,10 @@ def _keys(file: Path | None) -> tuple[str, ...]:
         key = os.environ.get("MIEN_API_KEY")
         return (key,) if key else ()
     with reading_from(str(file)):
-        content = file.read_text("utf-8-sig", errors="replace")  # no text is no key either
+        content = file.read_text(
+            "utf-8-sig", errors="replace"
+        )  # `Settings` refuses keys that are not ASCII
     keys = tuple(line.strip() for line in content.splitlines() if line.strip())
     if not keys:
-        raise InputError(f"{file}: no key in it; write one a line")
+        raise InputError(f"{file}: it has no key; write one in each line")
     return keys

@@ -1,4 +1,4 @@
-"""mien reproduce, diagnose: questions answered by training."""
+"""mien reproduce and diagnose: studies that train networks."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ def reproduce(
     data: Annotated[str, typer.Option("--data", "-d", metavar="PATH", help="As for `mien train`.")],
     only: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Names of recipes; by default all reference systems'."),
+        typer.Option(metavar="A,B", help="Names of recipes; by default of all reference systems."),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="A quick pass: so many epochs each. Marked, no reproduction."),
+        typer.Option(
+            min=1, help="Epochs of each, for a quick test; marked as such, no reproduction."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`. Marked."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`; marked as such."),
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
-    out: Annotated[Path, typer.Option(help="Folder of runs and page.")] = Path("reproduction"),
+    out: Annotated[Path, typer.Option(help="Folder for runs and page.")] = Path("reproduction"),
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Train and score the reference systems; published figures beside ours on one page.
+    """Train and score the reference systems, and compare with the published figures on one page.
 
-    Finished runs in --out are kept, those that were stopped go on; calls with other --data fill the
+    Finished runs in --out are kept, and interrupted ones resumed; calls with other --data add to the
     same page.
     """
     from mien.studies.reproduce import reproduce as reproduce_all
@@ -63,11 +65,12 @@ def diagnose(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
     data: options.Data = "synthetic",
     budget: Annotated[
-        float, typer.Option(metavar="MINUTES", help="Training time; decides how much is tried.")
+        float,
+        typer.Option(metavar="MINUTES", help="Training time, which decides the number of trials."),
     ] = 30,
     votes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to tell wrong labels by."),
+        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to detect wrong labels."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -81,9 +84,9 @@ def diagnose(
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Find out why a recipe overfits: data, capacity, regularisation or labels.
+    """Find the reason that a recipe overfits: data, capacity, regularisation or labels.
 
-    Trains the recipe again with one thing changed at a time. Finished trials in --out are kept: a
+    Trains the recipe repeatedly with one change at a time. Finished trials in --out are kept: a
     second call with a larger --budget adds to the first.
     """
     from mien.studies.diagnose import diagnose as diagnose_recipe

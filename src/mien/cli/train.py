@@ -1,4 +1,4 @@
-"""mien train, evaluate, compare: from faces to evidence."""
+"""mien train, teach, recipes and models: train networks, and list recipes and networks."""
 
 from __future__ import annotations
 
@@ -51,32 +51,33 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|FILE|hub|package|none",
-            help="Start from the weights of a run or a file, from pretrained ones, or random ones.",
+            help="Initial weights: of a run or file, pretrained (hub, package), or random (none).",
         ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0-4", help="Train once for each seed.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out where it was stopped.")
+        bool, typer.Option("--resume", help="Continue the interrupted run in --out.")
     ] = False,
     checkpoint_every: Annotated[
         str,
         typer.Option(
             metavar="200|10m|none",
-            help="Save within an epoch too, every so many steps or minutes, what --resume goes on from.",
+            help="Save the state for --resume also within epochs: every N steps or minutes (10m).",
         ),
     ] = "10m",
     exclude: options.Exclude = None,
     skip_damaged: options.SkipDamaged = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show the faces, the network and the plan; train nothing."),
+        typer.Option("--dry-run", help="Show data, network and plan; train nothing."),
     ] = False,
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile", help="Let torch compile the step: quicker on a GPU, after some minute."
+            "--compile",
+            help="Let torch compile the step: faster on a GPU, after about a minute.",
         ),
     ] = False,
     track: Annotated[
@@ -91,7 +92,7 @@ def train(
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train a recipe. Fits Training, selects on validation, never reads the test split."""
+    """Train a recipe: fit the training split, select on validation. The test split is never read."""
     settings: dict[str, Any] = {
         "overrides": [
             *(overrides or []),
@@ -121,7 +122,7 @@ def train(
         runs = api.train_seeds(api.parse_seeds(seeds), recipe, data, out, **settings)
     from mien.training import is_first
 
-    if not is_first():  # of the processes that torchrun started, one speaks
+    if not is_first():  # of the processes that torchrun started, only the first one prints
         return
     rows = [_best_epoch(run) for run in runs]
     show({"runs": rows}, _figures(rows), as_json=as_json)
@@ -131,7 +132,7 @@ def train(
 
 
 def _short(given: Mapping[str, str | None]) -> list[str]:
-    """Short options as overrides; what is wrong with one is said as of --set."""
+    """Short options as overrides; errors in them then read like errors in --set."""
     return [f"{name}={value}" for name, value in given.items() if value is not None]
 
 
@@ -141,10 +142,12 @@ def teach(
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of seeds.")
     ],
     recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="The student's recipe.")],
-    out: Annotated[Path, typer.Option(help="Folder of the soft targets.")],
+    out: Annotated[Path, typer.Option(help="Folder for the soft targets.")],
     data: options.Data = "synthetic",
-    views: Annotated[int, typer.Option(help="Views of each face, one an epoch in turn.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the views.")] = 0,
+    views: Annotated[
+        int, typer.Option(help="Views of each face; the epochs use them in turn.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train` of the student."),
@@ -154,9 +157,9 @@ def teach(
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write down what trained networks say of views of the training faces, for a student to learn from.
+    """Write the answers of trained networks for views of the training faces, as a student's targets.
 
-    Views that --out has are kept, so the same command goes on where it was stopped.
+    Views in --out are kept, so the same command resumes an interrupted one.
     """
     with counting("asking the teachers") as progress:
         teaching = api.teach(
@@ -183,7 +186,7 @@ def teach(
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
-    """The kept epoch of each run, a column a run, and mean ± sd of several."""
+    """A table of the kept epochs, with a column for each run, and mean ± sd of several runs."""
     from mien.evaluation import over_seeds, summary_text
 
     figures = table("", *(Path(row["run"]).name for row in rows))
@@ -219,10 +222,12 @@ def _best_epoch(run: RunFolder) -> dict[str, Any]:
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show one, whole.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show all of one recipe.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the recipes with their costs and figures, or show one: its evidence, and every field that --set takes."""
+    """List the recipes with costs and scores, or show one: its evidence, and all fields for --set."""
     from mien import recipes as known
 
     if name is not None:
@@ -246,7 +251,7 @@ def recipes(
 
 
 def _recipe_row(name: str) -> dict[str, Any]:
-    """A recipe in one line: its network counted, its figures from the table of those that were measured."""
+    """A recipe's summary: the size of its network, and its measured scores if there are any."""
     from mien import models as networks
     from mien import recipes as known
 
@@ -263,7 +268,7 @@ def _recipe_row(name: str) -> dict[str, Any]:
 
 
 def _side_by_side(rows: Sequence[dict[str, Any]]) -> Table:
-    """Costs and figures of recipes, a line each."""
+    """A table of the recipes' costs and scores, with a line for each."""
     made = table("recipe", "parameters", "multiply-adds", "minutes", "cores", "PrivateTest")
     for row in rows:
         found = row["measured"]
@@ -276,8 +281,8 @@ def _side_by_side(rows: Sequence[dict[str, Any]]) -> Table:
         made.add_row(row["name"], *costs, *told)
     made.caption_justify = "left"
     made.caption = (
-        "minutes of one training on FER-2013, and accuracy in single view, the mean over seeds; no figure: not "
-        "trained in full as it is. mien recipes NAME says more"
+        "minutes of one training on FER-2013, and mean accuracy over seeds in single view; empty: not trained "
+        "in full in this form. For details: mien recipes NAME"
     )
     return made
 
@@ -287,7 +292,7 @@ def models(
     in_package: Annotated[
         bool,
         typer.Option(
-            "--packaged", help="The trained models inside the package instead, which --model takes."
+            "--packaged", help="List the trained models in the package instead, for --model."
         ),
     ] = False,
     as_json: options.Json = False,
@@ -321,7 +326,7 @@ def models(
 
 
 def _packaged(*, as_json: bool) -> None:
-    """The trained models inside the package, and their accuracy as their cards tell it."""
+    """List the trained models in the package, with the accuracy on their cards."""
     from mien.recognise.naming import packaged
 
     rows = []

@@ -1,1 +1,1 @@
-"""From pictures to expressions: small, offline, free of torch."""
+"""Recognition: from pictures to faces and expressions, offline and without torch."""

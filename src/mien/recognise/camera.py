@@ -1,4 +1,4 @@
-"""Frames of a camera through OpenCV, at the time at which they came."""
+"""Frames of a local camera through OpenCV, each with its time of arrival."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mien.recognise.media import Frame, SourceError
 
 
 class Camera:
-    """The pictures of a camera of this computer; a `Movie` without an end.
+    """The frames of a camera of this computer: a `Movie` without an end.
 
     Args:
-        number: as the system counts its cameras, from 0.
-        capture: opens a camera by its number, as `cv2.VideoCapture` does, and does so by default.
-        clock: seconds.
+        number: the camera's number in the operating system, from 0.
+        capture: opens a camera by its number; by default `cv2.VideoCapture`, without its log messages.
+        clock: gives the current time in seconds; it has to be monotonic.
 
     Raises:
-        InputError: where there is no such camera.
+        InputError: there is no such camera, or another program uses it.
     """
 
     live = True
-    rate = Fraction(25)  # what it is in truth depends on the light
+    rate = Fraction(25)  # nominal: the true rate depends on the camera and the light
     time_base = Fraction(1, 1000)
     duration_s = None
 
@@ -57,11 +57,15 @@ class Camera:
         self.close()
 
     def close(self) -> None:
-        """Give the camera back."""
+        """Release the camera for other programs."""
         self._capture.release()
 
     def __iter__(self) -> Generator[Frame]:
-        """The pictures as they come, until there are no more; InputError where there is not one."""
+        """Yield frames as they arrive, until the camera gives no more.
+
+        Raises:
+            SourceError: it gives not even one.
+        """
         started, last, index = None, -1.0, 0
         while True:
             there, bgr = self._capture.read()
@@ -69,7 +73,9 @@ class Camera:
                 break
             now = self._clock()
             started = now if started is None else started
-            last = max(now - started, last + 1e-3)  # a clock may stand still between two pictures
+            last = max(
+                now - started, last + 1e-3
+            )  # times have to grow, even if the clock is coarse
             yield Frame(index, last, partial(_rgb, bgr))
             index += 1
         if index == 0:
@@ -82,7 +88,7 @@ def _rgb(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _quiet_capture(number: int) -> Any:
-    """A camera of OpenCV, which would say on standard error what we say in a sentence."""
+    """Open a camera with OpenCV's log silenced: our InputError reports a failure."""
     import cv2
 
     level = cv2.utils.logging.getLogLevel()

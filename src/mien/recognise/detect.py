@@ -1,4 +1,4 @@
-"""Faces in a picture: where they are, and how a network is shown them."""
+"""Detected faces, and the crops of them that a network takes as input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 #: Right and left eye (the person's), tip of the nose, right and left corner of the mouth: (x, y).
 Landmarks: TypeAlias = tuple[tuple[float, float], ...]
 
-#: When shrinking, how many points are averaged for a pixel of a crop, on each axis, at most.
+#: When shrinking: most sample points on each axis that are averaged for one pixel of a crop.
 _MOST_POINTS = 16
 
 
@@ -31,11 +31,17 @@ class Detection:
 
     Attributes:
         box: (x, y, width, height) in pixels of the picture; x, y is the upper left corner. It may
-            reach over the picture's border.
-        score: how sure the detector is, 0..1.
-        landmarks: five points (x, y) as `Landmarks` says, or None where the detector gives none.
-        angle: degrees by which the face is turned clockwise in the picture, as far as the detector
-            knows; landmarks know better.
+            reach beyond the picture's border.
+        score: the detector's confidence, 0..1.
+        landmarks: five points (x, y) in the order of `Landmarks`, or None if the detector gives none.
+        angle: degrees by which the face is turned clockwise in the picture, as the detector estimates
+            it; if there are landmarks, the line of the eyes is used instead.
+
+    Raises:
+        InputError: a value is not a finite number, out of range or of another shape.
+
+    >>> Detection(box=(10, 20, 64, 64), score=0.9).box
+    (10.0, 20.0, 64.0, 64.0)
     """
 
     box: Box
@@ -74,19 +80,23 @@ class Detection:
         object.__setattr__(self, "angle", angle)
 
 
-#: uint8 RGB (H, W, 3) -> its faces. Threads call it at the same time.
+#: uint8 RGB (H, W, 3) -> its faces. Has to be thread-safe.
 Detector: TypeAlias = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 
 
 def checked(found: Sequence[Detection]) -> list[Detection]:
-    """What a detector gave, where it is a list of detections."""
+    """Check that a detector's answer is a list or tuple of `Detection`, and return it as a list.
+
+    Raises:
+        InputError: it is anything else.
+    """
     if not isinstance(found, list | tuple) or not all(isinstance(one, Detection) for one in found):
         raise InputError(f"a detector has to give a list of mien.Detection, not {found!r:.80}")
     return list(found)
 
 
 def whole_picture(picture: NDArray[np.uint8]) -> list[Detection]:
-    """The detector "none": the picture is one face, cut out already."""
+    """The detector "none": takes the whole picture for one face that is already cropped."""
     height, width = picture.shape[:2]
     return [Detection((0, 0, width, height))]
 
@@ -94,15 +104,15 @@ def whole_picture(picture: NDArray[np.uint8]) -> list[Detection]:
 def crop(
     picture: NDArray[np.uint8], face: Detection, rule: CropRule, spec: InputSpec
 ) -> NDArray[np.uint8]:
-    """What a network is shown of a face.
+    """Cut a face out of a picture as the network's input.
 
-    A square around the middle of the box (of the network's own proportions, where those are not
-    square), its height the box's longer side and the rule's margins. Pixels are averaged where it
-    shrinks and interpolated bilinearly where it grows; beyond the picture its border goes on.
+    The crop is a square around the box's centre (a rectangle if the network's input is one). Its height
+    is the box's longer side plus the rule's margins. Pixels are averaged if it shrinks and interpolated
+    bilinearly if it grows; beyond the picture its border pixels are repeated.
 
     Args:
         picture: uint8 RGB (H, W, 3).
-        face: where the face is.
+        face: the face to cut out.
         rule: margin, shift and alignment.
         spec: the network's input; one channel is luma (Rec. 601).
 
@@ -110,13 +120,13 @@ def crop(
         uint8 (C, h, w), `spec.shape`.
 
     Raises:
-        InputError: for a face wholly outside of the picture.
+        InputError: the face lies wholly outside the picture.
     """
     return _sampled(picture, *_rectangle(face, rule, spec), spec)
 
 
 def to_crop(face: Detection, rule: CropRule, spec: InputSpec) -> NDArray[np.float64]:
-    """float64 (2, 3), takes a pixel's (x, y) in the picture to the one of `crop` that shows the same place."""
+    """The affine matrix of `crop`, float64 (2, 3): from (x, y) in the picture to (x, y) in the crop, in pixels."""
     centre, size, turn = _rectangle(face, rule, spec)
     target = np.array([spec.width, spec.height])
     back = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
@@ -125,7 +135,7 @@ def to_crop(face: Detection, rule: CropRule, spec: InputSpec) -> NDArray[np.floa
 
 
 def ready_to_crop(size: tuple[int, int], spec: InputSpec) -> NDArray[np.float64]:
-    """`to_crop` of a picture of (width, height) that is a face: see `ready_crop`."""
+    """The same as `to_crop` for a whole picture of `size` (width, height) that is a face: see `ready_crop`."""
     across, down = spec.width / size[0], spec.height / size[1]
     return np.array([[across, 0, 0.5 * across - 0.5], [0, down, 0.5 * down - 0.5]])
 
@@ -133,7 +143,7 @@ def ready_to_crop(size: tuple[int, int], spec: InputSpec) -> NDArray[np.float64]
 def _rectangle(
     face: Detection, rule: CropRule, spec: InputSpec
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """What `crop` cuts out: its centre (x, y), its size (width, height) in pixels, its turn in radians."""
+    """The rectangle of `crop`: centre (x, y) and size (width, height) in pixels, clockwise turn in radians."""
     x, y, width, height = face.box
     longer = max(width, height)
     turn = math.radians(angle_of(face, rule))
@@ -144,7 +154,7 @@ def _rectangle(
 
 
 def angle_of(face: Detection, rule: CropRule) -> float:
-    """Degrees by which a face is turned clockwise, and its crop levelled: -180..180."""
+    """Degrees by which a face is turned clockwise, -180..180; `crop` turns it back by as much."""
     if rule.align and face.landmarks is not None:
         (right_x, right_y), (left_x, left_y) = face.landmarks[:2]
         return math.degrees(math.atan2(left_y - right_y, left_x - right_x))
@@ -152,7 +162,7 @@ def angle_of(face: Detection, rule: CropRule) -> float:
 
 
 def scaled(face: Detection, scale: tuple[float, float]) -> Detection:
-    """A face in pixels of the same picture, so many times as wide and as high."""
+    """A face in pixels of a resized picture; `scale` is the factor of its width and of its height."""
     across, down = scale
     x, y, width, height = face.box
     points = face.landmarks and tuple((x * across, y * down) for x, y in face.landmarks)
@@ -161,14 +171,14 @@ def scaled(face: Detection, scale: tuple[float, float]) -> Detection:
 
 
 def crop_side(face: Detection, rule: CropRule) -> float:
-    """The height of what `crop` cuts out, in pixels of the picture."""
+    """The height of the rectangle that `crop` cuts out, in pixels of the picture."""
     return max(face.box[2:]) * (1 + 2 * rule.margin)
 
 
 def crops(
     picture: NDArray[np.uint8], faces: Sequence[Detection], rule: CropRule, spec: InputSpec
 ) -> NDArray[np.uint8]:
-    """`crop` of each face of a picture: uint8 (N, C, h, w); N may be 0."""
+    """Apply `crop` to each face of a picture: uint8 (N, C, h, w); N may be 0."""
     cut = np.empty((len(faces), *spec.shape), np.uint8)
     for index, face in enumerate(faces):
         cut[index] = crop(picture, face, rule, spec)
@@ -182,9 +192,9 @@ def _sampled(
     turn: float,
     spec: InputSpec,
 ) -> NDArray[np.uint8]:
-    """The rectangle of a size (width, height) around a centre, turned by radians, as `spec` says."""
+    """Sample a rectangle of `size` (width, height) around a centre, turned by radians, at the size of `spec`."""
     turning = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    # Only what the rectangle covers is touched, and a pixel or two around it.
+    # Work on the part of the picture that the rectangle covers, with two pixels around it for interpolation.
     reach = np.abs(turning) @ (size / 2)
     limits = np.array(picture.shape[1::-1])
     first = np.clip(np.floor(centre - reach) - 2, 0, limits).astype(int)
@@ -202,7 +212,7 @@ def _sampled(
     points = np.maximum(np.ceil(size / target), 1)
     shrink = np.ones(2)
     if (points > _MOST_POINTS).any():
-        # Far too many pixels: average whole blocks first.
+        # Averaging that many points for each pixel is slow: average whole blocks of the picture first.
         extent = np.array(region.shape[1::-1])
         blocks = np.maximum(points // (_MOST_POINTS // 2), 1)
         small = np.maximum(np.round(extent / blocks), 1).astype(int)
@@ -211,12 +221,12 @@ def _sampled(
         points = np.minimum(np.ceil(size * shrink / target), _MOST_POINTS)
         points = np.maximum(points, 1)
     grid = (target * points).astype(int)
-    # Grid point (i, j) looks at: centre + turning @ ((i, j) + 1/2 - grid / 2) * step - 1/2.
+    # Grid point (i, j) samples the picture at: centre + turning @ ((i, j) + 1/2 - grid / 2) * step - 1/2.
     step = size / grid
     matrix = shrink[:, None] * turning * step
     origin = shrink * (centre + turning @ ((0.5 - grid / 2) * step)) - 0.5
     looked = cv2.warpAffine(
-        region.astype(np.float32),  # rounded once, in the end
+        region.astype(np.float32),  # so that levels are rounded only once, at the end
         np.column_stack([matrix, origin]),
         grid.tolist(),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

@@ -1,4 +1,4 @@
-"""Detectors by name: what finds the faces of a picture."""
+"""Face detectors by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mien.recognise.detect import Detector, whole_picture
 from mien.recognise.yunet import YuNet
 from mien.registry import Registry
 
-#: The detector that is used where none is named, and the one for faces that are cut out already.
+#: The name of the default detector, and of the one for pictures that are face crops already.
 USUAL, READY = "yunet", "none"
 
 
@@ -19,7 +19,7 @@ def _ready(*, size: int | None, threads: int | None) -> Detector:
     return whole_picture
 
 
-#: Each makes a detector: size as `YuNet` says, threads that compute.
+#: Functions that make a detector, with the arguments `size` (see `YuNet`) and `threads`.
 DETECTORS = Registry[Callable[..., Detector]]("detector")
 DETECTORS.add(USUAL, YuNet)
 DETECTORS.add(READY, _ready)
@@ -28,19 +28,27 @@ DETECTORS.add(READY, _ready)
 def open_detector(
     detector: str | Detector, *, size: int | None = None, threads: int | None = None
 ) -> Detector:
-    """The detector of a name, or the one given; InputError for an unknown name, or a size it does not take."""
+    """Make a detector by its name; a detector that is given is returned, with `size` if that is not None.
+
+    Raises:
+        InputError: the name is unknown, or the detector takes no size.
+    """
     if isinstance(detector, str):
         return DETECTORS[detector](size=size, threads=threads)
     return detector if size is None else with_size(detector, size)
 
 
 def with_size(detector: Detector, size: int) -> Detector:
-    """The same detector, looking at pictures at another size."""
+    """A copy of a detector that searches pictures at another size, in pixels of the longer side.
+
+    Raises:
+        InputError: the detector takes no size.
+    """
     if isinstance(detector, YuNet):
         return detector.with_size(size)
     raise InputError(f"size {size}: this detector takes none; leave it out")
 
 
 def for_films(detector: Detector) -> Detector:
-    """The same detector, as quick as films need it."""
+    """A faster copy of a detector for videos: see `YuNet.for_films`; other detectors are returned unchanged."""
     return detector.for_films() if isinstance(detector, YuNet) else detector

@@ -1,4 +1,4 @@
-"""Why an answer is uncertain: the picture of the face is too bad to tell by, or no expression is probable enough."""
+"""Reasons for an uncertain answer: the face's picture is too bad, or no expression is probable enough."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from mien.card import Limits, ModelCard
     from mien.recognise.detect import Detection
 
-#: The limits of a card, and `probability`: below its threshold.
+#: The names of a card's `Limits`, and `probability`: below the card's `uncertain_below`.
 Reason: TypeAlias = Literal[
     "size", "spread", "detail", "noise", "turn", "detection_score", "probability"
 ]
 
-#: Each in words, for people.
+#: Each reason in words, for people.
 IN_WORDS: dict[Reason, str] = {
     "size": "too small",
     "spread": "too dark or flat",
@@ -32,14 +32,14 @@ IN_WORDS: dict[Reason, str] = {
 def bad_picture(
     limits: Limits, found: Detection, crop_CHW: NDArray[np.uint8], side: float, *, scored: bool
 ) -> Reason | None:
-    """The first limit that a face lies beyond; None where it lies within all.
+    """The first limit that a face exceeds; None if it exceeds none.
 
     Args:
-        limits: of the model.
-        found: the face.
-        crop_CHW: what the network is shown of it.
-        side: pixels of the picture, a side, that the crop was made of.
-        scored: whether the score is YuNet's.
+        limits: the limits of the model's card.
+        found: the detected face.
+        crop_CHW: its crop, the network's input: uint8.
+        side: side of the crop in pixels of the picture, before resizing.
+        scored: the score is YuNet's; the limit of scores is for these only.
     """
     if limits.size is not None and side < limits.size:
         return "size"
@@ -53,7 +53,7 @@ def bad_picture(
 
 
 def bad_crop(limits: Limits, crop_CHW: NDArray[np.uint8]) -> Reason | None:
-    """The first limit that a crop lies beyond, of those that it shows by itself: spread, detail, noise."""
+    """The first limit that a crop exceeds, of those that need the crop only: spread, detail and noise."""
     if limits.spread is not None and spread(crop_CHW) < limits.spread:
         return "spread"
     if limits.detail is None and limits.noise is None:
@@ -67,19 +67,22 @@ def bad_crop(limits: Limits, crop_CHW: NDArray[np.uint8]) -> Reason | None:
 
 
 def spread(crop_CHW: NDArray[np.uint8]) -> float:
-    """The standard deviation of a crop's gray levels, the mean of its channels: 0..127.5."""
+    """The standard deviation, 0..127.5, of a crop's gray levels (the mean of its channels)."""
     return float(crop_CHW.mean(axis=0).std())
 
 
 def detail(crop_CHW: NDArray[np.uint8]) -> float:
-    """How much a crop's gray levels change within two pixels, as a share of their variance: 0..16.
+    """A measure of blur and noise: the fine detail of a crop's gray levels as a share of their variance, 0..16.
 
-    The mean square of the second difference of pixels two apart, in the one of four directions in which it is
-    least: so that blur in one direction, of a camera that moved, shows as well. Blur makes it small, noise large;
-    light and contrast leave it as it is. 0 for a crop of one gray level.
+    The mean squared second difference of gray levels at steps of two pixels, in the one of four directions that has
+    the least: so that motion blur, which has one direction, shows as well. Blur makes it small, noise large; light
+    and contrast do not change it.
 
     Args:
-        crop_CHW: uint8; 0 for one of less than 5 pixels a side.
+        crop_CHW: uint8, 1 or 3 channels.
+
+    Returns:
+        The measure; 0 for a crop of one gray level or of less than 5 pixels a side.
     """
     gray_HW = crop_CHW.mean(axis=0, dtype=np.float32)
     variance = float(gray_HW.var())
@@ -96,7 +99,7 @@ def detail(crop_CHW: NDArray[np.uint8]) -> float:
 
 
 def turn(found: Detection) -> float:
-    """Degrees, 0..180, by which the line of the eyes is turned; 0 without landmarks."""
+    """Degrees, 0..180, between the line of the eyes and the horizontal; 0 without landmarks."""
     if found.landmarks is None:
         return 0.0
     (right_x, right_y), (left_x, left_y) = found.landmarks[:2]
@@ -104,16 +107,21 @@ def turn(found: Detection) -> float:
 
 
 def improbable(probability: float, uncertain_below: float) -> Reason | None:
-    """`probability` where it is below a threshold."""
+    """The reason `probability` if a probability is below the threshold, else None."""
     return "probability" if probability < uncertain_below else None
 
 
 def sure_of_crops(
     card: ModelCard, crops_NCHW: NDArray[np.uint8], probabilities_NK: NDArray[np.floating[Any]]
 ) -> NDArray[np.bool_]:
-    """Which answers about ready crops are not uncertain, bool (N,): by probability, spread, detail and noise.
+    """Which answers for face crops are certain: bool (N,), by probability, spread, detail and noise.
 
-    Size, turn and the finder's score are of the photo that a crop was cut from, and are not asked here.
+    The limits of size, turn and detection score need the photo that a crop was cut from, so they are not checked.
+
+    Args:
+        card: the model's card, with its limits.
+        crops_NCHW: uint8, the network's inputs.
+        probabilities_NK: the network's answers, 0..1.
     """
     sure_N: NDArray[np.bool_] = probabilities_NK.max(axis=1) >= card.uncertain_below
     good = [bad_crop(card.uncertain_beyond, crop) is None for crop in crops_NCHW]

@@ -1,4 +1,4 @@
-"""Drawing what was recognised: a box around each face, its expression and probability beside it."""
+"""Drawing results on pictures: a box around each face, with its expression and probability."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 Frame = tuple[int, int, int, int]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
-#: Height of the letters as a share of the picture's shorter side, and the fewest pixels to read them.
+#: Height of the letters as a share of the picture's shorter side, and at least in pixels.
 _LETTERS, _SMALLEST = 1 / 28, 11
-#: Height of a label in heights of its letters.
+#: Height of a label, in units of its font size.
 _LEADING = 1.35
-#: Where black and white letters stand out alike from their ground (WCAG 2.2: both contrasts are 4.6).
+#: Luminance of a background on which black and white text have the same contrast (WCAG 2.2: both 4.6).
 _MIDDLE = 0.179
 #: Width of a line as a share of the picture's shorter side.
 _LINE = 1 / 130
@@ -38,20 +38,26 @@ _LINE = 1 / 130
 def annotated(
     picture: NDArray[np.uint8], faces: Sequence[FaceLike], boxes: Sequence[Box] | None = None
 ) -> NDArray[np.uint8]:
-    """A copy of a picture with its faces marked: uint8 RGB (H, W, 3) -> the same shape.
+    """Mark the faces of a picture on a copy of it.
 
-    `boxes`: the faces' in this picture, if they are not their own.
+    Each expression has its colour, and each label names it as well, for colour-blind people. An
+    uncertain face has only the corners of its box and a question mark. Lines and text scale with the
+    picture. Labels avoid each other, are shorter in a crowd, and cover the inside of a box only if
+    there is no other place.
 
-    Each expression has its colour, but nothing is told by colour alone: the label names it. Of an
-    uncertain face only the corners are drawn, and its label has a question mark. Lines and letters
-    grow with the picture; labels keep off one another and are shorter in a crowd. The inside of a
-    box stays as it was, unless labels have no other place; and so does all beyond line and label.
+    Args:
+        picture: uint8 RGB (H, W, 3).
+        faces: faces in it.
+        boxes: their boxes in pixels of this picture, if it was resized; by default the faces' own.
+
+    Returns:
+        uint8 RGB (H, W, 3).
     """
     image = Image.fromarray(picture)
     short = min(picture.shape[:2])
     line = max(2, round(_LINE * short))
     font = letters(image.size)
-    # The largest faces last: their lines are not under those of the crowd behind.
+    # The largest faces last, so that the boxes of a crowd in the background do not cross theirs.
     placed = zip(faces, boxes or [face.box for face in faces], strict=True)
     marks = [
         (face, _frame(box, line), _colour(face))
@@ -69,7 +75,7 @@ def annotated(
 
 
 def surely(face: FaceLike) -> str:
-    """A face's probability in whole percent; an uncertain one's is rounded down, never up to the limit.
+    """A face's probability in whole percent; rounded down if uncertain, so that it never reads as the limit.
 
     >>> from mien.recognise.track import TrackedFace
     >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, "probability", {"happy": 0.509}, None))
@@ -80,17 +86,21 @@ def surely(face: FaceLike) -> str:
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write uint8 RGB (H, W, 3) atomically, in the format that the name's suffix says."""
+    """Write uint8 RGB (H, W, 3) atomically, in the format of the name's suffix.
+
+    Raises:
+        InputError: the suffix is of no format that Pillow writes, or the file cannot be written.
+    """
     Image.init()
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise InputError(f"{path}: pictures are not written as this; name it .png or .jpg")
+        raise InputError(f"{path}: pictures cannot be written in this format; name it .png or .jpg")
     with atomic_file(path) as handle:
         Image.fromarray(picture).save(handle, format=kind, quality=95)
 
 
 def marked(photo: Decoded, faces: Sequence[FaceLike]) -> NDArray[np.uint8]:
-    """`annotated` of a photo as it was read; its faces are in pixels of its file."""
+    """Apply `annotated` to a photo that may have been reduced; its faces are in pixels of its file."""
     boxes = [photo.read_part(face.box) for face in faces]
     return annotated(in_colour(photo.pixels), faces, boxes)
 
@@ -105,7 +115,7 @@ def _frame(box: Box, line: int) -> Frame:
 def _draw_frame(
     image: Image.Image, frame: Frame, line: int, colour: Colour, *, corners: bool
 ) -> None:
-    """A line with a thin black edge outside and a white one inside, to stand out everywhere."""
+    """Draw a line with a thin black edge outside and a white one inside, visible on any background."""
     left, top, right, bottom = frame
     gaps = []
     if corners:
@@ -144,7 +154,7 @@ def _draw_label(
 def _placed(
     places: list[tuple[str, Frame]], labels: list[Frame], boxes: list[Frame]
 ) -> tuple[str, Frame]:
-    """The first place where no label is and no other face, else no label, else the first."""
+    """The first place that overlaps neither label nor face, else no label, else the first one."""
     for taken in (labels + boxes, labels):
         for text, place in places:
             if not any(_overlap(place, other) for other in taken):
@@ -155,7 +165,7 @@ def _placed(
 def _places(
     face: FaceLike, frame: Frame, font: ImageFont.FreeTypeFont, size: tuple[int, int]
 ) -> list[tuple[str, Frame]]:
-    """What a face's label may say and where, the best first: above the box, else below it, else inside."""
+    """Candidate texts and places of a face's label, the best first: above the box, below it, inside."""
     room, floor = size
     left, top, _, bottom = frame
     height = math.ceil(_LEADING * font.size)
@@ -170,7 +180,7 @@ def _places(
 
 
 def _fitting(face: FaceLike, font: ImageFont.FreeTypeFont, room: int) -> list[tuple[str, int]]:
-    """The texts that fit into the picture's width, with their widths; where none does, a few letters."""
+    """The texts that fit into the picture's width, with their widths; if none does, the first letters."""
     doubt = "?" if face.uncertain else ""
     named = f"{face.expression}{doubt}"
     texts = [f"{named} {surely(face)}", named]
@@ -199,7 +209,7 @@ def _colour(face: FaceLike) -> Colour:
 
 
 def letters(size: tuple[int, int]) -> ImageFont.FreeTypeFont:
-    """The font that suits a picture of (width, height)."""
+    """The font of labels for a picture of `size` (width, height)."""
     return _font(round(max(_SMALLEST, _LETTERS * min(size))))
 
 

@@ -1,7 +1,7 @@
-"""Which pixels mattered: hide a part of a face, and see how much of the answer goes.
+"""Explanations by occlusion: hide a part of a face, and measure how far the answer's probability falls.
 
-Occlusion (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901), which asks nothing of the model
-but its answers.
+After Zeiler and Fergus 2014 (https://arxiv.org/abs/1311.2901). It works with any model, as it needs only the
+model's answers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 #: The hidden square's side and its steps, as shares of the face's side.
 PATCH, STEP = 1 / 5, 1 / 16
 _BATCH = 64
-#: RGB of what spoke for the answer and against it, and their share of a pixel where they are strongest.
+#: RGB of pixels for and against the answer, and the share of that colour at the strongest pixel.
 FOR, AGAINST, STRONGEST = (255, 30, 30), (40, 90, 255), 0.65
 
 
@@ -23,16 +23,16 @@ def hidden_parts(
     face: NDArray[np.uint8],
     step: float = STEP,
 ) -> NDArray[np.float32]:
-    """How much the answer's probability falls where a gray square hides the face.
+    """Compute how far the answer's probability falls when a gray square hides each part of a face.
 
     Args:
         predict: uint8 (N, C, H, W) -> probabilities (N, K).
-        face: uint8 (C, H, W).
-        step: from one square to the next, as a share of the face's side: a larger one is coarser and asks less.
+        face: uint8 (C, H, W), the network's input.
+        step: distance of two squares as a share of the face's side; a larger one is faster and coarser.
 
     Returns:
-        float32 (H, W): the mean fall, in probability (-1..1), over the squares that hid a pixel.
-        Above 0 the pixel spoke for the answer, below 0 against it.
+        float32 (H, W), -1..1: for each pixel the mean fall in probability over the squares that hid it.
+        Above 0 the pixel supports the answer, below 0 it opposes it.
     """
     _, height, width = face.shape
     side = max(1, round(PATCH * max(height, width)))
@@ -61,7 +61,15 @@ def hidden_parts(
 
 
 def painted(face: NDArray[np.uint8], mattered: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A face, uint8 (C, H, W), under its map: RGB (H, W, 3), red what spoke for the answer, blue against."""
+    """Colour a face by its map: pixels for the answer red, those against it blue.
+
+    Args:
+        face: uint8 (C, H, W), the network's input.
+        mattered: float32 (H, W), the map that `hidden_parts` computes.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
     strength = np.abs(mattered) / max(float(np.abs(mattered).max()), 1e-6)
     colour = np.where(mattered[..., None] > 0, FOR, AGAINST)
     gray = face.mean(axis=0)[..., None]

@@ -1,4 +1,4 @@
-"""A film from its file, address or camera to its rows and its copy: one way for all who ask."""
+"""Recognising a whole video, stream or camera: shared by the command line, the service and `predict`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,14 @@ def open_movie(
     threads: int = 0,
     watch: Callable[[], object] = lambda: None,
 ) -> VideoReader | Camera:
-    """A video, stream or camera, to be closed. Limits are those of a `VideoReader`.
+    """Open a video, stream or camera; the caller has to close it.
+
+    Args:
+        item: the source.
+        max_pixels, threads, watch: as `VideoReader` takes them; a camera has none of them.
 
     Raises:
-        SourceError: nothing can be made of it.
+        SourceError: it cannot be opened.
     """
     try:
         if item.kind == "camera":
@@ -60,20 +64,26 @@ def recognise_film(
     threads: int = 0,
     watch: Callable[[], object] = lambda: None,
 ) -> Summary:
-    """Recognise and follow the faces of a film, to its end, or until something that is called here raises.
+    """Recognise and track the faces of a video, stream or camera to its end.
+
+    An exception from one of the functions that are passed in ends it early.
 
     Args:
-        item: which.
-        recognizer: looks at its frames, once each.
-        every: faces are looked for in every so-many-th frame; None is what is usual.
-        rows: are given the rows of each frame, one a face: `RowFile.write`, `Timeline.add`.
-        copy: where to write the film with its faces marked, and with its sound.
-        called: its name in rows and messages, where that is not to be the item's.
-        on_frame: is called after each frame with it and about how many there will be, if that is known.
+        item: the source.
+        recognizer: finds and classifies the faces, with a single search for each frame.
+        every: search faces in every N-th frame; None is ten frames a second, and each frame of a live source.
+        rows: functions that take the rows of each frame, one for each face: `RowFile.write`, `Timeline.add`.
+        copy: path of a copy of the video with faces marked and with its sound; None for no copy.
+        called: the name in rows and messages; by default the item's.
+        on_frame: called after each frame with the frame and the estimated number of frames, or None.
         max_pixels, threads, watch: as `VideoReader` takes them.
 
+    Returns:
+        Counts of frames, and the faces that appeared.
+
     Raises:
-        SourceError: nothing can be made of it; any other InputError is of what is written.
+        SourceError: the source cannot be read.
+        InputError: any other: a table or the copy cannot be written.
     """
     with ExitStack() as stack:
         movie = open_movie(item, max_pixels=max_pixels, threads=threads, watch=watch)
@@ -100,7 +110,7 @@ def recognise_film(
 def follow_film(
     movie: VideoReader | Camera, recognizer: Recognizer, every: int | None = None
 ) -> Generator[tuple[Frame, list[TrackedFace]]]:
-    """The frames of an open film with their faces, one at a time, for whoever wants no table."""
+    """Yield the frames of an open video or camera with their tracked faces; arguments as for `recognise_film`."""
     recognize, step, tracker = _usual(movie, recognizer, every)
     with closing(frames_from(movie)) as frames:
         yield from follow(frames, recognize, every=step, tracker=tracker)
@@ -109,7 +119,7 @@ def follow_film(
 def _usual(
     movie: VideoReader | Camera, recognizer: Recognizer, every: int | None
 ) -> tuple[Recognize, int, FaceTracker]:
-    """How a film is looked at, in which of its frames, and how faces are followed."""
+    """The defaults for a film: the recognising function, the interval of frames, the tracker."""
     step = every or usual_interval(movie)
     tracker = usual_tracker(movie, step, recognizer.card.uncertain_below)
     return recognizer.for_films().recognize, step, tracker

@@ -1,4 +1,4 @@
-"""What can be looked at: photos, folders of them, videos, cameras; and the frames that moving ones give."""
+"""Sources of pictures: photos, folders, videos, streams and cameras; and the frames of moving ones."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ PHOTO_SUFFIXES = (
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv",
 )  # fmt: skip
-#: Videos whose packets begin with a G, at byte 0 or 4; without it they are programs in TypeScript.
+#: MPEG transport streams: their packets begin with the letter G at byte 0 or 4. Other .ts files are TypeScript.
 _TRANSPORT_SUFFIXES = (".ts", ".mts", ".m2ts")
-#: First bytes that tell a photo or a video whatever its name is.
+#: First bytes by which photos and videos are told apart, before their names.
 _PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\x00", b"MM\x00*")
 _VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"FLV\x01")
-#: What stands in bytes 4 to 8 of QuickTime and MP4 files; the brands of `ftyp` that are photos.
+#: Bytes 4 to 8 of QuickTime and MP4 files; and the brands of `ftyp` boxes that are photos.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _PHOTO_BRANDS = (b"heic", b"heix", b"heim", b"mif1", b"msf1", b"avif")
 
 
 class SourceError(InputError):
-    """Nothing can be made of one source; others may be fine."""
+    """One source cannot be read; others may be fine, so a run over many goes on."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One photo, video or camera to look at.
+    """One photo, video or camera to recognise.
 
-    kind: `photo`, `video` (a file, or the address of a stream) or `camera`.
-    where: the path, the address, or the camera's number.
-    name: a relative path for what is written about it, unlike that of any other item.
+    kind: `photo`, `video` (a file, or the URL of a stream) or `camera`.
+    where: the path, the URL, or the camera's number.
+    name: a relative path for results, unique among the items of one search.
+
+    >>> Item.camera(0).shown
+    'camera 0'
     """
 
     kind: Kind
@@ -54,24 +57,24 @@ class Item:
 
     @classmethod
     def camera(cls, number: int) -> Item:
-        """The camera that the system counts as `number`, from 0."""
+        """The camera of a number, from 0 as the operating system counts."""
         return cls("camera", str(number), f"camera-{number}")
 
     @property
     def shown(self) -> str:
-        """What rows and messages call it: an address goes without its password."""
+        """The name in rows and messages: of a URL without its password."""
         return f"camera {self.where}" if self.kind == "camera" else without_password(self.where)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video or a camera. Its pixels are made when they are first asked for.
+    """One picture of a video or a camera. Its pixels are converted when they are first used.
 
-    index: counts the source's frames from 0.
-    time_s: seconds since the source's beginning, larger than that of the frame before.
-    read: gives the pixels.
-    held: bytes that it keeps in memory for that.
-    looked_at: whether faces were looked for in it.
+    index: position among the source's frames, from 0.
+    time_s: seconds since the source's beginning; grows from frame to frame.
+    read: returns the pixels.
+    held: bytes of memory that `read` keeps.
+    looked_at: faces were searched in this frame.
     """
 
     index: int
@@ -87,13 +90,13 @@ class Frame:
 
 
 class Movie(Protocol):
-    """Frames one after the other: a video file, a stream, a camera.
+    """A source of frames in order: a video file, a stream or a camera.
 
-    name: what messages call it.
-    live: its frames come when they come; who is too slow misses some.
-    rate: frames per second, on average; time_base: the seconds that all times are multiples of.
-    duration_s: how long it says it is; None where nobody knows.
-    problem: after the last frame, a sentence if not all could be read as it should.
+    name: its name in messages.
+    live: frames arrive in real time; a reader that is too slow misses some.
+    rate: average frames per second; time_base: unit of all times, in seconds.
+    duration_s: its duration by its own account, in seconds; None if unknown.
+    problem: after the last frame, a sentence if a part could not be read correctly; else None.
     """
 
     @property
@@ -117,19 +120,19 @@ def find(
     leave_out: Path | None = None,
     on_error: Callable[[InputError], None] | None = None,
 ) -> Iterator[Item]:
-    """What there is to look at, one item at a time, in an order that is the same every time.
+    """Find photos, videos and cameras, one at a time, in a reproducible order.
 
-    Folders are searched with all folders below, sorted by name. Of a folder's or a pattern's files
-    those count that are photos or videos by their first bytes or by their name; hidden ones do not.
+    Folders are searched recursively, sorted by name. A file in a folder or pattern counts if it is a
+    photo or video by its first bytes or its name; hidden files do not count.
 
     Args:
-        inputs: files, folders, patterns (`holiday/**/*.jpg`), addresses (`rtsp://...`), the number
-            of a camera (`0`) where no file is called so.
-        leave_out: a folder that is not searched: where annotated copies go.
-        on_error: told of folders below that cannot be listed; by default that ends the search.
+        inputs: files, folders, patterns (`holiday/**/*.jpg`), URLs (`rtsp://...`), the number of a
+            camera (`0`) if no file has that name.
+        leave_out: a folder that is not searched: the one for annotated copies.
+        on_error: called with an error for each subfolder that cannot be listed; by default it is raised.
 
     Raises:
-        InputError: a path that is not there, a folder or a pattern that gives nothing.
+        InputError: a path does not exist, or a folder or pattern has no photo or video.
     """
     given = [str(one) for one in inputs]
     taken: set[str] = set()
@@ -151,7 +154,7 @@ def find(
         else:
             with reading_from(text):
                 path.stat()
-            if not path.is_file():  # whoever opens a pipe waits for its other end
+            if not path.is_file():  # opening a named pipe would wait for its writer
                 raise InputError(f"{text}: neither a file nor a folder; check the path")
             yield Item(_kind(path) or "photo", str(path), _free(path.name, taken))
             continue
@@ -167,7 +170,7 @@ def find(
 
 
 def is_camera(text: str) -> bool:
-    """Whether this is the number of a camera; a file of that name wins.
+    """Whether a text is the number of a camera; a file of that name has precedence.
 
     >>> is_camera("0"), is_camera("front"), is_camera("1234")
     (True, False, False)
@@ -176,7 +179,7 @@ def is_camera(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether this is the address of a stream, not a path.
+    """Whether a text is a URL, not a path.
 
     >>> is_address("rtsp://10.0.0.7/front"), is_address("photos/me.jpg")
     (True, False)
@@ -185,7 +188,7 @@ def is_address(text: str) -> bool:
 
 
 def without_password(text: str) -> str:
-    """An address as it may be shown.
+    """A URL without user name and password, for messages.
 
     >>> without_password("rtsp://me:secret@10.0.0.7/front")
     'rtsp://10.0.0.7/front'
@@ -198,7 +201,7 @@ def _words(address: str) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """The name, or `2-name`, `3-name` ... where it is taken; what is given is taken from then on."""
+    """A unique name: `name`, or `2-name`, `3-name` ... if it is taken; the result is added to `taken`."""
     free, number = name, 1
     while free in taken:
         number += 1
@@ -210,7 +213,7 @@ def _free(name: str, taken: set[str]) -> str:
 def _below(
     folder: Path, leave_out: Path | None, on_error: Callable[[InputError], None] | None
 ) -> Iterator[Path]:
-    """The files of a folder and of all folders below, sorted by name. Links to folders are not followed."""
+    """The files of a folder and its subfolders, sorted by name. Links to folders are not followed."""
     try:
         with reading_from(str(folder)), os.scandir(folder) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
@@ -229,7 +232,7 @@ def _below(
         elif entry.is_file():
             yield path
         elif entry.is_symlink() and not entry.is_dir() and on_error is not None:
-            on_error(InputError(f"{path}: a link that leads nowhere; mend or remove it"))
+            on_error(InputError(f"{path}: a broken link; repair or remove it"))
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -255,7 +258,7 @@ def _kind(file: Path) -> Kind | None:
     try:
         with file.open("rb") as stream:
             start = stream.read(16)
-    except OSError:  # whoever reads it will say why
+    except OSError:  # the code that opens it later reports the reason
         start = b""
     kind: Kind | None = None
     if start.startswith(_PHOTO_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):

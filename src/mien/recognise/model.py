@@ -1,4 +1,4 @@
-"""A model file as a function: uint8 faces in, calibrated probabilities out. ONNX Runtime, no torch."""
+"""A model file as a function from uint8 faces to calibrated probabilities, by ONNX Runtime without torch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from mien.recognise.model_file import checked_card, read_model_file
 if TYPE_CHECKING:
     import onnxruntime
 
-#: Faces that go through the graph at a time: more are no faster, and memory stays flat.
+#: Faces in one run of the graph: larger batches are not faster, and this bounds the memory.
 BATCH = 64
 
 
 class FaceModel:
-    """A model file, open. Safe to call from several threads at once; pickled, it is opened again."""
+    """An open model file. It is thread-safe, and may be pickled: unpickling opens it again.
+
+    >>> import numpy as np
+    >>> from mien.recognise.naming import packaged_model
+    >>> model = FaceModel.open(packaged_model())
+    >>> model(np.zeros((2, *model.card.input.shape), np.uint8)).shape == (2, len(model.card.expressions))
+    True
+    """
 
     def __init__(
         self,
@@ -28,7 +35,7 @@ class FaceModel:
         session: onnxruntime.InferenceSession,
         opened: tuple[bytes, str, int | None] | None = None,
     ) -> None:
-        """`open` makes one; `opened`: the content, device and threads that it was made of."""
+        """Use `open` instead; `opened` has its arguments (content, device, threads), for pickling."""
         self.card = card
         self._session = session
         self._opened = opened
@@ -42,16 +49,17 @@ class FaceModel:
         threads: int | None = None,
         where: str | None = None,
     ) -> FaceModel:
-        """Check a model file, then hand it to the runtime.
+        """Check a model file, then open it with ONNX Runtime.
 
         Args:
             source: a path, or the content of a model file.
-            device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where the runtime has it.
-            threads: how many compute one batch; None is one a core.
-            where: what messages call it; by default its path.
+            device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA if ONNX Runtime supports it, else the CPU.
+            threads: threads that compute one batch; None is one for each core.
+            where: the file's name in messages; by default its path.
 
         Raises:
-            InputError: for a file that is not ours, damaged, or made for another version.
+            InputError: the file is not a model file of mien, damaged or of another version; or the device
+                or `threads` is not usable.
         """
         where = where or ("the model" if isinstance(source, bytes) else str(source))
         content = source if isinstance(source, bytes) else read_model_file(Path(source))
@@ -66,15 +74,34 @@ class FaceModel:
         return FaceModel.open, self._opened
 
     def __call__(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, *card.input.shape), N of 0 and up -> float32 probabilities (N, K), calibrated."""
+        """Classify faces.
+
+        Args:
+            faces_NCHW: uint8 (N, *card.input.shape); N may be 0.
+
+        Returns:
+            float32 (N, K): calibrated probabilities, in the order of `card.expressions`.
+
+        Raises:
+            InputError: the faces have another dtype or shape.
+            MienError: ONNX Runtime fails, or the answers are not finite.
+        """
         return self._run("probabilities", faces_NCHW)
 
     def logits(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, *card.input.shape) -> float32 logits (N, K), before temperature and softmax."""
+        """uint8 (N, *card.input.shape) -> float32 (N, K): logits before temperature and softmax.
+
+        Raises:
+            InputError, MienError: as for a call of the model.
+        """
         return self._run("logits", faces_NCHW)
 
     def features(self, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (N, *card.input.shape) -> float32 (N, D): what the network's last layer is given."""
+        """uint8 (N, *card.input.shape) -> float32 (N, D): the input of the network's last layer.
+
+        Raises:
+            InputError, MienError: as for a call of the model.
+        """
         return self._run("features", faces_NCHW)
 
     def _run(self, output: str, faces_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -96,18 +123,18 @@ class FaceModel:
                 ) from error
         if not np.isfinite(answers).all():
             raise MienError(
-                f"{self.card.name}: answers with what is no number; its weights are damaged, "
+                f"{self.card.name}: its answers are not finite numbers; its weights are damaged, "
                 "make it again with `mien export`"
             )
         return answers
 
 
 def _check_ends(session: onnxruntime.InferenceSession, card: ModelCard, where: str) -> None:
-    """Refuse a graph whose input and outputs are not what its card says."""
+    """Refuse a graph whose input or outputs differ from its card."""
     try:
         takes = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
         gives = {o.name: (o.type, o.shape[1:]) for o in session.get_outputs()}
-    except UnicodeDecodeError:  # of a name
+    except UnicodeDecodeError:  # a name in the graph is not UTF-8
         takes, gives = [], {}
     scores = ("tensor(float)", [len(card.expressions)])
     kind, columns = gives.pop("features", ("", []))
@@ -118,7 +145,7 @@ def _check_ends(session: onnxruntime.InferenceSession, card: ModelCard, where: s
         or not isinstance(columns[0], int)
     ):
         raise InputError(
-            f"{where}: its graph is not what its card says; make it again with `mien export`"
+            f"{where}: its graph does not match its card; make it again with `mien export`"
         )
 
 
@@ -129,13 +156,15 @@ def _session(
 
     providers = _providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised; nothing else is to be said
+    options.log_severity_level = (
+        4  # fatal only: errors are raised, so they need not be logged as well
+    )
     if threads is not None:
         if threads < 1:
             raise InputError(f"threads={threads}: give 1 or more")
         options.intra_op_num_threads = threads
     try:
-        # Its own fallback to the CPU would print to standard output.
+        # ONNX Runtime's own fallback to the CPU would print to standard output.
         session = onnxruntime.InferenceSession(
             content, options, providers=providers, enable_fallback=0
         )
@@ -150,7 +179,7 @@ def _session(
 
 
 def _providers(device: str, available: list[str]) -> list[Any]:
-    """What the runtime is asked to compute on, the CPU last."""
+    """The execution providers of ONNX Runtime for a device, in order of preference."""
     kind, colon, number = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (
         colon and not (kind == "cuda" and number.isdecimal())
@@ -161,7 +190,7 @@ def _providers(device: str, available: list[str]) -> list[Any]:
         raise _no_cuda(device)
     if kind == "cpu" or not has_cuda:
         return ["CPUExecutionProvider"]
-    # Without TF32, so that answers are those of any other machine.
+    # TF32 has 10 bits of mantissa: without it, answers agree with those of other machines.
     cuda = {"device_id": number or "0", "use_tf32": "0"}
     return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
 

@@ -1,11 +1,11 @@
-"""The model file: one ONNX file with its card and its seal inside, checked before anything runs it.
+"""The model file: one ONNX file that contains its card and a checksum, checked before it is run.
 
-    ONNX model as exported | metadata "mien.card": JSON | metadata "mien.sha256": of all before it
+    ONNX model as exported | metadata "mien.card": JSON | metadata "mien.sha256": of all bytes before it
 
-A protobuf message may be written in pieces, so the two entries of metadata are appended, and any ONNX
-tool reads the whole. The seal tells damage, not intent: whoever can write a file can seal it again. So
-all but what mien writes is refused beside it: only listed fields and operators of ONNX, no data in other
-files, nothing that parsers could read in different ways.
+Protobuf messages may be concatenated, so the two metadata entries are appended, and any ONNX tool reads
+the whole. The checksum detects damage, not malice: an attacker can compute it again. So the file is also
+refused unless it has only the fields and operators of ONNX that mien writes, no data in other files, and
+no encodings that parsers may read differently.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import NamedTuple
 from mien.card import ModelCard
 from mien.errors import InputError
 
-#: The version of ONNX's operators that mien writes, the only one it reads.
+#: The version of ONNX's operator set that mien writes, the only one it reads.
 OPSET = 18
 #: Largest file that is read, in bytes.
 MAX_BYTES = 1_000_000_000
-#: Longest card, in bytes.
+#: Largest card, in bytes.
 _MAX_CARD = 1_000_000
 
 _CARD, _SEAL = b"mien.card", b"mien.sha256"
 
-# Fields of the ONNX messages, by number (onnx.proto3): those that mien writes, and of the others the ones with a name.
+# Numbers of fields in ONNX's messages (onnx.proto3): the fields that mien writes; and others that a message can name.
 _GRAPH, _OPSET_IMPORT, _METADATA = 7, 8, 14
 _ALLOWED = {
     "model": {1, 2, 3, 4, 5, 6, _GRAPH, _OPSET_IMPORT, _METADATA},
@@ -44,8 +44,8 @@ _REFUSED = {
                   22: "sparse weights", 23: "sparse weights"},
     "tensor": {13: "weights in another file", 14: "weights in another file"},
 }  # fmt: skip
-#: Operators that a network is made of. None of them runs a graph of its own, draws random numbers or holds anything
-#: but tensors.
+#: Allowed operators: those of networks. None of them has a subgraph, draws random numbers or holds anything but
+#: tensors.
 OPERATORS = frozenset(
     b"""
     Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization BitShift Cast CastLike Ceil Celu Clip Concat
@@ -60,7 +60,7 @@ OPERATORS = frozenset(
     SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
     """.split()
 )
-#: message -> field -> the message inside it that is looked at too.
+#: message -> field -> the kind of message in that field, which is checked as well.
 _INSIDE = {
     "model": {_GRAPH: "graph"},
     "graph": {1: "node", 5: "tensor"},
@@ -69,23 +69,32 @@ _INSIDE = {
     "tensor": {},
 }
 _NODE_OPERATOR, _NODE_DOMAIN = 4, 7
-#: Both are ONNX's own operators.
+#: Both names mean ONNX's own operators.
 _KNOWN_DOMAINS = (b"", b"ai.onnx")
 
 
 def sealed(graph: bytes, card: ModelCard) -> bytes:
-    """The model file of an ONNX model without metadata and a card whose digest is `digest_of(graph)`."""
+    """Build a model file from an ONNX model and its card.
+
+    Args:
+        graph: the serialised ONNX model, without metadata.
+        card: its card; `card.digest` has to be `digest_of(graph)`.
+    """
     content = graph + _entry(_CARD, card.to_json().encode())
     return content + _entry(_SEAL, digest_of(content).encode())
 
 
 def digest_of(content: bytes) -> str:
-    """sha256 in hex."""
+    """The SHA-256 of some bytes, in lower-case hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_model_file(path: Path) -> bytes:
-    """The bytes of a file that is small enough to be one of ours."""
+    """Read a model file's bytes, without checking them.
+
+    Raises:
+        InputError: it is missing, a folder, too large or cannot be read.
+    """
     try:
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no such model file"
@@ -103,7 +112,16 @@ def read_model_file(path: Path) -> bytes:
 
 
 def checked_card(content: bytes, where: str) -> ModelCard:
-    """The card of a model file that is whole, unchanged and harmless; InputError for any other."""
+    """Check a model file, and return its card.
+
+    Args:
+        content: the file's bytes.
+        where: the file's name in messages.
+
+    Raises:
+        InputError: it is not a model file of mien, damaged, of another version, or has parts that mien
+            never writes.
+    """
     if len(content) > MAX_BYTES:
         raise InputError(f"{where}: too large for a model file of mien")
     try:
@@ -125,7 +143,7 @@ def _checked_card(content: memoryview, where: str) -> ModelCard:
     digest = hashlib.sha256(content[: tail[0].start])
     graph_digest = digest.hexdigest()
     digest.update(content[tail[0].start : tail[1].start])
-    # Compared as a whole entry, so that no byte of the file can differ from what was written.
+    # Compare the encoded entry, not its value: so no byte of the file can differ from the file that mien wrote.
     if content[tail[1].start :] != _entry(_SEAL, digest.hexdigest().encode()):
         raise _MalformedError("it was changed after it was exported")
     if len(text) > _MAX_CARD:
@@ -139,7 +157,7 @@ def _checked_card(content: memoryview, where: str) -> ModelCard:
 
 
 def _check_parts(message: memoryview, kind: str, where: str) -> None:
-    """Refuse what mien does not write; messages nest at most five deep."""
+    """Refuse fields and operators that mien does not write. Recursion is at most five messages deep."""
     for part in _fields(message):
         if part.number in _REFUSED[kind]:
             raise InputError(
@@ -188,11 +206,11 @@ def _unknown_operators(where: str, domain: bytes | memoryview) -> InputError:
 
 
 class _MalformedError(Exception):
-    """These bytes are no protobuf message, or not what is expected of one."""
+    """The bytes are not a protobuf message, or not the expected one."""
 
 
 class _Field(NamedTuple):
-    """One field of a protobuf message: where its tag begins, its bytes (or its number) within."""
+    """One field of a protobuf message: `start` is the offset of its tag, `varint` its value if it is a number."""
 
     number: int
     start: int
@@ -201,13 +219,13 @@ class _Field(NamedTuple):
 
 
 def _fields(message: memoryview) -> Iterator[_Field]:
-    """The fields of a protobuf message, in order. Fixed-size numbers are skipped over."""
+    """Iterate over the fields of a protobuf message, in order. Fixed-size numbers are not decoded."""
     end = len(message)
     at = 0
     while at < end:
         start = at
         tag, at = _varint(message, at)
-        if tag >= 1 << 32:  # other parsers drop these bits, and so read another field
+        if tag >= 1 << 32:  # other parsers drop the upper bits, and would read another field
             raise _MalformedError("not an ONNX file")
         number, wire = tag >> 3, tag & 7
         count, size = 0, 0
@@ -226,9 +244,9 @@ def _fields(message: memoryview) -> Iterator[_Field]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of up to 64 bits in groups of seven, the lowest first; and where it ends.
+    """Decode a varint (up to 64 bits in groups of seven, the lowest first): its value and the offset after it.
 
-    One that is written longer than need be, or of more bits, is refused: parsers differ in what they make of it.
+    Longer encodings than necessary and larger numbers are refused, as parsers decode them differently.
     """
     number = 0
     for shift in range(0, 64, 7):
@@ -245,13 +263,13 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def _value(message: memoryview, number: int) -> bytes:
-    """The bytes of a field, empty where there is none; of several the last one counts."""
+    """The bytes of a field, empty if it is missing; if it is repeated, the last one counts."""
     values = [f.value for f in _fields(message) if f.number == number]
     return bytes(values[-1]) if values else b""
 
 
 def _entry(key: bytes, value: bytes) -> bytes:
-    """`metadata_props { key, value }` as protobuf writes it."""
+    """Encode `metadata_props { key, value }` as protobuf does."""
 
     def piece(number: int, content: bytes) -> bytes:
         return bytes([number << 3 | 2]) + _as_varint(len(content)) + content

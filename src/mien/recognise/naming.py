@@ -1,4 +1,4 @@
-"""The model that a name means: one inside the package, a file, a run folder, or an address with its sha256."""
+"""Finding a model by its name: a packaged model, a file, a run folder, or a URL with its SHA-256."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mien.runs import RunFolder
 from mien.terminal import Terminal
 from mien.version import __version__
 
-#: Largest file that is fetched, in bytes.
+#: Largest file that is downloaded, in bytes.
 MOST_FETCHED = 100_000_000
 _TIMEOUT_S = 60
 _PIECE = 1 << 20
@@ -35,10 +35,10 @@ _DIGEST = re.compile("sha256=([0-9a-fA-F]{64})")
 
 @dataclass(frozen=True)
 class NamedModel:
-    """What a name led to.
+    """A model that was found by its name.
 
-    content: of a model file, not yet checked. where: its name in messages.
-    packaged: the stem of its file if it is inside the package, as `default`; else None.
+    content: the bytes of its file, not yet checked; where: its name in messages.
+    packaged: the stem of its file if it is in the package, as `default`; otherwise None.
     """
 
     content: bytes
@@ -48,7 +48,7 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class Packaged:
-    """A model inside the package: its name, its file's stem and size in bytes, and its card."""
+    """A model in the package: its name, its file's stem and size in bytes, and its card."""
 
     name: str
     stem: str
@@ -57,7 +57,14 @@ class Packaged:
 
 
 def packaged_model(stem: str = _STEMS[0]) -> bytes:
-    """The content of a model file inside the package, by default the one that is used if none is named."""
+    """The bytes of a model file in the package.
+
+    Args:
+        stem: the file's name without suffix; by default the model that is used if none is named.
+
+    Raises:
+        InputError: this installation has no model.
+    """
     file = resources.files("mien.recognise").joinpath(f"{stem}.onnx")
     if not file.is_file():
         raise InputError("this installation of mien has no model inside; give one: model=FILE.onnx")
@@ -66,42 +73,48 @@ def packaged_model(stem: str = _STEMS[0]) -> bytes:
 
 @cache
 def packaged() -> tuple[Packaged, ...]:
-    """The models inside the package, the default first."""
+    """The models in the package, the default first."""
     contents = {stem: packaged_model(stem) for stem in _STEMS}
     cards = {stem: checked_card(content, stem) for stem, content in contents.items()}
     return tuple(Packaged(cards[s].name, s, len(contents[s]), cards[s]) for s in _STEMS)
 
 
 def is_packaged(name: str | os.PathLike[str]) -> bool:
-    """Whether a name means a model inside the package; a file or folder of that name wins."""
+    """Whether a name means a packaged model; a file or folder of that name has precedence."""
     text = os.fspath(name)
     return text in (one.name for one in packaged()) and not os.path.lexists(text)
 
 
 def is_model_address(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is an address, not a path."""
+    """Whether a name is a URL, not a path."""
     return "://" in os.fspath(name)
 
 
 def say_on_stderr(text: str) -> None:
-    """A line for people, where nobody else takes it."""
+    """Print a line on standard error: the default for functions that report progress."""
     Terminal(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def find_model(
     name: str | os.PathLike[str] | None = None, *, fetch: bool = False, say: Say = say_on_stderr
 ) -> NamedModel:
-    """The content of the model that a name means.
+    """Find a model by its name.
 
     Args:
-        name: `mien-people`, or another that `packaged` knows; a model file; a run folder, which is exported
-            into the cache once; `https://...#sha256=...`. None is the default inside the package.
-        fetch: whether an address may be fetched; else it is opened if the cache has it.
-        say: takes a line for people before a run is exported or an address fetched.
+        name: `mien-people` or another name of a packaged model; a model file; a run folder, which is
+            exported into the cache once; a URL `https://...#sha256=...`. None is the default model in the package.
+        fetch: download a URL's file if the cache lacks it; otherwise that is an error.
+        say: called with a line for people before a run is exported or a file downloaded.
+
+    Returns:
+        The content of the model's file, not yet checked (but a download is checked against its SHA-256).
 
     Raises:
-        InputError: where the name means nothing, a run cannot be exported, an address is not https, lacks its
-            sha256, cannot be had, or gives another file.
+        InputError: there is no such model, a run cannot be exported, or a URL is not https, lacks its
+            SHA-256, cannot be downloaded or gives another file.
+
+    >>> find_model().packaged
+    'default'
     """
     text = "" if name is None else os.fspath(name)
     if name is None:
@@ -123,7 +136,7 @@ def find_model(
 
 
 def _of_run(path: Path, say: Say) -> NamedModel:
-    """A run's model file, from the cache; exported there where its weights are new."""
+    """A run's model file from the cache; exported into it if the run has changed."""
     if not (path / "recipe.json").is_file():
         seeds = sorted(path.glob("seed-*/recipe.json"))
         what = (
@@ -140,14 +153,14 @@ def _of_run(path: Path, say: Say) -> NamedModel:
     if content is None:
         say(f"{path} is exported once for recognition, into {kept}")
         with extra_required("train", "opening a run folder"):
-            # What exports lies above: it is asked by name, as `mien` asks for its verbs.
+            # By name: `mien.api` is a layer above this one, and importing it needs torch.
             importlib.import_module("mien.api.model_files").export(run, kept)
         content = read_model_file(kept)
     return NamedModel(content, str(path))
 
 
 def _digest_of_run(run: RunFolder) -> str:
-    """What changes when the run's model file would: its weights, first of all."""
+    """A key of the run's model file in the cache: a digest of its weights, recipe and mien's version."""
     with reading_from(str(run.path)):
         recipe = run.recipe_path.read_bytes()
         told = f"{run.weights_digest()} {digest_of(recipe)} {__version__}"
@@ -155,7 +168,7 @@ def _digest_of_run(run: RunFolder) -> str:
 
 
 def _kept(file: Path) -> bytes | None:
-    """The content of a model file that is in the cache and whole."""
+    """The content of a model file in the cache; None if it is missing or damaged."""
     if not file.is_file():
         return None
     try:
@@ -167,7 +180,7 @@ def _kept(file: Path) -> bytes | None:
 
 
 def _of_address(address: str, fetch: bool, say: Say) -> NamedModel:
-    """The file behind an address, checked against its sha256 before anything looks into it."""
+    """The file of a URL, checked against its SHA-256 before it is parsed."""
     try:
         parts = urlsplit(address)
     except ValueError as error:
@@ -208,7 +221,7 @@ def _of_address(address: str, fetch: bool, say: Say) -> NamedModel:
 
 
 class _HttpsAlone(urllib.request.HTTPRedirectHandler):
-    """Follows an address to another one only where that is https, too."""
+    """Follows redirects only to https URLs."""
 
     def redirect_request(
         self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -220,7 +233,7 @@ class _HttpsAlone(urllib.request.HTTPRedirectHandler):
 
 
 def _fetched(address: str, shown: str) -> bytes:
-    """What an https address gives, at most `MOST_FETCHED` bytes of it."""
+    """Download an https URL, at most `MOST_FETCHED` bytes."""
     opener = urllib.request.build_opener(_HttpsAlone)
     too_large = InputError(f"larger than {MOST_FETCHED / 1e6:,.0f} MB")
     try:

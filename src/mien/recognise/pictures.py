@@ -1,4 +1,4 @@
-"""A picture, whatever it comes as, as an RGB array."""
+"""Reading pictures from files, bytes, data: URLs, Pillow images and arrays."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mien.decoding import (
 )
 from mien.errors import InputError, reading_from
 
-#: What a picture may come as: a path, a data: URL, an encoded file's bytes, a Pillow image, an array, what
-#: `read_photo` gave.
+#: A picture: a path, a data: URL, the bytes of an encoded file, a Pillow image, an array, or the result of
+#: `read_photo`.
 Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic] | Decoded
 
-#: The digits of URL-safe base64 (RFC 4648, section 5) as those of the usual one.
+#: From the alphabet of URL-safe base64 (RFC 4648, section 5) to the standard one.
 _USUAL = str.maketrans("-_", "+/")
 _ADDRESS = re.compile(r"[a-z]{2,10}://", re.IGNORECASE)
-#: A Pillow image decodes itself when first asked, which two threads must not do at once.
+#: A Pillow image decodes itself at its first use, which is not thread-safe.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -42,35 +42,42 @@ def read_picture(
 ) -> NDArray[np.uint8]:
     """Read a picture as a viewer shows it: uint8 RGB (H, W, 3).
 
-    The same picture as a file, its bytes, a Pillow image or an array gives the same array to the
-    last bit. EXIF orientation is honoured, transparency laid on white, more than 8 bits brought to 8
-    by the range that they hold (8, 10, 12, 14 or 16 bits); gray, palettes and CMYK become RGB; of
-    an animation the first frame counts. JPEGs of more than 30 megapixels are read at a half or a
-    quarter of their size: `read_photo` tells both.
+    The same picture as a file, its bytes, a Pillow image or an array gives a bit-identical array. EXIF
+    orientation is applied, transparency is blended on white, and more than 8 bits are reduced to 8 by
+    the range in use (8, 10, 12, 14 or 16 bits). Gray, palettes and CMYK become RGB; an animation gives
+    its first frame. JPEGs of more than 30 megapixels are decoded at a half or a quarter of their size;
+    `read_photo` also gives the original size.
 
     Args:
         source: a path, a data: URL, the bytes of a file, a Pillow image, or an array: integers of 8
-            to 16 bits, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA; a fourth channel of zeros is
-            empty, not transparent. What is returned may share memory with it.
-        bgr: the array's colours are in OpenCV's order (BGR, BGRA). Says nothing of other sources.
-        max_pixels: larger pictures are refused before they are decoded, JPEGs that can be read
-            smaller those of four times as many.
+            to 16 bits, (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA; a fourth channel of only zeros
+            is ignored (BGRX of screenshots). The result may share memory with an array.
+        bgr: an array's colours are in OpenCV's order (BGR, BGRA); ignored for other sources.
+        max_pixels: larger pictures are refused before they are decoded; JPEGs that can be decoded at a
+            reduced size may have four times as many.
 
     Raises:
-        InputError: for what is not a picture, is cut short, has no pixels or too many.
+        InputError: the source is not a picture, is truncated, or has no or too many pixels.
+
+    >>> import numpy as np
+    >>> read_picture(np.zeros((48, 64), np.uint8)).shape
+    (48, 64, 3)
     """
     return in_colour(read_photo(source, bgr=bgr, max_pixels=max_pixels).pixels)
 
 
 def in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W) or RGB (H, W, 3) -> RGB (H, W, 3)."""
+    """Convert gray to RGB: uint8 (H, W) or RGB (H, W, 3) -> RGB (H, W, 3)."""
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """`read_picture` with the size that the picture has in its file; a gray picture stays gray, (H, W).
+    """The same as `read_picture`, but with the picture's size in its file, and gray pictures stay gray, (H, W).
 
-    What it gave is given back as it is.
+    A source that is `Decoded` already is returned unchanged.
+
+    Raises:
+        InputError: as `read_picture`.
     """
     if isinstance(source, Decoded):
         return source
@@ -84,7 +91,7 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
     if isinstance(source, bytes):
         where = "the bytes given"
         if not source:
-            raise InputError(f"{where}: there are none; a picture has some")
+            raise InputError(f"{where}: they are empty; give the content of a picture's file")
         return _contiguous(decode(io.BytesIO(source), where, max_pixels=max_pixels))
     if isinstance(source, str):
         if _is_data_url(source):
@@ -94,15 +101,13 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
             )
         if _ADDRESS.match(source):
             shown = source if len(source) <= 80 else f"{source[:77]}..."
-            raise InputError(
-                f"{shown}: an address; pictures are not fetched: save it, give the file"
-            )
+            raise InputError(f"{shown}: pictures are not downloaded; save it, and give the file")
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
     if source is None:
         raise InputError(
-            "the picture is None, which is OpenCV's answer to a file that it cannot read: check the "
-            "path, or give the path instead of cv2.imread's answer"
+            "the picture is None, which cv2.imread returns for a file that it cannot read: check the "
+            "path, or give the path itself"
         )
     raise InputError(
         f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
@@ -110,25 +115,31 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
 
 
 def from_base64(text: str, where: str) -> bytes:
-    """The bytes of base64, bare or in a data: URL (RFC 2397), in one line or several, of either alphabet.
+    """Decode base64, bare or in a data: URL (RFC 2397), in one or several lines, in either alphabet.
 
-    Padding may be missing if nothing shows the usual alphabet: URL-safe texts mostly have none.
+    Padding may be missing unless the text has `+` or `/`: URL-safe base64 is mostly written without it.
+
+    Args:
+        text: the base64.
+        where: its name in messages.
 
     Raises:
-        InputError: naming `where`, for a text that is no base64.
+        InputError: it is not base64.
     """
     body = text
     if _is_data_url(text):
         head, _, body = text.partition(",")
         if not head.lower().endswith(";base64"):
-            raise InputError(f"{where}: a data: URL that holds no base64; encode it anew")
+            raise InputError(f"{where}: a data: URL without base64; encode the file again")
     body = "".join(body.split())
     if "+" not in body and "/" not in body:
         body = body.translate(_USUAL) + "=" * (-len(body) % 4)
     try:
         return base64.b64decode(body, validate=True)
     except ValueError:
-        raise InputError(f"{where}: not base64 (RFC 4648, with padding); encode it anew") from None
+        raise InputError(
+            f"{where}: not base64 (RFC 4648, with padding); encode the file again"
+        ) from None
 
 
 def _is_data_url(text: str) -> bool:
@@ -174,7 +185,7 @@ def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArr
     if channels == (1,):
         pixels = pixels[..., 0]
     if channels == (4,) and not pixels[..., 3].any():
-        pixels = pixels[..., :3]  # BGRX, as screenshots come: nothing would be seen of it else
+        pixels = pixels[..., :3]  # BGRX, as screenshots have it: as alpha it would hide everything
     elif channels == (4,):
         pixels = pixels_of(Image.fromarray(pixels))
     return np.ascontiguousarray(pixels)

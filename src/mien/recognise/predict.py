@@ -1,4 +1,4 @@
-"""One verb for all that can be recognised: photos, folders, videos, streams, cameras, arrays."""
+"""`mien.predict`: one function for photos, folders, videos, streams, cameras and arrays."""
 
 from __future__ import annotations
 
@@ -19,24 +19,29 @@ from mien.recognise.rows import Row, row
 from mien.recognise.showing import Origin, Shown
 from mien.recognise.track import FaceLike
 
-#: What can be recognised; an int is a camera.
+#: A source of pictures; an int is the number of a camera.
 Source: TypeAlias = Picture | int
 Opened: TypeAlias = str | os.PathLike[str] | bytes | Model | Recognizer | None
 
 
 @dataclass(frozen=True)
 class Result(Shown):
-    """The faces of a photo, or of one frame of what moves.
+    """The faces of a photo, or of one frame of a video, stream or camera.
 
-    It shows itself: `plot()`, `save(path)`, `show()`, and as a cell's last line in a notebook.
+    It can be displayed: `plot()`, `save(path)`, `show()`, and as the last line of a notebook's cell.
 
     Attributes:
-        source: path, address, `camera 0`, or `picture 1` for the first array.
-        frame: counts a movie's frames from 0; 0 for a photo.
-        time_s: seconds from a movie's beginning; None for a photo.
-        faces: the faces, from left to right; in a movie followed and smoothed, with a `track_id`.
-        problem: a sentence if it could not be read, or a movie not to its end; then there are no faces.
-        origin: the picture.
+        source: path, URL, `camera 0`, or `picture 1` for the first array.
+        frame: position among a video's frames, from 0; 0 for a photo.
+        time_s: seconds from a video's beginning; None for a photo.
+        faces: the faces, from left to right; in a video tracked and smoothed, with a `track_id`.
+        problem: a sentence if the source could not be read, or a video not to its end; then without faces.
+        origin: the picture, for displaying it; None if there is a problem.
+
+    >>> import numpy as np
+    >>> (result,) = predict([np.zeros((48, 48), np.uint8)], detector="none")
+    >>> result.source, len(result.faces)
+    ('picture 1', 1)
     """
 
     source: str
@@ -50,7 +55,7 @@ class Result(Shown):
         return self.faces
 
     def rows(self) -> list[Row]:
-        """A row a face, as `mien predict --csv` writes them."""
+        """One row for each face, with the columns of `mien predict --csv`."""
         return [row(self.source, self.frame, self.time_s, face) for face in self.faces]
 
 
@@ -89,36 +94,40 @@ def predict(
     every: int | None = None,
     bgr: bool = False,
 ) -> Iterator[Result] | list[Result]:
-    """The faces of whatever is given and their expressions, one result a photo or frame.
+    """Find the faces of pictures and videos, and their expressions.
 
-    A file that cannot be read does not end the others: its result has a `problem`. Where it is all
-    that was given, that is raised.
+    A file that cannot be read does not stop the others: its result has a `problem`. If it is the only
+    source, the error is raised.
 
     Args:
-        source: the path of a photo or video, a folder (with all below), a pattern (`trip/**/*.jpg`),
-            the address of a stream (`rtsp://...`), the number of a camera (0), an array, a Pillow
-            image, the bytes of a file; or a list of these.
-        stream: results come one at a time, in memory that does not grow; else they are gathered in a
-            list. A camera or stream has no end, so it has to be asked for with `stream=True`.
-        model: whatever `Recognizer` takes: a name, a file, a run folder, an address with its sha256; or a
-            Recognizer that is used as it is. By default the model inside mien.
-        detector, device: as `Recognizer` takes them.
-        size: at which faces are looked for, as `Recognizer` takes it; of a given one, too.
-        every: of a movie, faces are looked for in each so-many-th frame; by default ten a second.
-        bgr: the colours of arrays are in OpenCV's order.
+        source: the path of a photo or video, a folder (searched recursively), a pattern
+            (`trip/**/*.jpg`), the URL of a stream (`rtsp://...`), the number of a camera (0), an array
+            (see `bgr`), a Pillow image, the bytes of a file; or a list of these.
+        stream: yield results one at a time in constant memory; otherwise they are collected in a list.
+            Needed for a camera or stream, which has no end.
+        model: a name, a file, a run folder or a URL with its SHA-256, as `Recognizer` takes it; or a
+            Recognizer. By default the packaged model.
+        detector, device: as `Recognizer` takes them; ignored if `model` is a Recognizer.
+        size: pixels of the longer side at which faces are searched, as `Recognizer` takes it; also
+            applied if `model` is a Recognizer.
+        every: search faces in every N-th frame of a video; by default ten frames a second.
+        bgr: arrays are in OpenCV's colour order (BGR), not RGB.
+
+    Returns:
+        One result for each photo and each frame: a list, or an iterator with `stream=True`.
 
     Raises:
-        InputError: for a path that is not there, a folder without photos or videos, a camera without
-            `stream=True`; for the only thing given if it cannot be read.
+        InputError: a path does not exist, a folder has no photo or video, a camera or stream is given
+            without `stream=True`, or the only source cannot be read.
     """
     given = cast(list[Source], list(source) if isinstance(source, list | tuple) else [source])
     if not stream:
         for one in given:
             if _endless(one):
-                raise InputError(f"{one!s}: has no end; take results as they come: stream=True")
+                raise InputError(f"{one!s}: it has no end; ask for an iterator with stream=True")
     if every is not None and every < 1:
-        raise InputError(f"every {every}: 1 looks at each frame, 2 at every second one")
-    for one in given:  # what is not there is said before anything is done
+        raise InputError(f"every={every}: give 1 for each frame, 2 for every second one, and so on")
+    for one in given:  # report missing paths before any work is done
         if isinstance(one, str | os.PathLike):
             next(find([os.fspath(one)]))
     if not isinstance(model, Recognizer):

@@ -1,4 +1,4 @@
-"""A face as a record: its fields, their order and types. JSON, tables, REST and live cameras derive from it."""
+"""The fields of a face in results, their order and types: shared by JSON, tables, REST and live cameras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Cell: TypeAlias = str | int | float | bool | None
 
-#: The fields and their types, by Arrow's names. Faces of photos have no track, followed ones no angle.
+#: The fields and their Arrow types. Faces of photos have no track, tracked ones no angle.
 FIELDS = {
     "track_id": "int64",
     "box": "double",
@@ -23,14 +23,14 @@ FIELDS = {
     "probabilities": "double",
     "raw": "double",
 }
-#: The box, in pixels: four fields of its own in JSON, four columns of a table.
+#: The box in pixels: an object of four fields in JSON, four columns in a table.
 SIDES = ("x", "y", "width", "height")
-#: Each of these is a column an expression; whoever makes a table says how they are called.
+#: Each of these is one column for each expression in a table, which names them itself (see `rows.columns`).
 _BY_EXPRESSION = ("probabilities", "raw")
 
 
 def as_dict(face: FaceLike) -> dict[str, Any]:
-    """The fields that a face has, as plain values, fit for JSON."""
+    """A face's fields as plain values for JSON; fields that it lacks are left out."""
     told = {name: getattr(face, name) for name in FIELDS if hasattr(face, name)}
     return told | {
         "box": dict(zip(SIDES, face.box, strict=True)),
@@ -39,13 +39,13 @@ def as_dict(face: FaceLike) -> dict[str, Any]:
 
 
 def as_cells(face: FaceLike) -> dict[str, Cell]:
-    """The same as cells of a table, without those of its expressions."""
+    """A face's fields as cells of a table, without those of the expressions."""
     told = as_dict(face)
     return _flat(told, told["box"])
 
 
 def columns(*, without: str) -> dict[str, str]:
-    """The names and types of all cells that a face may have but for one, in order."""
+    """The names and Arrow types of all cells in order, except the one named by `without`."""
     kinds = _flat(FIELDS, dict.fromkeys(SIDES, FIELDS["box"]))
     del kinds[without]
     return kinds

@@ -1,16 +1,16 @@
-"""One row for each face of each frame, written as they come to CSV, parquet or JSON lines.
+"""Tables of results: one row for each face of each frame, in CSV, parquet or JSON lines.
 
-source             path, address or camera; a path that spreadsheets would take for a formula begins with ./
-frame              counts from 0; 0 for a photo
+source             path, URL or camera; a path that spreadsheets would take for a formula begins with ./
+frame              position of the frame, from 0; 0 for a photo
 time_s             seconds from the beginning; empty for a photo
 track_id           the same for a face in all frames of a video, from 1; empty for a photo
 x y width height   the face's box in pixels of the upright picture
-detection_score    0..1; empty in frames between two that were looked at (`--every`)
-expression         by the smoothed probabilities of a video, a photo's own
+detection_score    0..1; empty in frames that were not searched for faces (`--every`)
+expression         the most probable one; in a video by the smoothed probabilities
 probability        of that expression, 0..1
-uncertain          better say nothing: true or false
-why_uncertain      `size`, `spread`, `turn`, `detection_score` or `probability`, see `mien.Face`; empty where sure
-angry ...          the probability of each expression in this frame alone; empty in frames between
+uncertain          true if the expression should not be relied on, else false
+why_uncertain      `size`, `spread`, `detail`, `noise`, `turn`, `detection_score` or `probability`; empty if certain
+angry ...          the probability of each expression in this frame alone; empty in frames that were not searched
 angry_smoothed ... the same, smoothed over time along the track; empty for a photo
 """
 
@@ -33,28 +33,37 @@ from mien.recognise.track import FaceLike, TrackedFace
 
 Row = dict[str, record.Cell]
 
-#: The columns before those of the expressions. A face's angle has none: films do not know it.
+#: The columns before those of the expressions. There is none for the angle, which faces of videos lack.
 _BEFORE = {
     "source": "string",
     "frame": "int64",
     "time_s": "double",
     **record.columns(without="angle"),
 }
-#: What a column of smoothed probabilities ends in.
+#: Suffix of the columns of smoothed probabilities.
 SMOOTHED = "_smoothed"
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 def columns(expressions: Expressions) -> dict[str, str]:
-    """The columns of a table and their types, in order."""
+    """The columns of a table in order, and their Arrow types."""
     figures = [*expressions, *(f"{name}{SMOOTHED}" for name in expressions)]
     return _BEFORE | dict.fromkeys(figures, "double")
 
 
 def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
-    """A face as a row; a column that it does not have is not in it.
+    """Convert a face to a row.
 
-    Rounded to what means something: a microsecond, a hundredth of a pixel, a millionth.
+    Numbers are rounded to their useful precision: microseconds, hundredths of a pixel, millionths.
+
+    Args:
+        source: path, URL or camera of the picture.
+        frame: position of the frame, from 0.
+        time_s: seconds from the video's beginning; None for a photo.
+        face: the face.
+
+    Returns:
+        Values by column, without the columns that a face of this kind lacks.
     """
     made: Row = {"source": spreadsheet_name(source), "frame": frame, "time_s": time_s}
     cells = record.as_cells(face)
@@ -74,21 +83,27 @@ def _rounded(name: str, value: record.Cell) -> record.Cell:
 
 
 class RowFile:
-    """A table of rows: .csv, .parquet, .jsonl, or `-` for CSV on standard output.
+    """Writes a table of rows: .csv, .parquet, .jsonl, or `-` for CSV on standard output. A context manager.
 
-    Rows are written at once to `NAME.part` beside it; when the block ends well, that becomes the
-    file (for parquet and JSON lines it is converted, a part at a time). What was begun and stopped can
-    be gone on with: `finished` notes in `NAME.done` where the rows of an item end, `resume` cuts off
-    what came after and knows what is done. Memory does not grow with the rows.
+    Rows are written immediately to `NAME.part` beside the table. When the block ends without an error,
+    that becomes the table (converted in parts for parquet and JSON lines). An interrupted table can be
+    resumed: `finished` notes in `NAME.done` the end of an item's rows, and `resume` removes the rows
+    after the last note. Memory does not grow with the number of rows.
 
     Args:
-        path: where the table appears.
+        path: the table's file.
         expressions: the names of the probabilities.
-        settings: what rows depend on (model, options): going on with others is refused.
-        resume: go on with what was begun, if anything was.
+        settings: all that rows depend on (model, options): resuming with other settings is refused.
+        resume: continue an interrupted table, if there is one.
 
     Raises:
-        InputError: where it cannot be written, or gone on with; where another process writes it.
+        InputError: the suffix is unknown, the table cannot be written or resumed, or another process
+            writes it.
+
+    >>> with RowFile("-", ("happy", "sad")) as table:  # doctest: +ELLIPSIS
+    ...     table.write([{"source": "me.jpg", "frame": 0, "happy": 0.9}])
+    source,frame,time_s,track_id,...,happy,sad,happy_smoothed,sad_smoothed
+    me.jpg,0,...,0.9,,,
     """
 
     def __init__(
@@ -113,7 +128,7 @@ class RowFile:
         self._for_eyes = self._to_stdout and sys.stdout.isatty()
         self._resume = resume
         self._done: set[str] = set()
-        self._worth_keeping = False  # where no item was finished, there is nothing to go on with
+        self._worth_keeping = False  # with no finished item, there is nothing to resume
         self._stack = ExitStack()
         self._held = ExitStack()
 
@@ -161,11 +176,13 @@ class RowFile:
         self._writer.writeheader()
 
     def _take_over(self) -> None:
-        """Learn from the journal what is done, and cut off the rows of what was not."""
+        """Read the finished items from the journal, and truncate the table after the last one."""
         size = self._part.stat().st_size if self._part.exists() else 0
         end = len(",".join(self._columns)) + 1
         if size < end:
-            raise InputError(f"{self._part}: not what was begun; start again without resuming")
+            raise InputError(
+                f"{self._part}: it lacks the header that was written; start again without resuming"
+            )
         with self._journal.open("rb") as journal:
             kept = journal.readline()
             advice = "use the same, or start again without resuming"
@@ -174,7 +191,9 @@ class RowFile:
             whole = len(kept)
             for line in journal:
                 note = _note(line)
-                if note is None or note[1] > size:  # lost with the power
+                if (
+                    note is None or note[1] > size
+                ):  # after a power cut, the table may lack noted rows
                     break
                 self._done.add(note[0])
                 end = note[1]
@@ -184,11 +203,15 @@ class RowFile:
         os.truncate(self._part, end)
 
     def __contains__(self, name: str) -> bool:
-        """Whether all rows of an item were written before this was gone on with."""
+        """Whether all rows of an item were written before the table was resumed."""
         return name in self._done
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Add rows; they are in the file when this returns."""
+        """Append rows, and flush them to the file.
+
+        Raises:
+            InputError: the disk is full or the file cannot be written.
+        """
         with writing_to(self._path):
             for one in rows:
                 self._writer.writerow({name: self._cell(value) for name, value in one.items()})
@@ -200,7 +223,7 @@ class RowFile:
         return visible(value) if self._for_eyes and isinstance(value, str) else value
 
     def finished(self, name: str) -> None:
-        """All rows of an item are written: going on later begins after it."""
+        """Note that all rows of an item are written: resuming begins after them."""
         if not self._to_stdout:
             with writing_to(self._path):
                 self._notes.write(json.dumps([name, self._handle.tell()]) + "\n")
@@ -231,7 +254,11 @@ class RowFile:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a finished table, one at a time, types and empty cells as they were written."""
+    """Iterate over the rows of a finished table, with their types; empty cells are None.
+
+    Raises:
+        MissingExtraError: the table is parquet, and the extra `data` is not installed.
+    """
     if path.suffix.lower() == ".parquet":
         with extra_required("data", "reading parquet files"):
             import pyarrow.parquet
@@ -258,7 +285,7 @@ def _value(text: str, kind: str) -> record.Cell:
 
 
 def _note(line: bytes) -> Any:
-    """A line of the journal; None where it was cut."""
+    """Parse a line of the journal; None if it is incomplete."""
     try:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
@@ -267,13 +294,13 @@ def _note(line: bytes) -> Any:
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[IO[str]]:
-    """A CSV file; what a name holds that is no text is written as its number."""
+    """Open a CSV file; bytes of file names that are not UTF-8 are written as escapes."""
     with path.open(mode, newline="", encoding="utf-8", errors="backslashreplace") as handle:
         yield handle
 
 
 def _to_parquet(rows: Path, path: Path, kinds: Mapping[str, str]) -> None:
-    """Convert a CSV of ours, a block at a time."""
+    """Convert a CSV that `RowFile` wrote, block by block."""
     import pyarrow
     import pyarrow.csv
     import pyarrow.parquet

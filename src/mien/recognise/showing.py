@@ -1,4 +1,4 @@
-"""Results that show themselves: the picture that faces were found in, with the faces marked."""
+"""Displaying results: the picture with its faces marked, for files, windows and notebooks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mien.recognise.draw import marked, write_picture
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
 
-#: A notebook is shown no more pixels than this on the longer side.
+#: Pixels of the longer side of a picture in a notebook, at most.
 _NOTEBOOK = 1200
 
 
 class Explaining(Protocol):
-    """Who found the faces of a picture and can be asked again: a `Recognizer`."""
+    """The interface of a `Recognizer` that can explain the faces that it found."""
 
     def explained(self, face: Any, origin: Origin) -> Any: ...
 
 
 class Origin:
-    """The picture that faces come from. It is read again when it is asked for: results stay small.
+    """The picture of some faces. A file is read again when it is needed, so that results stay small.
 
-    A copy in another process, or a pickle, has no picture.
+    Pickling leaves the picture out: it becomes None, also in other processes.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Origin:
         max_pixels: int = MAX_PIXELS,
         recognizer: Explaining | None = None,
     ) -> None:
-        """`recognizer`: who found the faces, where it can be asked again."""
+        """`recognizer`: the one that found the faces, if it can explain them; the rest as `read_photo` takes it."""
         self.recognizer = recognizer
         #: What the recogniser finds when the first face is explained; it keeps it here for the others.
         self.seen: Any = None
@@ -51,10 +51,10 @@ class Origin:
         self._max_pixels = max_pixels
 
     def photo(self) -> Decoded:
-        """The picture as it was read.
+        """Read the picture.
 
         Raises:
-            InputError: for a file that is not there any more.
+            InputError: its file is gone or changed to one that cannot be read.
         """
         return read_photo(self._picture, bgr=self._bgr, max_pixels=self._max_pixels)
 
@@ -63,7 +63,11 @@ class Origin:
 
 
 def photo_of(origin: Origin | None) -> Decoded:
-    """The picture; InputError where it was not kept."""
+    """Read the picture of some faces.
+
+    Raises:
+        InputError: it was not kept, or its file is gone.
+    """
     if origin is None:
         raise InputError(
             "the picture is not kept with these faces; draw with mien.draw(picture, faces)"
@@ -72,7 +76,7 @@ def photo_of(origin: Origin | None) -> Decoded:
 
 
 class Shown:
-    """A result with a picture and faces: for a terminal, a file, a window and a notebook."""
+    """Base of results with a picture and faces: display as an array, in a file, a window or a notebook."""
 
     origin: Origin | None
 
@@ -80,25 +84,25 @@ class Shown:
         raise NotImplementedError
 
     def plot(self) -> NDArray[np.uint8]:
-        """The picture with its faces marked: uint8 RGB (H, W, 3), as `mien.draw` makes it.
+        """Draw the picture with its faces marked: uint8 RGB (H, W, 3), as `mien.draw` does.
 
         Raises:
-            InputError: where the picture is not there any more.
+            InputError: the picture was not kept, or its file is gone.
         """
         return marked(photo_of(self.origin), self._faces())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write `plot()` as the name's suffix says (.png, .jpg); the path.
+        """Write `plot()` to a file in the format of its suffix (.png, .jpg), and return its path.
 
         Raises:
-            InputError: where it cannot be written.
+            InputError: as `plot`; or the file cannot be written.
         """
         target = Path(path)
         write_picture(target, self.plot())
         return target
 
     def show(self) -> None:
-        """Open `plot()` in the system's viewer; a notebook shows a result by itself."""
+        """Open `plot()` in the system's viewer. A notebook displays a result without it."""
         Image.fromarray(self.plot()).show()
 
     def _repr_png_(self) -> bytes | None:
@@ -112,21 +116,36 @@ class Shown:
 
 
 def draw(picture: Picture, faces: Sequence[FaceLike], *, bgr: bool = False) -> NDArray[np.uint8]:
-    """A copy of a picture with faces marked: uint8 RGB (H, W, 3).
+    """Mark faces on a copy of a picture: a box for each, with its expression and probability.
 
     Args:
-        picture: whatever `Recognizer.recognize` takes.
-        faces: what it found there; faces followed in a video, too.
-        bgr: the colours of an array are in OpenCV's order; the copy's are RGB all the same.
+        picture: a picture, as `Recognizer.recognize` takes it.
+        faces: its faces, of a photo or of a video's frame.
+        bgr: an array is in OpenCV's colour order (BGR); the copy is RGB in any case.
+
+    Returns:
+        uint8 RGB (H, W, 3).
 
     Raises:
-        InputError: for what is no picture.
+        InputError: `picture` is not a picture.
     """
     return marked(read_photo(picture, bgr=bgr), faces)
 
 
 def cut(photo: Decoded, box: Sequence[float], margin: float) -> NDArray[np.uint8]:
-    """What lies in a box (x, y, width, height) of a photo and a margin around it: uint8 RGB (h, w, 3)."""
+    """Cut a box out of a photo, with a margin around it.
+
+    Args:
+        photo: the photo.
+        box: (x, y, width, height) in pixels of the photo's file.
+        margin: share of the box's width and height that is added on each side.
+
+    Returns:
+        uint8 RGB (h, w, 3), a copy; the part within the photo.
+
+    Raises:
+        InputError: the margin is below 0 or not a number.
+    """
     if not margin >= 0:
         raise InputError(f"margin {margin}: a share of the box's sides, 0 or more")
     x, y, width, height = photo.read_part(box)
@@ -135,4 +154,4 @@ def cut(photo: Decoded, box: Sequence[float], margin: float) -> NDArray[np.uint8
     right, bottom = int(np.ceil(x + width + more_x)), int(np.ceil(y + height + more_y))
     return np.array(
         in_colour(photo.pixels[top:bottom, left:right]), order="C"
-    )  # a copy, never a view
+    )  # a copy: a view would keep the whole photo in memory

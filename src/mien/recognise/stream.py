@@ -1,4 +1,4 @@
-"""From frames to followed faces to tables and videos. Memory holds a few frames, however long it goes on."""
+"""From frames to tracked faces, tables and annotated videos, in constant memory."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     from mien.recognise.detect import Box
     from mien.recognise.video_writer import VideoWriter
 
-#: What finds and judges the faces of a picture, uint8 RGB (H, W, 3): `Recognizer.recognize`, say.
+#: A function from a picture, uint8 RGB (H, W, 3), to its classified faces, such as `Recognizer.recognize`.
 Recognize = Callable[[NDArray[np.uint8]], Sequence[FaceLike]]
 _LOOKS_PER_S = 10
-#: A track outlives so many looks that do not find its face, and half a second.
+#: A track lasts without its face for so many intervals between searched frames, and at least so many seconds.
 _MISSED_LOOKS, _GAP_S = 2.5, 0.5
-#: Frames between two looks wait for the second: so many at most, and with their pixels at most so many bytes.
+#: Limits of the frames that wait for the next searched frame: their number, and the bytes of their pixels.
 _MOST_WAITING, _WAITING_BYTES = 10_000, 64_000_000
-#: The time of a frame that was looked at, and its faces.
+#: A searched frame: its time in seconds, and its faces.
 _Look = tuple[float, list[TrackedFace]]
 
 
 @dataclass
 class Appearance:
-    """One face from when it came to when it was last seen.
+    """One tracked face of a video, over its whole appearance.
 
-    frames: it was in, those between two looks included.
-    sums: of its smoothed probabilities over these frames.
+    first_s, last_s: its first and last time, in seconds.
+    frames: number of frames with the face, including those without a search.
+    sums: its smoothed probabilities, summed over these frames.
     """
 
     track_id: int
@@ -48,16 +49,16 @@ class Appearance:
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """The mean over its frames, by expression."""
+        """Mean probability over its frames, by expression."""
         return {name: total / self.frames for name, total in self.sums.items()}
 
     @property
     def expression(self) -> str:
-        """The most probable on average."""
+        """The expression with the highest mean probability."""
         return max(self.sums, key=self.sums.__getitem__)
 
     def add(self, time_s: float, face: TrackedFace) -> None:
-        """It was in one more frame."""
+        """Add a frame with the face."""
         self.last_s = time_s
         self.frames += 1
         for name, probability in face.probabilities.items():
@@ -66,12 +67,12 @@ class Appearance:
 
 @dataclass
 class Summary:
-    """What came of a movie, so far or in all.
+    """The result of a video, stream or camera up to its last frame.
 
-    frames: that were read; looked_at: in how many of them faces were looked for.
-    faces: one entry a track, in order of appearance.
-    duration_s: the time of the last frame.
-    problem: a sentence where not all could be read as it should.
+    frames: number of frames read; looked_at: number of frames that were searched for faces.
+    faces: one entry for each track, in order of appearance.
+    duration_s: time of the last frame in seconds.
+    problem: a sentence if a part could not be read or copied correctly; else None.
     """
 
     frames: int = 0
@@ -81,7 +82,7 @@ class Summary:
     problem: str | None = None
 
     def add(self, frame: Frame, faces: Iterable[TrackedFace], *, looked: bool) -> None:
-        """One more frame."""
+        """Add a frame; `looked`: it was searched for faces."""
         self.frames += 1
         self.looked_at += looked
         self.duration_s = frame.time_s
@@ -111,21 +112,21 @@ class Summary:
 
 
 def usual_interval(movie: Movie) -> int:
-    """Every so-many-th frame is enough for ten looks a second; a live source is looked at as it comes.
+    """The N of "every N-th frame" that gives ten searched frames a second; 1 for a live source.
 
-    The rate is rounded first: television's 29.97 frames a second are looked at like 30.
+    The rate is rounded first, so that 29.97 frames a second give the same N as 30.
     """
     return 1 if movie.live else max(1, round(movie.rate) // _LOOKS_PER_S)
 
 
 def usual_tracker(movie: Movie, every: int, uncertain_below: float) -> FaceTracker:
-    """A tracker whose tracks outlive a few looks that miss their face."""
+    """A tracker that keeps a track without its face for 2.5 intervals of searched frames, at least 0.5 s."""
     gap_s = max(_GAP_S, _MISSED_LOOKS * every / float(movie.rate))
     return FaceTracker(gap_s=gap_s, uncertain_below=uncertain_below)
 
 
 def frames_of(movie: Movie) -> int | None:
-    """About how many frames there will be; None where nobody knows."""
+    """The estimated number of frames; None if the duration is unknown."""
     return None if movie.duration_s is None else round(movie.duration_s * movie.rate)
 
 
@@ -139,24 +140,27 @@ def recognise_movie(
     video: VideoWriter | None = None,
     on_frame: Callable[[Frame], None] = lambda frame: None,
 ) -> Summary:
-    """Recognise the faces of a video, stream or camera from its first frame to its last.
+    """Recognise and track the faces of a video, stream or camera from its first frame to its last.
 
-    Ctrl-C ends a live source as its last frame would.
+    Ctrl-C ends a live source regularly, like its last frame.
 
     Args:
-        movie: where frames come from.
+        movie: the source of frames.
         recognize: picture, uint8 RGB (H, W, 3), -> faces.
-        every: faces are looked for in every so-many-th frame, see `follow`.
-        tracker: says how faces are followed and smoothed.
-        rows: are given the rows of each frame, one a face: `RowFile.write`, `Timeline.add`.
-        video: is given each frame with its faces drawn.
-        on_frame: is called after each frame.
+        every: search faces in every N-th frame, see `follow`.
+        tracker: tracks and smooths faces; by default a new `FaceTracker()`.
+        rows: functions that take the rows of each frame, one for each face: `RowFile.write`, `Timeline.add`.
+        video: writes a copy with the faces drawn; None for no copy.
+        on_frame: called after each frame.
+
+    Returns:
+        Counts of frames, and the faces that appeared.
 
     Raises:
-        InputError: where nothing can be read, or a table or video cannot be written.
+        InputError: no frame can be read, or a table or video cannot be written.
     """
     done = Summary()
-    # Whatever ends this, nobody reads the movie any more when it is closed.
+    # Closed first, also after an error: the thread of a live source must not read a movie that is closed.
     with closing(frames_from(movie)) as frames:
         try:
             followed = follow(
@@ -171,7 +175,7 @@ def recognise_movie(
                 done.add(frame, faces, looked=frame.looked_at)
                 on_frame(frame)
         except KeyboardInterrupt:
-            if not movie.live:  # which ends in no other way
+            if not movie.live:  # for a live source, Ctrl-C is the regular end
                 raise
     done.problem = movie.problem or (video.problem if video is not None else None)
     return done
@@ -185,18 +189,21 @@ def follow(
     tracker: FaceTracker | None = None,
     pixels: bool = True,
 ) -> Iterator[tuple[Frame, list[TrackedFace]]]:
-    """Each frame with its faces, as they come.
+    """Yield each frame with its tracked faces.
 
-    Faces are looked for in every so-many-th frame. A frame between two looks has the faces of the
-    nearer one; the box of a face that both have moves in a straight line between them. So frames
-    come out up to `every` frames late, and are looked at earlier where more would wait than memory is for.
+    Faces are searched in every N-th frame. A frame between two searched ones gets the faces of the
+    nearer one; boxes of faces in both are interpolated linearly. So frames are yielded up to `every`
+    frames late. If the waiting frames take too much memory, the next one is searched earlier.
 
     Args:
-        frames: in order.
-        recognize: picture -> faces.
-        every: 1 looks at each frame.
-        tracker: says how faces are followed and smoothed.
-        pixels: whether those between two looks keep theirs; without, they have none and cost no memory.
+        frames: the frames, in order.
+        recognize: picture, uint8 RGB (H, W, 3), -> faces.
+        every: N; 1 searches each frame.
+        tracker: tracks and smooths faces; by default a new `FaceTracker()`.
+        pixels: frames between two searched ones keep their pixels; False saves the memory.
+
+    Yields:
+        (frame, its faces), in order.
     """
     tracker = FaceTracker() if tracker is None else tracker
     waiting: list[Frame] = []
@@ -225,8 +232,8 @@ def _without_pixels() -> NDArray[np.uint8]:
 
 
 def _between(time_s: float, before: _Look | None, after: _Look | None) -> list[TrackedFace]:
-    """The faces of a frame between two looks."""
-    if before is None:  # there is a look at the first frame
+    """The faces of a frame between two searched frames."""
+    if before is None:  # never: the first frame is searched
         return []
     if after is None:
         return [face.carried(face.box) for face in before[1]]
@@ -247,12 +254,15 @@ def _mixed(one: Box, other: Box, share: float) -> Box:
 
 
 def frames_from(movie: Movie) -> Generator[Frame]:
-    """The frames of a movie; of a live one those that there is time for."""
+    """Iterate over the frames of a movie; of a live one, those that arrive during work are skipped."""
     return newest(movie) if movie.live else movie.__iter__()
 
 
 def newest(frames: Iterable[Frame]) -> Generator[Frame]:
-    """The frames of a live source, those left out that came while the one before was in work."""
+    """Yield the newest frames of a live source; older ones that arrived during work are skipped.
+
+    A thread reads the source. Its exceptions are raised here.
+    """
     held: deque[Frame] = deque(maxlen=1)
     news = threading.Condition()
     stopped = False
@@ -267,7 +277,7 @@ def newest(frames: Iterable[Frame]) -> Generator[Frame]:
                     news.notify()
                     if stopped:
                         return
-        except BaseException as error:  # raised again where somebody listens
+        except BaseException as error:  # raised again in the thread that iterates
             failure.append(error)
         finally:
             with news:
@@ -280,7 +290,9 @@ def newest(frames: Iterable[Frame]) -> Generator[Frame]:
         while True:
             with news:
                 while not held and not stopped:
-                    news.wait(0.2)  # Windows hears no Ctrl-C in a wait without an end
+                    news.wait(
+                        0.2
+                    )  # with a timeout: on Windows, Ctrl-C does not interrupt an endless wait
                 frame = held.popleft() if held else None
             if frame is None:
                 break

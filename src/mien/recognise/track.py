@@ -1,7 +1,7 @@
-"""Following faces from frame to frame, and smoothing over time what their expressions are taken for.
+"""Tracking faces from frame to frame, and smoothing their probabilities over time.
 
-All constants are seconds and shares of a face's size, never frames or pixels: the same scene at any
-frame rate and in any size is followed and smoothed alike.
+All constants are in seconds and shares of a face's size, not in frames or pixels: so the results do not
+depend on frame rate and resolution.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from mien.recognise.doubt import Reason, improbable
 if TYPE_CHECKING:
     from mien.recognise.detect import Box
 
-#: How far a face may be from where it was expected, in face sizes: at once, and more for each second.
+#: Largest distance between a face and its expected place, in face sizes, and its growth with each second.
 _REACH, _REACH_PER_S = 0.5, 2.0
-#: The ratio of sizes up to which two boxes may be of one face.
+#: Largest ratio of the sizes of two boxes of one face.
 _GROWTH = 2.0
-#: Seconds over which a face's velocity is averaged; one that is out of sight slows down as fast.
+#: Time constant in seconds of the average of a face's velocity, and of its decay while the face is out of sight.
 _INERTIA_S = 0.3
 
 
 class FaceLike(Protocol):
-    """What a face needs to be followed, drawn and written down; a `Face` and a `TrackedFace` have it."""
+    """The attributes that tracking, drawing and tables need; `Face` and `TrackedFace` have them."""
 
     @property
     def box(self) -> Box: ...
@@ -50,13 +50,14 @@ class FaceLike(Protocol):
 class TrackedFace:
     """A face in one frame of a video.
 
-    track_id: the same in all frames of a face, from 1.
+    track_id: number of its track, from 1; the same in all frames of a face.
     box: x, y, width and height in pixels.
-    detection_score: 0..1; None in a frame that was not looked at, whose box lies between its neighbours'.
-    expression, probability: by the smoothed probabilities.
-    why_uncertain: as of a `Face`: the frame's own picture is too bad, or the smoothed probability too low.
+    detection_score: 0..1; None in a frame that was not searched, whose box is interpolated.
+    expression, probability: the most probable expression by the smoothed probabilities.
+    why_uncertain: None, or the reason that the answer is uncertain: the picture in this frame is too bad, or
+        the smoothed probability is too low.
     probabilities: expression -> 0..1, smoothed over time.
-    raw: the same as recognised in this frame alone; None in one that was not looked at.
+    raw: the probabilities in this frame alone; None in a frame that was not searched.
     """
 
     track_id: int
@@ -70,17 +71,17 @@ class TrackedFace:
 
     @property
     def uncertain(self) -> bool:
-        """Better say nothing: `why_uncertain` says why."""
+        """Whether the expression should not be relied on; `why_uncertain` is the reason."""
         return self.why_uncertain is not None
 
     def carried(self, box: Box) -> TrackedFace:
-        """The same face in a frame that was not looked at."""
+        """The same face in a frame that was not searched, with an interpolated box."""
         return replace(self, box=box, detection_score=None, raw=None)
 
 
 @dataclass
 class _Track:
-    """One face's past: where it was last, how it moved (pixels a second), what it was taken for."""
+    """The state of one track: last time and box, velocity (pixels a second), smoothed probabilities."""
 
     number: int
     time_s: float
@@ -89,14 +90,14 @@ class _Track:
     velocity: NDArray[np.float64] | None = None
 
     def expected(self, time_s: float) -> Box:
-        """Its box at a later time, if it goes on and slows down."""
+        """Predict its box at a later time: it moves on with decaying velocity."""
         if self.velocity is None:
             return self.box
         right, down = self.velocity * _INERTIA_S * -math.expm1((self.time_s - time_s) / _INERTIA_S)
         return self.box[0] + right, self.box[1] + down, self.box[2], self.box[3]
 
     def move(self, time_s: float, box: Box) -> None:
-        """The face was seen in `box` at a later time."""
+        """Update the track with the face's box at a later time."""
         elapsed = time_s - self.time_s
         newest = (np.array(_centre(box)) - np.array(_centre(self.box))) / elapsed
         before = newest if self.velocity is None else self.velocity
@@ -105,16 +106,21 @@ class _Track:
 
 
 class FaceTracker:
-    """Gives each face of a video the number of its track, and smooths probabilities along it.
+    """Assigns each face of a video to a track, and smooths the probabilities along it.
 
-    A face goes on with the track that expected it nearest: the pairs are taken in order of their
-    DIoU (Zheng et al. 2020: overlap, less the distance of the centres), those too far apart or of
-    too different sizes never. What nothing expected begins a track. Memory holds the living tracks.
+    Faces and predicted boxes are matched greedily in order of their DIoU (Zheng et al. 2020), except
+    pairs that are too far apart or differ too much in size. A face without a match starts a track. Only
+    living tracks are kept in memory.
 
     Args:
-        gap_s: seconds for which a face may be out of sight and still be the same.
-        smooth_s: time constant of the smoothing, see `smoothed`; 0 is none.
-        uncertain_below: smoothed probabilities under it are uncertain.
+        gap_s: seconds that a face may be out of sight and keep its track.
+        smooth_s: time constant of the smoothing in seconds, see `smoothed`; 0 is no smoothing.
+        uncertain_below: answers with a smoothed probability below this are uncertain.
+
+    >>> tracker = FaceTracker()
+    >>> face = TrackedFace(0, (10, 10, 40, 40), 0.9, "happy", 1.0, None, {"happy": 1.0, "sad": 0.0}, None)
+    >>> [tracker.update(time_s, [face])[0].track_id for time_s in (0.0, 0.1)]
+    [1, 1]
     """
 
     def __init__(
@@ -125,7 +131,15 @@ class FaceTracker:
         self.begun = 0
 
     def update(self, time_s: float, faces: Sequence[FaceLike]) -> list[TrackedFace]:
-        """The faces of a later frame, in the order given, each with its track."""
+        """Track the faces of the next frame.
+
+        Args:
+            time_s: the frame's time in seconds; has to grow from call to call.
+            faces: its faces.
+
+        Returns:
+            The same faces in the same order, with their track and smoothed probabilities.
+        """
         self._tracks = [t for t in self._tracks if time_s - t.time_s <= self._gap_s]
         following = self._matched(time_s, [face.box for face in faces])
         return [
@@ -133,14 +147,14 @@ class FaceTracker:
         ]
 
     def _matched(self, time_s: float, boxes: Sequence[Box]) -> dict[int, _Track]:
-        """The track of each box that has one, by its place."""
+        """Match boxes to tracks: position of a box -> its track, for those that have one."""
         pairs = []
         if boxes:
             centres_N2, sizes_N = _places(boxes)
         for track in self._tracks if boxes else ():
             expected = track.expected(time_s)
             reach = _REACH + _REACH_PER_S * (time_s - track.time_s)
-            # Whether a box may be of the face that was expected there: of a crowd, few.
+            # A cheap test for all boxes at once leaves few pairs for `diou`: a crowd has very many.
             ((centre_2,), (size,)) = _places([expected])
             larger_N, smaller_N = np.maximum(sizes_N, size), np.minimum(sizes_N, size)
             apart_N = np.hypot(*(centres_N2 - centre_2).T)
@@ -158,7 +172,7 @@ class FaceTracker:
         return following
 
     def _answer(self, track: _Track | None, time_s: float, face: FaceLike) -> TrackedFace:
-        """A face's answer, by its track's past, which it becomes a part of."""
+        """Update a face's track (None starts one), and return the face with the smoothed answer."""
         newest = np.array(list(face.probabilities.values()), dtype=np.float64)
         if track is None:
             self.begun += 1
@@ -186,11 +200,16 @@ class FaceTracker:
 def smoothed(
     before: NDArray[np.float64], newest: NDArray[np.float64], elapsed_s: float, constant_s: float
 ) -> NDArray[np.float64]:
-    """Exponential smoothing by the time that passed, whatever the frame rate.
+    """Exponential smoothing that does not depend on the frame rate.
 
-    before + (1 - exp(-elapsed / constant)) (newest - before): after `constant_s` seconds of a new
-    constant signal 63 % of the way to it is done, in however many steps. Probabilities that add up
-    to 1 still do.
+    before + (1 - exp(-elapsed / constant)) (newest - before): `constant_s` seconds after a step the
+    result has gone 63 % of the way, whatever the number of frames. Sums to 1 are kept.
+
+    Args:
+        before: the smoothed values so far.
+        newest: the new values, of the same shape.
+        elapsed_s: seconds between the two.
+        constant_s: time constant in seconds; 0 or less returns `newest`.
     """
     if constant_s <= 0:
         return newest
@@ -198,10 +217,10 @@ def smoothed(
 
 
 def diou(one: Box, other: Box) -> float:
-    """Distance-IoU of two boxes, -1..1 (Zheng et al. 2020, equation 7).
+    """Distance-IoU of two boxes (x, y, width, height), -1..1 (Zheng et al. 2020, equation 7).
 
-    The intersection over the union, less the squared distance of the centres over the squared
-    diagonal of the smallest box that holds both.
+    IoU minus the squared distance of the centres over the squared diagonal of the smallest box that
+    encloses both.
 
     >>> diou((0, 0, 2, 2), (0, 0, 2, 2)), diou((0, 0, 2, 2), (2, 0, 2, 2))
     (1.0, -0.2)
@@ -217,7 +236,7 @@ def diou(one: Box, other: Box) -> float:
 
 
 def _places(boxes: Sequence[Box]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres (N, 2) and sizes (N,) of boxes."""
+    """Centres (N, 2) and sizes (N,), the square root of the area, of boxes."""
     boxes_N4 = np.array(boxes, np.float64)
     sides_N2 = boxes_N4[:, 2:]
     return boxes_N4[:, :2] + sides_N2 / 2, np.sqrt(np.maximum(sides_N2.prod(axis=1), 1e-9))

@@ -1,4 +1,4 @@
-"""Reading videos through PyAV: every frame upright, with the time at which a player shows it."""
+"""Reading videos through PyAV: frames are upright, and have the time at which a player shows them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
 
-#: What is read: films, by FFmpeg's names of formats. Not among them is what names other files or addresses (concat,
-#: hls, dash, sdp, image2), nor what nobody films with.
+#: Accepted containers, by FFmpeg's names. For safety without those that refer to other files or URLs (concat, hls,
+#: dash, sdp, image2), and without those that are no videos.
 FORMATS = (
     "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpeg", "mpegvideo", "mpegts", "asf", "flv",
     "ogg",
 )  # fmt: skip
-#: And codecs. A picture format is none of them: FFmpeg decodes such a stream while it still finds out its size.
+#: Accepted codecs. Without picture formats: FFmpeg decodes these when it opens a file, before sizes can be checked.
 CODECS = (
     "h264", "hevc", "vvc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mpeg1video",
     "mpeg2video", "mjpeg", "h263", "h263p", "flv", "wmv1", "wmv2", "wmv3", "vc1", "msmpeg4", "msmpeg4v1", "msmpeg4v2",
@@ -35,51 +35,55 @@ CODECS = (
     "flac", "alac", "wmav1", "wmav2", "wmapro", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_u8", "pcm_mulaw",
     "pcm_alaw", "amrnb", "amrwb",
 )  # fmt: skip
-#: Streams of a file, sound and subtitles among them; each costs memory before anything is asked of it.
+#: Most streams of a file, including sound and subtitles: FFmpeg allocates memory for each when it opens the file.
 _MOST_STREAMS = 16
-#: Frames a second, as a file says: it may say anything.
+#: Range of frame rates: a damaged or hostile file may state any rate.
 _SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
-#: Formats that say in their head how long they are, by the first name that FFmpeg gives them.
+#: Containers whose header has the duration, by the first of FFmpeg's names for them.
 _SAY_HOW_LONG = ("mov", "matroska", "avi", "flv", "asf")
-#: A file whose packets end so many seconds before the end that its head promises is cut short.
+#: A file is truncated if its packets end more than so many seconds before the duration in its header.
 _MISSING_S = 0.5
-#: Seconds that an address may be silent.
+#: Seconds that a stream may send nothing.
 _PATIENCE_S = 10.0
-#: Stamps of a stream of packets that are so many seconds apart are not those of frames in a row.
+#: Time stamps of consecutive frames that are more seconds apart are faulty.
 _LEAP_S = 60.0
 _USUAL_RATE = Fraction(25)
-#: Pixels are never longer than so many times their other side; a file that says so is damaged.
+#: Largest aspect ratio of a pixel, either way; beyond, the file is damaged and pixels count as square.
 _LONGEST = 4
 
 
 class VideoReader:
-    """The frames of a video file or of the address of a stream; a `Movie`, read once.
+    """Reads the frames of a video file or of a stream's URL; a `Movie`, a context manager, to be read once.
 
-    Frames come in the order of display, with the rotation, mirroring and pixel shape that the file
-    asks for. Times are the file's own, so a rate that varies stays as it is; where a file has no
-    time for a frame, or one that does not grow, it is that of the frame before and one frame's
-    usual duration. Where the size changes on the way, later frames are fitted into the first one's
-    size, black beside them. What is damaged is left out. `problem` says so afterwards.
+    Frames come in display order, with the file's rotation, mirroring and pixel aspect ratio applied.
+    Times are the file's own, so variable frame rates are kept; if a frame has no time, or one that does
+    not grow, it gets the time of the frame before plus one frame's usual duration. If the size changes,
+    later frames are fitted into the first frame's size with black borders. Damaged parts are skipped.
+    `problem` reports this afterwards.
 
-    Only the file itself is read, and only the usual formats and codecs: a playlist that names other files or
-    addresses is refused.
+    Only the file itself is read, and only with common formats and codecs: a playlist that refers to
+    other files or URLs is refused.
 
     Attributes:
-        name: what messages call it.
-        live: whether it is an address, which sends its frames when it likes.
-        rate: frames per second, on average where it varies, 0.1 to 1000 whatever the file says;
-            time_base: what all times are multiples of, in seconds.
-        duration_s: how long the file says it is; None for an address.
-        has_sound: whether there is any beside the pictures.
+        name: the name in messages.
+        live: the source is a URL, whose frames arrive in real time.
+        rate: average frames per second, limited to 0.1..1000; time_base: unit of all times in seconds.
+        duration_s: the duration in the file's header, in seconds; None for a URL.
+        has_sound: the source has an audio stream.
+        problem: after the last frame, a sentence if a part could not be read correctly; else None.
 
     Args:
-        source: a path or an address.
-        max_pixels: videos with larger frames are refused before the first is decoded.
-        threads: that decode; 0 is as many as there are cores.
-        watch: is called for each packet that is read, shown or not; what it raises ends the reading.
+        source: a path or URL.
+        max_pixels: videos with larger frames are refused before the first one is decoded.
+        threads: threads that decode; 0 is one for each core.
+        watch: called for each packet, whether it is shown or not; an exception from it ends the reading.
 
     Raises:
-        InputError: for what is no video, has no video stream, is not there, cannot be reached.
+        InputError: the source is missing, cannot be reached, or is not a video.
+
+    >>> with VideoReader("holiday.mp4") as video:  # doctest: +SKIP
+    ...     for frame in video:
+    ...         print(frame.time_s, frame.pixels.shape)
     """
 
     def __init__(
@@ -109,25 +113,25 @@ class VideoReader:
         streams = [
             stream
             for stream in self._container.streams.video
-            if not stream.disposition & Disposition.attached_pic  # the cover of a song
+            if not stream.disposition & Disposition.attached_pic  # album art of a music file
         ]
         if not streams:
             raise InputError(f"{self.name}: has no video stream; give a video, or a picture")
         stream = streams[0]
         codec = stream.codec_context
         if codec is None:
-            raise InputError(f"{self.name}: a codec that is not known here; convert it to H.264")
+            raise InputError(f"{self.name}: its codec is unknown; convert it to H.264")
         if codec.name not in CODECS:
             raise InputError(
-                f"{self.name}: the codec {codec.name} is not read here; convert it to H.264"
+                f"{self.name}: the codec {codec.name} is not supported; convert it to H.264"
             )
-        if codec.width and codec.height:  # not every stream says it before its first frame
+        if codec.width and codec.height:  # some streams give it only with their first frame
             check_size((codec.width, codec.height), f"{self.name}, a frame", max_pixels)
         codec.options = {"max_pixels": str(max_pixels)}
         codec.thread_count = threads
         codec.thread_type = "AUTO"
-        # All that is asked for later is noted now: FFmpeg's own memory ends with `close`.
-        # Fractions, whatever kind of rational number this version of PyAV has.
+        # Copy all values that are needed later: PyAV's objects must not be used after `close`.
+        # Convert to Fraction: PyAV's type of rational numbers differs between its versions.
         rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
         self.rate = min(max(rate, _SLOWEST), _FASTEST)
         self.time_base = Fraction(stream.time_base or 1 / self.rate)
@@ -150,12 +154,16 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; frames that were given keep their pixels."""
+        """Close the file; frames that were yielded keep their pixels."""
         self._closed = True
         self._container.close()
 
     def __iter__(self) -> Generator[Frame]:
-        """The frames; InputError where there is not one."""
+        """Yield the frames.
+
+        Raises:
+            SourceError: not one can be decoded.
+        """
         time_s, index = -1.0, 0
         for decoded in self._decoded():
             before, own = time_s, decoded.time
@@ -169,7 +177,7 @@ class VideoReader:
             elif (decoded.width, decoded.height) != self._size and self.problem is None:
                 self.problem = (
                     f"{self.name}: its size changes from {self._size[0]} x {self._size[1]} to "
-                    f"{decoded.width} x {decoded.height} pixels at {time_s:.1f} s; what follows was "
+                    f"{decoded.width} x {decoded.height} pixels at {time_s:.1f} s; later frames were "
                     "fitted into the first size"
                 )
             size = sum(plane.buffer_size for plane in decoded.planes)
@@ -181,7 +189,7 @@ class VideoReader:
             )
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        """What the decoder makes of the packets, to the end or to where the file is cut."""
+        """Yield the decoded frames up to the end, or to the point at which the file is truncated."""
         from av.error import FFmpegError
 
         ended_s, why = 0.0, ""
@@ -205,7 +213,7 @@ class VideoReader:
             promised = "" if promised_s is None else f" of {promised_s:.1f} s"
             self.problem = (
                 f"{self.name}: cut short after {ended_s:.1f}{promised or ' s'}"
-                f"{f' ({why})' if why else ''}; what there is was done, copy it again for the rest"
+                f"{f' ({why})' if why else ''}; this part was processed, copy the file again for the rest"
             )
         elif self._damaged and self.problem is None:
             self.problem = f"{self.name}: damaged in {self._damaged:,} places, which were left out; copy it again"
@@ -213,7 +221,7 @@ class VideoReader:
     def _note_leap(self, before: float, now: float) -> None:
         self.problem = self.problem or (
             f"{self.name}: its time stamps leap from {before:,.1f} to {now:,.1f} s; one is damaged or "
-            "films were joined: do not trust the times that follow"
+            "videos were joined: do not trust the times after it"
         )
 
     def _of_packet(self, packet: Packet[Any]) -> Iterator[VideoFrame]:
@@ -230,7 +238,7 @@ class VideoReader:
         return self._container.format.name.split(",")[0] in _SAY_HOW_LONG
 
     def _pixels(self, decoded: VideoFrame) -> NDArray[np.uint8]:
-        """Upright RGB in the size of the first frame."""
+        """Convert a frame to upright uint8 RGB (H, W, 3) in the size of the first frame."""
         first_width, first_height = self._size or (decoded.width, decoded.height)
         fit = min(first_width / decoded.width, first_height / decoded.height)
         width, height = round(decoded.width * fit), round(decoded.height * fit)
@@ -245,13 +253,16 @@ class VideoReader:
 
 
 def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Turn and mirror a picture (H, W, 3) as a display matrix asks, to the next quarter turn.
+    """Turn and mirror a picture by a display matrix, rounded to quarter turns.
 
     Args:
-        picture: as decoded.
+        picture: uint8 (H, W, 3), as decoded.
         matrix: (a, b, c, d), with x right and y down: a point (x, y) is shown at
-            (a x + c y, b x + d y). (0, 1, -1, 0) is what a telephone held upright writes: shown
-            turned clockwise by a quarter.
+            (a x + c y, b x + d y). A telephone that is held upright writes (0, 1, -1, 0): a quarter
+            turn clockwise.
+
+    Returns:
+        uint8 (H, W, 3), or (W, H, 3) after a quarter turn.
     """
     a, b, c, d = matrix
     if abs(b) > abs(a):
@@ -261,7 +272,7 @@ def upright(picture: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> ND
 
 
 def _matrix(decoded: VideoFrame) -> tuple[int, int, int, int]:
-    """The part of the frame's display matrix that turns; that of a frame shown as it is, without one."""
+    """The 2 x 2 part of a frame's display matrix; the identity if it has none."""
     data = decoded.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 1, 0, 0, 1
@@ -270,14 +281,17 @@ def _matrix(decoded: VideoFrame) -> tuple[int, int, int, int]:
 
 
 def open_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
-    """Open a video file for reading; FFmpeg's own errors where it cannot.
+    """Open a video file with PyAV.
 
-    Nothing but this file is read, whatever names or addresses stand in it. To find out what it is FFmpeg decodes
-    its first frames, so the limits are given here and not after.
+    Only this file is read, even if it refers to other files or URLs. FFmpeg decodes the first frames when it opens
+    a file, so all limits have to be set here.
+
+    Raises:
+        FFmpegError: it cannot be opened.
     """
     import av
 
-    # Absolute, so that no file name is taken for a protocol.
+    # An absolute path, as FFmpeg would take a name such as `http:x` for a protocol.
     name = str(Path(path).expanduser().absolute())
     options = {
         "protocol_whitelist": "file",
@@ -292,7 +306,7 @@ def open_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
 
 
 def _any_names() -> dict[str, Any]:
-    """What lets PyAV open files in which names are no text: from version 19 on it does so by itself."""
+    """Options that let PyAV open files with metadata that is not UTF-8; not needed from version 19 on."""
     import av
 
     return {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -317,17 +331,17 @@ def _opened(source: str, name: str, live: bool, max_pixels: int) -> InputContain
             ) from error
     path = Path(source).expanduser()
     with reading_from(name):
-        with path.open("rb"):  # the system's own reasons, in its own words
+        with path.open("rb"):  # for the system's error messages, which are clearer than FFmpeg's
             pass
         try:
             return open_file(path, max_pixels)
         except FFmpegError as error:
             raise InputError(
-                f"{name}: cannot be read as a video ({_why(error, source)}): it is none of a usual "
-                "format, or was cut short; convert it to MP4, or copy it again"
+                f"{name}: cannot be read as a video ({_why(error, source)}): its format is not "
+                "supported, or it is truncated; convert it to MP4, or copy it again"
             ) from error
 
 
 def _why(error: Exception, source: str) -> str:
-    """FFmpeg's reason without number and path."""
+    """FFmpeg's message without error number and path."""
     return getattr(error, "strerror", None) or one_line(error).replace(source, "")

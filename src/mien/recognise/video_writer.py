@@ -1,4 +1,4 @@
-"""Writing videos through PyAV: pictures at their true times, beside the sound of the video they are of."""
+"""Writing videos through PyAV: pictures with their exact times, and the sound of the original video."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import OutputContainer
 
-#: What each suffix is to FFmpeg. Matroska takes every kind of sound, so it takes all the others too.
+#: Suffix -> FFmpeg's name of the container. Copies of all other videos become Matroska, which takes any audio codec.
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-#: H.264 plays everywhere; builds of FFmpeg without x264 have the older MPEG-4. No frame is stored
-#: before one that it follows (bf), so that times are written as they are.
+#: H.264 plays everywhere; FFmpeg without x264 has the older MPEG-4. No B-frames (bf): they would be stored out of
+#: order, which changes times.
 _ENCODERS = {
     "libx264": {"preset": "superfast", "crf": "21", "bf": "0"},
     "mpeg4": {"qscale": "3", "bf": "0"},
 }
 #: The finest time base that MPEG-4 has.
 _FINEST = 65_535
-#: FFmpeg's numbers for the matrix and range of what OpenCV converts to (BT.601, 16..235).
+#: FFmpeg's numbers for the colour matrix and range of OpenCV's YUV (BT.601, 16..235).
 _BT601, _LIMITED = 6, 1
 
 
 def copy_name(name: str) -> str:
-    """What the copy of a video is called: it keeps its container where that can be written.
+    """The file name for a copy of a video: the same name if its container can be written, else with .mkv added.
 
     >>> copy_name("holiday.mov"), copy_name("talk.webm")
     ('holiday.mov', 'talk.webm.mkv')
@@ -46,19 +46,25 @@ def copy_name(name: str) -> str:
 
 
 class VideoWriter:
-    """Writes a video frame by frame; it appears at `path` when the block ends well, or not at all.
+    """Writes a video frame by frame: a context manager. The file appears when the block ends without an error.
 
-    Sound is copied packet by packet, undecoded, as the pictures go on: nothing of it is lost or held.
+    Sound is copied packet by packet without decoding it, in step with the pictures: so without loss, in
+    little memory.
 
-    `problem` says in a sentence if the sound could not be copied; the pictures are written all the same.
+    Attributes:
+        problem: a sentence if the sound could not be copied (the pictures are written in any case); else None.
 
     Args:
-        path: .mp4, .m4v, .mov or .mkv.
-        time_base: the seconds that times are multiples of; a reader's, so that none is rounded.
-        sound_of: the video file whose sound goes along; None is silence.
+        path: the file: .mp4, .m4v, .mov or .mkv.
+        time_base: unit of times in seconds; that of the `VideoReader`, so that no time is rounded.
+        sound_of: the video file to copy the sound from; None is no sound.
 
     Raises:
-        InputError: for another suffix, and where it cannot be written.
+        InputError: the suffix is another one, or the file cannot be written.
+        MissingExtraError: the extra `video` is not installed.
+
+    >>> with VideoWriter(Path("marked.mp4")) as video:  # doctest: +SKIP
+    ...     video.write(np.zeros((480, 640, 3), np.uint8), time_s=0.0)
     """
 
     def __init__(
@@ -89,7 +95,16 @@ class VideoWriter:
         self._stack.__exit__(*raised)
 
     def write(self, picture: NDArray[np.uint8], time_s: float) -> None:
-        """Add a picture, uint8 RGB (H, W, 3), shown from `time_s` on; all are of one size."""
+        """Add a picture.
+
+        Args:
+            picture: uint8 RGB (H, W, 3), of the same size as the first one.
+            time_s: seconds from the beginning at which it is shown.
+
+        Raises:
+            ValueError: its size is another one.
+            InputError: the video cannot be written.
+        """
         if self._size is None:
             self._size = picture.shape[0], picture.shape[1]
             with self._in_words():
@@ -103,7 +118,7 @@ class VideoWriter:
             self._mux(self._video.encode(shown), time_s)
 
     def _begin(self) -> None:
-        """Say what the file holds; its head cannot be written before the size is known."""
+        """Write the file's header; this has to wait for the first picture, which gives the size."""
         from av.error import FFmpegError
 
         try:
@@ -132,7 +147,7 @@ class VideoWriter:
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
-        """Turn what FFmpeg will not write into one sentence; the system's refusals pass."""
+        """Turn FFmpeg's errors into one sentence each; those of the operating system pass through."""
         from av.error import FFmpegError
 
         try:
@@ -146,7 +161,7 @@ class VideoWriter:
             ) from error
 
     def _mux(self, pictures: list[Packet[Any]], time_s: float) -> None:
-        """Write pictures, and the sound beside them up to a time."""
+        """Write packets of pictures, and those of sound up to a time in seconds."""
         from av.error import FFmpegError
 
         sounds = self._sound.until(time_s) if self._sound is not None else ()
@@ -154,13 +169,13 @@ class VideoWriter:
             try:
                 self._container.mux(packet)
             except FFmpegError as error:
-                # A packet of sound waits for the pictures beside it: its fault may show in theirs.
+                # FFmpeg interleaves: it holds packets of sound, so their fault may show when a picture is written.
                 if self._sound is None or isinstance(error, OSError):
                     raise
                 self.problem = f"{self._sound_of}: its sound is damaged and was copied in part"
 
     def _end(self, _kind: object, error: object, _trace: object) -> None:
-        """Write what is left in encoder and sound, and the file's index; or just let go."""
+        """Flush encoder and sound, and write the file's index; after an error, only close the file."""
         if self._size is None:
             if error is None:
                 raise InputError(f"{self._path}: no picture was given, so there is no video")
@@ -179,7 +194,7 @@ class VideoWriter:
 
 
 class _Sound:
-    """A file's packets of sound for another, with times from the file's beginning."""
+    """Reads a file's packets of sound for another file, with times from the file's beginning."""
 
     def __init__(self, source: str, into: OutputContainer) -> None:
         self._source = open_file(source)
@@ -191,7 +206,7 @@ class _Sound:
         self._next = self._read()
 
     def until(self, time_s: float) -> Iterator[Packet[Any]]:
-        """What sounds up to a time, and was not given before."""
+        """Yield the next packets up to a time in seconds."""
         while self._next is not None and self._next[0] <= time_s:
             packet = self._next[1]
             packet.stream = self._streams[packet.stream_index]
@@ -199,11 +214,11 @@ class _Sound:
             self._next = self._read()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._source.close()
 
     def _read(self) -> tuple[float, Packet[Any]] | None:
-        """The next packet and its time; None after the last, and where the file is cut."""
+        """The next packet and its time in seconds; None after the last one, or if the file is truncated."""
         from av.error import FFmpegError
 
         try:
@@ -214,7 +229,7 @@ class _Sound:
                 packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
                 packet.dts -= shift
                 if not self._last[packet.stream_index] < packet.dts <= packet.pts:
-                    continue  # damaged: nobody could play it
+                    continue  # damaged: FFmpeg refuses packets whose times do not grow
                 self._last[packet.stream_index] = packet.dts
                 return float(packet.dts * packet.time_base), packet
         except FFmpegError:
@@ -223,9 +238,9 @@ class _Sound:
 
 
 def _converted(picture: NDArray[np.uint8]) -> VideoFrame:
-    """A picture as encoders take it, YUV 4:2:0 in BT.601; a row or column is repeated where it is odd."""
+    """Convert RGB to YUV 4:2:0 (BT.601) for the encoder; an odd height or width is padded by repeating the border."""
     import av
-    import cv2  # eight times as fast as FFmpeg's own conversion
+    import cv2  # its conversion is eight times as fast as FFmpeg's
 
     height, width = picture.shape[:2]
     if height % 2 or width % 2:

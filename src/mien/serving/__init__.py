@@ -1,1 +1,1 @@
-"""A REST service, live cameras and the page: recognition for browsers and other programs."""
+"""The HTTP service: REST routes, live cameras over WebSocket, and the web page."""

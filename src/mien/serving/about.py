@@ -1,4 +1,4 @@
-"""What the service says of itself: its model, its health, its figures."""
+"""Routes that describe the service: model card, health and readiness checks, Prometheus metrics."""
 
 import json
 
@@ -17,7 +17,7 @@ from mien.version import __version__
 def router(
     engine: Engine, settings: Settings, metrics: Metrics, *, card: bytes | None
 ) -> APIRouter:
-    """The routes, for one engine; `card` is the page of its model, if there is one."""
+    """Build the routes for one engine; `card` is the HTML page of its model, or None."""
     routes = APIRouter(tags=["about"])
     described = json.dumps(
         {
@@ -38,19 +38,19 @@ def router(
 
     @routes.get("/v1/model", response_model=schemas.ModelShape)
     async def model() -> Response:
-        """The model's card: what it tells apart, how good it is, what it was made from."""
+        """The model's card: its expressions, scores and provenance, and this service's limits."""
         return Response(described, media_type="application/json")
 
     @routes.get("/healthz", response_model=schemas.StatusShape)
     async def healthz() -> dict[str, str]:
-        """Whether the process lives."""
+        """Liveness: the process runs."""
         return {"status": "ok"}
 
     @routes.get("/readyz", response_model=schemas.StatusShape, responses=refusals(503))
     async def readyz() -> dict[str, str]:
-        """Whether there is room for one picture more."""
+        """Readiness: one more picture can be queued."""
         if engine.full:
-            raise busy("as many pictures as may are waiting; come again in a second")
+            raise busy("the queue of pictures is full; try again in a second")
         return {"status": "ok"}
 
     @routes.get(

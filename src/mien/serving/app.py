@@ -32,10 +32,10 @@ from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 from mien.version import __version__
 
-#: The page that people see.
+#: The folder of the web page.
 PAGE = Path(__file__).parent / "page"
-#: Newer FastAPI (0.143 does) hands requests, and the words of errors, to whatever OpenTelemetry the process or its
-#: environment names. What is asked here is told to nobody.
+#: FastAPI from 0.143 on sends requests and error messages to the OpenTelemetry exporter that the process or its
+#: environment configures. Requests may hold photos of people, so all of it is switched off.
 _NO_TELEMETRY: Any = {
     "tracing": False,
     "metrics": False,
@@ -52,13 +52,16 @@ def create_app(
     loopback: bool = True,
     card: bytes | None = None,
 ) -> FastAPI:
-    """A service that recognises with a model.
+    """Build the service for one model: REST routes, live cameras, videos and the web page.
 
     Args:
-        model: a `FaceModel`, best opened with `threads=1`: requests are computed side by side.
-        settings: limits and keys.
-        loopback: only this computer reaches it, so only this computer's names are its own.
-        card: the page that `mien card` wrote of the model, which ours then links to.
+        model: a `FaceModel`, best opened with `threads=1`: requests run in parallel.
+        settings: limits and API keys; by default `Settings()`.
+        loopback: the service listens on a loopback address only, so requests have to name one in `Host`.
+        card: the HTML page that `mien card` wrote for the model; the web page then links to it.
+
+    Returns:
+        An ASGI application. It starts and stops the engine's threads in its lifespan.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -68,7 +71,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweep_dead()
-        model(np.zeros((1, *model.card.input.shape), np.uint8))  # the first time is the slowest
+        model(
+            np.zeros((1, *model.card.input.shape), np.uint8)
+        )  # warm up: the first run is the slowest
         try:
             yield
         finally:
@@ -110,7 +115,7 @@ def create_app(
 
 
 class _Page:
-    """The files of the page, for whatever is no address of the service."""
+    """Serves the files of the web page for each path that no route of the service takes."""
 
     def __init__(self, folder: Path) -> None:
         self._files = StaticFiles(directory=folder, html=True)
@@ -125,7 +130,7 @@ class _Page:
 
 
 def _describe(app: FastAPI, settings: Settings) -> None:
-    """Say in the OpenAPI description what holds for all routes."""
+    """Add to the OpenAPI description the refusals and the API key that all routes share."""
     original = app.openapi
 
     def described() -> dict[str, Any]:

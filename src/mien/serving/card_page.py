@@ -1,4 +1,4 @@
-"""The page that `mien card` wrote of a model, beside the page that recognises with it."""
+"""Reading the HTML model card that `mien card` writes, to serve it beside the web page."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from pathlib import Path
 
 from mien.errors import InputError, reading_from
 
-#: Its address: of the service, and in a static site.
+#: Path of the card's page, relative to the web page: in the service and in a static site.
 ADDRESS = "card.html"
 _MOST_BYTES = 5_000_000
-#: It carries its style with it, and needs nothing else.
+#: Content-Security-Policy of the card's page: its style and pictures are inline, it loads nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 def read_card_page(given: Path | None, *, bundled: str | None) -> bytes | None:
-    """The page given, or else that of a model inside the package; or None.
+    """Read the card's page.
 
     Args:
-        given: a page that `mien card` wrote.
-        bundled: the stem of the model's file if it is inside the package (`NamedModel.packaged`).
+        given: the file that `mien card` wrote; None takes the packaged page if the model is a packaged one.
+        bundled: the stem of the served model's file if it is in the package (`NamedModel.packaged`).
+
+    Returns:
+        HTML in UTF-8, or None if there is no page for this model.
 
     Raises:
-        InputError: for a file that cannot be read or is no page.
+        InputError: the file cannot be read, is larger than 5 MB or is not HTML.
     """
     if given is None:
         if bundled is None:

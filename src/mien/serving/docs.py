@@ -1,4 +1,4 @@
-"""The page /docs: the OpenAPI description for people, with nothing loaded from anywhere else."""
+"""The page /docs: the OpenAPI description as HTML, which loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STYLE = Path(__file__).parent / "templates" / "docs.css"
 
 
 def add(app: FastAPI) -> None:
-    """Add the page to an application whose routes are all there."""
+    """Add the route /docs to an application; call it after all other routes are added."""
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -27,7 +27,7 @@ def add(app: FastAPI) -> None:
 
 
 def _value(schema: dict[str, Any]) -> str:
-    """What a value may be, in a few words.
+    """Describe the type, range and default of a JSON schema in a few words.
 
     >>> _value({"type": "integer", "minimum": 1, "maximum": 7, "default": 7})
     'integer, 1 to 7, 7 unless said'
@@ -51,7 +51,7 @@ def _value(schema: dict[str, Any]) -> str:
 
 
 def _shape(answer: dict[str, Any]) -> str:
-    """Which shape an answer has, where it has one of ours and is no problem."""
+    """The name of an answer's schema in parentheses; empty if it has none or is a problem."""
     for content in answer.get("content", {}).values():
         name = _name(content.get("schema", {}))
         if name and name != "ProblemShape":

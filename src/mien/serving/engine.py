@@ -1,8 +1,8 @@
-"""The recogniser, shared by all who ask: pictures side by side, their faces classified together.
+"""The recogniser that all requests share: it processes pictures in parallel and batches their faces.
 
-Pictures wait in one bounded line. A small pool of threads decodes them and finds their faces; the
-faces of all requests then go through the network in common batches. Everything but the work itself
-happens in the event loop's thread, so nothing here needs a lock.
+Pictures wait in one bounded queue. A small pool of threads decodes them and finds their faces; the
+faces of all requests then go through the network in shared batches. All bookkeeping happens in the
+event loop's thread, so nothing here needs a lock.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ DetectorName = Annotated[
     pydantic.AfterValidator(_known),
     pydantic.WithJsonSchema({"type": "string", "enum": list(DETECTORS)}),
 ]
-#: Faces of a request that are explained, the first from the left: one takes hundreds of looks by the network.
+#: At most so many faces of a request are explained, from the left: each takes hundreds of runs of the network.
 MOST_EXPLAINED = 8
-#: Faces of several requests that are classified at once: in batches as large as the model takes, all requests
-#: would wait at the same time, and nobody would read the next pictures meanwhile.
+#: Largest batch of faces from several requests. With batches as large as the model takes, all requests would wait
+#: at the same time, and no thread would decode the next pictures meanwhile.
 _TOGETHER = BATCH // 2
-#: After work, the memory that it took is returned so many seconds later, once for all that came meanwhile.
+#: Seconds after a request until freed memory is returned to the system, once for all requests in between.
 _TIDY_S = 20
 FORMATS = ("JPEG", "PNG", "WebP", "BMP", "GIF")
-#: How they begin. Of a BMP its reserved bytes too: other formats may begin with the same letters.
+#: First bytes of each format. For BMP also its reserved bytes: other files may begin with the letters BM.
 _STARTS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|BM.{4}\x00{4}|GIF8[79]a", re.DOTALL
 )
 
-#: What the network was shown, uint8 (C, H, W), and a map, float32 (H, W), as `hidden_parts` says.
+#: The network's input, uint8 (C, H, W), and the map that `hidden_parts` computes for it, float32 (H, W).
 Reason: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was recognised in a picture; reasons: of its first faces, where they were asked for."""
+    """The faces of one picture; `reasons` explain the first of them, and are empty unless requested."""
 
     faces: Faces
     reasons: list[Reason]
@@ -71,7 +71,7 @@ class Answer:
 
 @dataclass
 class _Order:
-    """What one request wants, by so many threads; `off` once nobody waits for it any more."""
+    """One request's work: recogniser, threads, faces left to explain; `off` once its client is gone."""
 
     recognizer: Recognizer
     explain: bool
@@ -81,7 +81,7 @@ class _Order:
 
 
 class Engine:
-    """Recognises for many at once. Its methods are called in the event loop's thread."""
+    """Recognises pictures for many requests at once. Call its methods in the event loop's thread only."""
 
     def __init__(self, model: Model, settings: Settings, metrics: Metrics) -> None:
         self.model = model
@@ -91,7 +91,7 @@ class Engine:
             name: Recognizer(model, detector=name, threads=1, max_pixels=settings.max_pixels)
             for name in DETECTORS
         }
-        # One thread a picture: more of them for one would take turns with those of the others.
+        # One thread for each picture: pictures are processed in parallel, and more threads would only compete.
         cv2.setNumThreads(1)
         self._lookers = ThreadPoolExecutor(settings.workers, "mien-look")
         self._batches = _Batches(self._recognizers[READY], settings, metrics)
@@ -105,22 +105,26 @@ class Engine:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for one picture more."""
+        """Whether the queue has no room for one more picture."""
         return self._line.full
 
     def check_room(self, client: str) -> None:
-        """Problem 503 where there is no room for one picture more of this client's."""
+        """Check that the queue has room for one more picture of a client.
+
+        Raises:
+            Problem: 503 if the queue is full, or this client has its share of it.
+        """
         self._line.check(client)
 
     def close(self) -> None:
-        """End the threads, after the work that they are at."""
+        """End the threads after their current work; queued work is cancelled."""
         if self._tidy is not None:
             self._tidy.cancel()
         self._lookers.shutdown(cancel_futures=True)
         self._batches.close()
 
     def for_films(self) -> Recognizer:
-        """For work that has a thread of its own."""
+        """A recogniser for the thread of videos: a single, upright search in each frame."""
         return self._recognizers[USUAL].for_films()
 
     async def recognise(
@@ -133,21 +137,24 @@ class Engine:
         explain: bool = False,
         client: str = "",
     ) -> list[Answer | Problem]:
-        """What is in each of some pictures, or what is wrong with it.
+        """Find and classify the faces of some pictures.
 
         Args:
-            pictures: files' bytes; a problem is handed back in its place.
-            detector: by its name.
-            size: at which it looks for faces; None is its usual one.
-            film: they are frames, each to be looked at once.
-            explain: tell which pixels mattered.
-            client: whose they are: one has half of the line at most.
+            pictures: encoded files; a `Problem` among them is returned in its place.
+            detector: its name.
+            size: pixels of the longer side at which faces are searched; None is the detector's default.
+            film: the pictures are frames of a camera: a single, upright search each, which is faster.
+            explain: compute which pixels mattered.
+            client: the sender, as `guard.client_of` names it: each has at most half of the queue.
+
+        Returns:
+            For each picture, in order, its faces or the problem with it.
 
         Raises:
-            Problem: 422 for a size that the detector does not take; 503 where the line is full, or
-                the answer takes too long.
+            Problem: 422 if the detector does not take `size`; 503 if the queue is full or the answer takes
+                longer than `Settings.timeout_s`.
         """
-        # Ready crops are read in a moment: threads that share them would wait for one another.
+        # Ready crops are decoded in a moment: splitting them over threads costs more than it saves.
         quick = detector == READY and not explain
         recognizer = self._recognizers[detector]
         try:
@@ -185,7 +192,7 @@ class Engine:
     async def _all(
         self, order: _Order, pictures: Sequence[bytes | Problem]
     ) -> list[Answer | Problem]:
-        """Share the pictures out to the threads; one request does not wait for its own turn."""
+        """Spread the pictures over the threads, and put the answers back in order."""
         shares = min(len(pictures), order.threads)
         answered = await asyncio.gather(
             *(self._some(order, pictures[place::shares]) for place in range(shares))
@@ -212,7 +219,7 @@ _NOTHING = Problem(500, "no answer")
 def _look(
     order: _Order, pictures: Sequence[bytes | Problem]
 ) -> list[tuple[Seen, list[Reason]] | Problem]:
-    """Find the faces of some pictures; runs in a thread of the pool."""
+    """Decode some pictures and find their faces; runs in a thread of the pool."""
     looked: list[tuple[Seen, list[Reason]] | Problem] = []
     for picture in pictures:
         if order.off:
@@ -233,11 +240,17 @@ def _look(
 
 
 def check_format(picture: bytes) -> None:
-    """Refuse what is no picture by its first bytes, whatever it says it is."""
+    """Check by its first bytes that a file has an accepted format; its declared type does not count.
+
+    Raises:
+        Problem: 422 if it is empty, 415 if its format is none of `FORMATS`.
+    """
     if not picture:
-        raise Problem(422, "the picture: has no bytes; send one that has some")
+        raise Problem(422, "the picture: it is empty; send a file that has content")
     if not _STARTS.match(picture):
-        raise Problem(415, f"the picture: is none of {', '.join(FORMATS)}; convert it to one")
+        raise Problem(
+            415, f"the picture: its format is none of {', '.join(FORMATS)}; convert it to one"
+        )
 
 
 def _reasons(order: _Order, seen: Seen) -> list[Reason]:
@@ -253,11 +266,11 @@ def _reasons(order: _Order, seen: Seen) -> list[Reason]:
 
 
 class _Batches:
-    """Gathers the faces of requests that come together, and has them classified at once.
+    """Collects the faces of requests that arrive together, and classifies them in one batch.
 
-    While every thread is at work faces gather on: larger batches cost less a face, and handing them
-    over earlier would only put them in another line. Only a batch that is full is laid ready for the
-    first thread that is done, which then does not have to wait for the event loop's turn.
+    While all threads work, faces keep collecting: a larger batch costs less for each face, and
+    submitting earlier would only move the wait to the pool's queue. One full batch is submitted ahead
+    of time, so that the first free thread starts it without waiting for the event loop.
     """
 
     def __init__(self, recognizer: Recognizer, settings: Settings, metrics: Metrics) -> None:
@@ -279,7 +292,7 @@ class _Batches:
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """Within, more faces are on their way: those that are here wait a little for them."""
+        """Announce that more faces will follow; collected ones wait up to `window_s` for them."""
         self._coming += 1
         try:
             yield
@@ -300,7 +313,7 @@ class _Batches:
         return await asked.answered
 
     def _send(self) -> None:
-        """Hand what was gathered to the threads that are idle, a batch each, and a full one beyond."""
+        """Submit a batch for each idle thread, and one full batch ahead of time."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -326,13 +339,13 @@ class _Batches:
     def _classified(self, batch: list[_Asked], done: asyncio.Future[list[Faces]]) -> None:
         self._idle += 1
         _share_out(batch, done)
-        if self._timer is None:  # nothing here has a reason to wait
+        if self._timer is None:  # nobody waits for faces that will follow
             self._send()
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """The looked-at pictures of a request, how many faces they have, and where their answer goes."""
+    """Pictures of a request whose faces are found, the number of faces, and the future for the answer."""
 
     seen: list[Seen]
     faces: int
@@ -340,12 +353,12 @@ class _Asked:
 
 
 def _share_out(batch: list[_Asked], done: asyncio.Future[list[Faces]]) -> None:
-    """Give each request its part of what was answered to all."""
+    """Give each request its part of a batch's answers, or the batch's error."""
     error = asyncio.CancelledError() if done.cancelled() else done.exception()
     answers = iter([] if error else done.result())
     for asked in batch:
         part = [] if error else [next(answers) for _ in asked.seen]
-        if asked.answered.done():  # nobody waits any more
+        if asked.answered.done():  # cancelled: its client is gone
             continue
         if error:
             asked.answered.set_exception(error)

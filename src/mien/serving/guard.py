@@ -1,4 +1,4 @@
-"""What stands between a stranger and the service: who may ask, how often, and what every answer carries."""
+"""ASGI middleware that protects the service: allowed hosts and origins, API keys, rate limits, headers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mien.serving.settings import Settings
 
 _log = logging.getLogger("mien.serving")
 
-#: The page needs no more than this; other sites may not frame it, nor embed what is answered.
+#: Security headers of every answer: all that the web page needs. Other sites may neither frame nor embed it.
 HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -46,16 +46,16 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-#: Clients whose rate is remembered.
+#: Clients whose request rate is remembered; beyond, the one seen longest ago is forgotten.
 _MOST_CLIENTS = 10_000
-#: Where the key of a camera's WebSocket stands: browsers cannot send other headers with one.
+#: Prefix of the WebSocket subprotocol that carries the API key: browsers cannot set other headers there.
 _KEY_PROTOCOL = "bearer."
-#: The subprotocol that is answered to those who send their key so.
+#: The subprotocol that the service selects for clients that offer it beside their key.
 PROTOCOL = "mien"
 
 
 class Outermost:
-    """Counts and times requests, gives every answer its headers, and answers for what went wrong."""
+    """Counts and times requests, adds the headers to every answer, and turns unexpected errors into 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -83,7 +83,7 @@ class Outermost:
         except ClientDisconnect:
             pass
         except Exception as error:
-            # Where, not what: the words of an error may be of a picture.
+            # Only the kind and the places are logged: an error's message may quote a picture's content.
             _log.error("unexpected: %s", where_of(error))
             if status:
                 raise ConnectionAbortedError from None
@@ -96,7 +96,7 @@ class Outermost:
 
 
 def where_of(error: BaseException) -> str:
-    """The kind of an error and the places it came through, without its words."""
+    """An error's type and the last eight `file:line` of its traceback, without its message."""
     places = []
     trace = error.__traceback__
     while trace is not None:
@@ -107,10 +107,10 @@ def where_of(error: BaseException) -> str:
 
 
 class OnlyOurOwn:
-    """Refuses requests that are meant for another host, or come from another site's page.
+    """Refuses requests for another host (421) and from another site's page (403).
 
-    A page that a browser shows can make it ask a service on the same computer, and, by rebinding
-    its own name to that address, read the answers. Both tell in the headers Host and Origin.
+    Any page in a browser can send requests to a service on the same computer, and read the answers if
+    it rebinds its own name to that address (DNS rebinding). The headers Host and Origin reveal both.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, loopback: bool) -> None:
@@ -144,7 +144,10 @@ class OnlyOurOwn:
         return None
 
     def _is_ours(self, name: str) -> bool:
-        """A name that was allowed; an address, which nobody can rebind; on loopback only its own."""
+        """Whether a host is the service's: an allowed name, or an address (no DNS name, so no rebinding).
+
+        A service on loopback takes loopback addresses only.
+        """
         if name in self._hosts or name == "localhost":
             return True
         try:
@@ -162,7 +165,7 @@ def _name(host: str) -> str:
 
 
 class Gate:
-    """Asks for the API key where there is one, and for patience where somebody asks too often."""
+    """Checks the API key (401) if keys are set, and the rate of each client (429) if it is limited."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -183,7 +186,7 @@ class Gate:
         if not self._keys:
             return None
         given = _digest(_key(scope))
-        # Every one of them is compared, by digests of one length, and each in constant time: the time tells nothing.
+        # Against timing attacks: all keys are compared, as digests of equal length, each in constant time.
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         if not any(matches):
             return Problem(
@@ -195,7 +198,7 @@ class Gate:
         return None
 
     def _too_often(self, connection: HTTPConnection) -> Problem | None:
-        """A bucket of tokens for each client: `rate` of them come a second, two seconds' fit in."""
+        """Token bucket for each client: `rate` tokens a second, and room for those of two seconds."""
         if not self._rate:
             return None
         client = client_of(connection)
@@ -221,7 +224,7 @@ def _digest(key: bytes) -> bytes:
 
 
 def _key(scope: Scope) -> bytes:
-    """The key that came with a request, or none."""
+    """The API key of a request, from its header or WebSocket subprotocol; empty if there is none."""
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return key.strip().encode()
@@ -236,13 +239,13 @@ def _key(scope: Scope) -> bytes:
 
 
 def owner(request: HTTPConnection) -> int | None:
-    """Whose request this is: the number of its API key."""
+    """The position of the request's API key in `Settings.api_keys`; None if no keys are set."""
     number: int | None = request.scope.get("state", {}).get("owner")
     return number
 
 
 def client_of(request: HTTPConnection) -> str:
-    """Who asks, as limits count: the key; where there is none the address, of IPv6 the network (64 bits)."""
+    """The client that limits are counted for: its API key, or `network_of` its address if no keys are set."""
     number = owner(request)
     if number is not None:
         return f"key {number}"
@@ -250,7 +253,7 @@ def client_of(request: HTTPConnection) -> str:
 
 
 def network_of(address: str) -> str:
-    """The addresses that one client has, named by the first of them."""
+    """An IPv4 address as it is; for IPv6 the first address of its /64, as one client may own them all."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -262,7 +265,7 @@ def network_of(address: str) -> str:
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with a problem; of a WebSocket, before it is one."""
+    """Answer a request with a problem; a WebSocket is denied before it is accepted."""
     if scope["type"] == "http":
         await problem.response()(scope, receive, send)
     else:
@@ -270,7 +273,7 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach what listens there."""
+    """Whether a host name or address is loopback, so that only this computer can connect."""
     if host == "localhost":
         return True
     try:

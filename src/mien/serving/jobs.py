@@ -1,4 +1,4 @@
-"""Videos in work: one at a time, in a private temporary folder that is gone when the service is."""
+"""Video jobs: processed one at a time, in a private temporary folder that is removed with the service."""
 
 from __future__ import annotations
 
@@ -36,26 +36,27 @@ _log = logging.getLogger("mien.serving")
 
 Status = Literal["queued", "running", "done", "failed"]
 _PREFIX = "mien-serve-"
-#: Seconds in which a folder that was just made is going to be held.
+#: Seconds for which a new folder counts as in use: its service may not have locked it yet.
 _SETTLED_S = 60
-#: Faces that come and go in a video, and bytes of its rows and of its copy: with more, no machine is large enough.
+#: Limits of a video's results: tracked faces (held in memory), bytes of its rows and of its annotated copy.
 _MOST_FACES, _MOST_ROWS, _MOST_COPY = 10_000, 100_000_000, 1_000_000_000
 UPLOAD, ROWS, TIMELINE, COPY = "upload", "rows.csv", "timeline.png", "video.mp4"
 
 
 class _StoppedError(Exception):
-    """Nobody wants it any more."""
+    """The job was deleted, or the service ends."""
 
 
 @dataclass
 class Job:
-    """A video and what comes of it.
+    """A video and its results.
 
-    folder: its upload and results; owner: the number of the API key that it came with; client: who it
-    is counted for.
-    every: faces are looked for in every so-many-th frame, None is what is usual; annotated: make a
+    folder: its upload and results; owner: position of its API key, or None; client: the client that
+    limits count it for.
+    every: look for faces in every N-th frame, None for ten frames a second; annotated: also make a
     copy with the faces marked.
-    progress: 0..1; detail: why it failed, or what was left out; summary: as `Summary.to_dict`.
+    progress: 0..1; detail: the reason of a failure, or a note on an incomplete result; summary: as
+    `Summary.to_dict`.
     """
 
     id: str
@@ -87,7 +88,7 @@ class Job:
 
 
 class Jobs:
-    """All of them. Its methods are called in the event loop's thread."""
+    """All video jobs of a service. Call its methods in the event loop's thread only."""
 
     def __init__(self, engine: Engine, settings: Settings, metrics: Metrics) -> None:
         self._engine = engine
@@ -99,7 +100,7 @@ class Jobs:
         metrics.jobs.set_function(lambda: len(self._jobs))
 
     def close(self) -> None:
-        """Stop what is in work and remove all files."""
+        """Stop all jobs and remove their files."""
         for job in self._jobs.values():
             job.stopped = True
         self._pool.shutdown(cancel_futures=True)
@@ -108,7 +109,11 @@ class Jobs:
         self._held.close()
 
     def get(self, number: str, owner: int | None) -> Job:
-        """A job; Problem 404 where there is none of that owner's."""
+        """Look a job up by its id.
+
+        Raises:
+            Problem: 404 if there is no such job, or it belongs to another owner.
+        """
         job = self._jobs.get(number)
         if job is None or job.owner != owner:
             raise Problem(404, "there is no such job, or it is gone already; send the video again")
@@ -119,11 +124,11 @@ class Jobs:
         """A job with an empty folder; unless it is started within, it is gone after.
 
         Raises:
-            Problem: 503 where as many as may are kept already: half of all by one client.
+            Problem: 503 if `Settings.max_jobs` jobs are kept already, or this client has half of them.
         """
         most, theirs = self._settings.max_jobs, sum(j.client == client for j in self._jobs.values())
         if len(self._jobs) >= most or 2 * theirs >= most:
-            raise busy("as many videos as may are kept already; delete one, or come again later")
+            raise busy("the service keeps no more videos; delete one, or try again later")
         number = secrets.token_urlsafe(24)
         job = self._jobs[number] = Job(number, self._place() / number, owner, client)
         try:
@@ -134,14 +139,14 @@ class Jobs:
             raise
 
     def start(self, job: Job) -> None:
-        """Hand it to the thread; its results are gone some time after it is done."""
+        """Queue a job; it is removed `Settings.keep_s` seconds after it ends."""
         loop = asyncio.get_running_loop()
         recognizer = self._engine.for_films()
         work = loop.run_in_executor(self._pool, _run, job, recognizer, self._settings)
         work.add_done_callback(lambda _: loop.call_later(self._settings.keep_s, self.remove, job))
 
     def remove(self, job: Job) -> None:
-        """Stop it, if it is in work, and forget it with all its files."""
+        """Stop a job and remove it with its files; the thread removes those of a running job."""
         job.stopped = True
         if self._jobs.pop(job.id, None) is not None and job.status != "running":
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -154,8 +159,8 @@ class Jobs:
 
 
 def sweep_dead() -> None:
-    """Remove the folders of services that were killed: those of ours that nobody holds any more."""
-    if os.name == "nt":  # where nobody could hold one
+    """Remove the folders that killed services left: those of this user that no process has locked."""
+    if os.name == "nt":  # folders are not locked there, so those in use cannot be told apart
         return
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError, InputError):
@@ -167,7 +172,11 @@ def sweep_dead() -> None:
 
 
 def check_video(file: Path, settings: Settings) -> None:
-    """Problem 422 for what is no video."""
+    """Check that a file is a video that can be read.
+
+    Raises:
+        Problem: 422 if it is not.
+    """
     try:
         open_movie(_item(file), max_pixels=_most_pixels(settings), threads=1).close()
     except InputError as error:
@@ -179,12 +188,12 @@ def _item(file: Path) -> Item:
 
 
 def _most_pixels(settings: Settings) -> int:
-    """Of a frame."""
+    """The largest number of pixels of a frame."""
     return min(settings.max_pixels, settings.max_video_pixels)
 
 
 def _sentence(error: InputError, file: Path) -> str:
-    """An error's sentence, which is not to tell where files are."""
+    """An error's message without paths of the server."""
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the service has no room for the results of this video; come again later"
@@ -196,7 +205,7 @@ def _sentence(error: InputError, file: Path) -> str:
 
 
 def _run(job: Job, recognizer: Recognizer, settings: Settings) -> None:
-    """Recognise a video; whatever goes wrong is told by the job. Runs in the thread."""
+    """Process a job, in the thread of videos; every error becomes the job's `detail`."""
     if job.stopped:
         return
     job.status = "running"
@@ -227,7 +236,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
     faces: set[Cell] = set()
 
     def watch() -> None:
-        """For each packet: frames that are never shown, or shown without faces, take time as well."""
+        """Check for a stop and the time limit. Called for each packet: a file may have packets without frames."""
         if job.stopped:
             raise _StoppedError
         if time.monotonic() > end:
@@ -265,7 +274,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
 
 
 def _check_results(job: Job, faces: int) -> None:
-    """InputError where a video makes more than there is room for."""
+    """Raise InputError if a video's results are larger than the limits above."""
     sizes = {entry.name: entry.stat().st_size for entry in os.scandir(job.folder)}
     copy = sum(size for name, size in sizes.items() if COPY in name)
     rows = sum(size for name, size in sizes.items() if ROWS in name)

@@ -1,4 +1,4 @@
-"""WebSocket /v1/live: frames of a camera in, followed faces out; a slow server drops frames, it never lags."""
+"""WebSocket /v1/live: camera frames in, tracked faces out. A slow server drops frames, so it never lags."""
 
 import asyncio
 import json
@@ -21,13 +21,13 @@ from mien.serving.recognise_routes import likeliest
 from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 
-#: Seconds for which a face may be out of sight and still be the same; a slow server looks seldom.
+#: Seconds that a face may be out of sight and keep its track; generous, since a slow server sees few frames.
 _GAP_S = 1.0
 
 
 @dataclass
 class _Newest:
-    """The newest frame, and what became of those before it."""
+    """Holds the newest frame, and counts the frames before it that were dropped."""
 
     frame: int = 0
     dropped: int = 0
@@ -36,7 +36,7 @@ class _Newest:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, content: bytes | None) -> bool:
-        """A frame came (None: it is none); whether one before it is never looked at."""
+        """Store a frame's bytes (None for a text message); returns whether an earlier frame is dropped."""
         late = self.news.is_set()
         self.dropped += late
         self.frame += 1
@@ -45,7 +45,7 @@ class _Newest:
         return late
 
     async def take(self) -> tuple[int, float, bytes | None]:
-        """Wait for a frame that was not looked at: its number, its time, its bytes."""
+        """Wait for a new frame: its number, its time of arrival in seconds (monotonic), its bytes."""
         await self.news.wait()
         self.news.clear()
         content, self.content = self.content, None
@@ -53,11 +53,11 @@ class _Newest:
 
 
 class _TooMuchError(Exception):
-    """The camera is hung up on; the words say why."""
+    """The connection is closed; the message is the reason that the client gets."""
 
 
 class _Camera:
-    """One connection: it reads all frames as they come, and answers for the newest."""
+    """One connection: reads all frames as they arrive, and answers for the newest one."""
 
     def __init__(
         self, socket: WebSocket, engine: Engine, settings: Settings, metrics: Metrics
@@ -71,7 +71,7 @@ class _Camera:
         self._tracker = FaceTracker(gap_s=_GAP_S, uncertain_below=engine.model.card.uncertain_below)
 
     async def run(self, detector: DetectorName, top: int) -> None:
-        """Until one of both hangs up."""
+        """Serve the connection until either side closes it."""
         answering = asyncio.ensure_future(self._answer(detector, top))
         reading = asyncio.ensure_future(self._read())
         try:
@@ -87,7 +87,7 @@ class _Camera:
             reading.cancel()
 
     async def _read(self) -> None:
-        """Take in frames; a bucket of tokens tells a flood from a fast camera."""
+        """Receive frames; a token bucket of two seconds limits their rate."""
         most = 2 * self._settings.max_frames_per_s
         left, then = most, time.monotonic()
         while True:
@@ -133,7 +133,7 @@ class _Camera:
         except Problem as problem:
             return {"problem": problem.to_dict()}
         width, height = answer.faces.size
-        # Of a crowd that takes a while.
+        # In a thread: matching the faces of a crowd would block the event loop.
         followed = await asyncio.to_thread(self._tracker.update, came, answer.faces)
         return {
             "width": width,
@@ -143,17 +143,15 @@ class _Camera:
 
 
 def _face(face: TrackedFace, top: int) -> dict[str, Any]:
-    """Its record, by the smoothed probabilities; of these the likeliest."""
+    """A tracked face as plain values, with its `top` most likely smoothed probabilities."""
     return as_dict(face) | {"probabilities": likeliest(face.probabilities, top)}
 
 
 def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
-    """The route, for one engine."""
+    """Build the route for one engine."""
     routes = APIRouter()
     most = len(engine.model.card.expressions)
-    cameras = Shares(
-        settings.max_live, "as many cameras as may are connected already; come again later"
-    )
+    cameras = Shares(settings.max_live, "the service takes no more cameras now; try again later")
     metrics.live.set_function(lambda: cameras.total)
 
     class LiveQuery(BaseModel):

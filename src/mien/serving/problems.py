@@ -1,4 +1,4 @@
-"""What went wrong, as RFC 9457 says it: problem+json with one plain sentence."""
+"""Errors of the service as `application/problem+json` (RFC 9457), each with one plain sentence."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 (the RFC's own name)
-    """An answer that is not what was asked for.
+    """An error that becomes the answer to a request.
 
-    status: of HTTP; detail: one sentence: what, and what to do; headers: that go with it.
+    Args:
+        status: the HTTP status.
+        detail: one sentence: the fault and its remedy.
+        headers: headers of the answer, `_` for `-`: `Retry_After="1"`.
+
+    >>> Problem(404, "there is no such job").to_dict()["title"]
+    'Not Found'
     """
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
@@ -44,17 +50,17 @@ class Problem(Exception):  # noqa: N818 (the RFC's own name)
         }
 
     def response(self) -> Response:
-        """The whole answer."""
+        """The HTTP response: status, headers and the JSON body."""
         return Response(json.dumps(self.to_dict()), self.status, self.headers, MEDIA_TYPE)
 
 
 def busy(detail: str) -> Problem:
-    """503: full now, not for long."""
+    """A 503 that asks to come back in a second."""
     return Problem(503, detail, Retry_After="1")
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route may answer instead, for the OpenAPI page."""
+    """Describe the problems that a route may answer with, for the OpenAPI description."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemShape"}}}
     told: dict[int | str, dict[str, Any]] = {
         status: {"description": HTTPStatus(status).phrase, "content": content}
@@ -68,11 +74,13 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer by problems whatever a route raises."""
+    """Turn the exceptions of routes into problems: ours, Starlette's and those of validation."""
 
     async def answer(asker: Request | WebSocket, error: Exception) -> Response | None:
         problem = _problem(error)
-        if problem.status == 405:  # a path may have several routes
+        if (
+            problem.status == 405
+        ):  # Starlette names the methods of one route, a path may have several
             problem.headers["Allow"] = _methods(asker)
         response = problem.response()
         if isinstance(asker, Request):
@@ -96,13 +104,13 @@ def _problem(error: Exception) -> Problem:
 
 
 _SENTENCES = {
-    404: "there is nothing at this address; /docs lists what there is",
-    405: "this address does not take this method; /docs lists which it takes",
+    404: "there is nothing at this address; /docs lists all addresses",
+    405: "this address does not take this method; /docs lists the methods of each address",
 }
 
 
 def _methods(asker: Request | WebSocket) -> str:
-    """What an address takes."""
+    """The methods that an address takes, for the header Allow."""
     for path, takes in asker.app.openapi()["paths"].items():
         if compile_path(path)[0].match(asker.scope["path"]):
             return ", ".join(sorted(takes)).upper()
@@ -113,5 +121,5 @@ def _first_fault(error: ValidationException) -> str:
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"{where}: not known here; /docs lists what is"
+        return f"{where}: not known here; /docs lists the known parameters"
     return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -1,4 +1,4 @@
-"""What a service counts of itself, for Prometheus. Nothing of a picture is among it."""
+"""Prometheus metrics of the service: counts and times only, nothing about the content of pictures."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ class Metrics:
         self.jobs = Gauge("mien_jobs", "Videos kept, waiting or done.", registry=self._registry)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,6 +1,6 @@
-"""HTTP and WebSocket as uvicorn speaks them, with what strangers must not be able to do taken out.
+"""uvicorn's HTTP and WebSocket protocols, hardened against slow, idle and hostile clients.
 
-pyproject.toml bounds uvicorn's version, for its classes are inherited from here; a test looks at their shape.
+These classes inherit from uvicorn's, so pyproject.toml bounds its version; a test checks the inherited methods.
 """
 
 from __future__ import annotations
@@ -17,23 +17,29 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from mien.serving.guard import network_of
 from mien.serving.problems import MEDIA_TYPE, Problem, busy
 
-#: Bytes of a request's head.
+#: Most bytes of a request's head.
 _MAX_HEAD = 65_536
-#: A body in pieces that are smaller on average costs more time to take apart than to read: so many may be.
+#: Pieces of a body (chunks, or WebSocket frames): the first 100 are free, beyond they have 512 bytes on average,
+#: since parsing smaller ones costs more time than reading them.
 _FREE_PIECES, _PIECE = 100, 512
-#: Bytes of a WebSocket that are taken apart before anybody looks at how many frames they were.
+#: Bytes of a WebSocket that are parsed between two checks of the number of frames.
 _AT_ONCE = 16_384
-#: Seconds that a body may still take to arrive once the service is asked to end.
+#: Seconds that a body may still take to arrive after the service is asked to stop.
 _LAST_CALL_S = 2.0
 
 
 class _Connection(h11.Connection):
-    """Refuses what is HTTP, but only ever sent to do harm."""
+    """Also refuses requests that are valid HTTP but that only attackers send."""
 
     _pieces = _bytes = 0
 
     def next_event(self) -> Any:
-        """As h11 says it; RemoteProtocolError for more."""
+        """h11's next event.
+
+        Raises:
+            RemoteProtocolError: as h11 does; also for two body lengths (request smuggling) and for a body in
+                tiny chunks.
+        """
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._pieces = self._bytes = 0
@@ -44,19 +50,19 @@ class _Connection(h11.Connection):
             self._pieces += event.chunk_start
             self._bytes += len(event.data)
             if self._pieces > _FREE_PIECES + self._bytes / _PIECE:
-                raise h11.RemoteProtocolError("a body in crumbs")
+                raise h11.RemoteProtocolError("a body in tiny chunks")
         return event
 
 
 class _Places:
-    """How many connections there are: one address has half of them at most."""
+    """Counts open connections; one client may have half of them at most."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: Counter[str] = Counter()
 
     def take(self, transport: asyncio.Transport) -> str | None:
-        """The client that has one more; None where there is no place."""
+        """Count one more connection: returns its client, or None if there is no room."""
         peer = transport.get_extra_info("peername")
         client = network_of(peer[0]) if isinstance(peer, tuple) else ""
         if self._open.total() >= self._most or 2 * self._open[client] >= self._most:
@@ -73,19 +79,22 @@ class _Places:
 def protocols(
     patience_s: float, connections: int
 ) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
-    """HTTP and WebSocket, in which no peer is waited for without end.
+    """HTTP and WebSocket protocol classes for uvicorn that wait for no client without a limit.
 
-    uvicorn's own limit is for the time between requests: it ends with the first byte of a head. And
-    a connection that it closes stays while there is something in it that nobody reads.
+    uvicorn's own timeout covers the time between requests only: it ends with the first byte of a head.
+    And a connection that it closes stays open as long as the client does not read the last answer.
 
     Args:
-        patience_s: for a head to arrive, and for what was sent to be read.
-        connections: that may be open.
+        patience_s: seconds for a request's head to arrive, and for the client to read an answer.
+        connections: that may be open at the same time.
+
+    Returns:
+        The HTTP class and the WebSocket class.
     """
     places = _Places(connections)
 
     class Read:
-        """Who does not read what was sent is hung up on."""
+        """Closes the connection of a client that does not read its answer in time."""
 
         transport: asyncio.Transport
         _unread: asyncio.TimerHandle | None = None
@@ -101,7 +110,7 @@ def protocols(
                 self._unread.cancel()
 
     class Http(Read, H11Protocol):
-        """And who does not finish the head of a request."""
+        """Also closes it if the head of a request does not arrive in time."""
 
         _late: asyncio.TimerHandle | None = None
         _place: str | None = None
@@ -131,15 +140,11 @@ def protocols(
             self.loop.call_later(patience_s, self.transport.abort)
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
-            self._leave()  # cameras are counted where they are answered
+            self._leave()  # cameras have their own limit: `Settings.max_live`
             super().handle_websocket_upgrade(event)
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse(
-                Problem(
-                    400, "the request: no HTTP that is taken here; leave it to your HTTP library"
-                )
-            )
+            self._refuse(Problem(400, "the request: not valid HTTP; let an HTTP library write it"))
 
         def shutdown(self) -> None:
             super().shutdown()
@@ -147,12 +152,12 @@ def protocols(
                 self.loop.call_later(_LAST_CALL_S, self._end_of_call, self.cycle)
 
         def _end_of_call(self, cycle: Any) -> None:
-            """Who still sends was not accepted."""
+            """Close the connection if its body is still arriving: such a request was not accepted."""
             if cycle.more_body and not cycle.response_started:
                 self.transport.abort()
 
         def _refuse(self, problem: Problem) -> None:
-            """Answer before a route does, and hang up; without a word where an answer has begun."""
+            """Answer without a route and close; if an answer has begun already, only close."""
             content = json.dumps(problem.to_dict()).encode()
             headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(content))}
             headers |= {"Connection": "close"} | problem.headers
@@ -173,7 +178,7 @@ def protocols(
                 self._place = None
 
         def _watch(self) -> None:
-            """Time runs while a head is awaited on what is still our connection."""
+            """Run the timer of a request's head: started while one is awaited, cancelled otherwise."""
             ours = not self.transport.is_closing() and self.transport.get_protocol() is self
             if ours and (self.cycle is None or self.cycle.response_complete):
                 if self._late is None:
@@ -183,7 +188,7 @@ def protocols(
                 self._late = None
 
     class WebSocket(Read, WebSocketsSansIOProtocol):
-        """And who sends in crumbs: fragments and pings cost more than the bytes in them."""
+        """Also closes it if a client sends tiny fragments or pings: they cost more than their bytes."""
 
         _pieces = _bytes = 0
 

@@ -1,4 +1,4 @@
-"""POST /v1/recognise: pictures in, faces and expressions out."""
+"""The route POST /v1/recognise: pictures in, faces and expressions out."""
 
 import asyncio
 import base64
@@ -29,34 +29,35 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
-    """The route, for one engine."""
+    """Build the route for one engine."""
     routes = APIRouter(tags=["recognise"])
     card = engine.model.card
     most = len(card.expressions)
     holding = Shares(
         settings.max_held,
-        "too much is being sent at once; come again in a second",
+        "the service is receiving too much data now; try again in a second",
         each=max(settings.max_body, settings.max_held // 2),
     )
-    # Nothing that a body may hold keeps the event loop; two at a time, for each may take thrice its bytes.
+    # Bodies are parsed in threads, so that none blocks the event loop; two at a time, as each may take three times
+    # its size in memory.
     parsing = asyncio.Semaphore(2)
     named = {"name": card.name, "digest": card.digest}
 
     class RecogniseQuery(BaseModel):
         model_config = ConfigDict(extra="forbid")
-        top: int = Field(most, ge=1, le=most, description="So many expressions, the likeliest.")
+        top: int = Field(most, ge=1, le=most, description="Give the N most likely expressions.")
         explain: bool = Field(
-            False, description="Tell which pixels of the first eight faces mattered."
+            False, description="Show which pixels mattered, for the first eight faces."
         )
         detector: DetectorName = Field(
-            USUAL, description="How faces are found; none: each picture is one, cut out already."
+            USUAL, description="The face detector; none: each picture is a face, already cropped."
         )
         size: int | None = Field(
             None,
             ge=SMALLEST,
             le=settings.max_size,
-            description="At which faces are looked for, in pixels of the longer side: more finds "
-            "smaller ones. By default 640, and 1600 for pictures of more than 2.1 megapixels.",
+            description="Size at which faces are searched, in pixels of the longer side: a larger "
+            "one finds smaller faces. By default 640, and 1600 for pictures above 2.1 megapixels.",
         )
 
     @routes.post(
@@ -66,11 +67,11 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         openapi_extra=_request_body(settings.max_images),
     )
     async def recognise(request: Request, asked: Annotated[RecogniseQuery, Query()]) -> Response:
-        """The faces of one or many pictures, with their expressions.
+        """Find the faces of one or more pictures, and their expressions.
 
-        A picture comes as it is (`Content-Type: image/jpeg`), several as the files `images` of a
-        form, or as base64 in JSON. One that cannot be read is a problem in its place; where it is
-        the only one, it is the answer.
+        Send one picture as the body (`Content-Type: image/jpeg`), several as the files `images` of
+        a form, or as base64 in JSON. A picture that cannot be read gives a problem in its place; if
+        it is the only one, the whole answer is the problem.
         """
         client = client_of(request)
         engine.check_room(client)
@@ -116,14 +117,18 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
 
 
 def likeliest(probabilities: Mapping[str, float], top: int) -> dict[str, float]:
-    """All probabilities in the model's order, or the likeliest ones, the first the likeliest."""
+    """The `top` highest probabilities, the highest first; all of them in the model's order.
+
+    >>> likeliest({"happy": 0.2, "sad": 0.7, "angry": 0.1}, top=2)
+    {'sad': 0.7, 'happy': 0.2}
+    """
     if top >= len(probabilities):
         return dict(probabilities)
     return dict(sorted(probabilities.items(), key=lambda item: -item[1])[:top])
 
 
 def explanation(reason: Reason) -> dict[str, Any]:
-    """A map of what mattered, as numbers and as a picture."""
+    """The map of the pixels that mattered, as rows of numbers and as a PNG in a data: address."""
     face, mattered = reason
     height, width = mattered.shape
     return {
@@ -141,7 +146,7 @@ def _data_address(pixels: NDArray[Any]) -> str:
 
 
 def _request_body(most: int) -> dict[str, Any]:
-    """How pictures are sent, for the OpenAPI page."""
+    """Describe the request's body for OpenAPI: a form, JSON or one picture."""
     several = {"type": "array", "minItems": 1, "maxItems": most}
     return {
         "requestBody": {

@@ -1,4 +1,4 @@
-"""The shapes of answers, for the OpenAPI page; tests hold the answers to them."""
+"""Schemas of answers for the OpenAPI description; tests check the answers against them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class _Shape(BaseModel):
 
 
 class ProblemShape(_Shape):
-    """RFC 9457: what went wrong."""
+    """An error, after RFC 9457."""
 
     type: str
     title: str
     status: int
-    detail: str = Field(description="One sentence: what, and what to do.")
+    detail: str = Field(description="One sentence: the fault and its remedy.")
 
 
 class BoxShape(_Shape):
@@ -34,7 +34,7 @@ class BoxShape(_Shape):
 
 
 class ExplanationShape(_Shape):
-    """Which pixels mattered: what the answer loses where a square hides the face."""
+    """Which pixels mattered: how much the answer's probability falls if a square hides them."""
 
     width: int
     height: int
@@ -45,10 +45,12 @@ class ExplanationShape(_Shape):
 
 
 class LookedShape(_Shape):
-    """How closely a picture was looked at for faces."""
+    """The resolution at which faces were searched."""
 
-    size: int = Field(description="Pixels of its longer side in the closest look.")
-    smallest_face: int = Field(description="Pixels from which on faces are found as a rule.")
+    size: int = Field(description="Longer side of the picture in the closest search, in pixels.")
+    smallest_face: int = Field(
+        description="Smallest face that is reliably found, in pixels of the picture."
+    )
 
 
 class FaceShape(_Shape):
@@ -59,9 +61,9 @@ class FaceShape(_Shape):
     detection_score: Probability
     expression: str
     probability: Probability
-    uncertain: bool = Field(description="Better say nothing.")
+    uncertain: bool = Field(description="The expression should not be relied on.")
     why_uncertain: Reason | None = Field(
-        description="The model's limit that spoke; null where sure."
+        description="The limit that makes the answer uncertain; null if it is sure."
     )
     probabilities: dict[str, Probability]
     explanation: ExplanationShape | None = None
@@ -73,33 +75,33 @@ class PictureShape(_Shape):
     name: str | None
     width: int
     height: int
-    looked_at: LookedShape | None = Field(description="None where no face is looked for.")
+    looked_at: LookedShape | None = Field(description="null with detector=none.")
     faces: list[FaceShape]
 
 
 class RefusedShape(_Shape):
-    """A picture of several that could not be read."""
+    """One of several pictures, which could not be read."""
 
     name: str | None
     problem: ProblemShape
 
 
 class ModelNameShape(_Shape):
-    """Which model answered."""
+    """The name and SHA-256 digest of the model that answered."""
 
     name: str
     digest: str
 
 
 class RecognisedShape(_Shape):
-    """Pictures in the order in which they were sent."""
+    """The answers for all pictures, in the order of the request."""
 
     model: ModelNameShape
     images: list[PictureShape | RefusedShape]
 
 
 class LimitsShape(_Shape):
-    """What a request may bring."""
+    """Limits of a request's size."""
 
     body_bytes: int
     pixels: int
@@ -109,7 +111,7 @@ class LimitsShape(_Shape):
 
 
 class ModelShape(BaseModel):
-    """What the model says of itself: its card, and what this service takes."""
+    """The model's card, and the limits of this service."""
 
     name: str
     expressions: list[str]
@@ -132,26 +134,28 @@ class ModelShape(BaseModel):
 
 
 class StatusShape(_Shape):
-    """How it is."""
+    """The state of the service."""
 
     status: Literal["ok"]
 
 
 class ResultsShape(_Shape):
-    """Where a video's results are."""
+    """Paths of a video's results, relative to the host."""
 
     csv: str
     json_: str = Field(alias="json")
-    timeline: str | None = Field(None, description="Only where a face was seen.")
-    video: str | None = Field(None, description="Only where it was asked for.")
+    timeline: str | None = Field(None, description="Only if a face was found.")
+    video: str | None = Field(None, description="Only with annotated=true.")
 
 
 class JobShape(_Shape):
-    """A video in work."""
+    """A video job: its state, and its results once it is done."""
 
     id: str
     status: Literal["queued", "running", "done", "failed"]
     progress: Probability
-    detail: str | None = Field(None, description="Why it failed, or what was left out.")
+    detail: str | None = Field(
+        None, description="The reason of a failure, or a note on an incomplete result."
+    )
     summary: dict[str, Any] | None = None
     results: ResultsShape | None = None

@@ -1,4 +1,4 @@
-"""Running the service: uvicorn, one process, drained at the end."""
+"""Running the service with uvicorn in one process; accepted requests are answered before it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from mien.serving.settings import Settings
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; InputError where that cannot be."""
+    """Open a listening TCP socket; port 0 takes any free port.
+
+    Raises:
+        InputError: the address is unknown, in use or not permitted.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -28,26 +32,26 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(
             f"{host}:{port}: cannot listen there ({one_line(error)}); choose another --port or --host"
         ) from error
-    # Connections inherit it. asyncio would set it for each, but not on sockets of `create_server`; without it the
-    # end of an answer waits 40 ms for the peer to confirm its beginning.
+    # Accepted connections inherit this. asyncio sets it on the sockets that it creates, but not on this one; without
+    # it the last part of an answer waits up to 40 ms for the peer's delayed ACK (Nagle's algorithm).
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 def address(listening: socket.socket) -> str:
-    """What to type into a browser on this computer to get there."""
+    """The URL of a listening socket, for a browser on this computer."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 (asked about, not listened at)
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-#: Files that a service has open besides its connections.
+#: File descriptors of a service beyond those of its connections.
 _OTHER_FILES = 64
 
 
 def _room_for(connections: int) -> int:
-    """How many connections the system lets this process have, of so many, after asking it for more."""
+    """Raise the process's limit of open files if needed; returns how many connections fit, at most those asked for."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -62,13 +66,16 @@ def _room_for(connections: int) -> int:
 
 
 class Server(uvicorn.Server):
-    """Serves an application until SIGINT, SIGTERM or SIGHUP; what was accepted by then is answered first.
+    """Serves an application until SIGINT, SIGTERM or SIGHUP, and then answers the accepted requests.
 
-    started: called once requests are answered.
+    Args:
+        app: the application.
+        settings: its limits.
+        started: called without arguments once the service answers requests.
     """
 
     def __init__(self, app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
-        for name in ("uvicorn", "python_multipart"):  # their words may be of what was sent
+        for name in ("uvicorn", "python_multipart"):  # their messages may quote a request's content
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         http, websocket = protocols(settings.timeout_s, _room_for(settings.max_connections))
         super().__init__(
@@ -77,7 +84,7 @@ class Server(uvicorn.Server):
                 http=http,
                 ws=websocket,
                 ws_max_size=settings.max_frame,
-                ws_per_message_deflate=False,  # pictures are compressed already; bombs are not wanted
+                ws_per_message_deflate=False,  # pictures are compressed already; no zip bombs
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -89,14 +96,14 @@ class Server(uvicorn.Server):
         self._told = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say so."""
+        """Start to serve, then call `started`."""
         await super().startup(sockets)
         if self.started:
             self._told()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Hear SIGHUP as well, which a terminal sends that is closed; unless nohup has it ignored."""
+        """Also stop on SIGHUP, which a closing terminal sends, unless it is ignored (nohup)."""
         number = getattr(signal, "SIGHUP", None)
         with super().capture_signals():
             if (

@@ -1,4 +1,4 @@
-"""What a service allows strangers: every limit in one place."""
+"""The service's settings: all its limits, API keys and allowed hosts."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from mien.recognise.model import BATCH
 
 @dataclass(frozen=True)
 class Settings:
-    """How a service behaves. What does not fit together is an InputError.
+    """All settings of a service.
 
-    One client (a key; where there are none an address) has at most half of what all have together, but
-    always what one request may have.
+    One client (an API key, or an IP address if there are no keys) gets at most half of each shared
+    limit, but always enough for one full request.
 
-    threads: pictures that are looked at side by side; 0 is one a core.
-    window_s: faces of different requests wait so long for one another, to be classified together.
+    threads: pictures that are processed in parallel; 0 is one for each core.
+    window_s: longest time in seconds that faces wait for those of other requests, to form one batch.
 
-    max_body: bytes of a request with pictures; max_pixels: of each; max_images: pictures of a request.
-    max_size: pixels of a picture's longer side at which faces may be looked for.
-    max_waiting: pictures that are waiting or in work; what comes on top is told to come later.
-    max_held: bytes of all requests' bodies that are held at the same time.
-    max_connections: that are open; what comes on top is hung up on.
-    timeout_s: for a request to arrive, and again for its answer.
+    max_body: bytes of a request with pictures; max_pixels: pixels of a picture; max_images: pictures
+    of a request.
+    max_size: largest `size` of a request: pixels of the longer side at which faces are searched.
+    max_waiting: pictures that wait or are processed; beyond, requests get 503.
+    max_held: bytes of all request bodies in memory at the same time.
+    max_connections: open connections; beyond, new ones get 503 and are closed.
+    timeout_s: seconds for a request to arrive, and again for its answer.
 
-    max_live: cameras at the same time; max_frame: bytes of a frame; max_frames_per_s: a flood is more.
-    idle_s: a camera that shows nothing for so long is hung up on.
+    max_live: cameras at the same time; max_frame: bytes of a frame; max_frames_per_s: frames a second
+    of one camera, beyond which it is disconnected.
+    idle_s: seconds without a frame after which a camera is disconnected.
 
-    max_video: bytes of a video; max_video_pixels: of a frame (4K; decoders keep up to 17 of them);
-    max_jobs: videos that are kept, waiting or done; max_job_s: of work
-    on one; keep_s: its results are gone after.
+    max_video: bytes of a video; max_video_pixels: pixels of a frame (4K; decoders keep up to 17 frames);
+    max_jobs: videos that are kept, waiting or done; max_job_s: seconds of processing one;
+    keep_s: seconds for which its results are kept.
 
-    rate: requests a second and client, with as many as come in two seconds at once; 0 is any number.
-    api_keys: one of them has to come with each request to /v1; none is no such need.
-    allow_hosts: names under which the service may be asked, besides its own address.
-    allow_origins: pages of other sites that may ask (`https://example.org`).
+    rate: requests a second of each client, those of two seconds at once; 0 is no limit.
+    api_keys: one of them is needed for each request to /v1 and /metrics; empty is no such need.
+    allow_hosts: names that the header Host may give, besides the service's address.
+    allow_origins: other sites whose pages may send requests (`https://example.org`).
+
+    Raises:
+        InputError: a value is out of range, or two values contradict each other.
+
+    >>> Settings(threads=4, rate=10).workers
+    4
     """
 
     threads: int = 0
@@ -89,7 +97,7 @@ class Settings:
 
     @property
     def workers(self) -> int:
-        """The number of threads that is meant: one a core that this process may use."""
+        """The number of threads: `threads`, or one for each core that this process may use."""
         if self.threads:
             return self.threads
         if hasattr(os, "sched_getaffinity"):

@@ -1,4 +1,4 @@
-"""Limits that many share: all clients together have so much, and one of them half of it at most."""
+"""Shared limits: a total for all clients, of which one client gets half at most."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from mien.serving.problems import busy
 
 
 class Shares:
-    """How much of something is taken, in all and by each client.
+    """Counts the use of a limited resource, in total and by client.
 
     Args:
-        most: that may be taken by all clients together.
-        detail: the sentence of the 503 for who gets no more.
-        each: that one client may take; by default half of `most`, rounded up.
+        most: the limit for all clients together.
+        detail: the sentence of the 503 beyond a limit.
+        each: the limit for one client; by default half of `most`, rounded up.
+
+    >>> cameras = Shares(8, "no more cameras now; try again later")
+    >>> with cameras.taken("192.0.2.1", 4):
+    ...     cameras.has("192.0.2.1"), cameras.has("192.0.2.2")
+    (False, True)
     """
 
     def __init__(self, most: int, detail: str, each: int | None = None) -> None:
@@ -27,24 +32,31 @@ class Shares:
 
     @property
     def full(self) -> bool:
-        """Whether nobody gets any more."""
+        """Whether the total is used up."""
         return self.total >= self._most
 
     def has(self, client: str, count: int = 1) -> bool:
-        """Whether a client could take so much now."""
+        """Whether a client can take `count` more now."""
         return self.total + count <= self._most and self._taken.get(client, 0) + count <= self._each
 
     def check(self, client: str, count: int = 1) -> None:
-        """Problem 503 where a client could not take so much now."""
+        """Check that a client can take `count` more now.
+
+        Raises:
+            Problem: 503 if it cannot.
+        """
         if not self.has(client, count):
             raise busy(self._detail)
 
     @contextmanager
     def taken(self, client: str, count: int = 0) -> Iterator[Callable[[int], None]]:
-        """Within, a client has so much, and more by calling what this gives.
+        """Take `count` for a client; all that it took is free again when the block ends.
+
+        Yields:
+            A function that takes more, by its number.
 
         Raises:
-            Problem: 503 where that is too much, at the beginning or when more is taken.
+            Problem: 503 if a limit is passed, at the beginning or when more is taken.
         """
         mine = 0
 

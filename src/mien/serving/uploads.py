@@ -1,4 +1,4 @@
-"""Reading what a request brings, within limits: nothing is held that is larger than was agreed."""
+"""Reading and parsing request bodies, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ PICTURE_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture as it came: its bytes, or what is wrong with it."""
+    """An uploaded picture: its file name if it has one, and its bytes or the problem with it."""
 
     name: str | None
     content: bytes | Problem
 
 
 def announced(request: Request, most: int) -> int:
-    """The bytes that a body says it has; 0 where it does not say.
+    """The length of a body in bytes, from its header Content-Length; 0 without one.
 
     Raises:
-        Problem: 413 for more than `most`; 400 for what is no number.
+        Problem: 413 if it is more than `most`; 400 if it is not a number.
     """
     said = request.headers.get("content-length")
     if said is None:
         return 0
     if not said.isdecimal():
-        raise Problem(400, "the header Content-Length: no number; leave it to your HTTP library")
+        raise Problem(400, "the header Content-Length: not a number; let an HTTP library write it")
     if int(said) > most:
         raise _too_large(most)
     return int(said)
@@ -53,11 +53,17 @@ def announced(request: Request, most: int) -> int:
 async def chunks(
     request: Request, most: int, stall_s: float, whole_s: float
 ) -> AsyncIterator[bytes]:
-    """A body piece by piece; each has to come within `stall_s`, all of them within `whole_s`.
+    """Iterate over a body's pieces as they arrive.
+
+    Args:
+        request: the request.
+        most: limit of the body in bytes.
+        stall_s: limit of the wait for each piece, in seconds.
+        whole_s: limit for the whole body, in seconds.
 
     Raises:
-        Problem: 413 where it is larger than `most`, 408 where it is slower.
-        ClientDisconnect: nobody is there any more.
+        Problem: 413 if the body is larger, 408 if it is slower.
+        ClientDisconnect: the client closed the connection.
     """
     stream = request.stream()
     end = time.monotonic() + whole_s
@@ -69,7 +75,7 @@ async def chunks(
         except TimeoutError:
             raise Problem(
                 408,
-                "the body: stopped on its way, or came too slowly; send it again",
+                "the body: it stopped or arrived too slowly; send it again",
                 Connection="close",
             ) from None
         if piece is None:
@@ -83,9 +89,15 @@ async def chunks(
 async def whole_body(
     request: Request, settings: Settings, hold: Callable[[int], None]
 ) -> bytearray:
-    """A request's body; Problem 413 or 408 where it is too large or too slow.
+    """Read a request's whole body.
 
-    hold: is called with the bytes of each piece before they are kept.
+    Args:
+        request: the request.
+        settings: `max_body` limits its bytes, `timeout_s` its time.
+        hold: called with the number of bytes of each piece before it is kept; it may raise.
+
+    Raises:
+        Problem: 413 if the body is too large, 408 if it is too slow.
     """
     patience_s = settings.timeout_s
     body = bytearray()
@@ -96,11 +108,11 @@ async def whole_body(
 
 
 def pictures(content_type: str | None, body: bytearray, most: int) -> list[Upload]:
-    """The pictures in a body: one raw, several of a form, several in JSON. Of work for a thread.
+    """Parse the pictures of a body: one raw, several in a form or in JSON. Slow: call it in a thread.
 
     Raises:
-        Problem: 415 for another type of content; 400 for what is not of its type; 422 for other
-            fields, no picture or more than `most`.
+        Problem: 415 for another content type; 400 if the body does not match its type; 422 for
+            unknown fields, no picture or more than `most`.
     """
     kind, options = parse_options_header(content_type)
     if kind.startswith(b"image/"):
@@ -118,8 +130,8 @@ def pictures(content_type: str | None, body: bytearray, most: int) -> list[Uploa
 
 
 def _from_json(body: bytearray, most: int) -> list[Upload]:
-    # Signs of structure are counted first: what the parser makes of millions of them takes seconds and gigabytes.
-    # A picture has one comma; an address that somebody sends in the place of its base64, three signs more.
+    # Count JSON's punctuation before parsing: objects of millions of signs take seconds and gigabytes. Each picture
+    # needs one comma; a URL sent by mistake in place of base64 has three more signs, and gets a better message later.
     if sum(body.count(sign) for sign in b",:[]{}") > 4 * most + 8:
         raise Problem(
             422, f"the JSON body: more than {most} pictures, or other things than pictures; {_JSON}"
@@ -128,19 +140,22 @@ def _from_json(body: bytearray, most: int) -> list[Upload]:
         said = json.loads(body.decode())
     except json.JSONDecodeError as error:
         raise _no_json(400, "", f"{error.msg} at character {error.pos}") from None
-    except (ValueError, RecursionError):  # no UTF-8; a number of more digits than Python reads
+    except (
+        ValueError,
+        RecursionError,
+    ):  # not UTF-8, or a number with more digits than Python accepts
         raise _no_json(400, "", "cannot be read") from None
     if not isinstance(said, dict):
-        raise _no_json(422, "", "is no object")
+        raise _no_json(422, "", "is not an object")
     for name in said:
         if name != "images":
             raise _no_json(422, name[:80], "is not known here")
     texts = said.get("images")
     if not isinstance(texts, list) or not texts:
-        raise _no_json(422, "images", "has to be a list of one or more texts")
+        raise _no_json(422, "images", "has to be a list of one or more strings")
     for place, text in enumerate(texts):
         if not isinstance(text, str):
-            raise _no_json(422, f"images.{place}", "is no text")
+            raise _no_json(422, f"images.{place}", "is not a string")
     _check_count(len(texts), most)
     return [Upload(None, _from_base64(text)) for text in texts]
 
@@ -172,12 +187,15 @@ def _from_form(body: bytearray, boundary: bytes | None, most: int) -> list[Uploa
 
 
 class Form:
-    """A form that is parsed as it comes; Problem 400 where it is none, 422 for other fields.
+    """A parser of multipart/form-data that takes the body piece by piece.
 
     Args:
-        boundary: of its parts.
-        field: what all of its files are called.
-        begin: is given a file's name, and gives what to call with its bytes.
+        boundary: of its parts, from the header Content-Type.
+        field: the only allowed name of a field, for all its files.
+        begin: called with each file's name; returns the function that takes the file's bytes.
+
+    Raises:
+        Problem: 400, also from its methods, if the body is not a form; 422 for other fields.
     """
 
     def __init__(
@@ -209,14 +227,14 @@ class Form:
             raise _no_form(str(error)) from None
 
     def write(self, piece: bytes) -> None:
-        """Go on."""
+        """Parse the next piece of the body."""
         try:
             self._parser.write(piece)
         except FormParserError as error:
             raise _no_form(str(error)) from None
 
     def finish(self) -> None:
-        """That was all; a Problem where something is missing."""
+        """Check that the form is complete, after the last piece."""
         if not self._whole:
             raise _no_form("it ends before its last boundary")
 
@@ -257,7 +275,7 @@ class Form:
 
 def _check_count(count: int, most: int) -> None:
     if count < 1:
-        raise Problem(422, "the body: has no picture; send one or more as files called images")
+        raise Problem(422, "the body: it has no picture; send one or more as files called images")
     if count > most:
         raise Problem(422, f"the body: more than {most} pictures; send them in several requests")
 
@@ -267,4 +285,4 @@ def _too_large(most: int) -> Problem:
 
 
 def _no_form(why: str) -> Problem:
-    return Problem(400, f"the form: {why[:200]}; leave its encoding to your HTTP library")
+    return Problem(400, f"the form: {why[:200]}; let an HTTP library encode it")

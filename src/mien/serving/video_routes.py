@@ -1,4 +1,4 @@
-"""POST /v1/video and what becomes of it: a job with progress, and results to fetch."""
+"""The routes of video jobs: POST /v1/video, progress and results under /v1/jobs."""
 
 import asyncio
 import json
@@ -19,23 +19,23 @@ from mien.serving.jobs import COPY, ROWS, TIMELINE, UPLOAD, Job, Jobs, check_vid
 from mien.serving.problems import Problem, busy, refusals
 from mien.serving.settings import Settings
 
-#: What a form adds to the video in it.
+#: Bytes that a form may add to the video in it.
 _FORM = 10_000
-#: A large video may take so many times longer to arrive than a picture, if it keeps coming.
+#: The time limit of a video's upload, in units of `Settings.timeout_s`, which stays the limit of each piece.
 _PATIENCE = 20
 _RAW = ("video/mp4", "video/webm", "video/quicktime", "application/octet-stream")
 
 
 def router(jobs: Jobs, settings: Settings) -> APIRouter:
-    """The routes, for one service's jobs."""
+    """Build the routes for a service's jobs."""
     routes = APIRouter(tags=["video"])
 
     class VideoQuery(BaseModel):
         model_config = ConfigDict(extra="forbid")
         every: int | None = Field(
-            None, ge=1, le=10_000, description="Look at each N-th frame; by default ten a second."
+            None, ge=1, le=10_000, description="Analyse every N-th frame; by default ten a second."
         )
-        annotated: bool = Field(False, description="Make a copy with the faces marked, too.")
+        annotated: bool = Field(False, description="Also make a copy with the faces marked.")
 
     @routes.post(
         "/v1/video",
@@ -51,9 +51,9 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
     async def send(
         request: Request, response: Response, asked: Annotated[VideoQuery, Query()]
     ) -> dict[str, Any]:
-        """Recognise a video: the answer names a job to ask for again.
+        """Start to recognise a video: the answer is a job, whose address gives its progress.
 
-        The video comes as it is (`Content-Type: video/mp4`) or as the file `video` of a form.
+        Send the video as the body (`Content-Type: video/mp4`) or as the file `video` of a form.
         """
         most = settings.max_video + _FORM
         uploads.announced(request, most)
@@ -72,12 +72,12 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
         responses=refusals(404, 422),
     )
     async def look(request: Request, job: str) -> dict[str, Any]:
-        """How far a video is, and where its results are."""
+        """A job's status and progress, and the addresses of its results."""
         return jobs.get(job, owner(request)).to_dict()
 
     @routes.delete("/v1/jobs/{job}", status_code=204, responses=refusals(404, 422))
     async def remove(request: Request, job: str) -> None:
-        """Stop a video, and forget all of it."""
+        """Stop a job, and delete it with all its files."""
         jobs.remove(jobs.get(job, owner(request)))
 
     def add_file(name: str, media_type: str, summary: str) -> None:
@@ -128,7 +128,7 @@ def _result(job: Job, name: str) -> Path:
 
 
 def _as_json(rows: Path) -> Iterator[str]:
-    """A JSON list, a row at a time."""
+    """The rows of a CSV file as the text of one JSON list, one piece for each row."""
     before = "["
     for row in read_rows(rows):
         yield before + json.dumps(row)
@@ -137,7 +137,7 @@ def _as_json(rows: Path) -> Iterator[str]:
 
 
 async def _store(request: Request, target: Path, most: int, settings: Settings) -> None:
-    """Write the video that a request brings to a file, as it comes."""
+    """Write the video of a request to a file while it arrives."""
     stall_s = settings.timeout_s
     pieces = uploads.chunks(request, most, stall_s, _PATIENCE * stall_s)
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -154,9 +154,9 @@ async def _store(request: Request, target: Path, most: int, settings: Settings) 
                 415, f"a body {shown}: send a video as video/..., or a form as multipart/form-data"
             )
     except OSError:
-        raise busy("there is no room for the video; come again later") from None
+        raise busy("the service has no room for the video; try again later") from None
     if not target.stat().st_size:
-        raise Problem(422, "the video: has no bytes; send one that has some")
+        raise Problem(422, "the video: it is empty; send a file that has content")
 
 
 async def _store_form(pieces: AsyncIterator[bytes], boundary: bytes | None, target: Path) -> None:
@@ -166,18 +166,18 @@ async def _store_form(pieces: AsyncIterator[bytes], boundary: bytes | None, targ
             try:
                 return opened.enter_context(target.open("xb")).write
             except FileExistsError:
-                raise Problem(422, "the form: has several videos; send them one by one") from None
+                raise Problem(422, "the form: it has several videos; send one at a time") from None
 
         form = uploads.Form(boundary, "video", begin)
         async for piece in pieces:
             await asyncio.to_thread(form.write, piece)
         form.finish()
     if not target.exists():
-        raise Problem(422, "the form: has no video; send one as a file called video")
+        raise Problem(422, "the form: it has no video; send one as a file called video")
 
 
 def _request_body() -> dict[str, Any]:
-    """How a video is sent, for the OpenAPI page."""
+    """Describe the request's body for OpenAPI: a form or the video itself."""
     binary = {"type": "string", "format": "binary"}
     form = {
         "type": "object",

@@ -1,11 +1,11 @@
-"""The page as a static site that recognises by itself: detector and classifier run in the browser.
+"""The web page as a static site without a server: detector and classifier run in the browser.
 
-index.html, style.css, *.js   the page that the service shows, too
-config.json                   says that this one computes for itself, and with what
-card.html                     the model's card for people, where there is one
+index.html, style.css, *.js   the web page, the same as the service's
+config.json                   selects the browser as backend, and names models and runtime
+card.html                     the model's card for people, if there is one
 models/                       the detector and the classifier
 runtime/                      ONNX Runtime for browsers, fetched once, its digests pinned here
-licences.txt                  of all that
+licences.txt                  the licences of all these parts
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mien.recognise.yunet import browser_detector
 from mien.serving.card_page import ADDRESS, read_card_page
 from mien.version import __version__
 
-#: ONNX Runtime for browsers, as npm has it: version, digest of the package and of the parts that are needed.
+#: ONNX Runtime for browsers from npm: version, digest of the package, digests of the files that are used.
 RUNTIME = "1.30.0"
 _PACKAGE_SHA512 = (
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -46,7 +46,7 @@ _PARTS_SHA256 = {
     _WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 _REGISTRY = "https://registry.npmjs.org/"
-#: The package has 33 MB.
+#: Most bytes that are downloaded; the package has 33 MB.
 _MOST_BYTES = 200_000_000
 _TIMEOUT_S = 60
 
@@ -56,7 +56,7 @@ _NOT_PART_OF_A_SITE = ("config.json",)
 
 @dataclass(frozen=True)
 class Site:
-    """What was written: where, its bytes, the model's card."""
+    """A site that was written: its folder, its size in bytes, the card of its model."""
 
     path: Path
     size: int
@@ -80,20 +80,24 @@ def export_web(
     card_page: Path | None = None,
     say: Say = lambda _: None,
 ) -> Site:
-    """Write a site that any static host can show; frames and photos never leave who looks at it.
+    """Write a site for any static web host. Photos and frames stay in the visitor's browser.
 
     Args:
-        out: the folder; what stands there is replaced if it is such a site.
-        model: a model by name, its file or a run folder; by default the one inside the package. An address
-            is opened if it is in the cache.
+        out: the folder; a site of mien that is there already is replaced.
+        model: a model's name, its file or a run folder; by default the packaged model. A URL works if the
+            model is in the cache.
         runtime: the npm package onnxruntime-web, packed (.tgz) or as a folder; by default it is
-            fetched from the npm registry, once, and kept in the cache.
-        card_page: what `mien card` wrote of the model; by default the one inside the package, for its model.
-        say: takes a line of text for people.
+            downloaded from the npm registry, once, and kept in the cache.
+        card_page: the HTML page that `mien card` wrote for the model; by default the packaged page, for the
+            packaged model only.
+        say: called with lines of progress for people.
+
+    Returns:
+        The site that was written.
 
     Raises:
-        InputError: for what is no model or no page, a runtime that is not the pinned one or cannot be had, a
-            folder with other things in it.
+        InputError: `model` or `card_page` is not usable, the runtime is not the pinned version or cannot be
+            downloaded, or `out` holds other files.
     """
     named = find_model(model, say=say)
     content = named.content
@@ -133,7 +137,7 @@ def export_web(
 
 
 def page_folder() -> Path:
-    """Where the package has the page's files."""
+    """The folder of the web page's files in the package."""
     return Path(str(resources.files("mien.serving"))) / "page"
 
 
@@ -149,7 +153,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _plain(name: str) -> str:
-    """A name of a model as one of a file that every host serves."""
+    """A model's name as a file name that every web host serves: other characters become `-`."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)
 
 
@@ -162,7 +166,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _kept_parts(say: Say) -> dict[str, bytes]:
-    """The runtime from the cache, where it is fetched to."""
+    """The runtime's files from the cache; downloads them if they are missing or damaged."""
     folder = cache_folder() / f"onnxruntime-web-{RUNTIME}"
     if folder.is_dir():
         try:
@@ -177,7 +181,7 @@ def _kept_parts(say: Say) -> dict[str, bytes]:
 
 
 def _parts(given: Path) -> dict[str, bytes]:
-    """The runtime from a packed package, or from a folder of it."""
+    """The runtime's files from the npm package, packed or as a folder."""
     with reading_from(str(given)):
         if not given.is_dir():
             return _unpacked(given.read_bytes(), str(given))
@@ -188,7 +192,9 @@ def _parts(given: Path) -> dict[str, bytes]:
 
 def _unpacked(package: bytes, where: str) -> dict[str, bytes]:
     if base64.b64encode(hashlib.sha512(package).digest()).decode() != _PACKAGE_SHA512:
-        raise InputError(f"{where}: not the package of npm that mien knows; {_instead()}")
+        raise InputError(
+            f"{where}: not the npm package onnxruntime-web {RUNTIME} (its digest differs); {_instead()}"
+        )
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         found = {}
         for name in _PARTS_SHA256:
@@ -200,7 +206,7 @@ def _unpacked(package: bytes, where: str) -> dict[str, bytes]:
 def _checked(parts: Mapping[str, bytes], where: str) -> dict[str, bytes]:
     for name, data in parts.items():
         if hashlib.sha256(data).hexdigest() != _PARTS_SHA256[name]:
-            raise InputError(f"{where}: {name} is not of onnxruntime-web {RUNTIME}; {_instead()}")
+            raise InputError(f"{where}: {name} is not from onnxruntime-web {RUNTIME}; {_instead()}")
     return dict(parts)
 
 
@@ -208,7 +214,7 @@ def _fetched(say: Say) -> bytes:
     registry = _registry()
     address = f"{registry.rstrip('/')}/{_package()}"
     if not address.startswith("https://"):
-        raise InputError(f"npm's registry {registry} is not asked over https; {_instead()}")
+        raise InputError(f"npm's registry {registry} does not use https; {_instead()}")
     say(f"fetching onnxruntime-web {RUNTIME} (33 MB, once) from {registry}")
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (https, above)
@@ -222,7 +228,7 @@ def _fetched(say: Say) -> bytes:
 
 
 def _instead() -> str:
-    return f"fetch {_REGISTRY}{_package()} where there is a network and give it: --runtime FILE"
+    return f"download {_REGISTRY}{_package()} and give it with --runtime FILE"
 
 
 def _package() -> str:
@@ -230,7 +236,7 @@ def _package() -> str:
 
 
 def _registry() -> str:
-    """The registry that npm would ask, where its settings name one."""
+    """The registry of npm's settings, if there are any; else the public one."""
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
         if named := os.environ.get(name):
             return named

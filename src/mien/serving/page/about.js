@@ -1,19 +1,19 @@
-// What the model's card says, in words.
+// The model's card as sentences and a table of facts.
 
 import { IN_WORDS } from "./doubt.js";
 import { element } from "./elements.js";
 import { limit, percent } from "./marks.js";
 
-// Agreement: 65 ± 5 % (Goodfellow et al. 2013).
+// People agree with FER-2013's labels on 65 ± 5 % of its faces (Goodfellow et al. 2013).
 const FER_2013 = ": small gray pictures from the web, on whose labels people do not agree well either";
 
-/** A sentence on the faces that are marked whatever the answer; empty where a card has no limits. */
+/** A sentence on the pictures that make any answer uncertain; empty if the card sets no limits for them. */
 function alsoMarked({ uncertain_beyond: limits }) {
   const names = Object.keys(IN_WORDS).filter((name) => limits?.[name] != null);
   return names.length > 0 ? ` It marks faces that are ${names.map((name) => IN_WORDS[name]).join(", or ")}, too.` : "";
 }
 
-/** Fill the places of the page that speak of the model. */
+/** Fill the elements of the page that describe the model. */
 export function describe(root, { card, version, place, cardPage }) {
   const put = (name, text) => {
     for (const one of root.querySelectorAll(`[data-card=${name}]`)) one.textContent = text;

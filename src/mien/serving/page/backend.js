@@ -1,4 +1,4 @@
-// Where recognition happens: config.json says `server` or `browser`. Either gives the page the same object:
+// The two backends, chosen by config.json: `server` or `browser`. Both give the page an object with this interface:
 //
 //   card, version, place ("server" or "browser"), cardPage (the address of its card for people, or null)
 //   recognise(file, {detector})          resolves with {width, height, faces}; faces as mien's Face.to_dict
@@ -8,13 +8,13 @@
 //                                        answers are {width, height, faces}, faces followed and smoothed
 //   video(file, {onProgress, signal})    resolves with {rows, duration}: see rows.js
 //
-// All of them reject with a Problem, whose message is a sentence for people.
+// On failure all of them reject with a Problem, whose message is a sentence for people.
 
 import { Problem } from "./problem.js";
 
 /**
- * The backend that config.json names; `askForKey` resolves with a key for a service that wants one, `onLoad` is told
- * what share of the models is here (0..1), where they have to come.
+ * Open the backend that config.json names. `askForKey` resolves with an API key, called if the service needs one;
+ * `onLoad` is called with the share of the models that is loaded (0..1), by the browser's backend only.
  */
 export async function openBackend({ askForKey, onLoad }) {
   const config = await loadConfig();
@@ -27,7 +27,7 @@ async function loadConfig() {
     const answer = await fetch("config.json", { cache: "no-cache" });
     if (answer.ok) return await answer.json();
   } catch {
-    // Told below.
+    // The Problem below reports it.
   }
   throw new Problem("This page is not whole: config.json is missing. Load it again, or export it again.");
 }

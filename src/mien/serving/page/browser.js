@@ -1,13 +1,13 @@
-// The backend that computes here: pictures never leave this browser. See backend.js for what it promises.
+// The backend that computes in this browser, which pictures never leave. Its interface: see backend.js.
 
 import { Problem } from "./problem.js";
 import { Tracker } from "./track.js";
 import { recogniseVideo } from "./video-frames.js";
 
-/** A slow device looks seldom. */
+/** Seconds that a face may be out of sight and keep its track; generous, as a slow device sees few frames. */
 const LIVE_GAP_S = 1;
 
-/** Load runtime and models; resolves when it can recognise. */
+/** Load runtime and models; resolves with the backend once it is ready. */
 export async function openBrowser(config, onLoad) {
   if (!("OffscreenCanvas" in globalThis && "WebAssembly" in globalThis)) {
     throw new Problem("This browser is too old to recognise by itself; use a current Chrome, Edge, Firefox or Safari.");
@@ -52,7 +52,7 @@ export async function openBrowser(config, onLoad) {
   };
 }
 
-/** A function that hands a worker a message and resolves with its answer. */
+/** A function that sends a worker a message and resolves with its answer. */
 function taskForce(worker, onLoad) {
   const waiting = new Map();
   let last = 0;

@@ -1,4 +1,4 @@
-// The camera: faces are followed, their bars move, and the last minute is drawn.
+// The camera tab: tracks faces, updates their bars and draws the last minute as a timeline.
 
 import { element, show, within } from "./elements.js";
 import { cover, fit } from "./marks.js";
@@ -87,7 +87,7 @@ export class Camera {
     this.#run(this.#stream);
   }
 
-  /** Buttons for a camera that runs. */
+  /** The buttons to show only while the camera runs. */
   get #running() {
     return [within(this.#root, "[data-stop]"), within(this.#root, "[data-keep]")];
   }
@@ -102,7 +102,7 @@ export class Camera {
     select.value = current;
   }
 
-  /** Frame by frame, the newest; the next when the last was answered. */
+  /** Send the newest frame, wait for its answer, and repeat: a slow backend skips frames. */
   async #run(stream) {
     const { video } = this.#parts;
     const seen = document.createElement("canvas");
@@ -127,7 +127,7 @@ export class Camera {
     live.close();
   }
 
-  /** What came of the frame on a canvas; where it came late, the face has moved on, and the frame itself is shown. */
+  /** Show the answer for a frame. If it is late, faces have moved since, so the frame itself is drawn under the boxes. */
   #answer(answer, seen, late) {
     const { video, canvas, frame, speed } = this.#parts;
     const time = (performance.now() - this.#began) / 1000;
@@ -143,7 +143,7 @@ export class Camera {
   }
 
   #drawTimeline(time = (performance.now() - this.#began) / 1000) {
-    // Time is told from now backwards.
+    // On the axis, now is 0 and the past is negative.
     const shifted = new History();
     for (const [number, samples] of this.#history.tracks) {
       shifted.tracks.set(number, samples.map((sample) => ({ ...sample, time: sample.time - time })));
@@ -151,7 +151,7 @@ export class Camera {
     this.#desk.timeline.draw(shifted, { from: -WINDOW_S, to: 0, note: "the last minute" });
   }
 
-  /** In words, when something changed, and not too often. */
+  /** Tell screen readers the faces in words, if they changed, and not too often. */
   #tell(faces) {
     const text = faces.map((face) => `face ${face.track_id}: ${face.uncertain ? "unsure" : face.expression}`).join(", ") || "no face in sight";
     if (text === this.#told.text || performance.now() - this.#told.at < TELL_MS) return;
@@ -180,7 +180,7 @@ export class Camera {
   }
 }
 
-/** Take what a video shows now onto a canvas. */
+/** Draw a video's current frame onto a canvas. */
 function look(video, canvas) {
   const scale = Math.min(1, LONGEST_FRAME / Math.max(video.videoWidth, video.videoHeight));
   canvas.width = Math.round(video.videoWidth * scale);

@@ -1,5 +1,5 @@
-// The colours of expressions that colour-blind people can tell apart, as in `mien.colours`: tests/test_colours.py
-// holds them to each other.
+// Colours of expressions that colour-blind people can tell apart. The same as in `mien.colours`: tests/test_colours.py
+// compares them.
 
 const EXPRESSION_COLOURS = {
   sad: "#5f86ea",
@@ -12,7 +12,7 @@ const EXPRESSION_COLOURS = {
   neutral: "#949291",
 };
 
-/** The colour of each name of a label set: the usual expressions' own, for other names those that are left. */
+/** A Map from each name of a label set to its colour: usual expressions have their own, other names share the rest. */
 export function coloursOf(expressions) {
   const known = new Map(Object.entries(EXPRESSION_COLOURS));
   const free = [...known].filter(([name]) => !expressions.includes(name)).map(([, colour]) => colour);
@@ -21,7 +21,7 @@ export function coloursOf(expressions) {
   return new Map(expressions.map((name) => [name, known.get(name) ?? spare[rest.indexOf(name) % spare.length]]));
 }
 
-/** Black or white: what stands out from a colour. */
+/** The text colour, black or white, with the better contrast to a background colour. */
 export function inkOn(colour) {
   const [red, green, blue] = [1, 3, 5].map((at) => {
     const part = parseInt(colour.slice(at, at + 2), 16) / 255;

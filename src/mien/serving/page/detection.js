@@ -1,5 +1,5 @@
-// Faces in a picture by YuNet, and how a network is shown them: `mien.recognise.detect` once more.
-// A picture here is RGBA, opaque: {data, width, height, channels: 4}.
+// YuNet's boxes and landmarks as faces, and the crops that the classifier takes: `mien.recognise.detect` in
+// JavaScript. A picture here is opaque RGBA: {data, width, height, channels: 4}.
 
 import { byArea, byTriangles, luma, part, rounded, warped } from "./sampling.js";
 import { roundHalfEven } from "./values.js";
@@ -7,7 +7,7 @@ import { roundHalfEven } from "./values.js";
 const LARGEST_READY = 2048;
 const MOST_POINTS = 16;
 
-/** A picture that is a face already, in the network's size: Uint8Array of C x h x w. */
+/** The network's input for a picture that is already a face crop: Uint8Array of C x h x w. */
 export function readyCrop(picture, spec) {
   const [width, height] = [picture.width, picture.height].map((side) => Math.min(side, LARGEST_READY));
   let face = picture;
@@ -17,7 +17,7 @@ export function readyCrop(picture, spec) {
   return planar(rounded(byTriangles(levels, spec.width, spec.height)));
 }
 
-/** What the network is shown of a face by a card's crop rule and input: Uint8Array of C x h x w. */
+/** The network's input for a detected face, by a card's crop rule and input: Uint8Array of C x h x w. */
 export function crop(picture, face, rule, spec) {
   const [x, y, width, height] = face.box;
   const longer = Math.max(width, height);
@@ -30,19 +30,19 @@ export function crop(picture, face, rule, spec) {
   return sampled(picture, centre, [(side * spec.width) / spec.height, side], turn, spec);
 }
 
-/** The height of what `crop` cuts out, in pixels of the picture. */
+/** The side of a face's crop, in pixels of the picture. */
 export function cropSide({ box }, rule) {
   return Math.max(box[2], box[3]) * (1 + 2 * rule.margin);
 }
 
-/** Degrees by which a face is turned clockwise, and its crop levelled: -180..180. */
+/** Degrees by which a face is turned clockwise, -180..180; its crop is turned back by as much. */
 export function angleOf({ landmarks, angle = 0 }, rule) {
   if (!rule.align || !landmarks) return angle > 180 ? angle - 360 : angle;
   const [[rightX, rightY], [leftX, leftY]] = landmarks;
   return (Math.atan2(leftY - rightY, leftX - rightX) * 180) / Math.PI;
 }
 
-/** The rectangle of a size around a centre, turned by radians. */
+/** Sample a rectangle of a given size around a centre, turned by an angle in radians. */
 function sampled(picture, centre, size, turn, spec) {
   const turning = [
     [Math.cos(turn), -Math.sin(turn)],
@@ -60,7 +60,7 @@ function sampled(picture, centre, size, turn, spec) {
   let points = axes.map((a) => Math.max(1, Math.ceil(size[a] / target[a])));
   let shrink = [1, 1];
   if (Math.max(...points) > MOST_POINTS) {
-    // Far too many pixels: average whole blocks first.
+    // Bilinear sampling of a much larger picture would skip pixels (aliasing): average whole blocks first.
     const extent = [region.width, region.height];
     const blocks = points.map((count) => Math.max(1, Math.floor(count / (MOST_POINTS / 2))));
     const small = axes.map((a) => Math.max(1, roundHalfEven(extent[a] / blocks[a])));
@@ -81,7 +81,7 @@ function sampled(picture, centre, size, turn, spec) {
   return planar(rounded(grid.some((count, a) => count !== target[a]) ? byArea(looked, ...target) : looked));
 }
 
-/** Interleaved channels one after the other. */
+/** Interleaved channels (H, W, C) as planar ones (C, H, W). */
 function planar({ data, width, height, channels }) {
   const count = width * height;
   return Uint8Array.from(data, (_, index) => data[(index % count) * channels + Math.floor(index / count)]);
@@ -97,7 +97,7 @@ function withoutAlpha(rgba) {
   return rgb;
 }
 
-/** Luma that is not rounded yet. */
+/** Luma (Rec. 601), not rounded. */
 function exactLuma({ data, width, height }) {
   const gray = new Float32Array(width * height);
   for (let pixel = 0; pixel < gray.length; pixel++) {

@@ -1,4 +1,4 @@
-// Why an answer is uncertain: `mien.recognise.doubt` once more.
+// The reasons that make an answer uncertain: `mien.recognise.doubt` in JavaScript.
 
 /** The reasons in words, for people. */
 export const IN_WORDS = {
@@ -12,8 +12,8 @@ export const IN_WORDS = {
 };
 
 /**
- * The first of a card's limits that a face lies beyond; null where it lies within all. `crop`: planar, of `shape`
- * {channels, height, width}. `ready`: nobody looked for it.
+ * The first of a card's limits that a face exceeds; null if it exceeds none. `crop`: planar, of `shape`
+ * {channels, height, width}. `ready`: the picture is a face crop, so it has no detection score.
  */
 export function badPicture(limits, { landmarks, score }, crop, shape, side, ready) {
   const beyond = (name, is) => limits?.[name] != null && is(limits[name]);
@@ -45,7 +45,10 @@ function varianceOf(gray) {
   return gray.reduce((sum, level) => sum + (level - mean) ** 2, 0) / gray.length;
 }
 
-/** How much gray levels change within two pixels, as a share of their variance, in the direction in which they do least. */
+/**
+ * Mean squared second difference of gray levels at steps of two pixels, as a share of their variance; of four directions
+ * the one with the smallest.
+ */
 function detail(gray, variance, { height, width }) {
   if (variance < 1e-6 || Math.min(height, width) < 5) return 0;
   const changes = [2, 2 * width, 2 * width + 2, 2 * width - 2].map((step) => {

@@ -6,7 +6,7 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** The first element below another that fits a selector. */
+/** The first descendant of an element that matches a selector. */
 export function within(parent, selector) {
   return parent.querySelector(selector);
 }

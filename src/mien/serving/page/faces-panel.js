@@ -1,4 +1,4 @@
-// The list of faces: what each looks like, how surely, and a bar for each expression.
+// The list of faces: for each its expression, its probability and a bar for each expression.
 
 import { coloursOf } from "./colours.js";
 import { IN_WORDS } from "./doubt.js";
@@ -23,10 +23,10 @@ export class FacesPanel {
   }
 
   /**
-   * Show faces; a face that was shown before (by track or by place) keeps its card, so that its bars move.
+   * Show faces; a face that was shown before (same track or same place) keeps its card, so that its bars animate.
    *
-   * `picture`: what thumbnails are cut from, and `size`, its width and height in the faces' pixels; or null.
-   * `none`: what is said where there is no face. `explain`: asked for the explanation of the face at a place, or null.
+   * `picture`: the source of thumbnails, or null; `size`: its width and height in the pixels of the faces' boxes.
+   * `none`: the text if there are no faces. `explain`: called for the explanation of the face at a place, or null.
    */
   show(faces, { picture = null, size = null, none = "No face was found.", explain = null } = {}) {
     const shown = faces.slice(0, MOST).map((face, index) => [face.track_id ?? index + 1, face]);

@@ -1,4 +1,4 @@
-// The page: what is dropped, pasted or chosen goes to the tab that it belongs to.
+// The page's entry: tabs, and files that are dropped, pasted or chosen, which go to the tab of their type.
 
 import { describe } from "./about.js";
 import { openBackend } from "./backend.js";
@@ -13,23 +13,23 @@ import { Video } from "./video.js";
 const byId = (id) => document.getElementById(id);
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
-/** What the tabs share. */
+/** Functions and objects that all tabs share. */
 const desk = {
   problem(text) {
     byId("problem").textContent = visible(text ?? "");
     show(Boolean(text), byId("problem"));
   },
-  /** For who hears the page. */
+  /** Announce a text to screen readers. */
   tell(text) {
     byId("told").textContent = visible(text);
   },
 };
 let modes = {};
-/** An address that ends in #camera or #video begins there. */
+/** The current tab: at first the one that the address names (#camera, #video), else photos. */
 let current = tabs.find(({ id }) => `#${id.slice(4)}` === location.hash)?.id.slice(4) ?? "photos";
-/** What was given before the page can recognise. */
+/** Files that were given before the backend was ready. */
 const early = [];
-let loaded = null; // share of what the page loads first, where it is known
+let loaded = null; // share of the models that is loaded, 0..1; null if unknown
 
 function select(name, focus = false) {
   if (name !== current) modes[current]?.close();
@@ -91,7 +91,7 @@ function listen() {
   });
 }
 
-/** The drop zone while the page gets ready: how far it is, and how many files wait. */
+/** Show in the drop zone the progress of loading and the number of waiting files. */
 function drawLoading() {
   const line = byId("loading");
   const bar = line.querySelector("progress");
@@ -107,7 +107,7 @@ async function takeExample() {
   take([new File([await answer.blob()], "grace-hopper.jpg", { type: "image/jpeg" })]);
 }
 
-/** A key for a service that asks for one. */
+/** Ask the person for the service's API key; rejects if none is given. */
 function askForKey() {
   const dialog = byId("key");
   const input = dialog.querySelector("input");

@@ -1,12 +1,12 @@
-// Boxes and labels on pictures, in the manner of `mien.recognise.draw`.
+// Boxes and labels on pictures, in the style of `mien.recognise.draw`.
 
 import { coloursOf, inkOn } from "./colours.js";
 
 /**
  * Mark faces on a canvas.
  *
- * `scale`: pixels of the canvas for one of the picture's; `unit`: the size of letters there; `mirrored`: the
- * picture is shown as in a mirror, the letters are not. Of an uncertain face only the corners are drawn.
+ * `scale`: canvas pixels for each pixel of the picture; `unit`: font size in canvas pixels; `mirrored`: flip the
+ * boxes' places, but not their text. Only the corners of an uncertain face's box are drawn.
  */
 export function drawFaces(context, faces, { scale, unit, expressions, mirrored = false }) {
   const line = Math.max(2, unit / 6);
@@ -22,7 +22,7 @@ export function drawFaces(context, faces, { scale, unit, expressions, mirrored =
     const top = face.box.y * scale;
     return { face, left, top, width, height, number: numbered ? `${face.track_id ?? index + 1}` : "" };
   });
-  // The largest last: their lines are not under those of the crowd behind. Their labels have the first choice.
+  // Largest boxes last, so that the boxes of a crowd in the background do not cross them. Their labels are placed first.
   placed.sort((one, other) => one.width * one.height - other.width * other.height);
   for (const { face, left, top, width, height } of placed) {
     const outline = face.uncertain ? corners(left, top, width, height) : whole(left, top, width, height);
@@ -50,7 +50,7 @@ export function drawFaces(context, faces, { scale, unit, expressions, mirrored =
   context.restore();
 }
 
-/** Where a face's label may be and what it says, the best first: above it or below, shorter where others are near. */
+/** Candidate places and texts of a face's label, the best first: above or below the box, then shorter texts. */
 function spotsFor({ face, number, left, top, height }, { context, unit, line }) {
   const { width: room, height: floor } = context.canvas;
   const before = number && `${number}  `;
@@ -75,12 +75,12 @@ export function label(face) {
   return `${named(face)} ${surely(face)}`;
 }
 
-/** A face's probability; an uncertain one is rounded down: it is not to look as if it reached the limit. */
+/** A face's probability in percent; rounded down if uncertain, so that it never looks as if it reached the limit. */
 export function surely({ probability, uncertain }) {
   return uncertain ? `${Math.floor(100 * probability)} %` : percent(probability);
 }
 
-/** The limit that an uncertain answer is under, rounded up. */
+/** The probability below which answers are uncertain, in percent, rounded up. */
 export function limit(share) {
   return `${Math.ceil(100 * share)} %`;
 }
@@ -93,7 +93,7 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
-/** Draw faces over an image or a video on a canvas that covers it; `under` is a frame to be seen instead of it. */
+/** Draw faces on the canvas over an image or video; `under` is a frame to draw first, which then hides the video. */
 export function cover(canvas, media, faces, size, { expressions, mirrored = false, under = null }) {
   const ratio = globalThis.devicePixelRatio ?? 1;
   canvas.width = Math.round(media.clientWidth * ratio);
@@ -109,12 +109,12 @@ export function cover(canvas, media, faces, size, { expressions, mirrored = fals
   drawFaces(context, faces, { scale: canvas.width / size.width, unit, expressions, mirrored });
 }
 
-/** Give a frame the proportions of its video, so that both cover the same. */
+/** Give the element around a video its aspect ratio, so that both cover the same area. */
 export function fit(frame, { videoWidth, videoHeight }) {
   if (videoHeight > 0) frame.style.setProperty("--aspect", videoWidth / videoHeight);
 }
 
-/** A picture with its faces marked, in its own size: a canvas. */
+/** A canvas with a picture in full size and its faces marked. */
 export function marked(image, faces, size, expressions) {
   const canvas = Object.assign(document.createElement("canvas"), { width: size.width, height: size.height });
   const context = canvas.getContext("2d");

@@ -1,4 +1,4 @@
-// The photos that were dropped, pasted or chosen: one is shown large with its faces marked, all in a strip.
+// The photos tab: one photo is shown large with its faces marked, all of them in a strip of thumbnails.
 
 import { element, show, within } from "./elements.js";
 import { cover, label, marked } from "./marks.js";
@@ -6,7 +6,7 @@ import { NO_PICTURE, Problem } from "./problem.js";
 import { asRow, save, stem, toCsv } from "./rows.js";
 import { visible } from "./values.js";
 
-const SMALL = 360; // pixels: what is smaller is shown enlarged
+const SMALL = 360; // pixels: smaller photos are shown enlarged
 
 export class Photos {
   #desk;
@@ -35,7 +35,7 @@ export class Photos {
     }
   }
 
-  /** Take photos in; the first of them is shown. */
+  /** Add photos and show the first of them. */
   add(files) {
     const added = files.map((file) => ({ file, url: URL.createObjectURL(file), answer: null, problem: notPicture(file) }));
     this.#photos.push(...added);
@@ -43,7 +43,7 @@ export class Photos {
     this.#work();
   }
 
-  /** The tab is shown. */
+  /** Called when the tab is shown. */
   open() {
     this.#render();
   }
@@ -54,7 +54,7 @@ export class Photos {
     return this.#parts.ready.checked ? "none" : "yunet";
   }
 
-  /** One after the other, the shown one first. */
+  /** Recognise the photos one after the other, the selected one first. */
   async #work() {
     if (this.#working) return;
     this.#working = true;
@@ -77,7 +77,7 @@ export class Photos {
     this.#working = false;
   }
 
-  /** The browser cannot show the photo. */
+  /** Say that the browser cannot display the photo. */
   #unseen() {
     if (!this.#shown) return;
     this.#shown.unseen = true;
@@ -140,7 +140,7 @@ export class Photos {
     });
   }
 
-  /** Boxes and cards of the photo, once its picture is there. */
+  /** Draw the photo's boxes and list its faces; called again once its image is loaded. */
   #draw() {
     const { image, canvas } = this.#parts;
     const photo = this.#shown;
@@ -187,7 +187,7 @@ export class Photos {
     save("mien.csv", toCsv(rows, this.#desk.card.expressions), "text/csv");
   }
 
-  /** The object that `mien predict --json` prints. */
+  /** Save the JSON that `mien predict --json` prints. */
   #saveJson() {
     const { name, digest } = this.#desk.card;
     const content = {
@@ -199,12 +199,12 @@ export class Photos {
   }
 }
 
-/** Why a file cannot be a photo, if its name says so already; the rest is told when it is read. */
+/** A problem if a file's type or name shows that it is no photo, else null; other faults show when it is read. */
 function notPicture({ type }) {
   return !type || type.startsWith("image/") ? null : NO_PICTURE;
 }
 
-/** A photo in words. */
+/** The faces of a photo in words, for screen readers. */
 function told({ file, answer, problem }) {
   const name = visible(file.name || "photo");
   if (problem) return `${name}: ${problem}`;

@@ -1,4 +1,4 @@
-// Tables: a row a face and frame, with the columns of `mien predict --csv`; and what is saved to disk.
+// Tables with a row for each face of each frame, in the columns of `mien predict --csv`; and saving files to disk.
 
 import { mapped } from "./values.js";
 
@@ -7,12 +7,12 @@ const BEFORE = [
   "probability", "uncertain", "why_uncertain",
 ];
 
-/** A file's name for a CSV: the same file, under a name that no spreadsheet takes for a formula. */
+/** A file's name for a CSV: `./` is put before names that a spreadsheet would compute as a formula. */
 export function spreadsheetName(name) {
   return /^[=+\-@\t\r\n]/.test(name) ? `./${name}` : name;
 }
 
-/** A face as a row. Of a photo `time` is null. */
+/** A face as a row; `time` in seconds, null for a photo. */
 export function asRow(name, frame, time, face) {
   const source = spreadsheetName(name);
   const { x, y, width, height } = mapped(face.box, (side) => round(side, 2));
@@ -28,7 +28,7 @@ export function asRow(name, frame, time, face) {
   return row;
 }
 
-/** The face of a video's row. */
+/** The inverse of `asRow`, for a row of a video. */
 export function asFace(row, expressions) {
   return {
     box: { x: row.x, y: row.y, width: row.width, height: row.height },
@@ -48,7 +48,7 @@ export function toCsv(rows, expressions) {
   return lines.map((cells) => `${cells.map(quoted).join(",")}\n`).join("");
 }
 
-/** The rows of a CSV that mien wrote. */
+/** Parse a CSV that mien wrote. */
 export function fromCsv(text) {
   const [columns, ...lines] = cellsOf(text);
   return lines.map((cells) => Object.fromEntries(columns.map((name, place) => [name, value(name, cells[place])])));
@@ -82,7 +82,7 @@ function round(number, digits = 6) {
   return number === null || number === undefined ? null : Number(number.toFixed(digits));
 }
 
-/** Hand something to the person as a file. */
+/** Download content as a file. */
 export function save(name, content, type) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));

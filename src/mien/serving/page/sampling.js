@@ -1,6 +1,6 @@
-// Pixels to other sizes, as mien does it in Python with OpenCV and numpy: same answers, same picture.
+// Resampling of pictures, with the same results as mien's Python code with OpenCV and numpy.
 
-/** The shares of `old` pixels in each of `size` new ones that cover them: [first, weights] a pixel. */
+/** For each of `size` new pixels the `old` pixels that it covers: [index of the first, their weights]. */
 function coverage(old, size) {
   const step = old / size;
   return Array.from({ length: size }, (_, index) => {
@@ -15,7 +15,7 @@ function coverage(old, size) {
   });
 }
 
-/** The same for a triangle around each new pixel's centre: bilinear, averaging where it shrinks. */
+/** The same with a triangle filter around each new pixel's centre: bilinear, with averaging if it shrinks. */
 function triangles(old, size) {
   const step = old / size;
   const reach = Math.max(step, 1);
@@ -36,7 +36,7 @@ function normalised(weights) {
   return weights.map((weight) => weight / sum);
 }
 
-/** An image of interleaved channels, resized by two tables of weights, not rounded. */
+/** Resize an image of interleaved channels by weights for columns and rows; not rounded. */
 function weighted({ data, width, height, channels }, columns, rows) {
   const across = new Float32Array(columns.length * height * channels);
   for (let y = 0, at = 0; y < height; y++) {
@@ -60,23 +60,23 @@ function weighted({ data, width, height, channels }, columns, rows) {
   return { data: down, width: columns.length, height: rows.length, channels };
 }
 
-/** Averages over the area of each new pixel, as OpenCV's INTER_AREA when it shrinks. */
+/** Resize by averaging over the area of each new pixel, as OpenCV's INTER_AREA does when it shrinks. */
 export function byArea(image, width, height) {
   return weighted(image, coverage(image.width, width), coverage(image.height, height));
 }
 
-/** Bilinear with antialiasing, as `mien.resize`. */
+/** Resize bilinearly with antialiasing, as `mien.resize` does. */
 export function byTriangles(image, width, height) {
   if (image.width === width && image.height === height) return image;
   return weighted(image, triangles(image.width, width), triangles(image.height, height));
 }
 
-/** A copy with whole values of 0 to 255, rounded half to even, as Python does. */
+/** A copy as bytes 0..255, rounded half to even as numpy does. */
 export function rounded(image) {
   return { ...image, data: Uint8ClampedArray.from(image.data) };
 }
 
-/** Luma (Rec. 601) of an RGBA image, in whole gray levels, in the fixed point of OpenCV. */
+/** Luma (Rec. 601) of an RGBA image as bytes, in OpenCV's fixed-point arithmetic. */
 export function luma({ data, width, height }) {
   const gray = new Uint8Array(width * height);
   for (let pixel = 0; pixel < gray.length; pixel++) {
@@ -86,7 +86,7 @@ export function luma({ data, width, height }) {
   return { data: gray, width, height, channels: 1 };
 }
 
-/** An image turned by some quarters to the left. */
+/** An image turned counterclockwise by a number of quarter turns. */
 export function quarterTurned(image, quarters) {
   if (quarters === 0) return image;
   const { data, width, height, channels } = image;
@@ -100,7 +100,7 @@ export function quarterTurned(image, quarters) {
   return quarterTurned({ data: turned, width: height, height: width, channels }, quarters - 1);
 }
 
-/** The part of an image from (left, top) up to (right, bottom), these not included. */
+/** The part of an image from (left, top) to (right, bottom), exclusive. */
 export function part({ data, width, channels }, left, top, right, bottom) {
   const line = (right - left) * channels;
   const piece = new data.constructor(line * (bottom - top));
@@ -112,9 +112,9 @@ export function part({ data, width, channels }, left, top, right, bottom) {
 }
 
 /**
- * What lies at matrix @ (x, y, 1) of an image for each (x, y) of another, bilinear; its border goes on.
+ * Affine warp, bilinear: pixel (x, y) of the result is the image at matrix @ (x, y, 1); its border pixels are repeated.
  *
- * Places are rounded to 1/32 of a pixel by way of 1/1024, as OpenCV's warpAffine does.
+ * Coordinates are rounded to 1/1024 and then to 1/32 of a pixel, as OpenCV's warpAffine does.
  */
 export function warped(image, [[xx, xy, x0], [yx, yy, y0]], width, height) {
   const { data, channels } = image;

@@ -1,4 +1,4 @@
-// The backend that asks the service `mien serve`. See backend.js for what it promises.
+// The backend that sends pictures to the service `mien serve`. Its interface: see backend.js.
 
 import { NO_PICTURE, Problem } from "./problem.js";
 import { fromCsv, spreadsheetName } from "./rows.js";
@@ -7,11 +7,11 @@ const TRIES = 4;
 const POLL_MS = 400;
 const LIVE_ENDED = { 1006: "The service does not answer any more; is it still running?", 1012: "The service stops." };
 
-/** Ask a service for its model; resolves when it can recognise. */
+/** Connect to the service and read its model's card; resolves with the backend. */
 export async function openServer({ askForKey }) {
   let key = "";
 
-  /** An answer of the service that is as it should be. */
+  /** Send a request, again while the service is busy; asks for a key if needed. Rejects with a Problem if it fails. */
   async function request(path, { tries = TRIES, ...options } = {}) {
     const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
     let answer;
@@ -71,7 +71,7 @@ function openLive(key, onAnswer) {
       waiting?.reject(problem);
     };
   });
-  opened.catch(() => {}); // who sends is told
+  opened.catch(() => {}); // `send` reports it; without this line the browser logs an unhandled rejection
   socket.onmessage = ({ data }) => {
     const answer = JSON.parse(data);
     if (!answer.problem) onAnswer(answer);
@@ -109,7 +109,7 @@ async function recogniseVideo(request, file, { onProgress, signal }) {
   if (job.status !== "done") throw new Problem(job.detail ?? "The service could not read the video.");
   const rows = fromCsv(await (await request(job.results.csv)).text());
   remove();
-  for (const row of rows) row.source = spreadsheetName(file.name); // the service knows no name
+  for (const row of rows) row.source = spreadsheetName(file.name); // the name was not sent to the service
   return { rows, duration: job.summary?.duration_s ?? 0 };
 }
 

@@ -1,17 +1,17 @@
-// Expressions over time: for each face its probabilities, stacked; and the table of who was there when.
+// Expressions over time: a stacked plot of each face's probabilities, and a table of the faces' appearances.
 
 import { coloursOf } from "./colours.js";
 import { element, show } from "./elements.js";
 import { percent } from "./marks.js";
 import { mapped, mostProbable } from "./values.js";
 
-const AWAY_S = 1.1; // not seen for longer is away; a slow service looks seldom
-const LOOK_S = 0.1; // how long a look stands for what is seen, at least
+const AWAY_S = 1.1; // seconds without a sample that leave a gap in the plot; generous, for slow services
+const LOOK_S = 0.1; // seconds of plot that the last sample before a gap gets
 const MOST_TRACKS = 6;
 const PANEL = 64; // pixels
 const [LEFT, RIGHT, BETWEEN, AXIS] = [44, 8, 22, 24];
 
-/** What was seen of each face: samples {time, probabilities} by track. */
+/** The samples {time, probabilities} of each face, by its track. */
 export class History {
   tracks = new Map();
   #keep;
@@ -32,7 +32,7 @@ export class History {
     }
   }
 
-  /** For each face in order of appearance: when it was seen, and what it looked like on average. */
+  /** For each face in order of appearance: its first and last time, mean probabilities and expression. */
   appearances() {
     return [...this.tracks].map(([number, samples]) => {
       const sums = samples.reduce((sum, { probabilities }) => mapped(probabilities, (value, name) => value + (sum[name] ?? 0)), {});
@@ -67,7 +67,7 @@ export class Timeline {
     new ResizeObserver(again).observe(root);
   }
 
-  /** Draw the faces of a history from one time to another, in seconds; `now` is a line. */
+  /** Plot a history between two times in seconds; `now` draws a vertical line at a time. */
   draw(history, { from, to, now = null, note = "" }) {
     this.#last = [history, { from, to, now, note }];
     const longest = history.appearances().sort((one, other) => other.samples.length - one.samples.length);
@@ -95,7 +95,7 @@ export class Timeline {
     this.#describe(faces);
   }
 
-  /** The timeline as a PNG on a plain ground. */
+  /** The timeline as a PNG with an opaque background. */
   toBlob() {
     const { width, height } = this.#canvas;
     const copy = Object.assign(document.createElement("canvas"), { width, height });
@@ -137,7 +137,7 @@ export class Timeline {
     context.fillText("0", LEFT - 6, top + PANEL);
   }
 
-  /** For who does not see it; not with every frame. */
+  /** Describe the plot for screen readers, but not with every frame. */
   #describe(faces) {
     clearTimeout(this.#later);
     const wait = this.#described + 2000 - performance.now();
@@ -160,7 +160,7 @@ export function tabulate(body, history) {
   body.replaceChildren(...rows);
 }
 
-/** Samples no farther apart than a face may be out of sight, together. */
+/** Split samples into runs without gaps longer than `AWAY_S`. */
 function runs(samples) {
   const found = [];
   for (const sample of samples) {

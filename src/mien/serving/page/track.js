@@ -1,4 +1,4 @@
-// Following faces from frame to frame and smoothing their answers: `mien.recognise.track` once more.
+// Tracking faces from frame to frame and smoothing their probabilities: `mien.recognise.track` in JavaScript.
 
 import { improbable } from "./doubt.js";
 import { overlap } from "./finder.js";
@@ -10,20 +10,20 @@ const REACH_PER_S = 2;
 const GROWTH = 2;
 const INERTIA_S = 0.3;
 
-/** Gives each face of a video the number of its track, and smooths probabilities along it. */
+/** Assigns each face of a video to a track, and smooths the probabilities along it. */
 export class Tracker {
   #tracks = [];
   #begun = 0;
   #uncertainBelow;
   #gap;
 
-  /** `gap`: seconds for which a face may be out of sight and still be the same. */
+  /** `gap`: seconds that a face may be out of sight and keep its track. */
   constructor(uncertainBelow, gap = 0.5) {
     this.#uncertainBelow = uncertainBelow;
     this.#gap = gap;
   }
 
-  /** The faces of a later frame, in the order given, with `track_id`, smoothed probabilities and `raw` ones. */
+  /** Take the faces of the next frame; returns them in the same order with `track_id`, smoothed and `raw` probabilities. */
   update(time, faces) {
     this.#tracks = this.#tracks.filter((track) => time - track.time <= this.#gap);
     const following = this.#matched(time, faces.map(({ box }) => [box.x, box.y, box.width, box.height]));
@@ -89,7 +89,7 @@ function move(track, time, box) {
   [track.time, track.box] = [time, box];
 }
 
-/** Distance-IoU (Zheng et al. 2020): overlap, less the distance of the centres. */
+/** Distance-IoU (Zheng et al. 2020): IoU minus the normalised squared distance of the centres. */
 function diou(one, other) {
   const widest = [0, 1]
     .map((axis) => Math.max(one[axis] + one[axis + 2], other[axis] + other[axis + 2]) - Math.min(one[axis], other[axis]))

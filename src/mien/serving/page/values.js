@@ -3,7 +3,7 @@ export function mapped(object, change) {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value, name)]));
 }
 
-/** The name with the highest value, and this. */
+/** The [name, value] pair with the highest value. */
 export function mostProbable(probabilities) {
   return Object.entries(probabilities).reduce((best, entry) => (entry[1] > best[1] ? entry : best));
 }
@@ -11,7 +11,7 @@ export function mostProbable(probabilities) {
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]/gu;
 const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** A text whose hidden letters (line ends, those that turn the direction) are written as numbers, as mien's terminal does. */
+/** A text with invisible characters (line ends, changes of direction) written as escapes, as `mien.errors.visible` does. */
 export function visible(text) {
   return text.replace(HIDDEN, (letter) => {
     const code = letter.codePointAt(0);
@@ -19,7 +19,7 @@ export function visible(text) {
   });
 }
 
-/** As Python rounds. */
+/** Round half to even, as Python does. */
 export function roundHalfEven(value) {
   const below = Math.floor(value);
   return value - below === 0.5 ? below + (below % 2) : Math.round(value);

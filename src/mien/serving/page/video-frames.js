@@ -1,4 +1,4 @@
-// A video file looked at frame by frame in this browser, as `mien predict film.mp4` does it: ten looks a second.
+// Analyses a video file in this browser, ten frames a second, as `mien predict film.mp4` does.
 
 import { Problem } from "./problem.js";
 import { asRow } from "./rows.js";
@@ -7,7 +7,7 @@ import { Tracker } from "./track.js";
 const LOOKS_PER_S = 10;
 const PATIENCE_MS = 15_000;
 
-/** The rows of a video (see rows.js) by a function that recognises an ImageBitmap. */
+/** Compute the rows of a video (see rows.js), with a function that recognises an ImageBitmap. */
 export async function recogniseVideo(file, look, card, { onProgress, signal }) {
   const video = document.createElement("video");
   video.muted = true;
@@ -21,7 +21,7 @@ export async function recogniseVideo(file, look, card, { onProgress, signal }) {
     for (let frame = 0; frame === 0 || frame / LOOKS_PER_S < duration; frame++) {
       signal.throwIfAborted();
       const time = frame / LOOKS_PER_S;
-      // A little later: the beginning of a frame is not surely in it.
+      // 1 ms later: seeking to the exact start of a frame may show the frame before it.
       await happened(video, "seeked", () => (video.currentTime = Math.min(time + 0.001, duration)));
       const { faces } = await look(await createImageBitmap(video));
       rows.push(...tracker.update(time, faces).map((face) => asRow(file.name, frame, time, face)));
@@ -35,7 +35,7 @@ export async function recogniseVideo(file, look, card, { onProgress, signal }) {
   }
 }
 
-/** What a recording does not say is known once its end was looked for. */
+/** A video's duration in seconds. Browser recordings lack it in their header: it is known after a seek to the end. */
 async function durationOf(video) {
   if (!Number.isFinite(video.duration)) await happened(video, "seeked", () => (video.currentTime = 1e9));
   return Number.isFinite(video.duration) ? video.duration : video.currentTime;

@@ -1,4 +1,4 @@
-// A video file: its faces over time as a plot and a table, and marked while it plays.
+// The video tab: a file's faces over time as a plot and a table, and marked while it plays.
 
 import { show, within } from "./elements.js";
 import { cover, fit } from "./marks.js";
@@ -7,7 +7,7 @@ import { asFace, save, stem, toCsv } from "./rows.js";
 import { History, tabulate } from "./timeline.js";
 import { visible } from "./values.js";
 
-const CARRIED_S = 0.15; // a row stands for what is seen until the next look
+const CARRIED_S = 0.15; // seconds for which the boxes of an analysed frame stay, until the next one
 
 export class Video {
   #desk;
@@ -55,7 +55,7 @@ export class Video {
     show(false, this.#table);
   }
 
-  /** Look at a video. */
+  /** Load a video and analyse it. */
   async take(file) {
     this.#stopper?.abort();
     const stopper = (this.#stopper = new AbortController());
@@ -103,7 +103,7 @@ export class Video {
     this.#draw();
   }
 
-  /** The object that `mien predict --json` prints, but for counts of frames. */
+  /** Save the JSON that `mien predict --json` prints, without the counts of frames. */
   #saveJson() {
     const { name, digest } = this.#desk.card;
     const faces = this.#history.appearances().map(({ number, from, to, expression, probabilities }) => ({
@@ -113,7 +113,7 @@ export class Video {
     save(`${stem(this.#file.name)}.json`, JSON.stringify(content, null, 2), "application/json");
   }
 
-  /** The faces at the time that the video shows. */
+  /** The faces at the video's current time. */
   #facesNow() {
     const time = this.#parts.video.currentTime;
     let best = null;
@@ -135,7 +135,7 @@ export class Video {
     show(this.#history.tracks.size > 0, this.#table);
   }
 
-  /** While it plays, with every picture that the screen shows. */
+  /** Redraw with every screen refresh while the video plays. */
   #follow() {
     if (this.#parts.video.paused || this.#root.hidden) return;
     this.#draw();

@@ -1,7 +1,8 @@
-// Recognition in the browser, away from the thread that draws the page. Nothing leaves it.
+// Recognition in the browser, in a worker, so that the page stays responsive. No picture leaves the browser.
 //
-// Takes {id, task: "open", ...urls}, {id, task: "recognise", picture, detector, film} and {id, task: "explain", picture,
-// detector, place}; answers {id, answer} or {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
+// Takes the messages {id, task: "open", ...urls}, {id, task: "recognise", picture, detector, film} and
+// {id, task: "explain", picture, detector, place}; answers with {id, answer} or {id, problem: sentence}; while it opens,
+// also with {share}: the loaded share of the models, 0..1.
 
 import { NO_PICTURE } from "./problem.js";
 import { angleOf, crop, cropSide, readyCrop } from "./detection.js";
@@ -50,7 +51,7 @@ const tasks = {
   },
 };
 
-/** A picture's pixels, the faces that are found there, from left to right, and what the network is shown of each. */
+/** A picture's pixels, its faces from left to right, and the network's input for each of them. */
 async function seen(picture, wanted, film) {
   const pixels = await opened(picture);
   const ready = wanted === "none";
@@ -61,7 +62,7 @@ async function seen(picture, wanted, film) {
   return { pixels, ready, found, crops };
 }
 
-/** The contents of files, loaded at the same time; tells how much of their `bytes` is here. */
+/** Load files in parallel, and report the share of their total `bytes` that is loaded. */
 async function loaded(files, bytes) {
   let here = 0;
   self.postMessage({ share: 0 });
@@ -79,7 +80,7 @@ async function loaded(files, bytes) {
   }));
 }
 
-/** A file or a frame as a viewer shows it: upright, transparency laid on white. */
+/** Decode a file or frame as a viewer shows it: upright, transparency on white. */
 async function opened(picture) {
   const bitmap = picture instanceof ImageBitmap ? picture : await decoded(picture);
   const { width, height } = bitmap;
@@ -104,7 +105,7 @@ async function decoded(file) {
   }
 }
 
-/** YuNet's outputs by name for planar BGR. */
+/** Run YuNet on planar BGR; resolves with its outputs by name. */
 function detect({ data, width, height }) {
   return detector.run({ input: new ort.Tensor("float32", data, [1, 3, height, width]) });
 }
@@ -117,7 +118,7 @@ function whole({ width, height }) {
   return [{ box: [0, 0, width, height], score: 1 }];
 }
 
-/** The calibrated probabilities of each crop; the temperature is inside the graph. */
+/** Run the classifier; resolves with the calibrated probabilities of each crop (the temperature is in the graph). */
 async function classify(crops) {
   if (crops.length === 0) return [];
   const { channels, height, width } = card.input;
@@ -148,7 +149,7 @@ function asFace(face, probabilities, doubt, picture) {
   };
 }
 
-/** What is told to people as it is. */
+/** Errors whose message is shown to people unchanged. */
 class Refused extends Error {}
 
 self.onmessage = async ({ data: { id, task, ...given } }) => {
