@@ -388,7 +388,7 @@ def test_requests_that_cannot_be_met_are_refused_before_work(run, store, tmp_pat
     (tmp_path / "folder.onnx").mkdir()
     for out, options, said in [
         ("model.pt", {}, "ends in .onnx"),
-        ("folder.onnx", {}, "a folder stands"),
+        ("folder.onnx", {}, "this is a folder"),
         ("f.onnx", {"max_drop": -1.0}, "--max-drop"),
         ("f.onnx", {"max_drop": float("nan")}, "--max-drop"),
         ("f.onnx", {"device": "gpu"}, "not known"),

@@ -154,7 +154,7 @@ def test_a_transformer_pretrained_at_another_size_is_fitted(offline_hub):
         ("hub", "timm", {"backbone": "resnet18.zzz"}, "Invalid pretrained tag"),
         ("hub", "timm", {"backbone": "efficientnet_b1_pruned"}, "could not be fetched"),
         ("hub", "timm", {"backbone": "efficientnet_l2"}, "no pretrained weights of"),
-        ("hub", "basic-cnn", {}, "for the model timm alone"),
+        ("hub", "basic-cnn", {}, "only the model timm has such weights"),
         ("package", "timm", {}, "no package has weights of efficientnet_b0.*tf_efficientnet_lite0"),
         ("/nowhere/weights.pt", "timm", {}, "no such weights file"),
         (".", "timm", {}, "not a run folder"),

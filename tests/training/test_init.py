@@ -202,7 +202,7 @@ def test_every_seed_starts_from_the_same_weights(trained, tmp_path):
     [
         (["basic-cnn", "--init", "{run}"], "its weights do not fit the network in"),
         (["four-block-cnn", "--init", "nowhere.pt"], "nowhere.pt: no such weights file"),
-        (["four-block-cnn", "--init", "hub"], "for the model timm alone"),
+        (["four-block-cnn", "--init", "hub"], "only the model timm has such weights"),
         (["four-block-cnn", "--set", "freeze_epochs=1"], "would freeze random weights"),
         (["efficientnet-lite0", "--set", "model.backbone=resnet"], "did you mean"),
         (["four-block-cnn", "--init", "nowhere.pt", "--seeds", "0-1"], "no such weights file"),

@@ -132,7 +132,7 @@ def choose(
     split = split or (ALL if untold and (foreign or mapping is not None) else "validation")
     if split == ALL and trained_on == store.fingerprint:
         raise InputError(
-            f"{store.source}: {where} was trained on faces of it, so all of it is no fair test; "
+            f"{store.source}: {where} was trained on some of its faces, so all of them are no fair test; "
             f"choose --split {', '.join(SPLIT_NAMES)}"
         )
     known = tuple(canonical(name) for name in expressions)

@@ -221,7 +221,10 @@ def evaluate_corrupted(
         faces = replace(faces, indices=faces.indices[truth_N >= 0])
         truth_N = truth_N[truth_N >= 0]
     if not len(faces):
-        raise InputError(f"{faces.store.source}: no face of the {subject.split} split is left")
+        raise InputError(
+            f"{faces.store.source}: no face of the {subject.split} split can be scored; choose another "
+            "with --split"
+        )
     clean = _figures(subject, faces, truth_N)
     corrupted: dict[str, tuple[Figures, ...]] = {}
     for done, corruption in enumerate(corruptions, start=1):

@@ -125,9 +125,9 @@ def export_run(
         MienError: torch cannot write the network, or the file's answers differ from torch's.
     """
     if out.suffix != ".onnx":
-        raise InputError(f"--out {out}: a model file's name ends in .onnx")
+        raise InputError(f"--out {out}: not the name of a model file; give one that ends in .onnx")
     if out.is_dir():
-        raise InputError(f"--out {out}: a folder stands where a file is needed")
+        raise InputError(f"--out {out}: this is a folder; give the name of a file")
     if not (np.isfinite(max_drop) and max_drop >= 0):
         raise InputError(f"--max-drop {max_drop}: give points of accuracy, 0 or more")
     trained_on = (run.environment().get("data") or {}).get("fingerprint")

@@ -67,7 +67,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: the file is missing or damaged, holds no tensors, or is a pickle with code.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such weights file")
+        raise InputError(f"{path}: no such weights file; check the path")
     try:
         with path.open("rb") as handle:
             start = handle.read(9)
@@ -199,7 +199,7 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     if not tensors:
-        raise InputError(f"{path}: there is no tensor in it")
+        raise InputError(f"{path}: there is no tensor in it; make or fetch it again")
     return tensors
 
 
@@ -244,4 +244,6 @@ def _refuse_misfits(
     layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in misfits))
     named = ", ".join(layers[:3])
     rest = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    raise InputError(f"{where}: its weights do not fit the network in {named}{rest}")
+    raise InputError(
+        f"{where}: its weights do not fit the network in {named}{rest}; give weights of this network"
+    )

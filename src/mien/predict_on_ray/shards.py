@@ -81,7 +81,7 @@ class Plan:
             return cls(pyarrow.table([shards, photos, groups], schema=_PLAN))
         pairs = [(path, group) for path in tables for group in range(_row_groups(place, path))]
         if not pairs:
-            raise InputError(f"{place.where}: the parquet files hold no rows")
+            raise InputError(f"{place.where}: the parquet files hold no rows; check the path")
         paths, numbers = zip(*pairs, strict=True)
         return cls(pyarrow.table([range(len(pairs)), paths, numbers], schema=_PLAN))
 

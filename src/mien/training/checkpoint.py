@@ -70,7 +70,9 @@ def load_state(run: RunFolder) -> tuple[dict[str, Any], str | None]:
         path.replace(run.state_path)
         return state, f"{faults[0]}; training goes on from the state before it"
     if not faults:
-        raise InputError(f"{run.path}: nothing to resume; the run has no last/state.pt")
+        raise InputError(
+            f"{run.path}: nothing to resume, because the run has no last/state.pt; train again"
+        )
     raise InputError(f"{'; '.join(faults)}; train again")
 
 

@@ -192,8 +192,8 @@ class _Group(Team):
             if self.rank != 0:
                 raise FollowedError(1) from error
             raise MienError(
-                "another process of this training ended, and it cannot go on without it; its torchrun "
-                "says why; start all again with --resume, from the last state that was saved"
+                "another process of this training ended, so this one cannot continue; its torchrun reports "
+                "the reason; start all processes again with --resume"
             ) from error
 
 

@@ -71,7 +71,7 @@ class Teaching:
         if missing:
             raise InputError(
                 f"{folder}: {missing} of its {about['views']} views are missing; "
-                "run the same `mien teach` again, it goes on"
+                "run the same `mien teach` again to complete them"
             )
         return cls(folder, about["views"], about["seed"])
 
