@@ -126,7 +126,7 @@ def test_seeds_that_make_no_sense_are_refused(text):
             "not readable as JSON",
         ),  # Python reads 4,300 digits
         (b'{"a": ' * 100_000, "not readable as JSON"),
-        (b'{"seconds": NaN}', "NaN is no JSON"),
+        (b'{"seconds": NaN}', "NaN is not JSON"),
         (b"[1]", "not a JSON object"),
         (b"{}", "it lacks"),
     ],
@@ -155,7 +155,7 @@ def test_facts_of_another_kind_are_refused(wrong, tmp_path):
     run = RunFolder(tmp_path)
     write_json(run.environment_path, wrong)
     with pytest.raises(
-        InputError, match="not what training writes there; the run folder is not whole"
+        InputError, match="has a wrong type; the run folder is not complete"
     ):
         run.environment()
 

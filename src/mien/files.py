@@ -37,7 +37,7 @@ _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 def cache_folder() -> Path:
-    """The folder of mien's cache: `MIEN_CACHE`, else the platform's folder for caches. May be deleted any time."""
+    """The folder of mien's cache: `MIEN_CACHE`, else the platform's folder for caches. mien can make it again."""
     if chosen := os.environ.get("MIEN_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":

@@ -105,8 +105,8 @@ class RunFolder:
     Contents are cached: a file is read, or the weights are hashed, again only if it changed on disk. So pass
     an open run on, rather than its path.
 
-    >>> RunFolder.open("runs/mine").kept_epoch()["validation_accuracy"]  # doctest: +SKIP
-    0.6893
+    >>> RunFolder.open("runs/mien-s").recipe().name  # doctest: +SKIP
+    'mien-s'
     """
 
     path: Path

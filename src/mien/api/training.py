@@ -81,8 +81,8 @@ def train(
         MienError: an input is wrong or training failed; the message has the fault and the remedy.
 
     >>> run = train("basic-cnn", "synthetic:100", "runs/first", overrides=["epochs=3"])  # doctest: +SKIP
-    >>> run.kept_epoch()["validation_accuracy"]  # doctest: +SKIP
-    0.36
+    >>> run.recipe().epochs  # doctest: +SKIP
+    3
     """
     from mien import training
 
