@@ -6,12 +6,14 @@ import json
 import sys
 from dataclasses import replace
 
+import onnx
 import pytest
 
 import mien
 from mien import api, cli
 from mien.errors import InputError
 from mien.evaluation.report import EXPLAINED
+from mien.recognise.model_file import digest_of, sealed
 from mien.recognise.naming import packaged, packaged_model
 
 DATA = "synthetic:35"
@@ -65,6 +67,18 @@ def test_out_is_the_folder_of_one_model_file(file, tmp_path, capsys):
         mien.evaluate(file, DATA, out=tmp_path / "run")
     with pytest.raises(InputError, match="--out is for model files only"):
         mien.evaluate(tmp_path / "run", DATA, out=out)
+
+
+def test_a_recipe_that_is_none_of_miens_is_said_before_anything_is_scored(file, capsys):
+    model = onnx.load_from_string(packaged_model())
+    model.ClearField("metadata_props")
+    graph, card = model.SerializeToString(), packaged()[0].card
+    recipe = {**card.provenance["recipe"], "moonlight": 1}
+    told = replace(card, digest=digest_of(graph), provenance={**card.provenance, "recipe": recipe})
+    file.write_bytes(sealed(graph, told))
+    assert cli.run(["evaluate", str(file), "--data", DATA, "--tta", "none"]) == 2
+    assert "the recipe in its card: a recipe has no field 'moonlight'" in capsys.readouterr().err
+    assert not file.with_name("mine-report").exists()
 
 
 def test_scores_need_no_extra_and_say_what_the_page_needs(file, capsys, monkeypatch):

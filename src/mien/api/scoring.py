@@ -225,6 +225,8 @@ def _subject(
     named = find_model(run)
     model = FaceModel.open(named.content, device, where=str(run) if named.packaged else named.where)
     card = model.card
+    folder = ModelFolder(report_folder(run, out), card)
+    folder.recipe()  # a card's that is none of mien's is refused now, not after the scores
     if data is None:
         raise InputError(f"{run}: a model file has no data of its own; give --data")
     store = read_for(card, data, labels, mapping, skip_damaged=skip_damaged)
@@ -234,7 +236,7 @@ def _subject(
     return replace(
         subject,
         is_sure=lambda faces, answers: sure_of_crops(card, fitted(faces, card.input), answers),
-    ), ModelFolder(report_folder(run, out), card)
+    ), folder
 
 
 def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
