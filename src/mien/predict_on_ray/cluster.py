@@ -15,11 +15,11 @@ from mien.errors import InputError, extra_required, one_line
 
 
 @contextmanager
-def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterator[Any]:
+def ray_cluster(purpose: str, workers: int | None = None) -> Iterator[Any]:
     """The module `ray`, connected; a cluster that was begun here ends with the block.
 
     Args:
-        extra, purpose: what a message says where Ray is not installed.
+        purpose: what a message names if Ray is not installed.
         workers: cores of the cluster that is begun on this machine; by default all.
 
     Raises:
@@ -29,7 +29,7 @@ def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterato
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     if address == "local":  # Ray's own switch: without it 127.0.0.1 becomes the network's address
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    with extra_required(extra, purpose):
+    with extra_required("scale", purpose):
         import ray
     if ray.is_initialized():  # the caller's own, who also ends it
         yield ray
