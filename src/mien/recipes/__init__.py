@@ -1,6 +1,6 @@
 """Published runs as functions. The only room, with the command line, that names a dataset and a model."""
 
-from mien.recipes import basic, dropout, flagship, four_block, iterative, transfer  # noqa: F401 (importing registers them)
+from mien.recipes import flagship, reference, transfer  # noqa: F401 (importing registers them)
 from mien.recipes.catalogue import (
     Published,
     entry,
