@@ -65,51 +65,59 @@ def inspect(
         note(f"samples: {out}")
 
 
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="faces",
+        help="PATH holds photos in class folders: cut their faces out, as recognition does, into --out.",
+    ),
+]
+Made = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="The new folder of --crop, the new file of --votes; for --data."
+    ),
+]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Of --crop, a side of all faces: with the network's input (48 for most) training "
+        "sees the very pixels of recognition. By default each face's own, 224 at most.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Of --crop, at which faces are looked for, as of mien predict.",
+    ),
+]
+Several = Annotated[
+    str | None,
+    typer.Option(
+        metavar="skip|largest", help="Of --crop, photos with several faces; by default skip."
+    ),
+]
+MajorityVotes = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="FER+'s fer2013new.csv, PATH being FER-2013: write its faces under the labels that most "
+        "annotators give them, contempt among them, into --out FILE.parquet.",
+    ),
+]
+
+
 @app.command()
 def prepare(
     path: Source,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="faces",
-            help="PATH holds photos in class folders: cut their faces out, as recognition does, into --out.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", help="The new folder of --crop, the new file of --votes; for --data."
-        ),
-    ] = None,
-    side: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Of --crop, a side of all faces: with the network's input (48 for most) training "
-            "sees the very pixels of recognition. By default each face's own, 224 at most.",
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Of --crop, at which faces are looked for, as of mien predict.",
-        ),
-    ] = None,
-    several: Annotated[
-        str | None,
-        typer.Option(
-            metavar="skip|largest", help="Of --crop, photos with several faces; by default skip."
-        ),
-    ] = None,
-    votes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="FER+'s fer2013new.csv, PATH being FER-2013: write its faces under the labels that most "
-            "annotators give them, contempt among them, into --out FILE.parquet.",
-        ),
-    ] = None,
+    crop: Crop = None,
+    out: Made = None,
+    side: Side = None,
+    size: Size = None,
+    several: Several = None,
+    votes: MajorityVotes = None,
     labels: options.Labels = None,
     skip_damaged: options.SkipDamaged = False,
     as_json: options.Json = False,

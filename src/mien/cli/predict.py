@@ -30,100 +30,114 @@ app = typer.Typer()
 _WRITTEN = (".jpg", ".jpeg", ".png", ".webp")
 
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...",
+        help="Photos, videos, folders (with all below), patterns ('trip/**/*.jpg'), addresses "
+        "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C.",
+    ),
+]
+Camera = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, hidden=True, help="The older way to name a camera."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model file, a run folder, a name (`mien models --packaged`), or an address "
+        "https://...#sha256=...; by default the model inside the package.",
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Write copies with the faces marked; with --engine ray, the results.",
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv", metavar="FILE", help="Write a row a face as they come; or .parquet, .jsonl."
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a --csv that was stopped.")]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Into --out, too: which pixels of each face mattered, and how."),
+]
+ShowPage = Annotated[
+    bool,
+    typer.Option(
+        "--show",
+        help="Of a camera: open the service's page, which shows it live, until Ctrl-C. Needs the extra "
+        "serve.",
+    ),
+]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Of videos: look at each N-th frame; by default ten a second."
+    ),
+]
+Timeline = Annotated[
+    bool,
+    typer.Option("--timeline", help="Into --out, too: each video's expressions over time."),
+]
+Detector = Annotated[
+    str,
+    typer.Option(
+        "--faces", metavar="yunet|none", help="How faces are found; none: each photo is one."
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="At which faces are looked for: more finds smaller ones. By default 640 for the "
+        "longer side, and 1600 for photos of more than 2.1 megapixels.",
+    ),
+]
+Threads = Annotated[int | None, typer.Option(metavar="N", help="By default one a core.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help="ray: one folder, parquet file or bucket of pictures, on a cluster (RAY_ADDRESS) "
+        "or on this machine's cores; the same command goes on.",
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Of --engine ray: so many at a time.")
+]
+Column = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of --engine ray: where parquet files hold pictures."),
+]
+
+
 @app.command()
 def predict(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT...",
-            help="Photos, videos, folders (with all below), patterns ('trip/**/*.jpg'), addresses "
-            "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C.",
-        ),
-    ] = None,
-    camera: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, hidden=True, help="The older way to name a camera."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A model file, a run folder, a name (`mien models --packaged`), or an address "
-            "https://...#sha256=...; by default the model inside the package.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Write copies with the faces marked; with --engine ray, the results.",
-        ),
-    ] = None,
-    rows: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv", metavar="FILE", help="Write a row a face as they come; or .parquet, .jsonl."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a --csv that was stopped.")
-    ] = False,
-    explain: Annotated[
-        bool,
-        typer.Option(
-            "--explain", help="Into --out, too: which pixels of each face mattered, and how."
-        ),
-    ] = False,
-    show_page: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help="Of a camera: open the service's page, which shows it live, until Ctrl-C. Needs the extra "
-            "serve.",
-        ),
-    ] = False,
-    every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Of videos: look at each N-th frame; by default ten a second."
-        ),
-    ] = None,
-    timeline: Annotated[
-        bool,
-        typer.Option("--timeline", help="Into --out, too: each video's expressions over time."),
-    ] = False,
-    faces: Annotated[
-        str,
-        typer.Option(
-            "--faces", metavar="yunet|none", help="How faces are found; none: each photo is one."
-        ),
-    ] = "yunet",
-    size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="At which faces are looked for: more finds smaller ones. By default 640 for the "
-            "longer side, and 1600 for photos of more than 2.1 megapixels.",
-        ),
-    ] = None,
+    inputs: Inputs = None,
+    camera: Camera = None,
+    model: Model = None,
+    where: Out = None,
+    rows: Csv = None,
+    resume: Resume = False,
+    explain: Explain = False,
+    show_page: ShowPage = False,
+    every: Every = None,
+    timeline: Timeline = False,
+    faces: Detector = "yunet",
+    size: Size = None,
     device: options.Device = "cpu",
-    threads: Annotated[int | None, typer.Option(metavar="N", help="By default one a core.")] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="local|ray",
-            help="ray: one folder, parquet file or bucket of pictures, on a cluster (RAY_ADDRESS) "
-            "or on this machine's cores; the same command goes on.",
-        ),
-    ] = "local",
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of --engine ray: so many at a time.")
-    ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of --engine ray: where parquet files hold pictures."),
-    ] = None,
+    threads: Threads = None,
+    engine: Engine = "local",
+    workers: Workers = None,
+    column: Column = None,
     as_json: options.Json = False,
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""

@@ -22,49 +22,58 @@ app = typer.Typer()
 _MB = 1_000_000
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model file, a run folder or a name; by default the model inside the package.",
+    ),
+]
+Host = Annotated[
+    str, typer.Option(help="Where to listen; by default only this computer gets there.")
+]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 is any free one.")]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="By default one a core.")]
+MaxBody = Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")]
+MaxPixels = Annotated[int, typer.Option(metavar="MEGAPIXELS", min=1, help="Largest picture.")]
+MaxVideo = Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="For a request, and for its answer.")
+]
+Rate = Annotated[
+    float, typer.Option(metavar="N", min=0, help="Requests a second and client; 0 is any.")
+]
+ApiKeys = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Keys, one a line; or one in MIEN_API_KEY."),
+]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="A name it may be asked by.")
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(metavar="https://SITE", help="Another site whose pages may ask it."),
+]
+
+
 @app.command()
 def serve(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A model file, a run folder or a name; by default the model inside the package.",
-        ),
-    ] = None,
+    model: Model = None,
     card: options.CardPage = None,
-    host: Annotated[
-        str, typer.Option(help="Where to listen; by default only this computer gets there.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 is any free one.")] = 8000,
-    open_page: Annotated[
-        bool, typer.Option("--open", help="Open the page in the browser.")
-    ] = False,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="By default one a core.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    open_page: OpenPage = False,
+    threads: Threads = None,
     device: options.Device = "cpu",
-    max_body: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")] = 20,
-    max_pixels: Annotated[
-        int, typer.Option(metavar="MEGAPIXELS", min=1, help="Largest picture.")
-    ] = 25,
-    max_video: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")] = 200,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="For a request, and for its answer.")
-    ] = 30,
-    rate: Annotated[
-        float, typer.Option(metavar="N", min=0, help="Requests a second and client; 0 is any.")
-    ] = 0,
-    api_keys: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keys, one a line; or one in MIEN_API_KEY."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name it may be asked by.")
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="https://SITE", help="Another site whose pages may ask it."),
-    ] = None,
+    max_body: MaxBody = 20,
+    max_pixels: MaxPixels = 25,
+    max_video: MaxVideo = 200,
+    timeout: Timeout = 30,
+    rate: Rate = 0,
+    api_keys: ApiKeys = None,
+    allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
 ) -> None:
     """Serve recognition to this computer's browsers and programs. Ctrl-C ends it.
 

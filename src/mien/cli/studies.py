@@ -25,10 +25,7 @@ def reproduce(
         int | None,
         typer.Option(min=1, help="A quick pass: so many epochs each. Marked, no reproduction."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`. Marked."),
-    ] = None,
+    overrides: options.Overrides = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
     out: Annotated[Path, typer.Option(help="Folder of runs and page.")] = Path("reproduction"),
     device: options.Device = "auto",
@@ -60,19 +57,13 @@ def reproduce(
 
 @app.command()
 def diagnose(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
+    recipe: options.Recipe,
     data: options.Data = "synthetic",
     budget: Annotated[
         float, typer.Option(metavar="MINUTES", help="Training time; decides how much is tried.")
     ] = 30,
-    votes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to tell wrong labels by."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`."),
-    ] = None,
+    votes: options.Votes = None,
+    overrides: options.Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of trials and report; by default diagnosis/RECIPE.")
     ] = None,
