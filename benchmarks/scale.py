@@ -54,11 +54,11 @@ def measure_plain(folder: Path) -> float:
 
 def measure_job(folder: Path, workers: int, scratch: Path) -> tuple[float, float]:
     """Photos a second of a job on warm workers, and the seconds of Ray's start and a first shard each."""
-    from mien.cluster import ray_cluster
     from mien.predict_on_ray import recognise
+    from mien.predict_on_ray.cluster import ray_cluster
 
     begun = time.perf_counter()
-    with ray_cluster("scale", "This benchmark", workers):
+    with ray_cluster("This benchmark", workers):
         recognise(scratch.parent / "few", scratch / "warm", shard=2, workers=workers)
         started = time.perf_counter()
         found = recognise(folder, scratch / "out", shard=SHARD, workers=workers)

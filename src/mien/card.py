@@ -33,7 +33,7 @@ class CropRule:
     shift_y: moves the crop down by a share of the box's longer side; below 0 it moves up.
     align: turn the crop so that the eyes are level.
 
-    The defaults fit YuNet's boxes to FER-2013's crops: benchmarks/crop_study.py.
+    The defaults fit YuNet's boxes to FER-2013's crops: docs/results.md, "How faces are cut out".
     """
 
     margin: Annotated[float, Gt(-0.5), Le(4), _Finite] = -0.025

@@ -95,17 +95,8 @@ def crop_faces(
         InputError: a folder is not named after an expression, `out` exists or lies in `photos`, an argument
             is out of range, or no photo gives a face.
     """
-    if several not in ("skip", "largest"):
-        raise InputError(f"several faces {several!r}: skip or largest")
-    if side is not None and not 1 <= side <= MAX_SIDE:
-        raise InputError(f"side {side}: faces have 1 to {MAX_SIDE} pixels a side")
     photos, out = Path(photos), Path(out)
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out}: exists already; choose another folder or remove it")
-    if photos.resolve() in out.resolve().parents:
-        raise InputError(f"{out}: lies among the photos; choose a folder outside of {photos}")
-    if photos.is_file():
-        raise InputError(f"{photos}: a file; {_WANTED}")
+    _refuse_misfits(photos, out, side, several)
     tree = FolderTree(photos)
     found = [entry for entry in tree.entries if entry.name.lower().endswith(PHOTO_SUFFIXES)]
     ClassFolders(
@@ -130,6 +121,19 @@ def crop_faces(
             raise InputError(f"{photos}: nothing to crop ({_summary(cropped)}); {_WANTED}")
         _write_list(folder / SKIPPED, skipped)
     return cropped
+
+
+def _refuse_misfits(photos: Path, out: Path, side: int | None, several: str) -> None:
+    if several not in ("skip", "largest"):
+        raise InputError(f"several faces {several!r}: skip or largest")
+    if side is not None and not 1 <= side <= MAX_SIDE:
+        raise InputError(f"side {side}: faces have 1 to {MAX_SIDE} pixels a side")
+    if out.exists() or out.is_symlink():
+        raise InputError(f"{out}: exists already; choose another folder or remove it")
+    if photos.resolve() in out.resolve().parents:
+        raise InputError(f"{out}: lies among the photos; choose a folder outside of {photos}")
+    if photos.is_file():
+        raise InputError(f"{photos}: a file; {_WANTED}")
 
 
 class _Cutter:

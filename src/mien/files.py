@@ -242,6 +242,34 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def together(path: Path, prepare: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock on a file that exists, together with all who hold it so, on this machine and on others.
+
+    Whoever finds no other holder calls `prepare`; others wait until it is done. The lock is free again when
+    the block or this process ends, however that ends. On Windows, and on file systems that have no locks,
+    everybody calls `prepare`: there, only one process may work at a time.
+    """
+    with path.open("r+b") as file:  # network file systems lock alone what is open for writing
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            prepare()
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError:  # no locks here
+            prepare()
+        else:
+            prepare()
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
 def _make_ordinary(path: Path, mode: int) -> None:
     """Give a temporary file or folder, which is private at first, the usual permissions of new ones (umask)."""
     if os.name != "nt":

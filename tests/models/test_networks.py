@@ -7,7 +7,7 @@ from torch import nn
 from mien import models, recipes
 from mien.errors import InputError
 from mien.input_spec import InputSpec
-from mien.models.layers import pooled_relu
+from mien.models.reference import pooled_relu
 
 # Written out from REFERENCE layers: weights + biases of each layer, BatchNorm counting two a channel.
 PARAMETERS = {

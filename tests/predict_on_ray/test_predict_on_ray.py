@@ -283,9 +283,9 @@ LISTENERS = """
 import sys
 from pathlib import Path
 import psutil
-from mien.cluster import ray_cluster
+from mien.predict_on_ray.cluster import ray_cluster
 
-with ray_cluster("scale", "A test", 1) as ray:
+with ray_cluster("A test", 1) as ray:
     ray.get(ray.remote(lambda: 1).remote())
     me = psutil.Process()
     for process in [me, *me.children(recursive=True)]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -232,12 +233,23 @@ def test_another_sweep_is_not_mixed_into_a_folder(space, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no advisory locks there")
-def test_two_sweeps_do_not_work_in_one_folder(space, tmp_path, monkeypatch):
+def test_trials_that_another_process_trains_are_left_to_it_and_count(space, tmp_path, monkeypatch):
     Pretended(monkeypatch)
-    out = tmp_path / "out"
+    said, out = [], tmp_path / "out"
     quick(space, out, 1)
-    with alone(out, "is sweeping"), pytest.raises(InputError, match="is sweeping here"):
-        quick(space, out, 2)
+    begun = []
+
+    def meanwhile(job, *rest):  # the other process: a sweep that begins while this one trains
+        begun.append(job)
+        if len(begun) == 1:
+            quick(space, out, 3, say=said.append)
+        return 0.5
+
+    monkeypatch.setattr(sweep_trials, "train_trial", meanwhile)
+    found = quick(space, out, 3)
+    assert len(begun) == 2
+    assert said[-1] == "1 trials are with other processes; the last of them writes the whole page"
+    assert [trial.state for trial in found.trials] == ["complete"] * 3
 
 
 def test_faces_of_the_test_split_are_not_handed_on(space, tmp_path, monkeypatch):
@@ -353,24 +365,47 @@ def test_workers_are_stopped_and_the_same_command_goes_on(space, tmp_path):
             assert trial["accuracy"] == kept
 
 
+#: A sweep whose first trial does not end before another process has begun one.
+SHARED = """
+import sys, time
+from mien.files import write_json
+from mien.studies import sweep_trials
+from mien.studies.sweep import sweep
+from mien.studies.sweep_space import assignments
+from mien.training import override, to_dict
+
+def pretended(job, folder, settings, faces, on_epoch):
+    write_json(folder / "recipe.json", to_dict(override(job.recipe, assignments(settings))))
+    while len(job.study().trials) < 2:
+        time.sleep(0.05)
+    return settings["batch_size"] / 100
+
+sweep_trials.train_trial = pretended
+sweep("basic-cnn", "synthetic:40", space=sys.argv[1], trials=5, out=sys.argv[2])
+"""
+
+
 @pytest.mark.slow
-def test_ray_tune_runs_the_same_space_and_writes_the_same_journal(space, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="no advisory locks there")
+def test_two_processes_share_the_trials_of_one_sweep(space, tmp_path):
+    """As two machines that see one folder: docs/scale.md."""
     out = tmp_path / "out"
-    environment = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
-    line = command(space, out, "--trials", "2", "--workers", "2", "--engine", "ray", "--json")
-    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=True)
-    told = json.loads(done.stdout)
-    assert len(told["trials"]) == 2
-    assert all(trial["accuracy"] is not None for trial in told["trials"])
-    assert any(trial["state"] == "complete" for trial in told["trials"])
-    here = sweep(
-        "basic-cnn",
-        "synthetic:60",
-        space=space,
-        trials=2,
-        out=out,
-        overrides=["epochs=3"],
-        device="cpu",
-        say=lambda _: None,
-    )
-    assert [vars(t) for t in here.trials] == told["trials"]  # nothing is left to train
+    line = [sys.executable, "-c", SHARED, str(space), str(out)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as first:
+        until = time.monotonic() + 240
+        while not (out / "plan.json").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        second = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+        said, _ = first.communicate(timeout=600)
+    shares = [re.findall(r"(?m)^trial (\d+):", one) for one in (said, second.stdout)]
+    assert all(shares)
+    assert sorted(map(int, [*shares[0], *shares[1]])) == list(range(5))
+    told = json.loads((out / "sweep.json").read_text(encoding="utf-8"))  # the last one's
+    assert [trial["number"] for trial in told["trials"]] == list(range(5))
+    assert len({tuple(trial["settings"].values()) for trial in told["trials"]}) == 5
+
+
+def test_the_engine_that_is_gone_names_the_way_there_is(space, capsys):
+    line = ["sweep", "basic-cnn", "--space", str(space), "--engine", "ray"]
+    assert cli.run(line) == 2
+    assert "the same command without it on every machine" in capsys.readouterr().err

@@ -66,53 +66,65 @@ def inspect(
         note(f"samples: {out}")
 
 
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="faces",
+        help="PATH has photos in class folders: crop their faces into --out, as recognition does.",
+    ),
+]
+Made = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="The new folder of --crop or file of --votes, to use as --data."
+    ),
+]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help=(
+            "With --crop: side of all faces. With the side of the network's input (48 for "
+            "most), training gets the same pixels as recognition. By default each face keeps its "
+            "own, 224 at most."
+        ),
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="With --crop: size at which faces are searched, as for mien predict.",
+    ),
+]
+Several = Annotated[
+    str | None,
+    typer.Option(
+        metavar="skip|largest",
+        help="With --crop: skip photos with several faces (the default), or take the largest.",
+    ),
+]
+MajorityVotes = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help=(
+            "FER+'s fer2013new.csv, if PATH is FER-2013: write its faces with the majority labels "
+            "of the annotators, including contempt, into --out FILE.parquet."
+        ),
+    ),
+]
+
+
 @app.command()
 def prepare(
     path: Source,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="faces",
-            help="PATH has photos in class folders: crop their faces into --out, as recognition does.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", help="The new folder of --crop or file of --votes, to use as --data."
-        ),
-    ] = None,
-    side: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="With --crop: side of all faces. With the side of the network's input (48 for "
-            "most), training gets the same pixels as recognition. By default each face keeps its "
-            "own, 224 at most.",
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="With --crop: size at which faces are searched, as for mien predict.",
-        ),
-    ] = None,
-    several: Annotated[
-        str | None,
-        typer.Option(
-            metavar="skip|largest",
-            help="With --crop: skip photos with several faces (the default), or take the largest.",
-        ),
-    ] = None,
-    votes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="FER+'s fer2013new.csv, if PATH is FER-2013: write its faces with the majority labels "
-            "of the annotators, including contempt, into --out FILE.parquet.",
-        ),
-    ] = None,
+    crop: Crop = None,
+    out: Made = None,
+    side: Side = None,
+    size: Size = None,
+    several: Several = None,
+    votes: MajorityVotes = None,
     labels: options.Labels = None,
     skip_damaged: options.SkipDamaged = False,
     as_json: options.Json = False,

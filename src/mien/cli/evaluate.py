@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -16,61 +16,74 @@ from mien.cli.output import command_line, counting, note, show
 from mien.errors import InputError
 from mien.runs import RunFolder
 
+if TYPE_CHECKING:
+    from mien.evaluation import Evaluation
+
 app = typer.Typer()
+
+
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Run folders, folders of seeds, model files (.onnx) or names of models.",
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "validation, test, official-validation or train; for other data than the training "
+            "data also all. By default validation, but all for other data without splits."
+        )
+    ),
+]
+Tta = Annotated[str, typer.Option(help="Views of test-time augmentation: none, flip or ten.")]
+Mapping = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="A=B,C=",
+        help=(
+            "Classes of other data = expressions of the network; an empty right side leaves a "
+            "class out. Not needed for classes of the same name."
+        ),
+    ),
+]
+Votes = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="FER+'s fer2013new.csv: also compare with its annotators."),
+]
+AsEnsemble = Annotated[
+    bool, typer.Option("--ensemble", help="Also score the mean of all runs' probabilities.")
+]
+Corruptions = Annotated[
+    bool,
+    typer.Option(
+        "--corruptions", help="Score corrupted faces instead: 15 kinds, 5 severities each."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="For a model file: folder of its report; by default NAME-report beside the file.",
+    ),
+]
 
 
 @app.command()
 def evaluate(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Run folders, folders of seeds, model files (.onnx) or names of models.",
-        ),
-    ],
+    runs: Runs,
     data: options.OwnData = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="validation, test, official-validation or train; for other data than the training "
-            "data also all. By default validation, but all for other data without splits."
-        ),
-    ] = None,
-    tta: Annotated[
-        str, typer.Option(help="Views of test-time augmentation: none, flip or ten.")
-    ] = "flip",
-    mapping: Annotated[
-        str | None,
-        typer.Option(
-            "--map",
-            metavar="A=B,C=",
-            help="Classes of other data = expressions of the network; an empty right side leaves a "
-            "class out. Not needed for classes of the same name.",
-        ),
-    ] = None,
-    votes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="FER+'s fer2013new.csv: also compare with its annotators."
-        ),
-    ] = None,
-    as_ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Also score the mean of all runs' probabilities.")
-    ] = False,
+    split: Split = None,
+    tta: Tta = "flip",
+    mapping: Mapping = None,
+    votes: Votes = None,
+    as_ensemble: AsEnsemble = False,
     exclude: options.Exclude = None,
-    corruptions: Annotated[
-        bool,
-        typer.Option(
-            "--corruptions", help="Score corrupted faces instead: 15 kinds, 5 severities each."
-        ),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="For a model file: folder of its report; by default NAME-report beside the file.",
-        ),
-    ] = None,
+    corruptions: Corruptions = False,
+    out: Out = None,
     skip_damaged: options.SkipDamaged = False,
     imported: options.Import = None,
     device: options.Device = "auto",
@@ -86,8 +99,6 @@ def evaluate(
     your own faces in class folders, cropped by `mien data prepare PHOTOS --crop faces`. They need no
     splits.
     """
-    from mien.evaluation import ensemble, render_summary, render_table
-
     subjects = [one for given in runs for one in _each(given)]
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     if out is not None and len(subjects) > 1:
@@ -117,6 +128,17 @@ def evaluate(
         )
         for subject in subjects
     ]
+    _show(names, evaluations, as_ensemble=as_ensemble, as_json=as_json)
+    for name in names if exclude is None else []:
+        _say_page("report", name, out, "report.html")
+
+
+def _show(
+    names: Sequence[str], evaluations: Sequence[Evaluation], *, as_ensemble: bool, as_json: bool
+) -> None:
+    """A table for each, and of several what they have in common."""
+    from mien.evaluation import ensemble, render_summary, render_table
+
     parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
         parts.append(Group(render_summary(evaluations)))
@@ -131,8 +153,6 @@ def evaluate(
         parts += [Text(f"ensemble of {len(evaluations)}", style="bold"), render_table(together)]
         content["ensemble"] = together.to_dict()
     show(content, Group(*parts), as_json=as_json)
-    for name in names if exclude is None else []:
-        _say_page("report", name, out, "report.html")
 
 
 def _each(given: str) -> Sequence[str | RunFolder]:

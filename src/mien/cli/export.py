@@ -16,6 +16,7 @@ from mien.evaluation.calibration import SURE_SHARE
 from mien.terminal import facts
 
 if TYPE_CHECKING:
+    from mien.card import Limits
     from mien.exporting import Exported
 
 app = typer.Typer()
@@ -114,10 +115,7 @@ def _figures(made: Exported) -> Table:
         f"{judged['calibration_error']:.2%}",
     )
     if card.offsets:
-        added = ", ".join(
-            f"{name} {offset:+.2f}"
-            for name, offset in zip(card.expressions, card.offsets, strict=True)
-        )
+        added = ", ".join(map("{} {:+.2f}".format, card.expressions, card.offsets))
         rows.add_row(
             "offsets", f"{added}: training favours rare expressions, half of this is undone"
         )
@@ -129,20 +127,7 @@ def _figures(made: Exported) -> Table:
         f"{doubted['judge']}, right on {_share(doubted['accuracy'])} of them and on "
         f"{_share(doubted['accuracy_of_others'])} of the others{few}",
     )
-    limits = card.uncertain_beyond
-    told = {
-        "under {:g} pixels a side": limits.size,
-        "of a spread under {:g} gray levels": limits.spread,
-        "of less detail than {:g}": limits.detail,
-        "of more than {:g} (noise)": limits.noise,
-        "turned by more than {:g} degrees": None if limits.turn == 180 else limits.turn,
-        "that YuNet gives a score under {:g}": limits.detection_score,
-    }
-    rows.add_row(
-        "uncertain too",
-        "faces "
-        + ", ".join(words.format(limit) for words, limit in told.items() if limit is not None),
-    )
+    rows.add_row("uncertain too", f"faces {_limits(card.uncertain_beyond)}")
     rows.add_row(
         "parity with torch",
         f"logits within {parity['logits']:.1e}, probabilities within {parity['probabilities']:.1e} "
@@ -156,6 +141,19 @@ def _figures(made: Exported) -> Table:
             f"{made.speeds[kind]:,.0f} faces/s on one thread, float32 {made.speeds['float32']:,.0f}",
         )
     return rows
+
+
+def _limits(limits: Limits) -> str:
+    """The limits beyond which a face is uncertain, in words."""
+    told = {
+        "under {:g} pixels a side": limits.size,
+        "of a spread under {:g} gray levels": limits.spread,
+        "of less detail than {:g}": limits.detail,
+        "of more than {:g} (noise)": limits.noise,
+        "turned by more than {:g} degrees": None if limits.turn == 180 else limits.turn,
+        "that YuNet gives a score under {:g}": limits.detection_score,
+    }
+    return ", ".join(words.format(limit) for words, limit in told.items() if limit is not None)
 
 
 def _share(value: float | None) -> str:

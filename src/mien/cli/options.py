@@ -7,6 +7,18 @@ from typing import Annotated
 
 import typer
 
+Recipe = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="See `mien recipes`; or a recipe's file (.json)."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change any field (`mien recipes RECIPE` lists them); can be repeated.",
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(

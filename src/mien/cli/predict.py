@@ -30,113 +30,133 @@ app = typer.Typer()
 _WRITTEN = (".jpg", ".jpeg", ".png", ".webp")
 
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...",
+        help=(
+            "Photos, videos, folders (recursively), patterns ('trip/**/*.jpg'), URLs "
+            "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C."
+        ),
+    ),
+]
+Camera = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help=(
+            "A model file, a run folder, a name (`mien models --packaged`), or a URL "
+            "https://...#sha256=...; by default the packaged model."
+        ),
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder for copies with the faces marked; with --engine ray, for the results.",
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="Write a row for each face as it is found; .csv, .parquet or .jsonl.",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted --csv.")]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Also write into --out the pixels of each face that mattered."),
+]
+ShowPage = Annotated[
+    bool,
+    typer.Option(
+        "--show",
+        help=(
+            "For a camera: open the web page, which shows it live, until Ctrl-C. Needs the extra "
+            "serve."
+        ),
+    ),
+]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="For videos: search faces in every N-th frame; by default ten a second.",
+    ),
+]
+Timeline = Annotated[
+    bool,
+    typer.Option("--timeline", help="Also plot each video's expressions over time, into --out."),
+]
+Detector = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        metavar="yunet|none",
+        help="The face detector; none: each photo is a face, already cropped.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help=(
+            "Longer side at which faces are searched: a larger one finds smaller faces. By "
+            "default 640, and 1600 for photos of more than 2.1 megapixels."
+        ),
+    ),
+]
+Threads = Annotated[int | None, typer.Option(metavar="N", help="By default one for each core.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help=(
+            "ray: process one folder, parquet file or bucket of pictures on a cluster "
+            "(RAY_ADDRESS) or on this machine's cores; the same command resumes it."
+        ),
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="With --engine ray: number of parallel workers."),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="With --engine ray: the column of pictures in parquet files."
+    ),
+]
+
+
 @app.command()
 def predict(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT...",
-            help="Photos, videos, folders (recursively), patterns ('trip/**/*.jpg'), URLs "
-            "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C.",
-        ),
-    ] = None,
-    camera: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A model file, a run folder, a name (`mien models --packaged`), or a URL "
-            "https://...#sha256=...; by default the packaged model.",
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder for copies with the faces marked; with --engine ray, for the results.",
-        ),
-    ] = None,
-    rows: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv",
-            metavar="FILE",
-            help="Write a row for each face as it is found; .csv, .parquet or .jsonl.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted --csv.")
-    ] = False,
-    explain: Annotated[
-        bool,
-        typer.Option(
-            "--explain", help="Also write into --out the pixels of each face that mattered."
-        ),
-    ] = False,
-    show_page: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help="For a camera: open the web page, which shows it live, until Ctrl-C. Needs the extra "
-            "serve.",
-        ),
-    ] = False,
-    every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="For videos: search faces in every N-th frame; by default ten a second.",
-        ),
-    ] = None,
-    timeline: Annotated[
-        bool,
-        typer.Option(
-            "--timeline", help="Also plot each video's expressions over time, into --out."
-        ),
-    ] = False,
-    faces: Annotated[
-        str,
-        typer.Option(
-            "--faces",
-            metavar="yunet|none",
-            help="The face detector; none: each photo is a face, already cropped.",
-        ),
-    ] = "yunet",
-    size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Longer side at which faces are searched: a larger one finds smaller faces. By "
-            "default 640, and 1600 for photos of more than 2.1 megapixels.",
-        ),
-    ] = None,
+    inputs: Inputs = None,
+    camera: Camera = None,
+    model: Model = None,
+    where: Out = None,
+    rows: Csv = None,
+    resume: Resume = False,
+    explain: Explain = False,
+    show_page: ShowPage = False,
+    every: Every = None,
+    timeline: Timeline = False,
+    faces: Detector = "yunet",
+    size: Size = None,
     device: options.Device = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="By default one for each core.")
-    ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="local|ray",
-            help="ray: process one folder, parquet file or bucket of pictures on a cluster "
-            "(RAY_ADDRESS) or on this machine's cores; the same command resumes it.",
-        ),
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="With --engine ray: number of parallel workers."),
-    ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="With --engine ray: the column of pictures in parquet files."
-        ),
-    ] = None,
+    threads: Threads = None,
+    engine: Engine = "local",
+    workers: Workers = None,
+    column: Column = None,
     as_json: options.Json = False,
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""

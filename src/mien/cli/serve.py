@@ -22,52 +22,59 @@ app = typer.Typer()
 _MB = 1_000_000
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model file, a run folder or a name; by default the packaged model.",
+    ),
+]
+Host = Annotated[str, typer.Option(help="Address to listen on; by default only for this computer.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")]
+OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="By default one for each core.")
+]
+MaxBody = Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")]
+MaxPixels = Annotated[int, typer.Option(metavar="MEGAPIXELS", min=1, help="Largest picture.")]
+MaxVideo = Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="Limit for a request, and for its answer.")
+]
+Rate = Annotated[
+    float,
+    typer.Option(metavar="N", min=0, help="Requests a second for each client; 0 is no limit."),
+]
+ApiKeys = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="API keys, one in each line; or one in MIEN_API_KEY."),
+]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="An additional host name of the service.")
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(metavar="https://SITE", help="A site whose pages may send requests."),
+]
+
+
 @app.command()
 def serve(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A model file, a run folder or a name; by default the packaged model.",
-        ),
-    ] = None,
+    model: Model = None,
     card: options.CardPage = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; by default only for this computer.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")] = 8000,
-    open_page: Annotated[
-        bool, typer.Option("--open", help="Open the page in the browser.")
-    ] = False,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="By default one for each core.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    open_page: OpenPage = False,
+    threads: Threads = None,
     device: options.Device = "cpu",
-    max_body: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")] = 20,
-    max_pixels: Annotated[
-        int, typer.Option(metavar="MEGAPIXELS", min=1, help="Largest picture.")
-    ] = 25,
-    max_video: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")] = 200,
-    timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=1, help="Limit for a request, and for its answer."),
-    ] = 30,
-    rate: Annotated[
-        float,
-        typer.Option(metavar="N", min=0, help="Requests a second for each client; 0 is no limit."),
-    ] = 0,
-    api_keys: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="API keys, one in each line; or one in MIEN_API_KEY."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="An additional host name of the service."),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="https://SITE", help="A site whose pages may send requests."),
-    ] = None,
+    max_body: MaxBody = 20,
+    max_pixels: MaxPixels = 25,
+    max_video: MaxVideo = 200,
+    timeout: Timeout = 30,
+    rate: Rate = 0,
+    api_keys: ApiKeys = None,
+    allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
 ) -> None:
     """Serve recognition to browsers and programs, by default of this computer only. Ctrl-C ends it.
 

@@ -27,10 +27,7 @@ def reproduce(
             min=1, help="Epochs of each, for a quick test; marked as such, no reproduction."
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`; marked as such."),
-    ] = None,
+    overrides: options.Overrides = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
     out: Annotated[Path, typer.Option(help="Folder for runs and page.")] = Path("reproduction"),
     device: options.Device = "auto",
@@ -62,20 +59,14 @@ def reproduce(
 
 @app.command()
 def diagnose(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="See `mien recipes`.")],
+    recipe: options.Recipe,
     data: options.Data = "synthetic",
     budget: Annotated[
         float,
         typer.Option(metavar="MINUTES", help="Training time, which decides the number of trials."),
     ] = 30,
-    votes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to detect wrong labels."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`."),
-    ] = None,
+    votes: options.Votes = None,
+    overrides: options.Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of trials and report; by default diagnosis/RECIPE.")
     ] = None,

@@ -15,38 +15,36 @@ from mien.errors import InputError
 app = typer.Typer()
 
 
+Space = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE.toml",
+        help=(
+            "Fields named as for --set: optimizer.lr = { low = 1e-4, high = 1e-2, log = true }, "
+            'optimizer.name = { choice = ["adam", "sgd"] }.'
+        ),
+    ),
+]
+Trials = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Total number of trials, with those in --out.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder of trials and report; by default sweeps/RECIPE.")
+]
+Engine = Annotated[str, typer.Option(hidden=True)]
+Workers = Annotated[int, typer.Option(metavar="N", min=1, help="Trials at a time.")]
+
+
 @app.command()
 def sweep(
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="See `mien recipes`; or a recipe's file (.json)."),
-    ],
-    space: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE.toml",
-            help="Fields named as for --set: optimizer.lr = { low = 1e-4, high = 1e-2, log = true }, "
-            'optimizer.name = { choice = ["adam", "sgd"] }.',
-        ),
-    ],
-    trials: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Total number of trials, with those in --out.")
-    ] = 20,
+    recipe: options.Recipe,
+    space: Space,
+    trials: Trials = 20,
     data: options.Data = "synthetic",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of trials and report; by default sweeps/RECIPE.")
-    ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="optuna|ray", help="Processes here, or Ray Tune on a cluster (RAY_ADDRESS)."
-        ),
-    ] = "optuna",
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Trials at a time.")] = 1,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`, for all trials."),
-    ] = None,
+    out: Out = None,
+    engine: Engine = "optuna",
+    workers: Workers = 1,
+    overrides: options.Overrides = None,
     imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
@@ -55,13 +53,16 @@ def sweep(
     """Search the settings of a recipe that are best on validation, and write them as a recipe's file.
 
     Optuna chooses the trials, and poor ones are stopped early. The same command resumes a stopped
-    sweep, and a larger --trials adds to it. The test split is never read.
+    sweep, and a larger --trials adds to it. Machines that share --out share the trials if each is given
+    the same command. The test split is never read.
     """
     from mien.studies.sweep import sweep as sweep_recipe
     from mien.studies.sweep_page import next_command, render_sweep
 
-    if engine not in ("optuna", "ray"):
-        raise InputError(f"--engine {engine}: use optuna or ray")
+    if engine != "optuna":
+        raise InputError(
+            f"--engine {engine}: gone; give the same command without it on every machine that sees --out"
+        )
     out = out if out is not None else Path("sweeps") / Path(recipe).stem
     found = sweep_recipe(
         recipe,
@@ -69,7 +70,6 @@ def sweep(
         space=space,
         trials=trials,
         out=out,
-        engine="ray" if engine == "ray" else "optuna",
         workers=workers,
         overrides=overrides or [],
         labels=options.names(labels),

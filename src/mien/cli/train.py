@@ -22,71 +22,65 @@ from mien.terminal import Stack, facts, table
 app = typer.Typer()
 
 
+Out = Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")]
+Epochs = Annotated[str | None, typer.Option(metavar="N", help="Short for --set epochs=N.")]
+BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Short for --set batch_size=N.")]
+Lr = Annotated[
+    str | None, typer.Option("--lr", metavar="RATE", help="Short for --set optimizer.lr=RATE.")
+]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN|FILE|hub|package|none",
+        help="Initial weights: of a run or file, pretrained (hub, package), or random (none).",
+    ),
+]
+Seeds = Annotated[str | None, typer.Option(metavar="0-4", help="Train once for each seed.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")]
+CheckpointEvery = Annotated[
+    str,
+    typer.Option(
+        metavar="200|10m|none",
+        help="Save the state for --resume also within epochs: every N steps or minutes (10m).",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show data, network and plan; train nothing."),
+]
+Compiled = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Let torch compile the step: faster on a GPU, after about a minute."
+    ),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TRACKER",
+        help="Also log to wandb, wandb-offline, tensorboard or mlflow; can be repeated.",
+    ),
+]
+
+
 @app.command()
 def train(
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="See `mien recipes`; or a recipe's file (.json)."),
-    ],
+    recipe: options.Recipe,
     data: options.Data = "synthetic",
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="Change any field (`mien recipes RECIPE` lists them); can be repeated.",
-        ),
-    ] = None,
-    epochs: Annotated[
-        str | None, typer.Option(metavar="N", help="Short for --set epochs=N.")
-    ] = None,
-    batch_size: Annotated[
-        str | None, typer.Option(metavar="N", help="Short for --set batch_size=N.")
-    ] = None,
-    lr: Annotated[
-        str | None, typer.Option("--lr", metavar="RATE", help="Short for --set optimizer.lr=RATE.")
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN|FILE|hub|package|none",
-            help="Initial weights: of a run or file, pretrained (hub, package), or random (none).",
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="0-4", help="Train once for each seed.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the interrupted run in --out.")
-    ] = False,
-    checkpoint_every: Annotated[
-        str,
-        typer.Option(
-            metavar="200|10m|none",
-            help="Save the state for --resume also within epochs: every N steps or minutes (10m).",
-        ),
-    ] = "10m",
+    out: Out = None,
+    overrides: options.Overrides = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    init: Init = None,
+    seeds: Seeds = None,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = "10m",
     exclude: options.Exclude = None,
     skip_damaged: options.SkipDamaged = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Show data, network and plan; train nothing."),
-    ] = False,
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile",
-            help="Let torch compile the step: faster on a GPU, after about a minute.",
-        ),
-    ] = False,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TRACKER",
-            help="Also log to wandb, wandb-offline, tensorboard or mlflow; can be repeated.",
-        ),
-    ] = None,
+    dry_run: DryRun = False,
+    compiled: Compiled = False,
+    track: Track = None,
     imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
@@ -148,10 +142,7 @@ def teach(
         int, typer.Option(help="Views of each face; the epochs use them in turn.")
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train` of the student."),
-    ] = None,
+    overrides: options.Overrides = None,
     imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,

@@ -97,25 +97,9 @@ def write_store(
         InputError: the source has a fault or no faces, or pictures cannot be decoded (all are named)
             and `skip_damaged` is False.
     """
-    plan = _Plan()
-    # Ends, because each new plan only adds facts: colour, expected size, one size for all.
-    while True:
-        damaged: list[Damaged] = []
-        with (folder / "pixels.npy").open("wb") as file, _bar(source.total, progress) as advance:
-            writer = _Writer(file, plan, size)
-            try:
-                for sample in source.samples():
-                    if isinstance(sample, Damaged):
-                        damaged.append(sample)
-                    else:
-                        writer.add(sample)
-                    advance()
-                if damaged and not skip_damaged:
-                    raise _damage(damaged)
-                writer.finish()
-                break
-            except _PlanAnewError as again:
-                plan = again.plan
+    writer, damaged = _write_pixels(
+        source, folder / "pixels.npy", size, progress=progress, skip_damaged=skip_damaged
+    )
     labels = np.frombuffer(writer.labels, np.int64)
     splits = np.frombuffer(writer.splits, np.uint8)
     digests = np.frombuffer(writer.digests, np.uint64).reshape(-1, 2)
@@ -141,6 +125,36 @@ def write_store(
         "bytes": {file.name: file.stat().st_size for file in sorted(folder.glob("*.npy"))},
     }
     (folder / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_pixels(
+    source: Source, path: Path, size: Size, *, progress: bool, skip_damaged: bool
+) -> tuple[_Writer, list[Damaged]]:
+    """Write all pixels, again from the start if pictures of mixed kinds are met.
+
+    Returns:
+        The writer, which holds labels, splits and digests; and the pictures that cannot be decoded.
+    """
+    plan = _Plan()
+    # Ends, because each new plan only adds facts: colour, expected size, one size for all.
+    while True:
+        damaged: list[Damaged] = []
+        with path.open("wb") as file, _bar(source.total, progress) as advance:
+            writer = _Writer(file, plan, size)
+            try:
+                for sample in source.samples():
+                    if isinstance(sample, Damaged):
+                        damaged.append(sample)
+                    else:
+                        writer.add(sample)
+                    advance()
+                if damaged and not skip_damaged:
+                    raise _damage(damaged)
+                writer.finish()
+            except _PlanAnewError as again:
+                plan = again.plan
+            else:
+                return writer, damaged
 
 
 def open_store(folder: Path) -> FaceStore:

@@ -61,22 +61,7 @@ def score(
         )
     for view in views:
         find_view(view)
-    probabilities = {
-        view: np.empty((len(faces), len(faces.expressions)), dtype=np.float32) for view in views
-    }
-    done = 0
-    for batch in faces.batches(batch_size):
-        for view, answer in look(predict, batch, views).items():
-            if answer.shape != (len(batch), len(faces.expressions)):
-                raise InputError(
-                    f"{faces.store.source}: the predictor answered {len(batch)} faces of "
-                    f"{len(faces.expressions)} expressions with an array of shape {answer.shape}; "
-                    "give data with the label set of the run"
-                )
-            probabilities[view][done : done + len(batch)] = answer
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(faces))
+    probabilities = _probabilities(predict, faces, views, batch_size, progress)
     labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
     # An exact copy is near too, so that leaving out near copies leaves out both.
@@ -102,6 +87,33 @@ def score(
         near_copies=near,
         notes=notes,
     )
+
+
+def _probabilities(
+    predict: Predictor,
+    faces: FaceView,
+    views: Sequence[str],
+    batch_size: int,
+    progress: Progress | None,
+) -> dict[str, NDArray[np.float32]]:
+    """For each view float32 (N, K), of all faces."""
+    probabilities = {
+        view: np.empty((len(faces), len(faces.expressions)), dtype=np.float32) for view in views
+    }
+    done = 0
+    for batch in faces.batches(batch_size):
+        for view, answer in look(predict, batch, views).items():
+            if answer.shape != (len(batch), len(faces.expressions)):
+                raise InputError(
+                    f"{faces.store.source}: the predictor answered {len(batch)} faces of "
+                    f"{len(faces.expressions)} expressions with an array of shape {answer.shape}; "
+                    "give data with the label set of the run"
+                )
+            probabilities[view][done : done + len(batch)] = answer
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(faces))
+    return probabilities
 
 
 def find_copies(

@@ -27,10 +27,10 @@ from mien.evaluation.limits import detail_curves, limit_of, measured_curves
 from mien.evaluation.metrics import Scores
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
-from mien.exporting.float16 import halved
-from mien.exporting.graph import traced, with_probabilities
+from mien.exporting.graph import halved, traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
 from mien.files import atomic_file
+from mien.input_spec import InputSpec
 from mien.models import Classifier, load_classifier, pick_device
 from mien.recipe import to_dict
 from mien.recognise.model import BATCH, FaceModel
@@ -124,17 +124,7 @@ def export_run(
             format loses too much accuracy, or an argument is out of range.
         MienError: torch cannot write the network, or the file's answers differ from torch's.
     """
-    if out.suffix != ".onnx":
-        raise InputError(f"--out {out}: not the name of a model file; give one that ends in .onnx")
-    if out.is_dir():
-        raise InputError(f"--out {out}: this is a folder; give the name of a file")
-    if not (np.isfinite(max_drop) and max_drop >= 0):
-        raise InputError(f"--max-drop {max_drop}: give points of accuracy, 0 or more")
-    trained_on = (run.environment().get("data") or {}).get("fingerprint")
-    if trained_on != store.fingerprint:
-        raise InputError(
-            f"{store.source}: {run.path} was trained on other data; give those with --data"
-        )
+    _refuse_misfits(run, store, out, max_drop)
     validation, training = faces_to_score(run, store, "validation")
     judge = _judge(validation, votes)
     enough_to_calibrate(int((judge.labels >= 0).sum()), store.source)
@@ -160,25 +150,9 @@ def export_run(
     if weights == "float32":
         return _written(out, _limited(plain, validation, faces_NCHW, judge), parity, test, {})
 
-    cost: dict[str, Any] = {}
-    if weights == "int8":
-        calibrating = training.store.faces(training.indices[spread(len(training), FACES)])
-        small_graph = quantised(graph, fitted(calibrating.pixels(), spec))
-        cost["calibrated_on"] = {"split": "train", "faces": len(calibrating)}
-    else:
-        small_graph = halved(graph)
-    small = _calibrated(small_graph, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
-    drop = 100 * (plain.scores["accuracy"] - small.scores["accuracy"])
-    if drop > max_drop:
-        raise InputError(
-            f"{run.path}: in {weights} it loses {drop:.2f} points of validation accuracy, more than "
-            f"--max-drop {max_drop:g}; export it without --{weights}, or allow more"
-        )
-    cost |= {
-        "drop_in_points": drop,
-        "same_answer": float((small.answers == plain.answers).mean()),
-        "float32_accuracy": plain.scores["accuracy"],
-    }
+    made, facts = _smaller(graph, weights, training, spec)
+    small = _calibrated(made, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
+    cost = facts | _cost(run, plain, small, weights, max_drop)
     one_thread = {
         name: FaceModel.open(candidate.content, threads=1)
         for name, candidate in (("float32", plain), (weights, small))
@@ -186,6 +160,48 @@ def export_run(
     speeds = faces_per_second(one_thread, np.resize(faces_NCHW, (_SPEED_FACES, *spec.shape)))
     small = _limited(small, validation, faces_NCHW, judge)
     return _written(out, small, parity | {weights: cost}, test, speeds)
+
+
+def _refuse_misfits(run: RunFolder, store: FaceStore, out: Path, max_drop: float) -> None:
+    if out.suffix != ".onnx":
+        raise InputError(f"--out {out}: not the name of a model file; give one that ends in .onnx")
+    if out.is_dir():
+        raise InputError(f"--out {out}: this is a folder; give the name of a file")
+    if not (np.isfinite(max_drop) and max_drop >= 0):
+        raise InputError(f"--max-drop {max_drop}: give points of accuracy, 0 or more")
+    trained_on = (run.environment().get("data") or {}).get("fingerprint")
+    if trained_on != store.fingerprint:
+        raise InputError(
+            f"{store.source}: {run.path} was trained on other data; give those with --data"
+        )
+
+
+def _smaller(
+    graph: onnx.ModelProto, weights: Weights, training: FaceView, spec: InputSpec
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The graph with smaller weights, and by what faces they were quantised."""
+    if weights == "float16":
+        return halved(graph), {}
+    faces = training.store.faces(training.indices[spread(len(training), FACES)])
+    made = quantised(graph, fitted(faces.pixels(), spec))
+    return made, {"calibrated_on": {"split": "train", "faces": len(faces)}}
+
+
+def _cost(
+    run: RunFolder, plain: _Graded, small: _Graded, weights: Weights, max_drop: float
+) -> dict[str, Any]:
+    """What smaller weights cost, for the card; InputError if it is more than `max_drop` points of accuracy."""
+    drop = 100 * (plain.scores["accuracy"] - small.scores["accuracy"])
+    if drop > max_drop:
+        raise InputError(
+            f"{run.path}: in {weights} it loses {drop:.2f} points of validation accuracy, more than "
+            f"--max-drop {max_drop:g}; export it without --{weights}, or allow more"
+        )
+    return {
+        "drop_in_points": drop,
+        "same_answer": float((small.answers == plain.answers).mean()),
+        "float32_accuracy": plain.scores["accuracy"],
+    }
 
 
 @dataclass(frozen=True)

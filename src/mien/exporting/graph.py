@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from mien.errors import MienError
@@ -60,6 +61,24 @@ def traced(classifier: Classifier) -> onnx.ModelProto:
     _forget_sources(model)
     model.producer_name, model.producer_version = "mien", __version__
     return model
+
+
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of `traced` with its matrices and filters in float16.
+
+    Each is brought back to float32 before it is used, which a runtime does once, as it opens the file.
+    So only the weights are rounded, to 11 significant bits; vectors, which are small, stay as they are.
+    """
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    for weights in small.graph.initializer:
+        if weights.data_type != TensorProto.FLOAT or len(weights.dims) < 2:
+            continue
+        name, rounded = weights.name, numpy_helper.to_array(weights).astype(np.float16)
+        weights.CopyFrom(numpy_helper.from_array(rounded, f"{name}.float16"))
+        cast = helper.make_node("Cast", [weights.name], [name], to=TensorProto.FLOAT)
+        small.graph.node.insert(0, cast)
+    return small
 
 
 def with_probabilities(

@@ -6,7 +6,7 @@ with extra_required("train", "Building a network"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
-from mien.models import basic, four_block, iterative, residual, transfer  # noqa: F401 (importing registers them)
+from mien.models import reference, residual, transfer  # noqa: F401 (importing registers them)
 from mien.models.classifier import Classifier, load_classifier
 from mien.models.device import pick_device
 from mien.models.networks import Cost, ModelEntry, cost, create, entry, names, register

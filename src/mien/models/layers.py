@@ -25,17 +25,3 @@ def widened(features: int, width: float) -> int:
 def conv3x3(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
     """A 3x3 convolution with padding 1: it keeps height and width, or divides them by the stride."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=bias)
-
-
-def pooled_relu() -> list[nn.Module]:
-    """2x2 max-pooling, then ReLU.
-
-    The reference systems apply ReLU first. Both orders give the same values and gradients, because
-    ReLU is monotone; with pooling first, ReLU has only a quarter of the pixels to process.
-    """
-    return [nn.MaxPool2d(2), nn.ReLU(inplace=True)]
-
-
-def dropped(rate: float) -> list[nn.Module]:
-    """Dropout after pooling, as a list of one layer; an empty list if the rate is 0."""
-    return [nn.Dropout(rate)] if rate else []

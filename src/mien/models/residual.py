@@ -23,30 +23,35 @@ from mien.models.networks import register
 Depth = Annotated[int, Ge(1), Le(16)]
 
 
-@register("mien-s")
-def mien_s(
-    shape: tuple[int, int, int],
-    classes: int,
-    *,
-    width: Width = 1.0,
-    depth: Depth = 2,
-    dropout: DropRate = 0.0,
-) -> nn.Module:
-    """The flagship: stem of stride 2, four stages of two blocks (32, 64, 128, 256); 78 M multiply-adds."""
-    return _Residual(shape[0], classes, 32, 2, width, depth, dropout)
+def _residual(name: str, summary: str, first: int, stem_stride: int) -> None:
+    """Register a network whose first stage has so many filters."""
+
+    def build(
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        width: Width = 1.0,
+        depth: Depth = 2,
+        dropout: DropRate = 0.0,
+    ) -> nn.Module:
+        return _Residual(shape[0], classes, first, stem_stride, width, depth, dropout)
+
+    build.__doc__ = summary
+    register(name)(build)
 
 
-@register("mien-l")
-def mien_l(
-    shape: tuple[int, int, int],
-    classes: int,
-    *,
-    width: Width = 1.0,
-    depth: Depth = 2,
-    dropout: DropRate = 0.0,
-) -> nn.Module:
-    """The teacher: stem of stride 1, four stages of two blocks (64, 128, 256, 512); 1,247 M multiply-adds."""
-    return _Residual(shape[0], classes, 64, 1, width, depth, dropout)
+_residual(
+    "mien-s",
+    "The flagship: stem of stride 2, four stages of two blocks (32, 64, 128, 256); 78 M multiply-adds.",
+    first=32,
+    stem_stride=2,
+)
+_residual(
+    "mien-l",
+    "The teacher: stem of stride 1, four stages of two blocks (64, 128, 256, 512); 1,247 M multiply-adds.",
+    first=64,
+    stem_stride=1,
+)
 
 
 class _Residual(nn.Module):

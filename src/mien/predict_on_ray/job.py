@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mien.cluster import ray_cluster
 from mien.errors import InputError, one_line
 from mien.files import json_object, refuse_another, spreadsheet_name
+from mien.predict_on_ray.cluster import ray_cluster
 from mien.predict_on_ray.shards import Plan, Shard, checked_column
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
@@ -114,13 +114,8 @@ def recognise(
         done = [one.file for one in plan if one.file in present]
         counter.add(*readers.map(partial(counts_of, target), done))
     failed = _run(work, left, workers, counter) if left else []
-    summary = Recognised(
-        counter.counts,
-        len(plan),
-        len(plan) - len(left),
-        failed,
-        target.shown(target.below(RESULTS)),
-    )
+    where = target.shown(target.below(RESULTS))
+    summary = Recognised(counter.counts, len(plan), len(done), failed, where)
     _finish(target, summary)
     return summary
 
@@ -172,7 +167,7 @@ def _run(
 ) -> list[tuple[str, str]]:
     """Run the shards, as many at a time as there are workers; returns (file, reason) of failed ones."""
     failed: list[tuple[str, str]] = []
-    with ray_cluster("scale", "Recognising with Ray", workers) as ray:
+    with ray_cluster("Recognising with Ray", workers) as ray:
         unit = "GPU" if work.device.startswith("cuda") else "CPU"
         at_once = workers or max(1, int(ray.cluster_resources().get(unit, 0)))
         task = ray.remote(

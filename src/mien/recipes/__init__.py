@@ -3,7 +3,7 @@
 Only this package and the command line name particular data sets and models.
 """
 
-from mien.recipes import basic, dropout, flagship, four_block, iterative, transfer  # noqa: F401 (importing registers them)
+from mien.recipes import flagship, reference, transfer  # noqa: F401 (importing registers them)
 from mien.recipes.catalogue import (
     Published,
     entry,

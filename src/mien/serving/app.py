@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,6 @@ def create_app(
     engine = Engine(model, settings, metrics)
     jobs = Jobs(engine, settings, metrics)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweep_dead()
-        model(
-            np.zeros((1, *model.card.input.shape), np.uint8)
-        )  # warm up: the first run is the slowest
-        try:
-            yield
-        finally:
-            jobs.close()
-            engine.close()
-
     app = FastAPI(
         title="mien",
         version=__version__,
@@ -87,7 +76,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
+        lifespan=partial(_lifespan, model, engine, jobs),
         telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
@@ -112,6 +101,17 @@ def create_app(
     app.add_middleware(guard.OnlyOurOwn, settings=settings, loopback=loopback)
     app.add_middleware(guard.Outermost, metrics=metrics)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(model: Model, engine: Engine, jobs: Jobs, _: FastAPI) -> AsyncIterator[None]:
+    sweep_dead()
+    model(np.zeros((1, *model.card.input.shape), np.uint8))  # the first time is the slowest
+    try:
+        yield
+    finally:
+        jobs.close()
+        engine.close()
 
 
 class _Page:

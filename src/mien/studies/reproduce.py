@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -61,14 +62,8 @@ def reproduce(
         InputError: a name, an override, a device or data that cannot be used; nothing was done.
         StoppedError: SIGINT or SIGTERM arrived; the page stands as far as it goes.
     """
-    out = Path(out)
-    names = list(dict.fromkeys(only if only is not None else recipes.reference_names()))
-    chosen = [override(recipes.find(name), overrides) for name in names]
-    for recipe in chosen:
-        entry(recipe.model.name).options(recipe.model.options)
+    out, chosen = Path(out), _chosen(only, overrides)
     pick_device(device)
-    if not chosen:
-        raise InputError("--only names no recipe; `mien recipes` lists them")
 
     @cache
     def load(height: int, width: int) -> FaceStore:
@@ -77,26 +72,39 @@ def reproduce(
     load(chosen[0].input.height, chosen[0].input.width)  # data that cannot be read end it here
     failures: dict[str, list[str]] = {}
     options = {"device": device, "command": command}
-    found = survey(out)
     for recipe in chosen:
         try:
-            for seed in seeds:
-                try:
+            for one in (replace(recipe, seed=seed) for seed in seeds):
+                with _noted(failures, one, say):
                     store = load(recipe.input.height, recipe.input.width)
-                    folder = _folder(out / recipe.name, seed)
-                    run = _trained(
-                        replace(recipe, seed=seed), store, folder, say, watchers=watchers, **options
-                    )
+                    run = _trained(one, store, out, say, watchers=watchers, **options)
                     _score(run, store, say, **options)
-                except StoppedError:
-                    raise
-                except MienError as error:
-                    failures.setdefault(recipe.name, []).append(str(error))
-                    say(f"{recipe.name}, seed {seed}: {error}")
         finally:
             found = survey(out, failures)
             write_reproduction(found)
     return found
+
+
+@contextmanager
+def _noted(failures: dict[str, list[str]], recipe: Recipe, say: Say) -> Iterator[None]:
+    """What fails is added to the failures of its recipe, and ends nothing; a signal does."""
+    try:
+        yield
+    except StoppedError:
+        raise
+    except MienError as error:
+        failures.setdefault(recipe.name, []).append(str(error))
+        say(f"{recipe.name}, seed {recipe.seed}: {error}")
+
+
+def _chosen(only: Sequence[str] | None, overrides: Sequence[str]) -> list[Recipe]:
+    names = dict.fromkeys(only if only is not None else recipes.reference_names())
+    chosen = [override(recipes.find(name), overrides) for name in names]
+    for recipe in chosen:
+        entry(recipe.model.name).options(recipe.model.options)
+    if not chosen:
+        raise InputError("--only names no recipe; `mien recipes` lists them")
+    return chosen
 
 
 def _folder(recipe_folder: Path, seed: int) -> Path:
@@ -112,8 +120,9 @@ def _folder(recipe_folder: Path, seed: int) -> Path:
     return recipe_folder
 
 
-def _trained(recipe: Recipe, store: FaceStore, folder: Path, say: Say, **options: Any) -> RunFolder:
+def _trained(recipe: Recipe, store: FaceStore, out: Path, say: Say, **options: Any) -> RunFolder:
     """The finished run of a recipe: the one that is there, gone on with, or a new one."""
+    folder = _folder(out / recipe.name, recipe.seed)
     begun = (folder / "recipe.json").is_file()
     if not (begun and (run := RunFolder.open(folder)).is_finished()):
         return api.train(recipe, store, folder, resume=begun, **options)

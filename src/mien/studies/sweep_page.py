@@ -109,7 +109,6 @@ def _tiles(found: Sweep) -> list[dict[str, str]]:
             duration(sum(trial.seconds for trial in found.trials)),
             "all trials together",
         ),
-        ("engine", {"ray": "Ray Tune", "optuna": "Optuna"}[found.engine], "of the last call"),
     ]
     return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
 

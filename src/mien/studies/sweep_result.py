@@ -13,18 +13,11 @@ from mien.data.store import FaceStore
 from mien.errors import extra_required
 from mien.runs import RunFolder
 from mien.studies.sweep_space import Space
-from mien.studies.sweep_trials import INSTEAD_OF, PROBLEM, SweepJob, last_value
+from mien.studies.sweep_trials import PROBLEM, SweepJob, ended_trials, last_value, running_trials
 from mien.training import Recipe
 
 with extra_required("sweep", "mien sweep"):
     import optuna
-
-#: States of a trial that was told to the journal.
-_ENDED = (
-    optuna.trial.TrialState.COMPLETE,
-    optuna.trial.TrialState.PRUNED,
-    optuna.trial.TrialState.FAIL,
-)
 
 
 @dataclass(frozen=True)
@@ -49,14 +42,14 @@ class Tried:
 class Sweep:
     """A sweep as it stands: its trials in the order they began, `importance` of each setting (sums to 1).
 
-    `data` is where the faces lie, None for a store in memory.
+    `running` trials did not end yet. `data` is where the faces lie, None for a store in memory.
     """
 
     recipe: Recipe
     space: Space
     trials: list[Tried]
+    running: int
     importance: dict[str, float]
-    engine: str
     data: str | None
     out: Path
     command: str | None
@@ -71,6 +64,11 @@ class Sweep:
         return max(self.complete, key=lambda trial: trial.accuracy or 0, default=None)
 
     @property
+    def first_problem(self) -> str:
+        """Why no trial was completed."""
+        return next((trial.problem for trial in self.trials if trial.problem), "all pruned")
+
+    @property
     def best_path(self) -> Path:
         """The best recipe, a file that `mien train` takes."""
         return self.out / "best.json"
@@ -81,7 +79,6 @@ class Sweep:
         return {
             "recipe": self.recipe.name,
             "space": self.space.to_dict(),
-            "engine": self.engine,
             "best": None if best is None else best.number,
             "best_recipe": None if best is None else str(self.best_path),
             "importance": self.importance,
@@ -90,16 +87,9 @@ class Sweep:
         }
 
 
-def ended_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that came to an end; those that another went on with are not among them."""
-    trials = study.get_trials(deepcopy=False)
-    superseded = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
-    return [t for t in trials if t.state in _ENDED and t.number not in superseded]
-
-
-def summarise(job: SweepJob, study: optuna.Study, engine: str) -> Sweep:
+def summarise(job: SweepJob) -> Sweep:
     """What the journal and the runs tell."""
-    tried = []
+    tried, study = [], job.study()
     for trial in ended_trials(study):
         folder = job.run_folder(trial)
         history = RunFolder(folder).history()
@@ -117,8 +107,8 @@ def summarise(job: SweepJob, study: optuna.Study, engine: str) -> Sweep:
             )
         )
     data = None if isinstance(job.data, FaceStore) else str(job.data)
-    shares = _importance(study)
-    return Sweep(job.recipe, job.space, tried, shares, engine, data, job.out, job.command)
+    running, shares = len(running_trials(study)), _importance(study)
+    return Sweep(job.recipe, job.space, tried, running, shares, data, job.out, job.command)
 
 
 def _importance(study: optuna.Study) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mien.callbacks import Say
 from mien.data.splits import needed, split
 from mien.data.store import FaceStore, FaceView
 from mien.errors import MienError, extra_required
+from mien.files import alone
 from mien.models import OwnFile
 from mien.runs import RunFolder, validated
 from mien.studies.sweep_space import Space, assignments
@@ -30,6 +32,12 @@ with extra_required("sweep", "mien sweep"):
 _GRACE = 0.2
 #: What a trial carries in the journal.
 FOLDER, INSTEAD_OF, PROBLEM = "folder", "instead_of", "problem"
+#: States of a trial that was told to the journal.
+_ENDED = (
+    optuna.trial.TrialState.COMPLETE,
+    optuna.trial.TrialState.PRUNED,
+    optuna.trial.TrialState.FAIL,
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,14 @@ class SweepJob:
     """All that a worker, here or on another machine, has to know.
 
     recipe: what the space's fields are changed of; its expressions are the data's.
+    trials: in all, on all machines.
     threads: that compute one trial; None leaves it to torch.
     own: the file of one's own that registers the network; each worker runs the bytes that are here.
     """
 
     recipe: Recipe
     space: Space
+    trials: int
     data: str | Path | FaceStore
     labels: Sequence[str] | None
     out: Path
@@ -52,34 +62,72 @@ class SweepJob:
     own: OwnFile | None = None
 
     @property
+    def plan_path(self) -> Path:
+        """Which sweep the folder holds; locked by all who work on it."""
+        return self.out / "plan.json"
+
+    @property
     def log_path(self) -> Path:
         """Where the trials are written down. Optuna's lock points to it, from beside it: so it begins at the root."""
         return self.out.absolute() / "journal.log"
 
-    def mend_journal(self) -> None:
-        """Take away what a killed process left: half a line at its end, and Optuna's lock. Nobody may be writing it."""
+    def take_up(self) -> None:
+        """Mend the journal, and let the trials go on that were being trained; nobody else may be at work.
+
+        A killed process leaves half a line at the journal's end, and Optuna's lock.
+
+        Raises:
+            InputError: workers of a sweep that was killed still train; they end with their epoch.
+        """
         Path(f"{self.log_path}.lock").unlink(missing_ok=True)
         if self.log_path.is_file():
             content = self.log_path.read_bytes()
             os.truncate(self.log_path, content.rfind(b"\n") + 1)
+        study = self.study()
+        begun = running_trials(study)
+        for taken in filter(Path.is_dir, map(self.run_folder, begun)):
+            with alone(taken, "of a sweep that was killed is still training"):
+                pass
+        for trial in begun:
+            attributes = {FOLDER: self.run_folder(trial).name, INSTEAD_OF: trial.number}
+            study.enqueue_trial(trial.params, user_attrs=attributes)
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
-    def study(self, seed: int = 0) -> optuna.Study:
-        """The study in the journal. `seed`: unlike that of any other worker's."""
+    def study(self) -> optuna.Study:
+        """The study in the journal."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        path = str(self.log_path)
-        lock = journal.JournalFileOpenLock(path) if sys.platform == "win32" else None
-        storage = journal.JournalStorage(journal.JournalFileBackend(path, lock))
+        backend = journal.JournalFileBackend(str(self.log_path), _lock(self.log_path))
         grace = max(1, round(_GRACE * self.recipe.epochs))
-        study = optuna.create_study(
+        return optuna.create_study(
             study_name="sweep",
-            storage=storage,
+            storage=journal.JournalStorage(backend),
             direction="maximize",
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=grace),
         )
-        # A study that goes on must not draw the same points again.
-        study.sampler = optuna.samplers.TPESampler(seed=1000 * len(study.trials) + seed)
-        return study
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One worker at a time, of all on all machines."""
+        lock = _lock(self.out.absolute() / "turn")
+        lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def left(self, study: optuna.Study) -> int:
+        """How many trials are still to begin."""
+        return max(0, self.trials - len(ended_trials(study)) - len(running_trials(study)))
+
+    def next_trial(self, study: optuna.Study) -> optuna.Trial | None:
+        """A trial to train; None where as many as are to be have begun."""
+        with self.turn():
+            if not self.left(study):
+                return None
+            # The seed differs from trial to trial: the same points are not drawn again.
+            study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
+            return study.ask(self.space.distributions())
 
     def faces(self) -> tuple[FaceView, FaceView]:
         """The faces to fit, and those that every trial is judged by."""
@@ -93,20 +141,20 @@ class SweepJob:
         return self.out / "trials" / name
 
 
-def one_after_another(
-    job: SweepJob,
-    may_begin: Callable[[], bool],
-    count: int,
-    worker: int,
-    say: Say,
-) -> None:
-    """Ask for trials and train them, `count` at most, while others may begin."""
-    study = job.study(worker)
+def train_trials(job: SweepJob, workers: int, say: Say) -> None:
+    """Train the trials that are left, so many at a time."""
+    at_once = min(workers, job.left(job.study()))
+    if at_once == 1:
+        _one_after_another(job, say)
+    elif at_once:
+        _in_parallel(job, at_once, say)
+
+
+def _one_after_another(job: SweepJob, say: Say) -> None:
+    """Ask for trials and train them, until all have begun."""
+    study = job.study()
     faces = job.faces()
-    for _ in range(count):
-        if not may_begin():
-            return
-        trial = study.ask(job.space.distributions())
+    while (trial := job.next_trial(study)) is not None:
 
         def on_epoch(epoch: int, accuracy: float, last: bool, trial: optuna.Trial = trial) -> None:
             trial.report(accuracy, epoch)
@@ -172,13 +220,11 @@ class _Reporter(Watcher):
             sys.exit("the sweep was killed; the same command goes on")
 
 
-def in_parallel(job: SweepJob, count: int, workers: int, say: Say) -> None:
+def _in_parallel(job: SweepJob, workers: int, say: Say) -> None:
     """So many processes, each asking for the next trial, until all have begun."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    tickets = context.Semaphore(count)
     processes = [
-        context.Process(target=_worker, args=(job, tickets, count, number, say), daemon=True)
-        for number in range(min(workers, count))
+        context.Process(target=_worker, args=(job, say), daemon=True) for _ in range(workers)
     ]
     asked = StopRequest()
     with signals_noted(asked):
@@ -202,7 +248,7 @@ def in_parallel(job: SweepJob, count: int, workers: int, say: Say) -> None:
         )
 
 
-def _worker(job: SweepJob, tickets: Any, count: int, number: int, say: Say) -> None:
+def _worker(job: SweepJob, say: Say) -> None:
     """One process of several."""
     if sys.platform != "win32":
         os.setsid()  # Ctrl-C in the terminal reaches the parent alone, which passes it on
@@ -211,11 +257,30 @@ def _worker(job: SweepJob, tickets: Any, count: int, number: int, say: Say) -> N
 
         torch.set_num_threads(job.threads)
     try:
-        one_after_another(job, lambda: tickets.acquire(block=False), count, number + 1, say)
+        _one_after_another(job, say)
     except MienError as error:
         if not isinstance(error, StoppedError):
             say(f"error: {error}")
         sys.exit(error.exit_code)
+
+
+def ended_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that came to an end; those that another went on with are not among them."""
+    trials = study.get_trials(deepcopy=False)
+    superseded = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
+    return [t for t in trials if t.state in _ENDED and t.number not in superseded]
+
+
+def running_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that were begun and did not end: here, on another machine, or with a process that was killed."""
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+
+
+def _lock(path: Path) -> journal.JournalFileOpenLock | journal.JournalFileSymlinkLock:
+    """Optuna's lock of a file: it holds between machines, and is given up 30 s after its holder was killed."""
+    if sys.platform == "win32":
+        return journal.JournalFileOpenLock(str(path))
+    return journal.JournalFileSymlinkLock(str(path))
 
 
 def line(trial: optuna.trial.FrozenTrial) -> str:

@@ -39,9 +39,8 @@ from mien.training.objectives import build_objective
 from mien.training.optim import freeze_backbone
 from mien.training.parts import Parts
 from mien.training.seeds import Stream, stream_seed
-from mien.training.state import TrainingState
+from mien.training.state import Tally, TrainingState
 from mien.training.stopping import StoppedError, StopRequest, signals_noted
-from mien.training.tally import Tally
 from mien.training.targets import Supervision
 from mien.training.watch import Watcher
 

@@ -1,9 +1,16 @@
-"""The progress of a training: figures of the running epoch and of the epochs before it."""
+"""The progress of a training: figures of the running epoch, summed on the device, and of the epochs before it.
+
+Shapes: B faces, K expressions.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 from mien.training.watch import Moment
 
@@ -48,3 +55,30 @@ class TrainingState:
         """Add the row of the finished epoch to the history, and start the next epoch."""
         self.history.append(row)
         self.loss_sum, self.correct, self.seen, self.seconds = 0.0, 0, 0, 0.0
+
+
+class Tally:
+    """Sums the steps' figures on the device; only `take_stock` waits for the device."""
+
+    def __init__(self, state: TrainingState, device: torch.device) -> None:
+        """`state`: receives the sums."""
+        self._state = state
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self._loss_sum = torch.zeros((), dtype=exact, device=device)
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._before, self._started = state.seconds, time.perf_counter()
+
+    def add(self, loss: Tensor, logits_BK: Tensor, labels_B: Tensor) -> None:
+        """Add one step: the mean loss of its faces, float32 (); logits (B, K); labels, int64 (B,)."""
+        self._loss_sum += loss * len(labels_B)
+        self._correct += (logits_BK.argmax(1) == labels_B).sum()
+        self._state.step += 1
+        self._state.seen += len(labels_B)
+
+    def take_stock(self) -> None:
+        """Move the sums into the state."""
+        self._state.loss_sum += self._loss_sum.item()
+        self._state.correct += int(self._correct.item())
+        self._loss_sum.zero_()
+        self._correct.zero_()
+        self._state.seconds = self._before + time.perf_counter() - self._started

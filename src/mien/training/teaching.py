@@ -133,14 +133,10 @@ def teach(
     if views < 1:
         raise InputError(f"--views {views}: give 1 or more")
     networks = [load_classifier(run, device) for run in teachers]
-    orders = [_order(run, net, train) for run, net in zip(teachers, networks, strict=True)]
-    about = _made_for(recipe, train) | {
-        "views": views,
-        "seed": seed,
-        "teachers": [
-            {"run": str(run.path), "weights_sha256": run.weights_digest()} for run in teachers
-        ],
-    }
+    for run, network in zip(teachers, networks, strict=True):
+        _refuse_others(run, network, train)
+    digests = [{"run": str(run.path), "weights_sha256": run.weights_digest()} for run in teachers]
+    about = _made_for(recipe, train) | {"views": views, "seed": seed, "teachers": digests}
     claim(out / _ABOUT, about, "soft targets", lambda: notes or {})
     teaching = Teaching(out, views, seed)
     picked = pick_device(device)
@@ -155,13 +151,8 @@ def teach(
             for positions_B in torch.split(torch.arange(len(train)), _BATCH):
                 faces_BCHW, _ = feed.batch(positions_B)
                 unit_BCHW = changed(faces_BCHW, views_NU[positions_B], recipe.input, recipe.augment)
-                said_NK[positions_B.numpy()] = np.mean(
-                    [
-                        _said(network, unit_BCHW, picked)[:, order]
-                        for network, order in zip(networks, orders, strict=True)
-                    ],
-                    axis=0,
-                )
+                said = [_said(one, unit_BCHW, picked, train) for one in networks]
+                said_NK[positions_B.numpy()] = np.mean(said, axis=0)
                 if progress is not None:
                     progress(done + int(positions_B[-1]) + 1, total)
             with atomic_file(_file(out, view)) as handle:
@@ -172,9 +163,9 @@ def teach(
 
 @torch.inference_mode()
 def _said(
-    teacher: Classifier, unit_BCHW: torch.Tensor, device: torch.device
+    teacher: Classifier, unit_BCHW: torch.Tensor, device: torch.device, train: FaceView
 ) -> NDArray[np.float32]:
-    """The probabilities of one teacher, float32 (B, K), in its own order of expressions.
+    """The probabilities of one teacher, float32 (B, K), in the order of the training faces' expressions.
 
     `unit_BCHW` are faces, float32 (B, C, H, W) in 0..1, not normalised.
     """
@@ -184,21 +175,16 @@ def _said(
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits_BK = teacher.network(inputs_BCHW)
     said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
-    return said_BK
+    return said_BK[:, [teacher.expressions.index(name) for name in train.expressions]]
 
 
-def _order(run: RunFolder, teacher: Classifier, train: FaceView) -> list[int]:
-    """The position of each of the data's expressions among a teacher's.
-
-    Raises:
-        InputError: the teacher has other expressions.
-    """
+def _refuse_others(run: RunFolder, teacher: Classifier, train: FaceView) -> None:
+    """InputError if a teacher has other expressions than the labels of the faces."""
     if sorted(teacher.expressions) != sorted(train.expressions):
         raise InputError(
             f"{run.path}: this teacher knows {', '.join(teacher.expressions)}, the faces are labelled "
             f"{', '.join(train.expressions)}; give teachers of the same expressions"
         )
-    return [teacher.expressions.index(name) for name in train.expressions]
 
 
 _ABOUT = "teaching.json"

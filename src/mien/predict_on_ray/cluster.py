@@ -15,11 +15,11 @@ from mien.errors import InputError, extra_required, one_line
 
 
 @contextmanager
-def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterator[Any]:
+def ray_cluster(purpose: str, workers: int | None = None) -> Iterator[Any]:
     """Connect to Ray, and start a cluster on this machine if needed, which stops when the block ends.
 
     Args:
-        extra, purpose: mien's extra and the purpose, for the message if Ray is not installed.
+        purpose: named in the message if Ray is not installed.
         workers: cores of a cluster that is started here; by default all.
 
     Yields:
@@ -33,7 +33,7 @@ def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterato
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     if address == "local":  # otherwise Ray replaces 127.0.0.1 by an address that others can reach
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    with extra_required(extra, purpose):
+    with extra_required("scale", purpose):
         import ray
     if ray.is_initialized():  # the caller has connected, and shuts it down
         yield ray
