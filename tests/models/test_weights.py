@@ -79,7 +79,9 @@ PICKLES = {
 def test_a_pickle_with_code_is_refused_and_not_run(write, tmp_path):
     path, mark = tmp_path / "weights.pt", tmp_path / "it-ran"
     write(Code(mark), path)
-    with pytest.raises(InputError, match="refused, because it is a pickle with code in it") as refusal:
+    with pytest.raises(
+        InputError, match="refused, because it is a pickle with code in it"
+    ) as refusal:
         read_weights(path)
     assert "\n" not in str(refusal.value)
     assert not mark.exists()
