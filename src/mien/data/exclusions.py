@@ -33,6 +33,12 @@ class Exclusions:
         rows: the faces' names in `FaceStore.rows`.
         fingerprint: the fingerprint of the store.
         source: the file of the list, for messages.
+
+    >>> from mien.data import load
+    >>> store = load("synthetic:10", progress=False)
+    >>> excluded = Exclusions(frozenset({"train:1"}), store.fingerprint, "a list")
+    >>> excluded.applied(store.faces(np.arange(3))).rows.tolist()
+    ['train:0', 'train:2']
     """
 
     rows: frozenset[str]

@@ -54,6 +54,14 @@ def score(
 
     Raises:
         InputError: there are no faces, a view is unknown, or the probabilities have a wrong shape or values.
+
+    >>> from mien.data import load, split
+    >>> parts = split(load("synthetic:35", progress=False))
+    >>> def predict(faces):
+    ...     return np.full((len(faces), 7), 1 / 7)
+    >>> evaluation = score(predict, parts.test, parts.train.digests)
+    >>> len(evaluation), evaluation.views, round(evaluation.scores["none"].official.cross_entropy, 3)
+    (7, ('none', 'flip'), 1.946)
     """
     if not len(faces):
         raise InputError(
