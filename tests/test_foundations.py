@@ -154,9 +154,7 @@ def test_a_run_whose_recipe_cannot_be_one_is_refused(changed, tmp_path):
 def test_facts_of_another_kind_are_refused(wrong, tmp_path):
     run = RunFolder(tmp_path)
     write_json(run.environment_path, wrong)
-    with pytest.raises(
-        InputError, match="has a wrong type; the run folder is not complete"
-    ):
+    with pytest.raises(InputError, match="has a wrong type; the run folder is not complete"):
         run.environment()
 
 

@@ -16,14 +16,11 @@ from mien.errors import InputError, extra_required, one_line
 
 @contextmanager
 def ray_cluster(extra: str, purpose: str, workers: int | None = None) -> Iterator[Any]:
-    """Connect to Ray, and start a cluster on this machine if needed, which stops when the block ends.
+    """The module `ray`, connected; a cluster that was begun here ends with the block.
 
     Args:
-        extra, purpose: mien's extra and the purpose, for the message if Ray is not installed.
-        workers: cores of a cluster that is started here; by default all.
-
-    Yields:
-        The module `ray`, connected.
+        extra, purpose: what a message says where Ray is not installed.
+        workers: cores of the cluster that is begun on this machine; by default all.
 
     Raises:
         InputError: the cluster that RAY_ADDRESS names does not answer.

@@ -24,7 +24,7 @@ def card(
     licence: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a run's model card as Markdown and HTML: purpose, data, scores, failures, legal notes."""
+    """Write a run's model card, as Markdown and as a page: purpose, data, scores, failures, law."""
     from mien.evaluation import write_card
 
     folder = RunFolder.open(run)

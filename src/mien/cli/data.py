@@ -73,44 +73,42 @@ def prepare(
         str | None,
         typer.Option(
             metavar="faces",
-            help="PATH has photos in class folders: crop their faces into --out, as recognition does.",
+            help="PATH holds photos in class folders: cut their faces out, as recognition does, into --out.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="The new folder of --crop or file of --votes, to use as --data."
+            metavar="PATH", help="The new folder of --crop, the new file of --votes; for --data."
         ),
     ] = None,
     side: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="With --crop: side of all faces. With the side of the network's input (48 for "
-            "most), training gets the same pixels as recognition. By default each face keeps its "
-            "own, 224 at most.",
+            help="Of --crop, a side of all faces: with the network's input (48 for most) training "
+            "sees the very pixels of recognition. By default each face's own, 224 at most.",
         ),
     ] = None,
     size: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="With --crop: size at which faces are searched, as for mien predict.",
+            help="Of --crop, at which faces are looked for, as of mien predict.",
         ),
     ] = None,
     several: Annotated[
         str | None,
         typer.Option(
-            metavar="skip|largest",
-            help="With --crop: skip photos with several faces (the default), or take the largest.",
+            metavar="skip|largest", help="Of --crop, photos with several faces; by default skip."
         ),
     ] = None,
     votes: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="FER+'s fer2013new.csv, if PATH is FER-2013: write its faces with the majority labels "
-            "of the annotators, including contempt, into --out FILE.parquet.",
+            help="FER+'s fer2013new.csv, PATH being FER-2013: write its faces under the labels that most "
+            "annotators give them, contempt among them, into --out FILE.parquet.",
         ),
     ] = None,
     labels: options.Labels = None,

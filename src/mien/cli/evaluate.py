@@ -32,43 +32,41 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="validation, test, official-validation or train; for other data than the training "
-            "data also all. By default validation, but all for other data without splits."
+            help="validation, test, official-validation, train; or all, of other data than it was "
+            "trained on. By default validation, but all where other data tell no splits."
         ),
     ] = None,
-    tta: Annotated[
-        str, typer.Option(help="Views of test-time augmentation: none, flip or ten.")
-    ] = "flip",
+    tta: Annotated[str, typer.Option(help="Test-time views: none, flip or ten.")] = "flip",
     mapping: Annotated[
         str | None,
         typer.Option(
             "--map",
             metavar="A=B,C=",
-            help="Classes of other data = expressions of the network; an empty right side leaves a "
-            "class out. Not needed for classes of the same name.",
+            help="Classes of other data = expressions of the network; nothing on the right leaves a "
+            "class out. Classes of the same name need not be given.",
         ),
     ] = None,
     votes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="FER+'s fer2013new.csv: also compare with its annotators."
+            metavar="FILE", help="FER+'s fer2013new.csv: compare with its annotators too."
         ),
     ] = None,
     as_ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Also score the mean of all runs' probabilities.")
+        bool, typer.Option("--ensemble", help="Also score the mean of all their probabilities.")
     ] = False,
     exclude: options.Exclude = None,
     corruptions: Annotated[
         bool,
         typer.Option(
-            "--corruptions", help="Score corrupted faces instead: 15 kinds, 5 severities each."
+            "--corruptions", help="Score faces made worse in 15 ways instead, at 5 severities each."
         ),
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="For a model file: folder of its report; by default NAME-report beside the file.",
+            help="Of a model file: the folder of its report; by default NAME-report beside the file.",
         ),
     ] = None,
     skip_damaged: options.SkipDamaged = False,
@@ -162,7 +160,7 @@ def _corrupt(
     *,
     as_json: bool,
 ) -> None:
-    """Score runs on corrupted faces, and show the results."""
+    """Score runs on corrupted faces."""
     from mien.evaluation import render_robustness
 
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]

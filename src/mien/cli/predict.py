@@ -36,20 +36,20 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
-            help="Photos, videos, folders (recursively), patterns ('trip/**/*.jpg'), URLs "
+            help="Photos, videos, folders (with all below), patterns ('trip/**/*.jpg'), addresses "
             "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C.",
         ),
     ] = None,
     camera: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
+        typer.Option(metavar="N", min=0, hidden=True, help="The older way to name a camera."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A model file, a run folder, a name (`mien models --packaged`), or a URL "
-            "https://...#sha256=...; by default the packaged model.",
+            help="A model file, a run folder, a name (`mien models --packaged`), or an address "
+            "https://...#sha256=...; by default the model inside the package.",
         ),
     ] = None,
     where: Annotated[
@@ -57,85 +57,72 @@ def predict(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Folder for copies with the faces marked; with --engine ray, for the results.",
+            help="Write copies with the faces marked; with --engine ray, the results.",
         ),
     ] = None,
     rows: Annotated[
         Path | None,
         typer.Option(
-            "--csv",
-            metavar="FILE",
-            help="Write a row for each face as it is found; .csv, .parquet or .jsonl.",
+            "--csv", metavar="FILE", help="Write a row a face as they come; or .parquet, .jsonl."
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted --csv.")
+        bool, typer.Option("--resume", help="Go on with a --csv that was stopped.")
     ] = False,
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Also write into --out the pixels of each face that mattered."
+            "--explain", help="Into --out, too: which pixels of each face mattered, and how."
         ),
     ] = False,
     show_page: Annotated[
         bool,
         typer.Option(
             "--show",
-            help="For a camera: open the web page, which shows it live, until Ctrl-C. Needs the extra "
+            help="Of a camera: open the service's page, which shows it live, until Ctrl-C. Needs the extra "
             "serve.",
         ),
     ] = False,
     every: Annotated[
         int | None,
         typer.Option(
-            metavar="N",
-            min=1,
-            help="For videos: search faces in every N-th frame; by default ten a second.",
+            metavar="N", min=1, help="Of videos: look at each N-th frame; by default ten a second."
         ),
     ] = None,
     timeline: Annotated[
         bool,
-        typer.Option(
-            "--timeline", help="Also plot each video's expressions over time, into --out."
-        ),
+        typer.Option("--timeline", help="Into --out, too: each video's expressions over time."),
     ] = False,
     faces: Annotated[
         str,
         typer.Option(
-            "--faces",
-            metavar="yunet|none",
-            help="The face detector; none: each photo is a face, already cropped.",
+            "--faces", metavar="yunet|none", help="How faces are found; none: each photo is one."
         ),
     ] = "yunet",
     size: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Longer side at which faces are searched: a larger one finds smaller faces. By "
-            "default 640, and 1600 for photos of more than 2.1 megapixels.",
+            help="At which faces are looked for: more finds smaller ones. By default 640 for the "
+            "longer side, and 1600 for photos of more than 2.1 megapixels.",
         ),
     ] = None,
     device: options.Device = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="By default one for each core.")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="By default one a core.")] = None,
     engine: Annotated[
         str,
         typer.Option(
             metavar="local|ray",
-            help="ray: process one folder, parquet file or bucket of pictures on a cluster "
-            "(RAY_ADDRESS) or on this machine's cores; the same command resumes it.",
+            help="ray: one folder, parquet file or bucket of pictures, on a cluster (RAY_ADDRESS) "
+            "or on this machine's cores; the same command goes on.",
         ),
     ] = "local",
     workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="With --engine ray: number of parallel workers."),
+        int | None, typer.Option(metavar="N", min=1, help="Of --engine ray: so many at a time.")
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="With --engine ray: the column of pictures in parquet files."
-        ),
+        typer.Option(metavar="NAME", help="Of --engine ray: where parquet files hold pictures."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

@@ -28,19 +28,19 @@ def serve(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A model file, a run folder or a name; by default the packaged model.",
+            help="A model file, a run folder or a name; by default the model inside the package.",
         ),
     ] = None,
     card: options.CardPage = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; by default only for this computer.")
+        str, typer.Option(help="Where to listen; by default only this computer gets there.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 is any free one.")] = 8000,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="By default one for each core.")
+        int | None, typer.Option(metavar="N", min=1, help="By default one a core.")
     ] = None,
     device: options.Device = "cpu",
     max_body: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest request.")] = 20,
@@ -49,24 +49,21 @@ def serve(
     ] = 25,
     max_video: Annotated[int, typer.Option(metavar="MB", min=1, help="Largest video.")] = 200,
     timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=1, help="Limit for a request, and for its answer."),
+        float, typer.Option(metavar="SECONDS", min=1, help="For a request, and for its answer.")
     ] = 30,
     rate: Annotated[
-        float,
-        typer.Option(metavar="N", min=0, help="Requests a second for each client; 0 is no limit."),
+        float, typer.Option(metavar="N", min=0, help="Requests a second and client; 0 is any.")
     ] = 0,
     api_keys: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="API keys, one in each line; or one in MIEN_API_KEY."),
+        typer.Option(metavar="FILE", help="Keys, one a line; or one in MIEN_API_KEY."),
     ] = None,
     allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="An additional host name of the service."),
+        list[str] | None, typer.Option(metavar="NAME", help="A name it may be asked by.")
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="https://SITE", help="A site whose pages may send requests."),
+        typer.Option(metavar="https://SITE", help="Another site whose pages may ask it."),
     ] = None,
 ) -> None:
     """Serve recognition to browsers and programs, by default of this computer only. Ctrl-C ends it.

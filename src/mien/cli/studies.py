@@ -29,7 +29,7 @@ def reproduce(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`; marked as such."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train`. Marked."),
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
     out: Annotated[Path, typer.Option(help="Folder for runs and page.")] = Path("reproduction"),
@@ -70,7 +70,7 @@ def diagnose(
     ] = 30,
     votes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to detect wrong labels."),
+        typer.Option(metavar="FILE", help="FER+'s fer2013new.csv, to tell wrong labels by."),
     ] = None,
     overrides: Annotated[
         list[str] | None,

@@ -24,12 +24,12 @@ def sweep(
         Path,
         typer.Option(
             metavar="FILE.toml",
-            help="Fields named as for --set: optimizer.lr = { low = 1e-4, high = 1e-2, log = true }, "
+            help="Fields as --set names them: optimizer.lr = { low = 1e-4, high = 1e-2, log = true }, "
             'optimizer.name = { choice = ["adam", "sgd"] }.',
         ),
     ],
     trials: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Total number of trials, with those in --out.")
+        int, typer.Option(metavar="N", min=1, help="Trials in all; those in --out count.")
     ] = 20,
     data: options.Data = "synthetic",
     out: Annotated[
@@ -52,8 +52,8 @@ def sweep(
 ) -> None:
     """Search the settings of a recipe that are best on validation, and write them as a recipe's file.
 
-    Optuna chooses the trials, and poor ones are stopped early. The same command resumes a stopped
-    sweep, and a larger --trials adds to it. The test split is never read.
+    Optuna chooses, poor trials are stopped early. The same command goes on where it was stopped, and
+    a larger --trials adds to what is there. The test split is never read.
     """
     from mien.studies.sweep import sweep as sweep_recipe
     from mien.studies.sweep_page import next_command, render_sweep

@@ -51,33 +51,32 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN|FILE|hub|package|none",
-            help="Initial weights: of a run or file, pretrained (hub, package), or random (none).",
+            help="Start from the weights of a run or a file, from pretrained ones, or random ones.",
         ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="0-4", help="Train once for each seed.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the interrupted run in --out.")
+        bool, typer.Option("--resume", help="Go on with the run in --out where it was stopped.")
     ] = False,
     checkpoint_every: Annotated[
         str,
         typer.Option(
             metavar="200|10m|none",
-            help="Save the state for --resume also within epochs: every N steps or minutes (10m).",
+            help="Save within an epoch too, every so many steps or minutes, what --resume goes on from.",
         ),
     ] = "10m",
     exclude: options.Exclude = None,
     skip_damaged: options.SkipDamaged = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show data, network and plan; train nothing."),
+        typer.Option("--dry-run", help="Show the faces, the network and the plan; train nothing."),
     ] = False,
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile",
-            help="Let torch compile the step: faster on a GPU, after about a minute.",
+            "--compile", help="Let torch compile the step: quicker on a GPU, after some minute."
         ),
     ] = False,
     track: Annotated[
@@ -144,10 +143,8 @@ def teach(
     recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="The student's recipe.")],
     out: Annotated[Path, typer.Option(help="Folder for the soft targets.")],
     data: options.Data = "synthetic",
-    views: Annotated[
-        int, typer.Option(help="Views of each face; the epochs use them in turn.")
-    ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
+    views: Annotated[int, typer.Option(help="Views of each face, one an epoch in turn.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the views.")] = 0,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="As for `mien train` of the student."),
@@ -182,7 +179,7 @@ def teach(
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
-    """A table of the kept epochs, with a column for each run, and mean ± sd of several runs."""
+    """The kept epoch of each run, a column a run, and mean ± sd of several."""
     from mien.evaluation import over_seeds, summary_text
 
     figures = table("", *(Path(row["run"]).name for row in rows))

@@ -71,9 +71,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweep_dead()
-        model(
-            np.zeros((1, *model.card.input.shape), np.uint8)
-        )  # warm up: the first run is the slowest
+        model(np.zeros((1, *model.card.input.shape), np.uint8))  # the first time is the slowest
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""The page /docs: the OpenAPI description as HTML, which loads nothing from other hosts."""
+"""The page /docs: the OpenAPI description for people, with nothing loaded from anywhere else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add(app: FastAPI) -> None:
 
 
 def _value(schema: dict[str, Any]) -> str:
-    """Describe the type, range and default of a JSON schema in a few words.
+    """What a value may be, in a few words.
 
     >>> _value({"type": "integer", "minimum": 1, "maximum": 7, "default": 7})
     'integer, 1 to 7, 7 unless said'
@@ -51,7 +51,7 @@ def _value(schema: dict[str, Any]) -> str:
 
 
 def _shape(answer: dict[str, Any]) -> str:
-    """The name of an answer's schema in parentheses; empty if it has none or is a problem."""
+    """Which shape an answer has, where it has one of ours and is no problem."""
     for content in answer.get("content", {}).values():
         name = _name(content.get("schema", {}))
         if name and name != "ProblemShape":

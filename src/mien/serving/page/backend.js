@@ -2,9 +2,9 @@
 //
 //   card, version, place ("server" or "browser"), cardPage (the address of its card for people, or null)
 //   recognise(file, {detector})          resolves with {width, height, faces}; faces as mien's Face.to_dict
-//   explain?(file, {detector})           the same, faces with `explanation.image`; missing if not supported
-//   live(onAnswer)                       {send(canvas), close()}: send resolves when its frame is answered;
-//                                        answers are {width, height, faces}, faces tracked and smoothed
+//   explain?(file, {detector})           the same, faces with `explanation.image`; only where it can
+//   live(onAnswer)                       {send(canvas), close()}: send resolves when this frame was answered;
+//                                        answers are {width, height, faces}, faces followed and smoothed
 //   video(file, {onProgress, signal})    resolves with {rows, duration}: see rows.js
 //
 // On failure all of them reject with a Problem, whose message is a sentence for people.

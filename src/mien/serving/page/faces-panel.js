@@ -25,8 +25,8 @@ export class FacesPanel {
   /**
    * Show faces; a face that was shown before (same track or same place) keeps its card, so that its bars animate.
    *
-   * `picture`: the source of thumbnails, or null; `size`: its width and height in the pixels of the faces' boxes.
-   * `none`: the text if there are no faces.
+   * `picture`: what thumbnails are cut from, and `size`, its width and height in the faces' pixels; or null.
+   * `none`: what is said where there is no face.
    */
   show(faces, { picture = null, size = null, none = "No face was found.", explain = null } = {}) {
     const shown = faces.slice(0, MOST).map((face, index) => [face.track_id ?? index + 1, face]);

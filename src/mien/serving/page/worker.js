@@ -1,7 +1,7 @@
 // Recognition in the browser, in a worker, so that the page stays responsive. No picture leaves the browser.
 //
-// Takes the messages {id, task: "open", ...urls} and {id, task: "recognise", picture, detector, film}; answers with
-// {id, answer} or {id, problem: sentence}; while it opens, also with {share}: the loaded share of the models, 0..1.
+// Takes {id, task: "open", ...urls} and {id, task: "recognise", picture, detector, film}; answers {id, answer} or
+// {id, problem}, a sentence; and while it opens, {share}: of what it loads, 0..1.
 
 import { NO_PICTURE } from "./problem.js";
 import { angleOf, crop, cropSide, readyCrop } from "./detection.js";
@@ -44,7 +44,7 @@ const tasks = {
   },
 };
 
-/** Load files in parallel, and report the share of their total `bytes` that is loaded. */
+/** The contents of files, loaded at the same time; tells how much of their `bytes` is here. */
 async function loaded(files, bytes) {
   let here = 0;
   self.postMessage({ share: 0 });
