@@ -200,7 +200,11 @@ def _plain(image: Image.Image) -> NDArray[np.uint8]:
 
 @contextmanager
 def decoding(where: str) -> Iterator[None]:
-    """Turn any exception of a picture's decoder into an InputError; `where` is the picture's name."""
+    """Turn exceptions of a picture's decoder into messages for users; `where` is the picture's name.
+
+    Raises:
+        InputError: for each exception.
+    """
     try:
         yield
     except InputError:

@@ -202,9 +202,11 @@ class RunFolder:
         return self.path / "imported.py.txt"
 
     def evaluation_path(self, split: str) -> Path:
+        """The file of a split's scores."""
         return self.path / f"evaluation-{split}.json"
 
     def probabilities_path(self, split: str) -> Path:
+        """The file of a split's probabilities, with a row for each face."""
         return self.path / f"probabilities-{split}.csv"
 
     def recipe(self) -> Recipe:
