@@ -113,6 +113,7 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
                 if image.format != "JPEG":
                     raise
                 pixels = _without_end(stream, lambda again: _limit(again, scans, where, max_pixels))
+    # After a quarter turn (EXIF), the size in the file has to be exchanged as well.
     turned = (pixels.shape[1] > pixels.shape[0]) != (size[0] > size[1])
     return Decoded(pixels, size[::-1] if turned else size)
 
