@@ -174,4 +174,4 @@ def test_a_run_without_a_file_and_a_model_file_take_none(
     (plain / "environment.json").write_text(json.dumps(told))
     for subject in (plain, "mien-people"):
         status, err = run_mien(capsys, "evaluate", subject, "--import", file, "--data", DATA)
-        assert (status, "leave it away" in err) == (2, True), err
+        assert (status, "leave it out" in err) == (2, True), err

@@ -221,7 +221,7 @@ def _subject(
         )
         return Subject.of_run(folder, store, split, device, mapping), folder
     if imported is not None:
-        raise InputError("--import is for runs only: a model file does not need it; leave it away")
+        raise InputError("--import is for runs only: a model file does not need it; leave it out")
     named = find_model(run)
     model = FaceModel.open(named.content, device, where=str(run) if named.packaged else named.where)
     card = model.card

@@ -94,7 +94,7 @@ def refuse_unknown(run: RunFolder) -> None:
 def _refuse_another(run: RunFolder, own: OwnFile) -> None:
     told = run.imported()
     if told is None:
-        raise InputError(f"{run.path}: was trained without --import; leave it away")
+        raise InputError(f"{run.path}: was trained without --import; leave it out")
     if told.get("sha256") != own.sha256:
         raise InputError(
             f"--import {own.name}: not the file that {run.path} was trained with "
