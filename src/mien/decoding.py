@@ -113,6 +113,7 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
                 if image.format != "JPEG":
                     raise
                 pixels = _without_end(stream, lambda again: _limit(again, scans, where, max_pixels))
+    # After a quarter turn (EXIF), the size in the file has to be exchanged as well.
     turned = (pixels.shape[1] > pixels.shape[0]) != (size[0] > size[1])
     return Decoded(pixels, size[::-1] if turned else size)
 
@@ -200,7 +201,11 @@ def _plain(image: Image.Image) -> NDArray[np.uint8]:
 
 @contextmanager
 def decoding(where: str) -> Iterator[None]:
-    """Turn any exception of a picture's decoder into an InputError; `where` is the picture's name."""
+    """Turn exceptions of a picture's decoder into messages for users; `where` is the picture's name.
+
+    Raises:
+        InputError: for each exception.
+    """
     try:
         yield
     except InputError:

@@ -92,7 +92,7 @@ def extra_required(extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "mien":
+        if (error.name or "").split(".")[0] == "mien":  # a fault of mien, not of the installation
             raise
         raise MissingExtraError(extra, purpose) from error
 

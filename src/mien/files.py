@@ -122,7 +122,7 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
         handle: IO[Any] = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, then renamed)
             mode,
             encoding=None if "b" in mode else "utf-8",
-            newline=None if "b" in mode else "",
+            newline=None if "b" in mode else "",  # no translation of line ends on Windows
             dir=path.parent,
             prefix=_part_prefix(path),
             suffix=_PART,
@@ -131,6 +131,7 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
         try:
             with handle:
                 yield handle
+                # Synced before the rename: after a power cut, a file under its final name is complete.
                 handle.flush()
                 os.fsync(handle.fileno())
             if path.exists():
@@ -406,6 +407,7 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> differing({"made": 1, "data": "a", "recipe": {"lr": 0.1}}, {"data": "a", "recipe": {"lr": 1}})
     ['recipe.lr']
     """
+    # `before` was read from JSON: convert both in the same way, which turns tuples into lists.
     before, now = json.loads(json.dumps([before, now]))
     names: list[str] = []
     for name, value in now.items():

@@ -269,6 +269,7 @@ def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
         return _check_together(_RECIPE.validate_python(dict(content)), where)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
+        # Parts with a capital letter are names of classes that pydantic adds: users know the fields only.
         place = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
         raise InputError(
             f"{where}: {place}={first['input']!r} is not allowed: {first['msg']}"

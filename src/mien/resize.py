@@ -29,6 +29,7 @@ def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
     Returns:
         uint8 (1, *spec.shape).
     """
+    # `fitted` computes in float32, in which a large photo would take hundreds of megabytes.
     small = [min(side, _LARGEST) for side in picture.shape[1::-1]]
     if small != [*picture.shape[1::-1]]:
         picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)

@@ -202,9 +202,11 @@ class RunFolder:
         return self.path / "imported.py.txt"
 
     def evaluation_path(self, split: str) -> Path:
+        """The file of a split's scores."""
         return self.path / f"evaluation-{split}.json"
 
     def probabilities_path(self, split: str) -> Path:
+        """The file of a split's probabilities, with a row for each face."""
         return self.path / f"probabilities-{split}.csv"
 
     def recipe(self) -> Recipe:
@@ -265,7 +267,7 @@ class RunFolder:
         history = validated(self.history())
         if not history:
             raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
-        # By name: plots are in a layer above this one.
+        # What draws lies above the run folder: it is asked by name, as `mien` asks for its verbs.
         return importlib.import_module("mien.evaluation.plots_of_runs").curves(history)
 
     def is_finished(self) -> bool:

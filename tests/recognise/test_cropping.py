@@ -187,7 +187,7 @@ def test_a_photo_taken_sideways_is_cut_upright(tmp_path):
         (["--crop", "faces"], "--crop needs --out"),
         (["--crop", "hats", "--out", "faces"], "--crop 'hats' is not known"),
         (["--out", "faces"], "add --crop faces or --votes"),
-        (["--side", "48"], "--side says how to crop"),
+        (["--side", "48"], "--side is an option of cropping"),
         (["--crop", "faces", "--out", "faces", "--side", "0"], "side 0"),
         (["--crop", "faces", "--out", "faces", "--several", "all"], "--several 'all'"),
         (["--crop", "faces", "--out", "photos/faces"], "lies among the photos"),

@@ -54,7 +54,7 @@ def wrapped(path: Path, codec: str, packets: list[bytes], streams: int = 1) -> P
 @pytest.mark.parametrize("suffix", ["mov", "avi"])
 def test_a_picture_in_the_place_of_a_film_is_not_decoded(tmp_path, suffix):
     path = wrapped(tmp_path / f"bomb.{suffix}", "png", [png(1000)])
-    with pytest.raises(InputError, match="png is not read here"):
+    with pytest.raises(InputError, match="png is not supported"):
         VideoReader(path)
 
 

@@ -75,7 +75,7 @@ def test_a_jpeg_without_its_end_is_read_where_it_is_whole(progressive):
 
 def test_an_address_is_one_short_sentence():
     with pytest.raises(
-        InputError, match=r"^https://example\.org/a\.jpg: an address; pictures are not"
+        InputError, match=r"^https://example\.org/a\.jpg: pictures are not downloaded"
     ):
         read_picture("https://example.org/a.jpg")
     with pytest.raises(InputError) as refused:

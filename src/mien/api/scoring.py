@@ -97,7 +97,7 @@ def evaluate(
         skip_damaged=skip_damaged,
     )
     subject = subject.without(excluded)
-    if excluded is None:
+    if excluded is None:  # before scoring, which takes minutes, so that it fails early
         _make(folder)
     evaluation = subject.evaluated(tta, command=command, votes=said)
     if excluded is not None:

@@ -87,6 +87,7 @@ def train(
     from mien import training
 
     training.Interval.parse(checkpoint_every)
+    # First: the recipe may use networks that this file registers.
     own = _import(imported, Path(out) if resume and out is not None else None)
     tracking = training.trackers_named(track)
     ready = _ready(

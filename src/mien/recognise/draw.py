@@ -128,6 +128,7 @@ def _draw_frame(
             (left, along[0], left + line + 2, along[1]),
             (right - line - 1, along[0], right + 1, along[1]),
         ]
+    # Draw the whole frame, then put back the pixels between its corners.
     before = [image.crop(gap) for gap in gaps]
     draw = ImageDraw.Draw(image)
     draw.rectangle(frame, outline=_BLACK, width=1)

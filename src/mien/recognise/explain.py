@@ -37,6 +37,7 @@ def hidden_parts(
     _, height, width = face.shape
     side = max(1, round(PATCH * max(height, width)))
     stride = max(1, round(step * max(height, width)))
+    # The first squares begin outside the face, so that several squares hide its border pixels, too.
     corners = [
         (top, left)
         for top in range(-side + stride, height, stride)

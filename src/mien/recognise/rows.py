@@ -125,6 +125,7 @@ class RowFile:
         self._settings = json.loads(
             json.dumps({"columns": list(self._columns), **(settings or {})})
         )
+        # On a terminal, control characters in file names have to be escaped; files and pipes get them unchanged.
         self._for_eyes = self._to_stdout and sys.stdout.isatty()
         self._resume = resume
         self._done: set[str] = set()
@@ -157,7 +158,7 @@ class RowFile:
             if self._path.is_dir():
                 raise IsADirectoryError(21, "Is a directory")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._journal.touch()
+            self._journal.touch()  # a lock needs a file
             self._held.enter_context(alone(self._journal, "is writing rows"))
             if self._resume and self._journal.stat().st_size:
                 self._take_over()

@@ -165,6 +165,7 @@ class FaceTracker:
             ]
         following: dict[int, _Track] = {}
         taken: set[int] = set()
+        # By DIoU, then by place: equal pairs are matched in a reproducible order.
         for _, place, track in sorted(pairs, key=lambda pair: pair[:2]):
             if place not in following and track.number not in taken:
                 following[place] = track

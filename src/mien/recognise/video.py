@@ -127,6 +127,7 @@ class VideoReader:
             )
         if codec.width and codec.height:  # some streams give it only with their first frame
             check_size((codec.width, codec.height), f"{self.name}, a frame", max_pixels)
+        # The size may change within a stream: FFmpeg checks each frame before it allocates memory.
         codec.options = {"max_pixels": str(max_pixels)}
         codec.thread_count = threads
         codec.thread_type = "AUTO"
@@ -318,7 +319,7 @@ def _opened(source: str, name: str, live: bool, max_pixels: int) -> InputContain
         from av.error import FFmpegError
     if live:
         options = {"max_pixels": str(max_pixels)}
-        if source.startswith("rtsp"):
+        if source.startswith("rtsp"):  # by default UDP, which loses packets and so damages frames
             options["rtsp_transport"] = "tcp"
         try:
             stream: InputContainer = av.open(

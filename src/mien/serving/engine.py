@@ -98,6 +98,7 @@ class Engine:
         self._line = Shares(
             settings.max_waiting,
             "too many pictures are waiting already; come again in a second",
+            # A full request has to fit, even if that is more than half.
             each=max(settings.max_images, settings.max_waiting // 2),
         )
         self._tidy: asyncio.TimerHandle | None = None
@@ -174,6 +175,7 @@ class Engine:
                     "pictures, or come later"
                 ) from None
             finally:
+                # Threads that still work for this request stop before their next picture.
                 order.off = True
 
     @contextmanager
@@ -197,6 +199,7 @@ class Engine:
         answered = await asyncio.gather(
             *(self._some(order, pictures[place::shares]) for place in range(shares))
         )
+        # Every place is filled below; the shares are interleaved, so that they differ by one picture at most.
         together: list[Answer | Problem] = [_NOTHING] * len(pictures)
         for place, share in enumerate(answered):
             together[place::shares] = share
@@ -206,6 +209,7 @@ class Engine:
         self, order: _Order, pictures: Sequence[bytes | Problem]
     ) -> list[Answer | Problem]:
         loop = asyncio.get_running_loop()
+        # Announced before the search, so that the faces of other requests wait for these.
         with self._batches.coming():
             looked = await loop.run_in_executor(self._lookers, _look, order, pictures)
         faces = await self._batches.answer([one[0] for one in looked if isinstance(one, tuple)])

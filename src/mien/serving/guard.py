@@ -85,11 +85,12 @@ class Outermost:
         except Exception as error:
             # Only the kind and the places are logged: an error's message may quote a picture's content.
             _log.error("unexpected: %s", where_of(error))
-            if status:
+            if status:  # the answer has begun: it can only be cut off
                 raise ConnectionAbortedError from None
             problem = Problem(500, "the service failed at this request; its log says where")
             await problem.response()(scope, receive, sending)
         finally:
+            # The route's template, not the path: ids of jobs in it would make a metric for each job.
             route = getattr(scope.get("route"), "path", "page")
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(time.monotonic() - began)

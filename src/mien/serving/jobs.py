@@ -129,6 +129,7 @@ class Jobs:
         most, theirs = self._settings.max_jobs, sum(j.client == client for j in self._jobs.values())
         if len(self._jobs) >= most or 2 * theirs >= most:
             raise busy("the service keeps no more videos; delete one, or try again later")
+        # Unguessable: without API keys, the id is all that protects a video from other clients.
         number = secrets.token_urlsafe(24)
         job = self._jobs[number] = Job(number, self._place() / number, owner, client)
         try:

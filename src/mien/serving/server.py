@@ -88,8 +88,9 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,
+                proxy_headers=False,  # any client can forge X-Forwarded-For, and so escape its limits
                 server_header=False,
+                # One timeout for a request to arrive, one for its answer, and a reserve.
                 timeout_graceful_shutdown=round(2 * settings.timeout_s) + 5,
             )
         )

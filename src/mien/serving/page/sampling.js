@@ -65,7 +65,7 @@ export function byArea(image, width, height) {
   return weighted(image, coverage(image.width, width), coverage(image.height, height));
 }
 
-/** Resize bilinearly with antialiasing, as `mien.resize` does. */
+/** Bilinear with antialiasing, as `mien.resize`. */
 export function byTriangles(image, width, height) {
   if (image.width === width && image.height === height) return image;
   return weighted(image, triangles(image.width, width), triangles(image.height, height));
