@@ -1,10 +1,13 @@
-"""The precision that a training picks for itself."""
+"""The precision that a training picks for itself, and its record of the machine."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from mien.errors import InputError
+from mien.training import machine
 from mien.training.machine import autocast_type
 
 CPU = torch.device("cpu")
@@ -47,3 +50,19 @@ def test_auto_is_float16_where_cuda_multiplies_that_alone(monkeypatch, capabilit
 def test_float16_on_a_cpu_is_refused():
     with pytest.raises(InputError, match="precision=float16 is for GPUs"):
         autocast_type("float16", CPU, PLAIN)
+
+
+@pytest.mark.parametrize(("said", "driver"), [("570.86\n570.86\n", "570.86"), (None, None)])
+def test_a_record_of_cuda_names_its_versions(monkeypatch, said, driver):
+    def nvidia_smi(*_, **__):
+        if said is None:
+            raise FileNotFoundError("nvidia-smi")
+        return SimpleNamespace(stdout=said)
+
+    monkeypatch.setattr(machine.subprocess, "run", nvidia_smi)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch.version, "cuda", "12.9")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    told = machine.describe(torch.device("cuda"), torch.float16)
+    assert (told["device"], told["precision"]) == ("a GPU", "float16")
+    assert told["cuda"] == {"toolkit": "12.9", "cudnn": 91002, "driver": driver}
