@@ -3,8 +3,8 @@
     python benchmarks/finder.py PHOTOS [--part found|crowd|time] [--most 100] [--rounds 6]
 
 PHOTOS is a folder with photos of one face each, in folders or not; those with one face by this finder count. Each is
-put in the middle of a gray picture of 640 x 480 pixels, so large that its face has so many pixels on its longer side.
-`thorough` is what photos are looked at with, `once` what films are.
+put in the middle of a gray picture of 640 x 480 pixels, so large that its face has so many pixels on its longer side;
+40 of them in one of 4000 x 3000 as well. `thorough` is what photos are looked at with, `once` what films are.
 
 The crowd is 40 of them in rows in a picture of 6000 x 4000 pixels. The cascade is
 `haarcascade_frontalface_default.xml` with steps of 1.1, 5 neighbours and 50 pixels at least.
@@ -39,9 +39,11 @@ from mien.recognise.recognizer import Recognizer
 from mien.recognise.yunet import YuNet, yunet_model
 
 Pixels: TypeAlias = NDArray[np.uint8]
-SIZES = (10, 12, 15, 20, 25, 30, 40, 60, 100)
+SIZES = (10, 15, 20, 25, 30, 35, 40, 50, 60, 100)
+LARGE_SIZES = (40, 50, 60, 75, 100)
 TURNS = tuple(range(0, 181, 15))
 LIGHTS = (1, 0.5, 0.25, 0.1, 0.05, 0.02)
+CROWD = 40
 CROWDS = (250, 200, 150, 110)
 MEGAPIXELS = (0.3, 2, 12, 24, 48, 108)
 GROUND = (96, 110, 90)
@@ -69,11 +71,13 @@ def resized(picture: Pixels, scale: float) -> Pixels:
     return np.asarray(Image.fromarray(picture).resize(tuple(sides), kind, reducing_gap=3))
 
 
-def framed(picture: Pixels, side: float, pixels: int) -> Pixels:
-    """A picture of 640 x 480 with a face of so many pixels in the middle of it."""
-    canvas = Image.new("RGB", (640, 480), GROUND)
+def framed(
+    picture: Pixels, side: float, pixels: int, frame: tuple[int, int] = (640, 480)
+) -> Pixels:
+    """A picture of the frame's size with a face of so many pixels in the middle of it."""
+    canvas = Image.new("RGB", frame, GROUND)
     small = Image.fromarray(resized(picture, pixels / side))
-    canvas.paste(small, ((640 - small.width) // 2, (480 - small.height) // 2))
+    canvas.paste(small, ((frame[0] - small.width) // 2, (frame[1] - small.height) // 2))
     return np.asarray(canvas)
 
 
@@ -96,6 +100,11 @@ def measure_found(folder: Path, most: int) -> None:
     faces = faces_of(folder, most)
     print(f"{len(faces)} photos with one face")
     shares("pixels of the face", SIZES, lambda size: (framed(*face, int(size)) for face in faces))
+    shares(
+        "pixels of the face in 12 megapixels",
+        LARGE_SIZES,
+        lambda size: (framed(*face, int(size), (4000, 3000)) for face in faces[:CROWD]),
+    )
     usual = [framed(*face, USUAL) for face in faces]
     shares("degrees", TURNS, lambda turn: (turned(one, turn) for one in usual))
     shares("light", LIGHTS, lambda light: ((one * light).astype(np.uint8) for one in usual))
@@ -103,7 +112,7 @@ def measure_found(folder: Path, most: int) -> None:
 
 def measure_crowd(folder: Path) -> None:
     """40 faces in 24 megapixels."""
-    faces = faces_of(folder, 40)
+    faces = faces_of(folder, CROWD)
     yunet = YuNet(threads=1)
     haar = cv2.CascadeClassifier(
         str(Path(cv2.__file__).parent / "data/haarcascade_frontalface_default.xml")

@@ -44,7 +44,7 @@ def test_a_photo_becomes_a_table(mien, stand_in):
     status, out, err = mien(photo())
 
     assert (status, err) == (0, "")
-    assert "searched at 600 pixels for faces of 30 pixels and more" in " ".join(out.split())
+    assert "searched at 600 pixels for faces of 35 pixels and more" in " ".join(out.split())
     assert "hopper.jpg" in "".join(out.split())
     assert face.expression in out
     assert f"{face.probability:.0%}".replace("%", " %") in out
@@ -205,10 +205,10 @@ def test_no_face_in_a_large_photo_says_what_finds_smaller_ones(mien, tmp_path):
     _, told, _ = mien(tmp_path / "large.png", "--size", 320, "--json")
 
     said = " ".join(out.split())
-    assert "searched at 1600 pixels for faces of 38 pixels and more" in said
+    assert "searched at 1600 pixels for faces of 44 pixels and more" in said
     assert "a larger --size finds smaller faces" in said
     (picture,) = json.loads(told)["pictures"]
-    assert picture["looked_at"] == {"size": 320, "smallest_face": 188}
+    assert picture["looked_at"] == {"size": 320, "smallest_face": 219}
 
 
 @pytest.mark.parametrize(

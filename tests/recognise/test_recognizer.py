@@ -98,7 +98,7 @@ def test_no_face_is_an_answer(recognizer, model):
     assert answer.to_dict() == {
         "width": 80,
         "height": 60,
-        "looked_at": {"size": 80, "smallest_face": 30},
+        "looked_at": {"size": 80, "smallest_face": 35},
         "faces": [],
     }
     assert recognizer.features(EMPTY).shape == (0, 7)

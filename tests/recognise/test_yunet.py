@@ -90,12 +90,12 @@ def test_a_small_photo_costs_one_look_where_its_face_is_plain(yunet, hopper, mon
 @pytest.mark.parametrize(
     ("size", "given", "told"),
     [
-        ((640, 480), None, (640, 30)),
-        ((1920, 1080), None, (640, 90)),
-        ((300, 200), 1000, (300, 30)),
-        ((6000, 4000), None, (1600, 112)),
-        ((6000, 4000), 2560, (2560, 70)),
-        ((6000, 4000), 640, (640, 281)),
+        ((640, 480), None, (640, 35)),
+        ((1920, 1080), None, (640, 105)),
+        ((300, 200), 1000, (300, 35)),
+        ((6000, 4000), None, (1600, 131)),
+        ((6000, 4000), 2560, (2560, 82)),
+        ((6000, 4000), 640, (640, 328)),
     ],
 )
 def test_how_closely_it_looked_is_told(yunet, size, given, told):
@@ -110,6 +110,42 @@ def test_a_size_asked_for_finds_what_the_usual_one_does_not(yunet):
 
     assert yunet(picture) == []
     assert len(yunet.with_size(1900)(picture)) == 1
+
+
+@pytest.mark.parametrize("size", [(6000, 4000), (5001, 3003)])
+def test_boxes_of_large_photos_are_where_the_faces_are(yunet, size):
+    """They are shrunk by whole blocks first, and odd rows and columns do not fill any."""
+    found = yunet(scene(size, (size[0] - 500, size[1] - 500, 212)))
+
+    (face,) = found
+    (plain,) = yunet(scene((640, 480), (100, 100, 212)))
+    moved = np.array(face.landmarks) - np.array(plain.landmarks)
+    assert np.abs(moved - (size[0] - 600, size[1] - 600)).max() < 12
+
+
+def test_a_trifle_of_score_does_not_choose_between_the_boxes_of_two_looks(monkeypatch):
+    """Both are of one face; the closer look has it a fifth of a side higher."""
+    box, higher = np.array([100, 100, 200, 200.0]), np.array([100, 60, 200, 200.0])
+    picture = np.full((2000, 3000, 3), GROUND, np.uint8)
+    yunet = YuNet()
+
+    def found(trifle: float) -> list[Detection]:
+        def look(_network, seen, _least):
+            close = max(seen.shape[:2]) == 1600
+            seen_at = (higher if close else box) * max(seen.shape[:2]) / 3000
+            score = 0.75 + (trifle if close else 0)
+            return np.array([[*seen_at, *np.tile(seen_at[:2], 5), score]])
+
+        monkeypatch.setattr(module._Network, "__call__", look)
+        return yunet(picture)
+
+    boxes = np.array([face.box for trifle in (-0.002, 0.002) for face in found(trifle)])
+    assert boxes.shape == (2, 4)
+    assert np.abs(boxes[0] - boxes[1]).max() < 2
+    ((_, top, _, _),) = [face.box for face in found(0.2)]
+    assert top == pytest.approx(
+        60, abs=0.1
+    )  # the other is far less sure: the closer look alone counts
 
 
 # Turned
@@ -158,6 +194,18 @@ def test_a_photo_of_little_contrast_gives_its_face(yunet, hopper):
     assert len(yunet((118 + hopper * 0.08).astype(np.uint8))) == 1
 
 
+@pytest.mark.parametrize("pixels", [25, 30])
+def test_a_wall_of_one_colour_does_not_burn_a_small_face_out(yunet, hopper, pixels):
+    """Nearly all of the picture is one gray level, and the face alone has others."""
+    small = Image.fromarray(hopper[121:333, 182:354]).resize(
+        (round(pixels * 172 / 212), pixels), Image.Resampling.LANCZOS
+    )
+    wall = Image.new("RGB", (640, 480), GROUND)
+    wall.paste(small, (300, 220))
+
+    assert len(yunet(np.asarray(wall))) == 1
+
+
 @pytest.mark.parametrize("level", [0, 1, 127, 255])
 def test_pictures_of_one_colour_hold_no_face(yunet, level):
     assert yunet(np.full((480, 640, 3), level, np.uint8)) == []
@@ -177,6 +225,41 @@ def test_what_lies_in_memory_does_not_answer(yunet, hopper, size):
         answers.append(yunet(picture))
 
     assert all(answer == answers[0] for answer in answers)
+
+
+def odd_shapes(count: int, seed: int) -> int:
+    """Faces and noise in thin and odd shapes, each asked about after three fillings of the heap; how many faces."""
+    rng = np.random.default_rng(seed)
+    head = Image.fromarray(read_picture(photo())).crop((150, 90, 390, 350))
+    recognizer = mien.Recognizer(threads=1)
+    faces = 0
+    for number in range(count):
+        thin, long = int(rng.integers(1, 70)), int(rng.integers(1, rng.choice([70, 400, 4000])))
+        size = (thin, long) if rng.random() < 0.5 else (long, thin)
+        picture = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        if number % 4:
+            picture = np.asarray(head.resize(size))
+        if number % 4 == 2:  # one face on a long strip
+            side = min(size)
+            picture = np.zeros((size[1], size[0], 3), np.uint8)
+            picture[:side, :side] = np.asarray(head.resize((side, side)))
+        answers = []
+        for value in (0.0, 1e6, np.nan):
+            _ = [np.full(held, value, np.float32) for held in rng.integers(16, 60_000, 60)]
+            del _
+            answers.append(recognizer.recognize(picture).to_dict())
+        assert answers[0] == answers[1] == answers[2], (seed, number, size)
+        faces += bool(answers[0]["faces"])
+    return faces
+
+
+def test_thin_and_odd_shapes_have_one_answer_each():
+    assert odd_shapes(40, seed=0) > 4  # or there was nothing to answer
+
+
+@pytest.mark.slow
+def test_a_thousand_thin_and_odd_shapes_have_one_answer_each():
+    assert odd_shapes(1000, seed=1) > 100
 
 
 # In processes and threads

@@ -113,7 +113,25 @@ def _group() -> Image.Image:
     return canvas
 
 
+def _large() -> Image.Image:
+    """So large that blocks of pixels are averaged before it is shrunk; its sides are odd."""
+    canvas = Image.new("RGB", (3301, 1401), (96, 110, 90))
+    face = _hopper().crop((150, 90, 390, 350))
+    for place, side in (((200, 300), 90), ((900, 200), 700), ((2300, 700), 160)):
+        canvas.paste(face.resize((side, round(side * 13 / 12))), place)
+    return canvas
+
+
+def _wall() -> Image.Image:
+    """A small face before a wall: of few gray levels, so looked at as it is and spread."""
+    canvas = Image.new("RGB", (640, 480), (96, 110, 90))
+    canvas.paste(_hopper().crop((182, 121, 354, 333)).resize((24, 30)), (300, 220))
+    return canvas
+
+
 PHOTOS = {
+    "large": lambda: _encoded(_large()),
+    "wall": lambda: _encoded(_wall()),
     "group": lambda: _encoded(_group()),
     "lying": lambda: _encoded(_hopper().transpose(Image.Transpose.ROTATE_90)),
     "upside down": lambda: _encoded(_hopper().transpose(Image.Transpose.ROTATE_180)),

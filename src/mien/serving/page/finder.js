@@ -2,19 +2,19 @@
 // A picture here is RGBA, opaque: {data, width, height, channels: 4}; a row {box, landmarks, score}.
 
 import { crop } from "./detection.js";
-import { byArea, luma, quarterTurned, rounded } from "./sampling.js";
+import { byArea, halved, luma, quarterTurned, rounded } from "./sampling.js";
 import { roundHalfEven } from "./values.js";
 
 const STRIDES = [8, 16, 32];
 const SMALLEST_INPUT = 64;
 const [USUAL, FINE, LARGE] = [640, 1600, 2_100_000];
 const STEP = 2.5;
-const CERTAIN_PIXELS = 30;
+const CERTAIN_PIXELS = 35;
 const SURE = 0.7;
 const [GUESS, SMALL, MOST_GUESSES] = [0.1, 64, 48];
 const AROUND = { margin: 0.75, shift_y: 0, align: false };
 const ENLARGED = { channels: 3, width: 128, height: 128 };
-const [SHARED, WITHIN] = [0.3, 0.75];
+const [SHARED, WITHIN, NEARLY] = [0.3, 0.75, 0.1];
 const [WELL, TURNED, BETTER] = [0.9, 320, 0.01];
 const [EXTREME, FLAT, LEAST_SPREAD] = [0.001, 96, 8];
 
@@ -58,15 +58,15 @@ function sizes({ width, height }, thorough) {
 async function upright(run, [picture, ...smaller], levels, thorough) {
   const looks = [];
   for (const seen of smaller) {
-    const rows = await look(run, spread(seen, levels), thorough ? GUESS : SURE);
+    const rows = await look(run, seen, levels, thorough ? GUESS : SURE);
     const scale = [picture.width / seen.width, picture.height / seen.height];
     looks.push(...rows.filter(({ box, score }) => score >= SURE || longer(box) < SMALL).map((row) => moved(row, scale, [0, 0])));
   }
-  const found = separate(looks);
+  const found = joined(looks);
   const sure = found.filter(({ score }) => score >= SURE);
   const guesses = found.filter(({ score }) => score < SURE).slice(0, MOST_GUESSES);
   if (guesses.length === 0) return sure;
-  return separate([...sure, ...(await enlarged(run, picture, levels, guesses))]);
+  return joined([...sure, ...(await enlarged(run, picture, levels, guesses))]);
 }
 
 /** What guesses turn out to be when they are looked at enlarged, all on one sheet. */
@@ -83,7 +83,7 @@ async function enlarged(run, picture, levels, guesses) {
     }
   });
   const found = [];
-  for (const row of await look(run, spread(sheet, levels), SURE)) {
+  for (const row of await look(run, sheet, levels, SURE)) {
     const place = middle(row.box).map((value) => value / side);
     const cell = place.map(Math.floor);
     const guess = guesses[cell[1] * columns + cell[0]];
@@ -98,17 +98,23 @@ async function enlarged(run, picture, levels, guesses) {
 
 /** The quarters to the left that bring out a face best; 0 where none beats upright. */
 async function turn(run, smallest, levels, score) {
-  const seen = spread(shrunk(smallest, TURNED), levels);
+  const seen = shrunk(smallest, TURNED);
   const scores = [];
   for (let quarters = 0; quarters < 4; quarters++) {
-    scores.push(best(await look(run, quarterTurned(seen, quarters), SURE)));
+    scores.push(best(await look(run, quarterTurned(seen, quarters), levels, SURE)));
   }
   scores[0] = Math.max(scores[0], score) + BETTER;
   return scores.indexOf(Math.max(...scores));
 }
 
+/** The faces of a picture as it is and, where it has few gray levels, with these spread. */
+async function look(run, seen, levels, least) {
+  const found = await lookOnce(run, seen, least);
+  return levels ? [...found, ...(await lookOnce(run, spread(seen, levels), least))] : found;
+}
+
 /** One look: the faces with a score of `least` or more, the surest first, in pixels of what is seen. */
-async function look(run, seen, least) {
+async function lookOnce(run, seen, least) {
   const shown = planes(seen);
   const outputs = await run(shown);
   const rows = STRIDES.flatMap((stride) => candidates(outputs, stride, shown.width / stride, least));
@@ -156,11 +162,35 @@ function candidates(outputs, stride, columns, least) {
 
 /** Of boxes that are one face the surest alone, the surest first. */
 function separate(rows) {
-  const kept = [];
+  return grouped(rows).map(([first]) => first);
+}
+
+/** The faces of several looks, the surest first; where looks are nearly as sure, the box is between theirs. */
+function joined(rows) {
+  return grouped(rows).map((group) => {
+    const [first] = group;
+    const weights = group.map(({ box, score }, place) =>
+      place === 0 ? 1 : overlap(first.box, box) > SHARED ? Math.max(0, 1 - (first.score - score) / NEARLY) : 0,
+    );
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    const mean = (value) => group.reduce((total, row, place) => total + weights[place] * value(row), 0) / sum;
+    return {
+      ...first,
+      box: first.box.map((_, at) => mean(({ box }) => box[at])),
+      landmarks: first.landmarks.map((pair, point) => pair.map((_, axis) => mean(({ landmarks }) => landmarks[point][axis]))),
+    };
+  });
+}
+
+/** Boxes that are one face, face by face; of a face, and of all, the surest first. */
+function grouped(rows) {
+  const groups = [];
   for (const row of [...rows].sort((one, other) => other.score - one.score)) {
-    if (kept.every((other) => !same(other.box, row.box))) kept.push(row);
+    const group = groups.find(([first]) => same(first.box, row.box));
+    if (group) group.push(row);
+    else groups.push([row]);
   }
-  return kept;
+  return groups;
 }
 
 function same(one, other) {
@@ -202,6 +232,9 @@ function shrunk(picture, size) {
   const scale = size / Math.max(picture.width, picture.height);
   if (scale >= 1) return picture;
   const sides = [picture.width, picture.height].map((side) => Math.max(1, roundHalfEven(side * scale)));
+  while (picture.width * picture.height > LARGE && Math.min(picture.width / sides[0], picture.height / sides[1]) >= 2) {
+    picture = halved(picture);
+  }
   return rounded(byArea(picture, ...sides));
 }
 
@@ -222,7 +255,7 @@ function spreading(seen) {
 }
 
 function spread(seen, levels) {
-  return levels ? { ...seen, data: seen.data.map((level, at) => (at % 4 === 3 ? level : levels[level])) } : seen;
+  return { ...seen, data: seen.data.map((level, at) => (at % 4 === 3 ? level : levels[level])) };
 }
 
 function blank(width, height) {
