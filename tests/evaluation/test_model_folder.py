@@ -11,7 +11,7 @@ import pytest
 import mien
 from mien import api, cli
 from mien.errors import InputError
-from mien.evaluation.report import EXPLAINED
+from mien.pages.report import EXPLAINED
 from mien.recognise.naming import default_model, packaged
 
 DATA = "synthetic:35"

@@ -73,7 +73,8 @@ def evaluate(
             left away unless `out` is given.
         command: the command line, for the record.
     """
-    from mien.evaluation import check_request, write_report
+    from mien.evaluation import check_request
+    from mien.pages import write_report
 
     check_request(split, tta)
     excluded = read_exclusions(exclude) if exclude is not None else None
@@ -143,6 +144,7 @@ def evaluate_corrupted(
         progress: told after each corruption: (done, in all).
     """
     from mien import evaluation
+    from mien.pages import write_robustness_page
 
     evaluation.check_request(split, "none")
     said = read_votes(votes) if votes is not None else None
@@ -159,7 +161,7 @@ def evaluate_corrupted(
     )
     found.save(folder)
     with _page_if_possible(folder, out):
-        evaluation.write_robustness_page(found, folder.path)
+        write_robustness_page(found, folder.path)
     return found
 
 

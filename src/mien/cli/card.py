@@ -25,7 +25,7 @@ def card(
     as_json: options.Json = False,
 ) -> None:
     """Write a run's model card, as Markdown and as a page: purpose, data, scores, failures, law."""
-    from mien.evaluation import write_card
+    from mien.pages import write_card
 
     folder = RunFolder.open(run)
     files = write_card(folder, out or folder.path, licence=licence)

@@ -84,7 +84,8 @@ def evaluate(
     share with the network: your own faces in class folders, say, as
     `mien data prepare PHOTOS --crop faces` cuts them out. No other split is needed.
     """
-    from mien.evaluation import ensemble, render_summary, render_table
+    from mien.evaluation import ensemble
+    from mien.pages import render_summary, render_table
 
     subjects = [one for given in runs for one in _each(given)]
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
@@ -161,7 +162,7 @@ def _corrupt(
     as_json: bool,
 ) -> None:
     """Score runs on corrupted faces."""
-    from mien.evaluation import render_robustness
+    from mien.pages import render_robustness
 
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     found = []
@@ -199,7 +200,7 @@ def compare(
 ) -> None:
     """Put evaluated runs side by side: table, curves, McNemar and paired bootstrap."""
     from mien.evaluation import compare as compare_runs
-    from mien.evaluation import render_comparison, write_comparison
+    from mien.pages import render_comparison, write_comparison
 
     comparison = compare_runs(runs, split)
     page = write_comparison(comparison, out)

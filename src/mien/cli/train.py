@@ -180,7 +180,8 @@ def teach(
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
     """The kept epoch of each run, a column a run, and mean ± sd of several."""
-    from mien.evaluation import over_seeds, summary_text
+    from mien.evaluation import over_seeds
+    from mien.pages import summary_text
 
     figures = table("", *(Path(row["run"]).name for row in rows))
     if len(rows) > 1:
