@@ -7,7 +7,7 @@ import pytest
 from rich.text import Text
 
 from mien.errors import InputError, visible
-from mien.evaluation.pages import filled
+from mien.pages.render import filled
 from mien.terminal import Terminal, named, table
 
 #: Erases the screen; turns the direction; a line of its own; a byte that is no text.

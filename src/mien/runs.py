@@ -268,7 +268,7 @@ class RunFolder:
         if not history:
             raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
         # What draws lies above the run folder: it is asked by name, as `mien` asks for its verbs.
-        return importlib.import_module("mien.evaluation.plots_of_runs").curves(history)
+        return importlib.import_module("mien.pages.plots_of_runs").curves(history)
 
     def is_finished(self) -> bool:
         """Whether the training reached its end; an interrupted one can be resumed."""

@@ -9,11 +9,12 @@ import pytest
 
 from mien.card import CropRule, ModelCard
 from mien.errors import InputError
-from mien.evaluation import Evaluation, Subject, ensemble, render_table, write_report
+from mien.evaluation import Evaluation, Subject, ensemble
 from mien.evaluation.across import name_of
 from mien.evaluation.metrics import compute_scores
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
+from mien.pages import render_table, write_report
 
 CLASSES = ("bored", "grin", "happy", "mad", "sad")
 MAPPING = {"grin": "happy", "mad": "angry", "bored": None}

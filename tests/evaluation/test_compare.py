@@ -11,8 +11,9 @@ from rich.console import Console
 from scipy import stats
 
 from mien.errors import InputError
-from mien.evaluation import compare, render_comparison, score, write_comparison
+from mien.evaluation import compare, score
 from mien.evaluation.compare import mcnemar, paired_interval
+from mien.pages import render_comparison, write_comparison
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from mien.evaluation import robustness as robustness_of
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.evaluate import Subject
 from mien.evaluation.robustness import Figures, Robustness, evaluate_corrupted, reference_for
-from mien.evaluation.robustness_page import render_robustness, write_robustness_page
 from mien.input_spec import InputSpec
+from mien.pages.robustness import render_robustness, write_robustness_page
 from mien.recognise.doubt import sure_of_crops
 
 NAMES = [item.name for item in CORRUPTIONS]
@@ -182,12 +182,12 @@ def test_mean_corruption_error_is_that_of_hendrycks_and_dietterich(monkeypatch, 
     assert Robustness.from_dict(json.loads(json.dumps(ours.to_dict()))) == ours
 
     monkeypatch.setattr("mien.evaluation.robustness.reference_for", lambda _: reference)
-    monkeypatch.setattr("mien.evaluation.robustness_page.reference_for", lambda _: reference)
+    monkeypatch.setattr("mien.pages.robustness.reference_for", lambda _: reference)
     assert ours.to_dict()["mean_corruption_error"] == pytest.approx((3.5 / 4 + 1) / 2)
     page = write_robustness_page(ours, tmp_path).read_text()
     assert "93.8 %" in page
     assert "88 %" in page
-    assert render_robustness(ours).row_count == 2
+    assert render_robustness(ours).renderables[0].row_count == 2
 
 
 def test_the_reference_counts_for_the_same_faces_alone(monkeypatch):

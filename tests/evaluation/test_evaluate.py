@@ -286,7 +286,7 @@ def test_an_evaluation_reads_each_file_of_its_run_once(store, make_run, classifi
 
 def test_nothing_here_imports_torch():
     code = (
-        "import sys, mien.evaluation, mien.evaluation.report, mien.evaluation.compare; "
+        "import sys, mien.evaluation, mien.pages.report, mien.evaluation.compare; "
         "heavy = {'torch', 'sklearn', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

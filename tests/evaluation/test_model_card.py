@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.evaluation import score, write_card
+from mien.evaluation import score
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import cross_entropy
 from mien.evaluation.people import Estimate, People
 from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
+from mien.pages import write_card
 from mien.recipe import to_dict
 
 

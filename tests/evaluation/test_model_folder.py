@@ -12,7 +12,7 @@ import pytest
 import mien
 from mien import api, cli
 from mien.errors import InputError
-from mien.evaluation.report import EXPLAINED
+from mien.pages.report import EXPLAINED
 from mien.recognise.model_file import digest_of, sealed
 from mien.recognise.naming import packaged, packaged_model
 

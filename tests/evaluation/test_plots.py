@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mien.evaluation import compute_scores, plots
+from mien.evaluation import compute_scores
+from mien.pages import plots
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7, 12])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError
-from mien.evaluation import draw_predictions, plots
+from mien.pages import draw_predictions, plots
 
 NAMES = ("angry", "happy", "neutral")
 

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError, MissingExtraError
-from mien.evaluation import score, write_report
+from mien.evaluation import score
 from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
+from mien.pages import write_report
 from mien.recipe import to_dict
 from mien.runs import RunFolder
 
@@ -234,7 +235,7 @@ def test_report_warns_of_scores_of_other_weights_or_data(copied, make_store, pre
 
 def test_without_matplotlib_the_message_says_what_to_install(copied, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.delitem(sys.modules, "mien.evaluation.figure", raising=False)  # it stands on that
+    monkeypatch.delitem(sys.modules, "mien.pages.figure", raising=False)  # it stands on that
     with pytest.raises(MissingExtraError, match=r"pip install 'mien\[report\]'"):
         write_report(copied)
 

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from mien.errors import InputError
-from mien.evaluation import render_summary, render_table, score, summarise
+from mien.evaluation import score, summarise
+from mien.pages import render_summary, render_table
 
 
 @pytest.fixture

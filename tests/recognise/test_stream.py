@@ -16,7 +16,7 @@ from make_videos import FACE, HAPPY, NAMES, Found, drawn, find_drawn, place, wri
 from make_videos import sound_packets as sound
 
 from mien.errors import InputError
-from mien.evaluation.timeline import MOST_TRACKS, Timeline
+from mien.pages.timeline import MOST_TRACKS, Timeline
 from mien.recognise.camera import Camera
 from mien.recognise.media import Frame
 from mien.recognise.rows import RowFile, read_rows, row
@@ -287,7 +287,7 @@ from pathlib import Path
 import psutil
 sys.path.insert(0, {here!r})
 from make_videos import NAMES, find_drawn
-from mien.evaluation.timeline import Timeline
+from mien.pages.timeline import Timeline
 from mien.recognise.rows import RowFile
 from mien.recognise.stream import recognise_movie
 from mien.recognise.video import VideoReader

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mien import api, cli, evaluation, recipes
+from mien import api, cli, pages, recipes
 from mien.data import load
 from mien.errors import InputError
-from mien.evaluation import plots_of_runs
+from mien.pages import plots_of_runs
 from mien.runs import RunFolder
 from mien.studies import reproduction
 from mien.studies.reproduce import reproduce
@@ -41,7 +41,7 @@ def quick(out, *, data=FACES, only=NAMES, epochs=1, seeds=(0,), watchers=(), sai
 def no_reports():
     """The report of each run is another test's matter, and takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "write_report", lambda *_: None)
+        patch.setattr(pages, "write_report", lambda *_: None)
         yield
 
 

@@ -80,7 +80,8 @@ def evaluate(
         InputError: the run or model, the data or an argument cannot be used.
         MissingExtraError: a run needs the extra `train`, a report the extra `report`.
     """
-    from mien.evaluation import check_request, write_report
+    from mien.evaluation import check_request
+    from mien.pages import write_report
 
     check_request(split, tta)
     excluded = read_exclusions(exclude) if exclude is not None else None
@@ -157,6 +158,7 @@ def evaluate_corrupted(
         MissingExtraError: as `evaluate`.
     """
     from mien import evaluation
+    from mien.pages import write_robustness_page
 
     evaluation.check_request(split, "none")
     said = read_votes(votes) if votes is not None else None
@@ -173,7 +175,7 @@ def evaluate_corrupted(
     )
     found.save(folder)
     with _page_if_possible(folder, out):
-        evaluation.write_robustness_page(found, folder.path)
+        write_robustness_page(found, folder.path)
     return found
 
 

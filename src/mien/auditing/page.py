@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Group
-from rich.table import Table
 
 from mien.auditing.audit import Audit
 from mien.auditing.findings import Finding, count_by_split
 from mien.data.copies import Copies
 from mien.data.exclusions import write_exclusions
 from mien.data.store import SPLITS, FaceStore
-from mien.evaluation.pages import write_page
-from mien.evaluation.report import picture
 from mien.evaluation.text import duration
 from mien.files import write_json
-from mien.terminal import table
+from mien.pages import blocks
+from mien.pages.render import as_terminal, write
+from mien.pages.report import picture
+from mien.terminal import Stack
 
 #: Faces pictured of each finding.
 PICTURED = 48
 
-_COPIES_HEAD = ("", "exact", "exact and near")
+_LIST = (
+    "`exclusions.csv` lists them, with reasons: delete the lines that you do not agree with, then give it to "
+    "`--exclude` of `mien train` or `mien evaluate`."
+)
+_OWN = "The pictures on this page are from your own data, for your own eyes: mind their licence before you pass it on."
+_COPIES = (
+    "Exact: the same to the pixel. Near: the same photograph, cut, sized, lit, saved or mirrored differently. "
+    "A score on images that have a copy in Training says less than it seems."
+)
 
 
 def write_audit(audit: Audit, out: Path) -> Path:
@@ -43,34 +48,34 @@ def write_audit(audit: Audit, out: Path) -> Path:
 def _write_page(audit: Audit, path: Path) -> Path:
     """Write the page; the path of it."""
     said, store = audit.inspection, audit.store
-    return write_page(
-        path,
-        "audit.html.j2",
-        title=f"{Path(said.source).name}: audit",
-        subtitle=f"{said.images:,} faces, {said.width} x {said.height} · {said.source} · "
-        f"fingerprint {said.fingerprint[:12]}",
-        excluded=f"{audit.excluded:,}",
-        share=f"{audit.excluded / said.images:.1%} of {said.images:,} faces",
-        balance_head=["split", *said.expressions, "all"],
-        balance=_balance(audit),
-        copies_head=_COPIES_HEAD,
-        copies=_copies(audit),
-        head=["finding", *SPLITS, "all", "on the list"],
-        rows=_rows(audit),
-        findings=[_section(store, one) for one in audit.findings if len(one)],
-        times=[(name, duration(seconds)) for name, seconds in audit.seconds.items()],
+    title = f"{Path(said.source).name}: audit"
+    about = (
+        f"{said.images:,} faces, {said.width} x {said.height} · {said.source} · "
+        f"fingerprint {said.fingerprint[:12]}"
     )
+    share = f"{audit.excluded / said.images:.1%} of {said.images:,} faces"
+    balance = blocks.Table(["split", *said.expressions, "all"], _balance(audit))
+    times = [(name, duration(seconds)) for name, seconds in audit.seconds.items()]
+    parts = [
+        blocks.Headline(
+            f"{audit.excluded:,}",
+            "faces on the list of exclusions",
+            [blocks.Text(share, "quiet"), blocks.Text(_LIST, "quiet", marked=True)],
+        ),
+        blocks.Text(_OWN, "note"),
+        *blocks.section("What was found", _found(audit)),
+        *blocks.section("Copies", _copies(audit), said=_COPIES),
+        *blocks.section("Balance", balance),
+    ]
+    for one in audit.findings:
+        parts += _section(store, one)
+    parts += blocks.section("How long it took", blocks.Facts(times))
+    return write(blocks.Page(title, parts, about), path)
 
 
-def render_audit(audit: Audit) -> Group:
+def render_audit(audit: Audit) -> Stack:
     """An audit for the terminal."""
-    copies = table(*_COPIES_HEAD, title="copies")
-    for row in _copies(audit):
-        copies.add_row(*row)
-    found: Table = table("finding", *SPLITS, "all", "on the list", title="findings")
-    for row in _rows(audit):
-        found.add_row(*row)
-    return Group(copies, found)
+    return as_terminal(_copies(audit), _found(audit))
 
 
 def _balance(audit: Audit) -> list[list[str]]:
@@ -82,7 +87,7 @@ def _balance(audit: Audit) -> list[list[str]]:
     return rows
 
 
-def _copies(audit: Audit) -> list[list[str]]:
+def _copies(audit: Audit) -> blocks.Table:
     both: Sequence[Copies] = (audit.inspection.copies, audit.copies)
     rows = [
         ("groups", [one.groups for one in both]),
@@ -94,11 +99,12 @@ def _copies(audit: Audit) -> list[list[str]]:
         (f"{split} images with a copy in train", [one.with_copy_in_train[split] for one in both])
         for split in both[0].with_copy_in_train
     ]
-    return [[name, *(f"{n:,}" for n in counts)] for name, counts in rows]
+    cells = [[name, *(f"{n:,}" for n in counts)] for name, counts in rows]
+    return blocks.Table(["", "exact", "exact and near"], cells, title="copies")
 
 
-def _rows(audit: Audit) -> list[list[str]]:
-    return [
+def _found(audit: Audit) -> blocks.Table:
+    rows = [
         [
             one.name,
             *(f"{n:,}" for n in count_by_split(audit.store, one).values()),
@@ -107,27 +113,26 @@ def _rows(audit: Audit) -> list[list[str]]:
         ]
         for one in audit.findings
     ]
+    return blocks.Table(["finding", *SPLITS, "all", "on the list"], rows, title="findings")
 
 
-def _section(store: FaceStore, finding: Finding) -> dict[str, Any]:
+def _section(store: FaceStore, finding: Finding) -> list[blocks.Block]:
     shown = finding.faces[:PICTURED].tolist()
-    return {
-        "title": f"{finding.title}: {len(finding):,}",
-        "explanation": finding.explanation,
-        "more": f"The first {len(shown)} of {len(finding):,}; audit.json has them all."
-        if len(shown) < len(finding)
-        else "",
-        "faces": [
-            {
-                "picture": picture(store.pixels[face]),
-                "row": str(store.rows[face]),
-                "label": store.expressions[store.labels[face]],
-                "split": SPLITS[store.splits[face]],
-                "note": note,
-            }
-            for face, note in zip(shown, finding.notes[: len(shown)], strict=True)
-        ],
-    }
+    said = finding.explanation
+    if len(shown) < len(finding):
+        said += f" The first {len(shown)} of {len(finding):,}; audit.json has them all."
+    faces = [
+        blocks.Pictured(
+            picture=picture(store.pixels[face]),
+            row=str(store.rows[face]),
+            label=store.expressions[store.labels[face]],
+            name=store.expressions[store.labels[face]],
+            beside=SPLITS[store.splits[face]],
+            below=[f"row {store.rows[face]}", *([note] if note else [])],
+        )
+        for face, note in zip(shown, finding.notes[: len(shown)], strict=True)
+    ]
+    return blocks.section(f"{finding.title}: {len(finding):,}", blocks.Gallery(faces), said=said)
 
 
 def _of(finding: Finding) -> list[str]:

@@ -26,7 +26,7 @@ def card(
     as_json: options.Json = False,
 ) -> None:
     """Write a run's model card as Markdown and HTML: purpose, data, scores, failures, legal notes."""
-    from mien.evaluation import write_card
+    from mien.pages import write_card
 
     folder = RunFolder.open(run)
     files = write_card(folder, out or folder.path, licence=licence, name=name)

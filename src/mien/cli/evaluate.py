@@ -99,6 +99,7 @@ def evaluate(
     your own faces in class folders, cropped by `mien data prepare PHOTOS --crop faces`. They need no
     splits.
     """
+
     subjects = [one for given in runs for one in _each(given)]
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     if out is not None and len(subjects) > 1:
@@ -183,7 +184,7 @@ def _corrupt(
     as_json: bool,
 ) -> None:
     """Score runs on corrupted faces, and show the results."""
-    from mien.evaluation import render_robustness
+    from mien.pages import render_robustness
 
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     found = []
@@ -221,7 +222,7 @@ def compare(
 ) -> None:
     """Compare evaluated runs: table, curves, McNemar's test and paired bootstrap."""
     from mien.evaluation import compare as compare_runs
-    from mien.evaluation import render_comparison, write_comparison
+    from mien.pages import render_comparison, write_comparison
 
     comparison = compare_runs(runs, split)
     page = write_comparison(comparison, out)

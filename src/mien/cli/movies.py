@@ -56,7 +56,7 @@ class Movies:
         takers: list[Callable[[list[Row]], object]] = [] if rows is None else [rows.write]
         timeline = None
         if self.timeline:
-            from mien.evaluation.timeline import Timeline
+            from mien.pages.timeline import Timeline
 
             timeline = Timeline()
             takers.append(timeline.add)

@@ -178,7 +178,8 @@ def teach(
 
 def _figures(rows: Sequence[dict[str, Any]]) -> Table:
     """A table of the kept epochs, with a column for each run, and mean ± sd of several runs."""
-    from mien.evaluation import over_seeds, summary_text
+    from mien.evaluation import over_seeds
+    from mien.pages import summary_text
 
     figures = table("", *(Path(row["run"]).name for row in rows))
     if len(rows) > 1:

@@ -1,4 +1,4 @@
-"""Runs side by side: one table, their curves, and whether the differences are more than chance."""
+"""Runs side by side, and whether the differences are more than chance."""
 
 from __future__ import annotations
 
@@ -11,35 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group
 
 from mien.errors import InputError, extra_required
-from mien.evaluation import plots
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import RESAMPLES
-from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import (
-    HEADLINES,
-    NEAR,
-    OF_CALIBRATION,
-    MeanSd,
-    over_seeds,
-    summarise,
-    summary_text,
-)
-from mien.evaluation.text import duration
-from mien.files import write_json
+from mien.evaluation.summary import MeanSd, over_seeds, summarise
 from mien.runs import RunFolder, validated
-from mien.terminal import table
 
 #: The view that runs are compared in: the one every evaluation has.
 VIEW = "none"
-EXPLANATION = (
-    "Difference: accuracy of the first minus that of the second on the same faces, in points, "
-    "with a 95 % paired bootstrap interval over faces. p: McNemar's exact two-sided test of the "
-    "faces that only one of the two got right; for single runs, since several seeds are not one "
-    "classifier. It is not corrected for the number of pairs."
-)
 
 
 @dataclass(frozen=True)
@@ -187,85 +167,6 @@ def paired_interval(
     drawn = generator.multinomial(len(difference_N), counts / len(difference_N), size=resamples)
     low, high = np.percentile(drawn @ values / len(difference_N), [2.5, 97.5])
     return float(low), float(high)
-
-
-def render_comparison(comparison: Comparison) -> Group:
-    """A comparison for the terminal: the contenders, then the pairs."""
-    names, *figures = zip(*_rows(comparison), strict=True)
-    title = f"{comparison.split}: {comparison.faces:,} faces, view {VIEW}"
-    contenders = table("", *names, title=title)
-    for name, values in zip(_HEAD[1:], figures, strict=True):
-        contenders.add_row(name, *values)
-    if not comparison.pairs:
-        return Group(contenders)
-    pairs = table(*_PAIR_HEAD, title="differences in points of accuracy")
-    pairs.caption = EXPLANATION
-    for row in _pair_rows(comparison):
-        pairs.add_row(*row)
-    return Group(contenders, pairs)
-
-
-def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
-    """Write compare.html, compare.json and compare-curves.png into a folder; the page's path."""
-    folder = Path(folder)
-    histories = {c.name: c.histories for c in comparison.contenders if c.histories}
-    overlay = None
-    if histories:
-        overlay = draw(
-            plots.overlay(histories),
-            folder,
-            "compare-curves",
-            f"Accuracy by epoch of {', '.join(histories)}",
-        )
-    write_json(folder / "compare.json", comparison.to_dict())
-    return write_page(
-        folder / "compare.html",
-        "compare.html.j2",
-        title=f"{' · '.join(c.name for c in comparison.contenders)}: {comparison.split}",
-        subtitle=f"{comparison.faces:,} faces, single view; ± is one standard deviation over seeds",
-        head=_HEAD,
-        rows=_rows(comparison),
-        overlay=overlay,
-        explanation=EXPLANATION,
-        pair_head=_PAIR_HEAD,
-        pairs=_pair_rows(comparison),
-    )
-
-
-#: Headlines with room in a table that is mean ± sd wide; compare.json has them all.
-_COMPARED = tuple(
-    name for name in HEADLINES if name not in ("balanced accuracy", NEAR, *OF_CALIBRATION)
-)
-_HEAD = ["run", "seeds", "epochs", *_COMPARED, "training"]
-_PAIR_HEAD = ["first", "second", "difference", "95 % interval", "only first", "only second", "p"]
-
-
-def _rows(comparison: Comparison) -> list[list[str]]:
-    return [
-        [
-            c.name if c.name == c.recipe else f"{c.name} ({c.recipe})",
-            str(len(c.runs)),
-            f"{c.epochs.mean:.4g}" if c.epochs else "-",
-            *(summary_text(name, c.figures.get(name)) for name in _COMPARED),
-            duration(c.seconds.mean) if c.seconds else "-",
-        ]
-        for c in comparison.contenders
-    ]
-
-
-def _pair_rows(comparison: Comparison) -> list[list[str]]:
-    return [
-        [
-            pair.first,
-            pair.second,
-            f"{100 * pair.difference:+.2f}",
-            f"{100 * pair.interval[0]:+.2f} to {100 * pair.interval[1]:+.2f}",
-            "-" if pair.only_first is None else f"{pair.only_first:,}",
-            "-" if pair.only_second is None else f"{pair.only_second:,}",
-            "-" if pair.p_value is None else f"{pair.p_value:.2g}",
-        ]
-        for pair in comparison.pairs
-    ]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

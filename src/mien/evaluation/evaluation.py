@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from mien.runs import RunFolder
 from mien.version import __version__
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,10 @@ class Evaluation:
             },
         }
 
-    def plot(self, view: str = "none") -> Figure:
-        """Draw the confusion matrix of a view; a notebook shows it if it is the last value of a cell."""
-        from mien.evaluation import plots
-
+    def plot(self, view: str = "none") -> Any:
+        """Draw the confusion matrix of a view, as a matplotlib Figure; a notebook shows it if it is the last value."""
+        # Pages depend on evaluation: imported by name, so that there is no circle.
+        plots = importlib.import_module("mien.pages.plots")
         name = self.split.replace("-", " ").capitalize()
         return plots.confusion(self.scores[view].official.confusion, self.expressions, name)
 

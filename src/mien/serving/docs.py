@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 
-from mien.evaluation.pages import filled
+from mien.pages.render import filled
 
 _STYLE = Path(__file__).parent / "templates" / "docs.css"
 

@@ -229,7 +229,7 @@ def _run(job: Job, recognizer: Recognizer, settings: Settings) -> None:
 
 
 def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
-    from mien.evaluation.timeline import Timeline
+    from mien.pages.timeline import Timeline
 
     upload = job.folder / UPLOAD
     end = time.monotonic() + settings.max_job_s

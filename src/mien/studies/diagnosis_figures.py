@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.colours import BLUE, GREEN, ORANGE
-from mien.evaluation import plots
 from mien.evaluation.text import percent
+from mien.pages import plots
 from mien.studies.diagnosis import Diagnosis
 from mien.studies.trials import Outcome
 from mien.studies.verdicts import LabelNoise, learning_curve, points

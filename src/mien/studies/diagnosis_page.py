@@ -5,25 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.text import Text
-
-from mien.evaluation.pages import draw, write_page
 from mien.evaluation.text import duration, percent
-from mien.files import atomic_file, write_json
+from mien.files import write_json
+from mien.pages.blocks import Block, Columns, Facts, Heading, Page, Table, Text, section
+from mien.pages.render import as_terminal, draw, write
 from mien.studies import diagnosis_figures as figures
 from mien.studies.diagnosis import Diagnosis
 from mien.studies.plan import PlannedTrial
-from mien.studies.verdicts import (
-    Effect,
-    Verdict,
-    effect,
-    label_noise,
-    summary,
-    verdicts,
-)
-from mien.terminal import facts as facts_table
-from mien.terminal import table
+from mien.studies.verdicts import Effect, effect, label_noise, summary, verdicts
+from mien.terminal import Stack
 
 _HEAD = [
     "trial",
@@ -49,41 +39,32 @@ EXPLANATION = (
 def write_diagnosis(diagnosis: Diagnosis) -> Path:
     """Write the three files into the folder of the trials; the path of the page."""
     found = verdicts(diagnosis)
-    rows, facts = _rows(diagnosis), _facts(diagnosis)
-    answer = summary(diagnosis, found)
     drawn = _draw(diagnosis)
-    page = write_page(
-        diagnosis.out / "diagnosis.html",
-        "diagnosis.html.j2",
-        title=f"{diagnosis.recipe.name}: why does it overfit?",
-        summary=answer,
-        overview=drawn["overview"],
-        findings=[(item.question, item.text, drawn.get(item.factor, [])) for item in found],
-        head=_HEAD,
-        rows=rows,
-        facts=facts,
-        explanation=EXPLANATION,
-    )
-    with atomic_file(diagnosis.out / "diagnosis.md", "w") as handle:
-        handle.write(_markdown(diagnosis, answer, found, rows, facts))
+    blocks: list[Block] = [
+        Text(summary(diagnosis, found)),
+        *drawn["overview"],
+    ]
+    for item in found:
+        blocks += [Heading(item.question), Text(item.text), *drawn.get(item.factor, [])]
+    trials = Table(_HEAD, _rows(diagnosis))
+    blocks += section("The trials", trials, said=EXPLANATION)
+    blocks += section("What was done, and what was not", Facts(_facts(diagnosis)))
+    page = Page(f"{diagnosis.recipe.name}: why does it overfit?", blocks)
+    write(page, diagnosis.out / "diagnosis.md")
     write_json(diagnosis.out / "diagnosis.json", plain(diagnosis))
-    return page
+    return write(page, diagnosis.out / "diagnosis.html")
 
 
-def render_diagnosis(diagnosis: Diagnosis) -> Group:
+def render_diagnosis(diagnosis: Diagnosis) -> Stack:
     """A diagnosis for the terminal: the trials, then the answer and what it stands on."""
     shown = [_HEAD.index(name) for name in ("trial", "training", "validation", "difference", "gap")]
-    trials = table(*(_HEAD[place] for place in shown), title=diagnosis.recipe.name)
-    for row in _rows(diagnosis):
-        trials.add_row(*(row[place] for place in shown))
+    rows = [[row[place] for place in shown] for row in _rows(diagnosis)]
     found = verdicts(diagnosis)
-    answers: list[Text] = [Text(summary(diagnosis, found)), Text()]
+    answers: list[Block] = [Text(summary(diagnosis, found)), Text("")]
     for item in found:
-        answers += [Text(item.question, style="bold"), Text(item.text), Text()]
-    about = facts_table()
-    for name, value in _facts(diagnosis):
-        about.add_row(name, Text(value))
-    return Group(trials, *answers, about)
+        answers += [Heading(item.question), Text(item.text), Text("")]
+    trials = Table([_HEAD[place] for place in shown], rows, title=diagnosis.recipe.name)
+    return as_terminal(trials, *answers, Facts(_facts(diagnosis)))
 
 
 def plain(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -112,32 +93,27 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _draw(diagnosis: Diagnosis) -> dict[str, Any]:
+def _draw(diagnosis: Diagnosis) -> dict[str, list[Block]]:
     """Factor -> its figures, saved as PNG beside the page; and the overview of all trials."""
     out = diagnosis.out
-    drawn: dict[str, Any] = {
-        "overview": draw(
-            figures.overview(diagnosis),
-            out,
-            "overview",
-            "Training and validation accuracy of each trial, and the gap between them",
-        )
+    said = "Training and validation accuracy of each trial, and the gap between them"
+    drawn: dict[str, list[Block]] = {
+        "overview": [draw(figures.overview(diagnosis), out, "overview", said, "wide")]
     }
     if diagnosis.of("data"):
-        curve = figures.learning(diagnosis)
-        drawn["data"] = [draw(curve, out, "learning-curve", "Accuracy by number of training faces")]
+        curve, said = figures.learning(diagnosis), "Accuracy by number of training faces"
+        drawn["data"] = [draw(curve, out, "learning-curve", said, "medium")]
     labels = []
     noise = label_noise(diagnosis)
     if noise is not None:
-        bars = figures.rejected(noise)
-        labels.append(
-            draw(bars, out, "rejected-labels", "Accuracy on accepted and rejected labels")
-        )
+        bars, said = figures.rejected(noise), "Accuracy on accepted and rejected labels"
+        labels.append(draw(bars, out, "rejected-labels", said, "medium"))
     for shuffled in diagnosis.of("labels"):
         curves = figures.memorising(diagnosis.baseline, shuffled)
-        name = "Training accuracy by epoch on real labels and on labels dealt at random"
-        labels.append(draw(curves, out, "shuffled-labels", name))
-    return drawn | {"labels": labels}
+        said = "Training accuracy by epoch on real labels and on labels dealt at random"
+        labels.append(draw(curves, out, "shuffled-labels", said, "medium"))
+    drawn["labels"] = [Columns(labels)] if len(labels) > 1 else list(labels)
+    return drawn
 
 
 def _rows(diagnosis: Diagnosis) -> list[list[str]]:
@@ -204,20 +180,3 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         ("device", f"{environment.get('processor')}, {environment.get('device')}"),
         ("left out for the budget", ", ".join(left_out) if left_out else "nothing"),
     ]
-
-
-def _markdown(
-    diagnosis: Diagnosis,
-    answer: str,
-    found: list[Verdict],
-    rows: list[list[str]],
-    facts: list[tuple[str, str]],
-) -> str:
-    lines = [f"# {diagnosis.recipe.name}: why does it overfit?", "", answer, ""]
-    lines += ["![The gap of each trial](overview.png)", ""]
-    for item in found:
-        lines += [f"## {item.question}", "", item.text, ""]
-    lines += ["## The trials", "", f"| {' | '.join(_HEAD)} |", f"|---{'|---:' * (len(_HEAD) - 1)}|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    lines += ["", EXPLANATION, "", *(f"- {name}: {value}" for name, value in facts), ""]
-    return "\n".join(lines)

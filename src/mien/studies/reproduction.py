@@ -14,7 +14,7 @@ import numpy as np
 from mien import recipes
 from mien.errors import MienError
 from mien.evaluation.metrics import accuracy_interval
-from mien.evaluation.tables import MeanSd, over_seeds
+from mien.evaluation.summary import MeanSd, over_seeds
 from mien.evaluation.text import flatten
 from mien.models import cost, entry
 from mien.recipes import Published

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
 
 from mien import recipes
-from mien.evaluation import plots_of_runs
-from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import MeanSd, summary_text
+from mien.evaluation.summary import MeanSd
 from mien.evaluation.text import IN_NATS, duration, interval_text
-from mien.files import atomic_file, write_json
+from mien.files import write_json
+from mien.pages import blocks, plots_of_runs
+from mien.pages.render import as_terminal, draw, write
+from mien.pages.tables import summary_text
 from mien.studies.reproduction import (
     CHANGED,
     FAILED,
@@ -27,7 +24,7 @@ from mien.studies.reproduction import (
     Row,
     total_seconds,
 )
-from mien.terminal import table
+from mien.terminal import Stack
 
 TITLE = "Reference systems: published and ours"
 EXPLANATION = (
@@ -43,85 +40,61 @@ PROTOCOL = (
     "deduplicated is without the faces that have an exact copy among the training faces. "
     "Which faces are validation and test is the data's say and the recipe's."
 )
-_HEAD = ("figure", "published", "ours", "95 % interval", "difference", "published is")
+CURVES = "Dashed: the validation accuracy that is published. Below, the overfitting gap as system D watched it."
+COST = "Time is that of training alone, the mean of the seeds; multiply-adds are those of one face's forward pass."
+_HEAD = ("recipe", "figure", "published", "ours", "95 % interval", "difference", "published is")
 _SCORE_HEAD = ("recipe", "data", "validation", "with flip", "test", "with flip", "deduplicated")
 _COST_HEAD = ("recipe", "device", "seeds", "epochs", "a training", "parameters", "multiply-adds")
-#: Columns of the latter two that are words.
-_WORDS = 2
 
 
 def write_reproduction(found: Reproduction) -> Path:
     """Write reproduce.json, reproduce.md, reproduce.html and its pictures into the folder; the page."""
-    curves = _pictures(found)
     write_json(found.folder / "reproduce.json", found.to_dict())
-    with atomic_file(found.folder / "reproduce.md", "w") as handle:
-        handle.write(markdown(found))
+    page = _page(found)
+    write(page, found.folder / "reproduce.md")
+    return write(page, found.folder / "reproduce.html")
+
+
+def _page(found: Reproduction) -> blocks.Page:
     commands = [run.environment().get("command") for row in found.rows for run in row.runs]
-    return write_page(
-        found.folder / "reproduce.html",
-        "reproduce.html.j2",
-        title=TITLE,
-        subtitle=_subtitle(found),
-        headline=_headline(found),
-        tiles=_tiles(found),
-        explanation=EXPLANATION,
-        head=_HEAD,
-        groups=[_group(row) for row in found.rows],
-        curves=curves,
-        protocol=PROTOCOL,
-        words=_WORDS,
-        score_head=_SCORE_HEAD,
-        scores=_score_rows(found),
-        cost_head=_COST_HEAD,
-        costs=_cost_rows(found),
-        commands=list(dict.fromkeys(command for command in commands if command)),
-    )
-
-
-def markdown(found: Reproduction) -> str:
-    """The tables of the page, to be pasted."""
-    beside = []
-    for row in found.rows:
-        group = _group(row)
-        for place, figures in enumerate(group["figures"]):
-            name = f"`{row.name}`" + (f" ({row.system})" if row.system else "")
-            said = group["state"] + (f": {row.remark}" if row.remark else "")
-            beside.append(["", *figures, ""] if place else [name, *figures, said])
+    beside = blocks.Grouped(_HEAD, [_group(row) for row in found.rows], "ours", "inside")
+    scores = blocks.Table(_SCORE_HEAD, _score_rows(found), words=2)
+    costs = blocks.Table(_COST_HEAD, _cost_rows(found), words=2)
     parts = [
-        f"# {TITLE}",
-        EXPLANATION,
-        _markdown_table(("recipe", *_HEAD, "how"), beside),
-        *(f"`{row.name}`: {note}." for row in found.rows if (note := row.published.note)),
+        _headline(found),
+        blocks.Tiles(_tiles(found)),
+        *blocks.section("Published and ours", beside, said=EXPLANATION),
+        *_training(found),
+        *blocks.section("Scores", scores, said=PROTOCOL),
+        *blocks.section("Cost", costs, said=COST),
+        *blocks.commands(commands),
     ]
-    if scores := _score_rows(found):
-        parts += ["## Scores", PROTOCOL, _markdown_table(_SCORE_HEAD, scores)]
-        parts += ["## Cost", _markdown_table(_COST_HEAD, _cost_rows(found))]
-    return "\n\n".join(parts) + "\n"
+    return blocks.Page(TITLE, parts, _subtitle(found))
 
 
-def render_reproduction(found: Reproduction) -> Table:
+def render_reproduction(found: Reproduction) -> Stack:
     """The weightiest accuracy of each recipe for the terminal, in 80 columns."""
-    rows = table("recipe", "accuracy", "published", "ours", "difference")
-    rows.columns[1].justify = "left"
+    rows = []
     for row in found.rows:
         figure, published, ours, _, difference, _ = _cells(row, row.besides[0])
         place = figure.partition(" accuracy")[0]
         said = difference if row.state == FULL else row.state
-        rows.add_row(row.name, place, published, ours, said)
-    return rows
+        rows.append([row.name, place, published, ours, said])
+    head = ["recipe", "accuracy", "published", "ours", "difference"]
+    return as_terminal(blocks.Table(head, rows, words=2))
 
 
-def _group(row: Row) -> dict[str, Any]:
+def _group(row: Row) -> blocks.Group:
     """A recipe's part of the first table; one without runs has its weightiest figure alone."""
     besides = row.besides if row.runs else row.besides[:1]
-    return {
-        "name": row.name,
-        "system": f"system {row.system} " if row.system else "",
-        "state": row.state,
-        "kind": {FULL: "good", FAILED: "bad", NOT_RUN: "none"}.get(row.state, "part"),
-        "remarks": [said for said in (row.remark, row.published.note) if said],
-        "figures": [_cells(row, beside) for beside in besides],
-    }
+    return blocks.Group(
+        name=row.name,
+        note=f"system {row.system}" if row.system else "",
+        state=row.state,
+        kind={FULL: "good", FAILED: "bad", NOT_RUN: "none"}.get(row.state, "part"),
+        rows=[_cells(row, beside) for beside in besides],
+        remarks=[said for said in (row.remark, row.published.note) if said],
+    )
 
 
 def _cells(row: Row, beside: Beside) -> list[str]:
@@ -209,33 +182,35 @@ def _subtitle(found: Reproduction) -> str:
     return " · ".join([f"{runs} run{'' if runs == 1 else 's'}", *devices])
 
 
-def _headline(found: Reproduction) -> dict[str, Any]:
-    reference = recipes.reference_names()
+def _headline(found: Reproduction) -> blocks.Headline:
+    recipes_of_systems = recipes.reference_names()
     full = {row.name for row in found.rows if row.state == FULL and row.system}
     judged = [item.inside for row in found.rows for item in row.besides if item.inside is not None]
-    return {
-        "full": len(full),
-        "recipes": len(reference),
-        "inside": sum(judged),
-        "judged": len(judged),
-    }
+    inside = (
+        "of the figures that have an interval, the published one lies inside: "
+        f"**{sum(judged)} of {len(judged)}**"
+    )
+    return blocks.Headline(
+        f"{len(full)} of {len(recipes_of_systems)}",
+        "recipes of the reference systems trained in full",
+        [blocks.Text(inside, "quiet", marked=True)] if judged else [],
+    )
 
 
-def _tiles(found: Reproduction) -> list[dict[str, str]]:
+def _tiles(found: Reproduction) -> list[tuple[str, str, str]]:
     def count(*states: str) -> str:
         return str(sum(row.state in states for row in found.rows))
 
-    tiles = [
+    return [
         ("shortened", count(SHORTENED), "a quick pass, no reproduction"),
         ("otherwise", count(CHANGED, OTHER_FACES), "other settings or other faces"),
         ("unfinished", count(UNFINISHED), "the same command goes on"),
         ("failed, not run", count(FAILED, NOT_RUN), "the table says which"),
         ("trained for", duration(total_seconds(found.rows)), "all runs together"),
     ]
-    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
 
 
-def _pictures(found: Reproduction) -> list[Any]:
+def _training(found: Reproduction) -> list[blocks.Block]:
     """Curves of all runs and their overfitting gaps, once an epoch was trained."""
     trained: dict[str, Row] = {}
     for row in found.rows:
@@ -253,22 +228,12 @@ def _pictures(found: Reproduction) -> list[Any]:
         for label, row in trained.items()
         if (value := row.published.best_validation_accuracy or row.published.validation_accuracy)
     }
-    return [
-        draw(
-            plots_of_runs.panels(histories, published),
-            found.folder,
-            "reproduce-curves",
-            f"Training and validation accuracy by epoch of {', '.join(histories)}",
-        ),
-        draw(
-            plots_of_runs.gaps(histories),
-            found.folder,
-            "reproduce-gap",
-            f"Overfitting gap by epoch of {', '.join(histories)}",
-        ),
-    ]
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    panels, gaps = plots_of_runs.panels(histories, published), plots_of_runs.gaps(histories)
+    of, folder = ", ".join(histories), found.folder
+    said = f"Training and validation accuracy by epoch of {of}"
+    return blocks.section(
+        "Training",
+        draw(panels, folder, "reproduce-curves", said, "wide"),
+        draw(gaps, folder, "reproduce-gap", f"Overfitting gap by epoch of {of}", "wide"),
+        said=CURVES,
+    )

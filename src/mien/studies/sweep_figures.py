@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.colours import BLUE, ORANGE
-from mien.evaluation import plots
-from mien.evaluation.plots import INK, LINE, MUTED
-from mien.evaluation.png import PAPER
 from mien.evaluation.text import percent
+from mien.pages import plots
+from mien.pages.plots import INK, LINE, MUTED
+from mien.pages.png import PAPER
 from mien.studies.sweep_space import Choice, Dimension
 
 if TYPE_CHECKING:

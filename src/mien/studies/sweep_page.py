@@ -6,17 +6,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.text import Text
-
-from mien.evaluation.pages import draw, write_page
 from mien.evaluation.text import duration, figure_text
 from mien.files import write_json
+from mien.pages import blocks
+from mien.pages.render import as_terminal, draw, write
 from mien.recipe import to_dict
 from mien.runs import RunFolder
 from mien.studies import sweep_figures
 from mien.studies.sweep_result import Sweep, Tried
-from mien.terminal import table
+from mien.terminal import Stack
 
 EXPLANATION = (
     "Accuracy is that of the kept weights on the validation faces; of a pruned trial it is the last before "
@@ -33,74 +31,65 @@ def write_sweep(found: Sweep) -> Path:
     if best is not None:
         write_json(found.best_path, to_dict(RunFolder(Path(best.run)).recipe()))
     write_json(found.out / "sweep.json", found.to_dict())
-    drawings = _drawings(found)
-    return write_page(
-        found.out / "sweep.html",
-        "sweep.html.j2",
-        title=f"A sweep of {found.recipe.name}",
-        best=None if best is None else _percent(best),
-        best_settings=[]
-        if best is None
-        else [(name, _written(v)) for name, v in best.settings.items()],
-        tiles=_tiles(found),
-        explanation=EXPLANATION,
-        drawings=drawings,
-        head=("trial", "state", "validation", "epochs", "time", *_names(found)),
-        rows=[_row(trial, found) for trial in _in_order(found)],
-        problems=[(f"trial {t.number}", t.problem) for t in found.trials if t.problem],
-        commands=[command for command in (found.command, next_command(found)) if command],
-    )
+    rows = [_row(trial, found) for trial in _in_order(found)]
+    head = ["trial", "state", "validation", "epochs", "time", *_names(found)]
+    problems = [(f"trial {t.number}", t.problem) for t in found.trials if t.problem]
+    parts = [
+        _headline(best),
+        blocks.Tiles(_tiles(found)),
+        *_drawings(found),
+        *blocks.section("The trials", blocks.Table(head, rows, words=2), said=EXPLANATION),
+        *blocks.section("What failed", blocks.Facts(problems)),
+        *blocks.commands(
+            [found.command, next_command(found)], "How this was made, and what comes next"
+        ),
+    ]
+    return write(blocks.Page(f"A sweep of {found.recipe.name}", parts), found.out / "sweep.html")
 
 
-def render_sweep(found: Sweep) -> Group:
+def render_sweep(found: Sweep) -> Stack:
     """The best trials, for the terminal."""
-    rows = table("trial", "validation", "epochs", *_names(found))
+    rows = []
     for trial in _in_order(found)[:_SHOWN]:
         mark = "" if trial.state == "complete" else f" {trial.state}"
         settings = [_written(trial.settings.get(name, "-")) for name in _names(found)]
-        rows.add_row(f"{trial.number}{mark}", _percent(trial), str(trial.epochs), *settings)
-    parts: list[Any] = [rows]
-    if found.importance:
-        said = ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
-        parts.append(Text(f"importance: {said}"))
-    return Group(*parts)
+        rows.append([f"{trial.number}{mark}", _percent(trial), str(trial.epochs), *settings])
+    shown = blocks.Table(["trial", "validation", "epochs", *_names(found)], rows)
+    said = [blocks.Text(f"importance: {_importance(found)}")] if found.importance else []
+    return as_terminal(shown, *said)
 
 
-def _drawings(found: Sweep) -> list[Any]:
+def _headline(best: Tried | None) -> blocks.Headline:
+    if best is None:
+        return blocks.Headline("", "No trial was completed yet.")
+    settings = [(name, _written(value)) for name, value in best.settings.items()]
+    return blocks.Headline(
+        _percent(best), "of the validation faces, by the best trial", [blocks.Facts(settings)]
+    )
+
+
+def _importance(found: Sweep) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
+
+
+def _drawings(found: Sweep) -> list[blocks.Block]:
     if not any(trial.accuracy is not None for trial in found.trials):
         return []
-    drawn = [
-        draw(
-            sweep_figures.parallel(found),
-            found.out,
-            "sweep-parallel",
-            f"Settings and validation accuracy of {len(found.trials)} trials, a line a trial",
-        ),
-        draw(
-            sweep_figures.history(found),
-            found.out,
-            "sweep-history",
-            "Validation accuracy of each trial in the order they began, and the best so far",
-        ),
-    ]
+    lines = f"Settings and validation accuracy of {len(found.trials)} trials, a line a trial"
+    order = "Validation accuracy of each trial in the order they began, and the best so far"
+    parallel = draw(sweep_figures.parallel(found), found.out, "sweep-parallel", lines, "wide")
+    pair = [draw(sweep_figures.history(found), found.out, "sweep-history", order)]
     if found.importance:
-        drawn.append(
-            draw(
-                sweep_figures.importance(found),
-                found.out,
-                "sweep-importance",
-                "Importance of each setting: "
-                + ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items()),
-            )
-        )
-    return drawn
+        said = f"Importance of each setting: {_importance(found)}"
+        pair.append(draw(sweep_figures.importance(found), found.out, "sweep-importance", said))
+    return [parallel, blocks.Columns(pair)]
 
 
-def _tiles(found: Sweep) -> list[dict[str, str]]:
+def _tiles(found: Sweep) -> list[tuple[str, str, str]]:
     def count(state: str) -> str:
         return str(sum(trial.state == state for trial in found.trials))
 
-    tiles = [
+    return [
         ("complete", count("complete"), f"of {len(found.trials)} trials"),
         ("pruned", count("pruned"), "stopped as others did better"),
         ("failed", count("failed"), "could not be trained"),
@@ -110,7 +99,6 @@ def _tiles(found: Sweep) -> list[dict[str, str]]:
             "all trials together",
         ),
     ]
-    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
 
 
 def _in_order(found: Sweep) -> list[Tried]:

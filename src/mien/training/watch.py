@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from mien.evaluation.plots import save_png
+from mien.pages.plots import save_png
 from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, RunFolder, validated
 from mien.terminal import Terminal, named

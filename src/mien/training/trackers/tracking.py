@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from mien.evaluation import plots
 from mien.files import read_json, write_json
+from mien.pages import plots
 from mien.recipe import Recipe, to_dict
 from mien.registry import Registry
 from mien.runs import RunFolder, validated

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.colours import colours_of
 from mien.errors import InputError
-from mien.evaluation import plots
+from mien.pages import plots
 from mien.recognise.rows import SMOOTHED, Row
 
 if TYPE_CHECKING:

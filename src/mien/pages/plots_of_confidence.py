@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.colours import BLUE, ORANGE
-from mien.evaluation import plots
 from mien.evaluation.confidence import Confidence
 from mien.evaluation.metrics import Scores
 from mien.evaluation.text import percent
+from mien.pages import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

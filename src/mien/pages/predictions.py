@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mien.colours import BLUE, ORANGE
 from mien.errors import InputError
-from mien.evaluation import plots
 from mien.evaluation.text import percent
 from mien.expressions import Expressions
+from mien.pages import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,10 +18,10 @@ from mien.errors import InputError, extra_required
 from mien.evaluation.confidence import JUDGES, Confidence, confidence
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import Scores, compute_scores
-from mien.evaluation.pages import filled, write_page
-from mien.evaluation.tables import calibration_rows, people_cells, people_left_out
-from mien.evaluation.text import figure_text, interval_text, percent
-from mien.files import atomic_file
+from mien.evaluation.text import IN_NATS, figure_text, interval_text, percent
+from mien.pages.blocks import Page, Prose, Table
+from mien.pages.render import filled, markdown, write
+from mien.pages.tables import calibration_rows, people_table
 from mien.recipe import Recipe
 from mien.runs import RunFolder
 
@@ -54,23 +54,13 @@ def write_card(
     Raises:
         InputError: the run was not evaluated, or has other weights by now.
     """
-    with extra_required("report", "writing a model card"):
-        from markdown_it import MarkdownIt
-        from markupsafe import Markup
     evaluations = _evaluations(run)
     name = name or run.recipe().name
     text = filled("model-card.md.j2", escape=False, **_content(run, evaluations, name, licence))
     files = CardFiles(out / "model-card.md", out / "model-card.html")
-    with atomic_file(files.markdown, "w") as handle:
-        handle.write(text)
-    # Raw HTML is escaped by this reader, so a name out of a recipe stays text.
-    page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    write_page(
-        files.html,
-        "model-card.html.j2",
-        title=f"Model card: {name}",
-        content=Markup(page),  # noqa: S704 (see above)
-    )
+    page = Page(f"Model card: {name}", [Prose(text.strip())], kind="prose")
+    for path in (files.markdown, files.html):
+        write(page, path)
     return files
 
 
@@ -107,6 +97,7 @@ def _content(
         known = headline.majority >= 0
         scores = compute_scores(headline.probabilities[_VIEW][known], headline.majority[known])
     targets = recipe.targets
+    people = headline.people and people_table(headline.people)
     channels, height, width = recipe.input.shape
     data = environment.get("data") or {}
     kept = run.kept_epoch()
@@ -137,28 +128,14 @@ def _content(
         "split": headline.split,
         "judge": JUDGES["labels" if headline.majority is None else "votes"],
         "faces": len(headline),
-        "scores": [
-            [
-                evaluation.split,
-                view,
-                f"{figure_text('accuracy', one.official.accuracy)} "
-                f"({interval_text(one.official.accuracy_interval)})",
-                figure_text("", one.deduplicated.accuracy if one.deduplicated else None),
-                figure_text("", one.official.balanced_accuracy),
-                figure_text("", one.official.macro_f1),
-                figure_text("cross-entropy", one.official.cross_entropy),
-                figure_text("", one.official.calibration_error),
-            ]
-            for evaluation in evaluations.values()
-            for view, one in evaluation.scores.items()
-        ],
-        "per_class": _per_class(scores, headline.expressions),
+        "scores": markdown(_score_table(evaluations)),
+        "per_class": markdown(_per_class(scores, headline.expressions)),
         "weakest": _weakest(scores, headline.expressions),
         "confusions": _confusions(scores, headline.expressions),
         "copies": int(headline.copies.sum()),
         "calibration": trusted and _calibration(trusted),
-        "people": headline.people and people_cells(headline.people),
-        "people_left_out": headline.people and people_left_out(headline.people),
+        "people": people and markdown(people),
+        "people_left_out": people and people.caption,
         "commands": list(
             dict.fromkeys(
                 _without_folders(command)
@@ -170,6 +147,35 @@ def _content(
             )
         ),
     }
+
+
+def _score_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    head = [
+        "split",
+        "view",
+        "accuracy",
+        "deduplicated",
+        "balanced accuracy",
+        "macro F1",
+        IN_NATS,
+        "ECE",
+    ]
+    rows = [
+        [
+            evaluation.split,
+            view,
+            f"{figure_text('accuracy', one.official.accuracy)} "
+            f"({interval_text(one.official.accuracy_interval)})",
+            figure_text("", one.deduplicated.accuracy if one.deduplicated else None),
+            figure_text("", one.official.balanced_accuracy),
+            figure_text("", one.official.macro_f1),
+            figure_text(IN_NATS, one.official.cross_entropy),
+            figure_text("", one.official.calibration_error),
+        ]
+        for evaluation in evaluations.values()
+        for view, one in evaluation.scores.items()
+    ]
+    return Table(head, rows, words=2)
 
 
 def _cost(recipe: Recipe) -> dict[str, str] | None:
@@ -208,7 +214,7 @@ def _without_folder(part: str) -> str:
     return setting + equals + _name(path) if "/" in path else part
 
 
-def _per_class(scores: Scores, expressions: tuple[str, ...]) -> list[list[str]]:
+def _per_class(scores: Scores, expressions: tuple[str, ...]) -> Table:
     """Recall with its interval, precision and F1.
 
     Wilson's interval, for of few faces all or none may be found, and resampling them gives no spread then.
@@ -224,16 +230,10 @@ def _per_class(scores: Scores, expressions: tuple[str, ...]) -> list[list[str]]:
             recall = (
                 f"{figure_text('', own.recall)} ({interval_text((interval.low, interval.high))})"
             )
-        rows.append(
-            [
-                name,
-                f"{own.support:,}",
-                recall,
-                figure_text("", own.precision),
-                figure_text("", own.f1),
-            ]
-        )
-    return rows
+        others = (figure_text("", own.precision), figure_text("", own.f1))
+        rows.append([name, f"{own.support:,}", recall, *others])
+    head = ["expression", "faces", "found (recall)", "right when named (precision)", "F1"]
+    return Table(head, rows)
 
 
 def _weakest(scores: Scores, expressions: tuple[str, ...]) -> tuple[str, str]:
@@ -259,11 +259,12 @@ def _confusions(scores: Scores, expressions: tuple[str, ...]) -> list[str]:
 
 def _calibration(found: Confidence) -> dict[str, Any]:
     """The test figures before and after the calibration that validation faces ask for."""
+    rows = calibration_rows(found.before, found.after)
     return {
         "judge": JUDGES[found.judge],
         "how": found.how,
         "offsets": bool(found.calibration.offsets),
-        "rows": calibration_rows(found.before, found.after),
+        "table": markdown(Table(["", "as it was trained", "calibrated"], rows)),
         "area": f"{found.curve.area:.3f}",
         "doubt": found.doubt,
     }

@@ -14,29 +14,29 @@ from PIL import Image
 
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.evaluation import across, plots, plots_of_confidence
-from mien.evaluation.confidence import JUDGES, as_it_answers, confidence
+from mien.evaluation import across
+from mien.evaluation.confidence import JUDGES, Confidence, as_it_answers, confidence
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.model_folder import ModelFolder
-from mien.evaluation.pages import draw, write_page
-from mien.evaluation.tables import (
-    BY_CHANCE,
-    HEADLINES,
-    NEAR,
-    OF_CALIBRATION,
-    calibration_rows,
-    chance_text,
-    people_cells,
-    people_left_out,
-)
+from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
 from mien.evaluation.views import Predictor
+from mien.pages import blocks, plots, plots_of_confidence
+from mien.pages.render import draw, write
+from mien.pages.tables import (
+    BY_CHANCE,
+    calibration_rows,
+    chance_text,
+    people_table,
+    per_class_table,
+)
 from mien.recipe import to_dict
 from mien.recognise.explain import hidden_parts, painted
 from mien.runs import RunFolder, validated
 
 #: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
 SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # and other data behind them
+OWN = "Pictures from your own data, for your own eyes: mind their licence before you pass this page on."
 #: Mistakes shown for each split.
 MISTAKES = 24
 #: Of these, the worst are explained: each takes some hundred looks by the network.
@@ -70,25 +70,21 @@ def write_report(
         if item.split in faces_by_split
     }
     name = recipe.name or run.path.name
-    return write_page(
-        run.path / "report.html",
-        "report.html.j2",
-        title=f"{name}: {'evaluation' if isinstance(run, ModelFolder) else 'training'} report",
-        name=name,
-        subtitle=_subtitle(run, name, environment),
-        notes=_notes(run, environment, evaluations),
-        headline=_headline(evaluations),
-        tiles=_tiles(history, evaluations),
-        score_head=["split", "view", "accuracy", "95 % interval", *_headlines(evaluations)[1:]],
-        score_rows=_score_rows(evaluations),
-        curves=_curves(run, validated(history)),
-        evaluations=[_section(run, item, mistakes.get(item.split, [])) for item in evaluations],
-        confidence=_confidence(run, evaluations),
-        recipe=flatten(to_dict(recipe)),
-        data=flatten(environment.get("data") or {}),
-        environment=flatten({k: v for k, v in environment.items() if k not in ("data", "command")}),
-        commands=_commands(environment, evaluations),
-    )
+    parts = [
+        *(blocks.Text(note, "note") for note in _notes(run, environment, evaluations)),
+        *_headline(evaluations),
+        *([blocks.Tiles(tiles)] if (tiles := _tiles(history, evaluations)) else []),
+        *_scores(evaluations),
+        *_training(run, validated(history)),
+    ]
+    for item in evaluations:
+        parts += _split(run, item, mistakes.get(item.split, []))
+    parts += _honesty(run, evaluations)
+    parts += _made_of(run, environment)
+    parts += blocks.commands([environment.get("command"), *(item.command for item in evaluations)])
+    kind = "evaluation" if isinstance(run, ModelFolder) else "training"
+    page = blocks.Page(f"{name}: {kind} report", parts, _subtitle(run, name, environment))
+    return write(page, run.path / "report.html")
 
 
 def _subtitle(run: RunFolder, name: str, environment: Mapping[str, Any]) -> str:
@@ -137,20 +133,24 @@ def _notes(
     return list(dict.fromkeys(notes))
 
 
-def _headline(evaluations: list[Evaluation]) -> dict[str, str] | None:
+def _headline(evaluations: list[Evaluation]) -> list[blocks.Block]:
     if not evaluations:
-        return None
+        return []
     first = evaluations[0]
     scores = first.scores[VIEW].official
-    return {
-        "accuracy": figure_text("accuracy", scores.accuracy),
-        "what": f"{first.split} accuracy, single view",
-        "interval": interval_text(scores.accuracy_interval),
-        "faces": f"{scores.count:,} faces of {first.source}",
-    }
+    beside = [
+        blocks.Text(
+            f"95 % interval **{interval_text(scores.accuracy_interval)} %**", "quiet", marked=True
+        ),
+        blocks.Text(f"{scores.count:,} faces of {first.source}", "quiet"),
+    ]
+    accuracy = figure_text("accuracy", scores.accuracy)
+    return [blocks.Headline(accuracy, f"{first.split} accuracy, single view", beside)]
 
 
-def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> list[dict[str, str]]:
+def _tiles(
+    history: list[dict[str, float]], evaluations: list[Evaluation]
+) -> list[tuple[str, str, str]]:
     tiles: list[tuple[str, str, str]] = []
     if evaluations:
         first = evaluations[0]
@@ -172,90 +172,86 @@ def _tiles(history: list[dict[str, float]], evaluations: list[Evaluation]) -> li
     if history:
         seconds = sum(row["seconds"] for row in history)
         tiles.append(("trained for", duration(seconds), f"{len(history)} epochs"))
-    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
+    return tiles
 
 
-def _headlines(evaluations: list[Evaluation]) -> list[str]:
-    """The names of the columns: a score without near copies only where some evaluation has one."""
+def _scores(evaluations: list[Evaluation]) -> list[blocks.Block]:
+    """Every view of every split; a column without near copies only where some evaluation has one."""
     near = any(item.near_copies_in_training for item in evaluations)
     left_out = OF_CALIBRATION if near else (NEAR, *OF_CALIBRATION)
-    return [name for name in HEADLINES if name not in left_out]
-
-
-def _score_rows(evaluations: list[Evaluation]) -> list[list[str]]:
+    names = [name for name in HEADLINES if name not in left_out]
     rows = []
     for item in evaluations:
         for view, scores in item.scores.items():
-            first, *rest = (
-                figure_text(name, HEADLINES[name](scores)) for name in _headlines(evaluations)
-            )
+            first, *rest = (figure_text(name, HEADLINES[name](scores)) for name in names)
             interval = interval_text(scores.official.accuracy_interval)
             rows.append([item.split, view, first, interval, *rest])
-    return rows
+    said = "Deduplicated: without the faces that have an exact copy among the training faces"
+    if near:
+        said += (
+            "; without near copies: without those either that are the same photograph, cut, sized, lit or "
+            "mirrored differently"
+        )
+    said += ". The interval is a bootstrap over faces; it says nothing of how another training seed would do."
+    head = ["split", "view", "accuracy", "95 % interval", *names[1:]]
+    return blocks.section("Scores", blocks.Table(head, rows, words=2), said=said)
 
 
-def _curves(run: RunFolder, history: list[dict[str, float]]) -> list[Any]:
+def _training(run: RunFolder, history: list[dict[str, float]]) -> list[blocks.Block]:
     if not history:
         return []
-    return [
-        draw(
-            plots.accuracy_curves(history),
-            run.path,
-            "curves-accuracy",
-            "Training and validation accuracy by epoch",
-        ),
-        draw(
-            plots.loss_curves(history),
-            run.path,
-            "curves-loss",
-            "Training and validation loss by epoch",
-        ),
+    accuracy, loss = plots.accuracy_curves(history), plots.loss_curves(history)
+    said = "Training and validation {} by epoch"
+    drawn = [
+        draw(accuracy, run.path, "curves-accuracy", said.format("accuracy")),
+        draw(loss, run.path, "curves-loss", said.format("loss")),
     ]
+    return blocks.section("Training", blocks.Columns(drawn))
 
 
-def _section(run: RunFolder, item: Evaluation, mistakes: list[dict[str, str]]) -> dict[str, Any]:
+def _split(run: RunFolder, item: Evaluation, mistakes: list[blocks.Pictured]) -> list[blocks.Block]:
     """One evaluated split: its figures, its table of expressions, its mistakes."""
     scores, split = item.scores[VIEW].official, item.split
     title = _title(item)
     # In figures there is room for a short name.
-    what = title if item.across is None else plots.short(Path(item.source).name, 12)
+    short = title if item.across is None else plots.short(Path(item.source).name, 12)
+    bars = draw(
+        plots.class_bars(scores, item.expressions, short),
+        run.path,
+        f"per-class-{split}",
+        f"Precision, recall and F1 of each expression on the {split} split",
+    )
+    diagram = draw(
+        plots.reliability(scores, short),
+        run.path,
+        f"reliability-{split}",
+        f"Reliability diagram of the {split} split",
+    )
+    matrix = plots.confusion(scores.confusion, item.expressions, short)
+    shares = f"Confusion matrix of the {split} split: counts and shares"
+    people: list[blocks.Block] = []
+    if item.people is not None:
+        table = people_table(item.people)
+        said = blocks.Text(table.caption, "quiet small")
+        people = blocks.section("Beside people", table, said, level=3)
+    wrong = blocks.Gallery(mistakes)
+    return blocks.section(
+        title,
+        *(blocks.Text(sentence, "quiet") for sentence in _across_sentences(item)),
+        draw(matrix, run.path, f"confusion-{split}", shares, "wide"),
+        blocks.Columns([blocks.Card([bars, per_class_table(item, VIEW)]), diagram]),
+        blocks.Card(people),
+        blocks.Card(blocks.section("The most confident mistakes", wrong, said=OWN, level=3)),
+        said=_counts(item),
+    )
+
+
+def _counts(item: Evaluation) -> str:
     copies, near = int(item.copies.sum()), item.near_copies_in_training
-    return {
-        "title": title,
-        "counts": f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
-        + (f", {copies:,} with an exact copy in training" if item.training_faces else "")
-        + (f", {near:,} more with a near one." if near else "."),
-        "confusion": draw(
-            plots.confusion(scores.confusion, item.expressions, what),
-            run.path,
-            f"confusion-{split}",
-            f"Confusion matrix of the {split} split: counts and shares",
-        ),
-        "bars": draw(
-            plots.class_bars(scores, item.expressions, what),
-            run.path,
-            f"per-class-{split}",
-            f"Precision, recall and F1 of each expression on the {split} split",
-        ),
-        "reliability": draw(
-            plots.reliability(scores, what),
-            run.path,
-            f"reliability-{split}",
-            f"Reliability diagram of the {split} split",
-        ),
-        "per_class": [
-            [
-                expression,
-                *(figure_text("", v) for v in (own.precision, own.recall, own.f1)),
-                f"{own.support:,}",
-            ]
-            for expression, own in zip(item.expressions, scores.per_class, strict=True)
-        ],
-        "mistakes": mistakes,
-        "sentences": [] if item.across is None else _across_sentences(item),
-        "people": [] if item.people is None else people_cells(item.people),
-        "people_left_out": "" if item.people is None else people_left_out(item.people),
-    }
+    said = f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
+    if item.training_faces:
+        said += f", {copies:,} with an exact copy in training"
+    return said + (f", {near:,} more with a near one." if near else ".")
 
 
 def _title(item: Evaluation) -> str:
@@ -266,7 +262,8 @@ def _title(item: Evaluation) -> str:
 
 def _across_sentences(item: Evaluation) -> list[str]:
     """How classes of other data were read, and what somebody sees who uses the network."""
-    assert item.across is not None  # noqa: S101 (the caller looked)
+    if item.across is None:
+        return []
     own = item.across.own_answers[VIEW]
     return [
         *item.across.sentences(item.expressions),
@@ -276,62 +273,68 @@ def _across_sentences(item: Evaluation) -> list[str]:
     ]
 
 
-def _confidence(run: RunFolder, evaluations: list[Evaluation]) -> dict[str, Any] | None:
-    """What a temperature does to the probabilities, and where doubt begins."""
+def _honesty(run: RunFolder, evaluations: list[Evaluation]) -> list[blocks.Block]:
+    """The effect of a temperature on the probabilities, and the begin of doubt.
+
+    A model file's calibration is inside it: nothing is fitted here.
+    """
     current = run.weights_digest()
     of_these = {item.split: item for item in evaluations if item.weights == current}
+    before: list[blocks.Block] = []
     if isinstance(run, ModelFolder):
-        return _confidence_of_file(run, of_these)
-    found = confidence(of_these, lifts_rare=run.recipe().objective.lifts_rare)
+        found = as_it_answers(of_these, run.card.uncertain_below)
+        head = ["", "as it answers"]
+    else:
+        found = confidence(of_these, lifts_rare=run.recipe().objective.lifts_rare)
+        head = ["", "as it was trained", "calibrated"]
     if found is None:
-        return None
-    same = " It was fitted to these very faces." if found.shown == "validation" else ""
-    return {
-        "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the network "
-        f"was trained and with the temperature {found.how} that validation faces ask for; mien "
-        f"export puts them into the model file.{same} {found.doubt}",
-        "head": ["", "as it was trained", "calibrated"],
-        "rows": calibration_rows(found.before, found.after),
-        "before_and_after": draw(
-            plots_of_confidence.before_and_after(found),
-            run.path,
-            "calibration",
-            "Reliability diagrams before and after calibration",
-        ),
-        "risk": draw(
-            plots_of_confidence.risk_coverage(found),
-            run.path,
-            "risk-coverage",
-            "Share of wrong answers by the share of faces answered",
-        ),
-    }
+        return []
+    if isinstance(run, ModelFolder):
+        said = "as the model file answers: its calibration is inside it."
+    else:
+        said = (
+            f"as the network was trained and with the temperature {found.how} that validation faces ask for; "
+            "mien export puts them into the model file."
+        )
+        if found.shown == "validation":
+            said += " It was fitted to these very faces."
+        both = plots_of_confidence.before_and_after(found)
+        described = "Reliability diagrams before and after calibration"
+        before = [draw(both, run.path, "calibration", described, "wide")]
+    rows = [row[: len(head)] for row in calibration_rows(found.before, found.after)]
+    return blocks.section(
+        "Are its probabilities honest?",
+        *before,
+        blocks.Columns([_risk(run, found), blocks.Table(head, rows)]),
+        said=f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, {said} {found.doubt}",
+    )
 
 
-def _confidence_of_file(
-    run: ModelFolder, evaluations: Mapping[str, Evaluation]
-) -> dict[str, Any] | None:
-    """How far a model file's answers can be trusted: its calibration is inside, nothing is fitted here."""
-    found = as_it_answers(evaluations, run.card.uncertain_below)
-    if found is None:
-        return None
-    return {
-        "explanation": f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, as the model file "
-        f"answers: its calibration is inside it. {found.doubt}",
-        "head": ["", "as it answers"],
-        "rows": [[name, value] for name, value, *_ in calibration_rows(found.after, found.after)],
-        "before_and_after": None,
-        "risk": draw(
-            plots_of_confidence.risk_coverage(found),
-            run.path,
-            "risk-coverage",
-            "Share of wrong answers by the share of faces answered",
-        ),
-    }
+def _risk(run: RunFolder, found: Confidence) -> blocks.Drawing:
+    return draw(
+        plots_of_confidence.risk_coverage(found),
+        run.path,
+        "risk-coverage",
+        "Share of wrong answers by the share of faces answered",
+    )
+
+
+def _made_of(run: RunFolder, environment: Mapping[str, Any]) -> list[blocks.Block]:
+    data = environment.get("data") or {}
+    rest = {k: v for k, v in environment.items() if k not in ("data", "command")}
+    recipe = _facts("Recipe", to_dict(run.recipe()))
+    cards = [recipe, _facts("Data", data) + _facts("Environment", rest)]
+    columns = blocks.Columns([blocks.Card(card) for card in cards if card])
+    return blocks.section("Recipe, data, environment", columns)
+
+
+def _facts(title: str, values: Mapping[str, Any]) -> list[blocks.Block]:
+    return blocks.section(title, blocks.Facts(flatten(values)), level=3)
 
 
 def find_mistakes(
     item: Evaluation, faces: FaceView, predict: Predictor | None = None
-) -> list[dict[str, str]]:
+) -> list[blocks.Pictured]:
     """The faces that were taken for another expression with the largest probability.
 
     With `predict`, `why` of the worst is the face coloured by what mattered; else it is empty.
@@ -348,18 +351,19 @@ def find_mistakes(
             f"{faces.store.source}: has no face {missing[0]!r} of the {item.split} scores; "
             "give the data that were evaluated, or evaluate again"
         )
+    shown = [faces.store.pixels[place[row]] for row in item.rows[worst].tolist()]
+    explained = EXPLAINED if predict is not None and item.across is None else 0
     return [
-        {
-            "picture": picture(faces.store.pixels[place[str(item.rows[i])]]),
-            "why": ""
-            if predict is None or item.across is not None or rank >= EXPLAINED
-            else _why(predict, faces.store.pixels[place[str(item.rows[i])]]),
-            "row": str(item.rows[i]),
-            "true": item.expressions[item.labels[i]],
-            "predicted": item.expressions[predicted[i]],
-            "probability": percent(confidence[i], 0),
-        }
-        for rank, i in enumerate(worst)
+        blocks.Pictured(
+            picture=picture(face),
+            row=str(item.rows[i]),
+            label=item.expressions[item.labels[i]],
+            name=item.expressions[predicted[i]],
+            beside=percent(confidence[i], 0),
+            below=[f"labelled {item.expressions[item.labels[i]]}"],
+            why=_why(predict, face) if predict is not None and rank < explained else "",
+        )
+        for rank, (i, face) in enumerate(zip(worst, shown, strict=True))
     ]
 
 
@@ -375,8 +379,3 @@ def picture(face: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _commands(environment: Mapping[str, Any], evaluations: list[Evaluation]) -> list[str]:
-    commands = [environment.get("command"), *(item.command for item in evaluations)]
-    return list(dict.fromkeys(str(command) for command in commands if command))

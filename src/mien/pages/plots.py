@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from mien.colours import BLUE, CYCLE, GREEN, ORANGE
 from mien.errors import extra_required
 from mien.evaluation.metrics import Scores
-from mien.evaluation.png import PAPER, any_script, write_png
 from mien.evaluation.text import percent
 from mien.expressions import Expressions
 from mien.files import atomic_file
+from mien.pages.png import PAPER, any_script, write_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -281,7 +281,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
 def blank(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, which a notebook shows where a cell ends in it."""
     with extra_required("report", "drawing"):
-        from mien.evaluation.figure import ShownFigure
+        from mien.pages.figure import ShownFigure
     return ShownFigure(figsize=(width, height), layout="constrained")
 
 

@@ -6,7 +6,7 @@ import io
 
 from matplotlib.figure import Figure
 
-from mien.evaluation.png import write_png
+from mien.pages.png import write_png
 
 #: CSS pixels an inch. The picture itself has more, and stays sharp on a fine screen.
 _SCREEN = 96

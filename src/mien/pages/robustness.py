@@ -5,73 +5,66 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Group, RenderableType
 
 from mien.colours import BLUE
 from mien.evaluation.confidence import JUDGES
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
-from mien.evaluation.pages import draw, write_page
-from mien.evaluation.plots import INK, MUTED, blank, in_percent, legend, style
 from mien.evaluation.robustness import MIDDLE, REFERENCE, Figures, Robustness, reference_for
 from mien.evaluation.text import percent
-from mien.terminal import table
+from mien.pages.blocks import Page, Table, Tiles, commands, section
+from mien.pages.plots import INK, MUTED, blank, in_percent, legend, style
+from mien.pages.render import as_terminal, draw, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
 
-_HEAD = ("corruption", *map(str, SEVERITIES), f"lost at {MIDDLE}", "ECE", "CE")
+    from mien.terminal import Stack
+
+_SEVERITIES = tuple(map(str, SEVERITIES))
 EXPLANATION = (
     f"Accuracy by severity, 1 to 5. Lost: the share of the clean accuracy that is gone at severity {MIDDLE}. ECE: "
     "expected calibration error, mean over severities. CE: errors over all severities, as a share of those of "
     f"{REFERENCE} on the same faces; their mean is mCE (Hendrycks & Dietterich 2019)."
 )
-
-
-_SURE_HEAD = ("corruption", *map(str, SEVERITIES))
+SURE = "The share of answers that are not uncertain, and how many of these are right, by severity."
+AMOUNTS = (
+    "The same random numbers at every severity, from the seed and the face alone: the same face is made worse "
+    "in the same way for every network."
+)
 
 
 def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
     """Write the page and its figure into a folder; the path of the page."""
     name = robustness.file_name
-    return write_page(
-        folder / f"{name}.html",
-        "corruptions.html.j2",
-        title=f"{robustness.name}: corrupted faces",
-        subtitle=f"{robustness.faces:,} faces of the {robustness.split} split of {robustness.source}, "
-        f"single view, judged by {JUDGES[robustness.judge]}",
-        tiles=[{"name": what, "value": value} for what, value in _summary(robustness)],
-        curves=draw(curves(robustness), folder, name, "Accuracy by severity of each corruption"),
-        explanation=EXPLANATION,
-        head=_HEAD,
-        rows=_rows(robustness),
-        sure=_sure_rows(robustness),
-        sure_head=_SURE_HEAD,
-        kinds=[(item.name, item.unit, *(f"{x:g}" for x in item.amounts)) for item in CORRUPTIONS],
-        command=robustness.command,
+    about = (
+        f"{robustness.faces:,} faces of the {robustness.split} split of {robustness.source}, single view, "
+        f"judged by {JUDGES[robustness.judge]}"
+    )
+    drawn = curves(robustness)
+    kinds = [[item.name, item.unit, *(f"{x:g}" for x in item.amounts)] for item in CORRUPTIONS]
+    blocks = [
+        Tiles([(what, value, "") for what, value in _summary(robustness)]),
+        draw(drawn, folder, name, "Accuracy by severity of each corruption", "wide"),
+        *section("Each corruption", _table(robustness), said=EXPLANATION),
+        *section("Sure answers", _sure_table(robustness), said=SURE),
+        *section(
+            "What the severities mean",
+            Table(["corruption", "amount", *_SEVERITIES], kinds, words=2),
+            said=AMOUNTS,
+        ),
+        *commands([robustness.command]),
+    ]
+    return write(
+        Page(f"{robustness.name}: corrupted faces", blocks, about), folder / f"{name}.html"
     )
 
 
-def render_robustness(robustness: Robustness) -> RenderableType:
+def render_robustness(robustness: Robustness) -> Stack:
     """The figures for the terminal."""
-    rows = table(
-        *_HEAD,
-        title=f"{robustness.name}, {robustness.split}: {robustness.faces:,} corrupted faces, "
-        f"judged by {JUDGES[robustness.judge]}",
-    )
-    for row in _rows(robustness):
-        rows.add_row(*row)
-    rows.caption_justify = "left"
-    rows.caption = "; ".join(f"{what} {value}" for what, value in _summary(robustness))
-    if robustness.clean.sure is None:
-        return rows
-    sure = table(
-        *_SURE_HEAD, title="Sure answers: their share of all, and how many of them are right"
-    )
-    for row in _sure_rows(robustness):
-        sure.add_row(*row)
-    return Group(rows, sure)
+    sure = _sure_table(robustness)
+    return as_terminal(_table(robustness), *([sure] if sure.rows else []))
 
 
 def curves(robustness: Robustness) -> Figure:
@@ -121,9 +114,9 @@ def _summary(robustness: Robustness) -> list[tuple[str, str]]:
     return said
 
 
-def _rows(robustness: Robustness) -> list[list[str]]:
+def _table(robustness: Robustness) -> Table:
     reference = reference_for(robustness)
-    return [
+    rows = [
         [
             name,
             *(percent(item.accuracy, 1) for item in items),
@@ -133,16 +126,23 @@ def _rows(robustness: Robustness) -> list[list[str]]:
         ]
         for name, items in robustness.corrupted.items()
     ]
+    return Table(
+        ["corruption", *_SEVERITIES, f"lost at {MIDDLE}", "ECE", "CE"],
+        rows,
+        title=f"{robustness.name}, {robustness.split}: {robustness.faces:,} corrupted faces, "
+        f"judged by {JUDGES[robustness.judge]}",
+        caption="; ".join(f"{what} {value}" for what, value in _summary(robustness)),
+    )
 
 
-def _sure_rows(robustness: Robustness) -> list[list[str]]:
+def _sure_table(robustness: Robustness) -> Table:
     """A line for each corruption, none if the network has no threshold of `uncertain`."""
-    if robustness.clean.sure is None:
-        return []
-    return [
-        ["none", _sure(robustness.clean), *("",) * (len(SEVERITIES) - 1)],
-        *([name, *map(_sure, items)] for name, items in robustness.corrupted.items()),
-    ]
+    rows: list[list[str]] = []
+    if robustness.clean.sure is not None:
+        rows = [[name, *map(_sure, items)] for name, items in robustness.corrupted.items()]
+        rows.insert(0, ["none", _sure(robustness.clean), *("",) * (len(SEVERITIES) - 1)])
+    title = "Sure answers: their share of all, and how many of them are right"
+    return Table(["corruption", *_SEVERITIES], rows, title=title)
 
 
 def _sure(item: Figures) -> str:

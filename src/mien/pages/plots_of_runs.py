@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mien.colours import BLUE, CYCLE, ORANGE
-from mien.evaluation import plots
-from mien.evaluation.plots import INK, MUTED, History
+from mien.pages import plots
+from mien.pages.plots import INK, MUTED, History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

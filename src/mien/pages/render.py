@@ -1,0 +1,158 @@
+"""Blocks as pages of HTML that load nothing, as Markdown, and as text for the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.markup import escape as shown
+from rich.text import Text as RichText
+
+from mien.errors import extra_required, visible
+from mien.files import atomic_file
+from mien.pages import blocks
+from mien.pages.blocks import Block, Page
+from mien.pages.plots import inline_svg, save_png
+from mien.terminal import Stack, facts, named, table
+from mien.version import __version__
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+
+def filled(template: str, room: str = "mien.pages", *, escape: bool = True, **context: Any) -> str:
+    """A template of a room with everything in its place; HTML is escaped but for our own drawings."""
+    with extra_required("report", "writing a report"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    environment = Environment(
+        loader=PackageLoader(room),
+        autoescape=escape,  # noqa: S701 (a page of Markdown has nothing to escape)
+        undefined=StrictUndefined,
+        finalize=lambda value: visible(value, keep="\n") if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(version=__version__, **context)
+
+
+def write(page: Page, path: Path) -> Path:
+    """Write a page, atomically: as Markdown into a file of that suffix, else as HTML; the path."""
+    if path.suffix == ".md":
+        text = as_markdown(page)
+    else:
+        names = {"kind": lambda block: type(block).__name__, "marked": _marked, "prose": _prose}
+        text = filled("page.html.j2", page=page, **names)
+    with atomic_file(path, "w") as handle:
+        handle.write(text)
+    return path
+
+
+def draw(
+    figure: Figure, folder: Path, name: str, description: str, kind: str = "figure"
+) -> blocks.Drawing:
+    """Save a figure as <folder>/<name>.png and give it back for a page."""
+    with extra_required("report", "writing a report"):
+        from markupsafe import Markup
+    save_png(figure, folder / f"{name}.png")
+    svg = Markup(inline_svg(figure, name, description))  # noqa: S704 (inline_svg escapes)
+    return blocks.Drawing(svg, name, description, kind)
+
+
+def as_markdown(page: Page) -> str:
+    """A page as Markdown, to be pasted; faces are left out, drawings are their PNGs."""
+    parts = [f"# {page.title}", page.about, *map(markdown, page.blocks)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def markdown(block: Block) -> str:
+    """One block as Markdown, without an end of line; empty for faces."""
+    match block:
+        case blocks.Heading(text, level):
+            return f"{'#' * level} {text}"
+        case blocks.Text(text) | blocks.Prose(text):
+            return text
+        case blocks.Table(head, rows, words):
+            return _markdown_table(head, rows, words)
+        case blocks.Grouped(head, groups):
+            lines: list[list[str]] = []
+            for group in groups:
+                name = f"`{group.name}`" + (f" ({group.note})" if group.note else "")
+                said = ": ".join([group.state, "; ".join(group.remarks)]).removesuffix(": ")
+                names, ends = [name, *[""] * len(group.rows)], [said, *[""] * len(group.rows)]
+                lines += [[a, *row, z] for a, row, z in zip(names, group.rows, ends, strict=False)]
+            return _markdown_table([*head, "how"], lines, 2)
+        case blocks.Facts(rows):
+            return "\n".join(f"- {name}: {value}" for name, value in rows)
+        case blocks.Tiles(rows):
+            return "\n".join(
+                f"- {name}: {value}, {note}".removesuffix(", ") for name, value, note in rows
+            )
+        case blocks.Headline(figure, text, inner):
+            return "\n\n".join([f"**{figure}** {text}", *map(markdown, inner)])
+        case blocks.Drawing():
+            return f"![{block.description}]({block.name}.png)"
+        case blocks.Commands(rows):
+            return "\n".join(["```text", *rows, "```"])
+        case blocks.Card(inner) | blocks.Columns(inner):
+            return "\n\n".join(map(markdown, inner))
+        case _:
+            return ""
+
+
+def _markdown_table(head: Sequence[str], rows: blocks.Rows, words: int) -> str:
+    cells = (" | ".join(cell.replace("|", "/").strip() for cell in line) for line in (head, *rows))
+    names, *lines = (f"| {line} |" for line in cells)
+    rule = "|---" * words + "|---:" * (len(head) - words) + "|"
+    return "\n".join([names, rule, *lines])
+
+
+def as_terminal(*parts: Block) -> Stack:
+    """Headings, paragraphs, facts and tables for the terminal, a table as wide as 80 columns allow."""
+    return Stack(*map(_terminal, parts))
+
+
+def _terminal(block: Block) -> RenderableType:
+    match block:
+        case blocks.Table(head, rows):
+            made = table(*head, title=shown(block.title) or None)
+            for column in made.columns[1 : block.words]:
+                column.justify = "left"
+            for row in rows:
+                if row:
+                    made.add_row(*map(named, row))
+                else:
+                    made.add_section()
+            made.caption, made.caption_justify = shown(block.caption) or None, "left"
+            return made
+        case blocks.Facts(rows):
+            listed = facts()
+            for name, value in rows:
+                listed.add_row(named(name), named(value))
+            return listed
+        case blocks.Heading(text):
+            return RichText(text, style="bold")
+        case blocks.Text(text):
+            return RichText(text)
+    raise TypeError(f"a {type(block).__name__} is for pages; the terminal has no room for it")
+
+
+def _marked(text: str) -> Markup:
+    """Our own sentence with `code` and **bold** as HTML."""
+    from markupsafe import Markup, escape
+
+    safe = str(escape(visible(text, keep="\n")))
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", coded))  # noqa: S704 (escaped above)
+
+
+def _prose(markdown: str) -> Markup:
+    """Markdown as HTML; raw HTML is escaped by this reader, so a name out of a recipe stays text."""
+    with extra_required("report", "writing a model card"):
+        from markdown_it import MarkdownIt
+        from markupsafe import Markup
+    safe = visible(markdown, keep="\n")
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(safe))  # noqa: S704
