@@ -99,7 +99,6 @@ def evaluate(
     your own faces in class folders, cropped by `mien data prepare PHOTOS --crop faces`. They need no
     splits.
     """
-
     subjects = [one for given in runs for one in _each(given)]
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     if out is not None and len(subjects) > 1:
@@ -137,8 +136,9 @@ def evaluate(
 def _show(
     names: Sequence[str], evaluations: Sequence[Evaluation], *, as_ensemble: bool, as_json: bool
 ) -> None:
-    """A table for each, and of several what they have in common."""
-    from mien.evaluation import ensemble, render_summary, render_table
+    """Show a table for each evaluation, and a summary of several."""
+    from mien.evaluation import ensemble
+    from mien.pages import render_summary, render_table
 
     parts: list[RenderableType] = [render_table(evaluation) for evaluation in evaluations]
     if len(evaluations) > 1:
