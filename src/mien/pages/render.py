@@ -44,8 +44,7 @@ def write(page: Page, path: Path) -> Path:
     if path.suffix == ".md":
         text = as_markdown(page)
     else:
-        names = {"kind": lambda block: type(block).__name__, "marked": _marked, "prose": _prose}
-        text = filled("page.html.j2", page=page, **names)
+        text = filled("page.html.j2", page=page, kind=_kind, marked=_marked, prose=_prose)
     with atomic_file(path, "w") as handle:
         handle.write(text)
     return path
@@ -138,6 +137,10 @@ def _terminal(block: Block) -> RenderableType:
         case blocks.Text(text):
             return RichText(text)
     raise TypeError(f"a {type(block).__name__} is for pages; the terminal has no room for it")
+
+
+def _kind(block: Block) -> str:
+    return type(block).__name__
 
 
 def _marked(text: str) -> Markup:
