@@ -16,7 +16,7 @@ from mien.runs import RunFolder
 from mien.studies import reproduction
 from mien.studies.reproduce import reproduce
 from mien.studies.reproduction import survey
-from mien.studies.reproduction_page import markdown, write_reproduction
+from mien.studies.reproduction_page import write_reproduction
 from mien.training import StoppedError, Watcher
 
 FACES = "synthetic:70"
@@ -298,8 +298,9 @@ def test_a_difference_stands_where_the_recipe_was_kept(copied, faces, change, st
     assert loss.difference == pytest.approx(official["cross_entropy"] - 1.1434)
     low, high = official["accuracy_interval"]
     assert accuracy.inside == (low <= 0.6333 <= high)
-    assert f"{100 * accuracy.difference:+.2f}" in markdown(found)
-    assert "<strong>1 of" in write_reproduction(found).read_text()
+    page = write_reproduction(found)
+    assert f"{100 * accuracy.difference:+.2f}" in page.with_suffix(".md").read_text()
+    assert "<strong>1 of" in page.read_text()
 
 
 def test_system_d_is_laid_beside_the_last_epoch(passed, tmp_path):
