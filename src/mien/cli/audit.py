@@ -45,7 +45,7 @@ def audit(
     from mien.auditing.page import render_audit, write_audit
 
     if budget is not None and not cross_validate:
-        raise InputError("--budget is the training time of training in folds: add --cross-validate")
+        raise InputError("--budget is the time for training in folds: add --cross-validate")
     looks: tuple[Look, ...] = ()
     if cross_validate:
         from mien.auditing.cross_validation import CrossValidation
