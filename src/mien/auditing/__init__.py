@@ -1,1 +1,1 @@
-"""What is wrong with a set of faces: copies, wrong labels, pictures without a face."""
+"""Audit a set of faces: find copies, wrong labels and pictures without a face."""

@@ -1,4 +1,4 @@
-"""Looking through a set of faces for what spoils a training or a score. No torch here."""
+"""Search a set of faces for faults that spoil a training or a score; without torch."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from mien.data.inspect import Inspection, inspect
 from mien.data.near import near_pairs
 from mien.data.store import FaceStore
 
-#: Called now and then with (the name of the look, faces done, faces in all).
+#: Called from time to time with (name of the search, faces done, faces in all).
 LookProgress = Callable[[str, int, int], None]
-#: A look at a store that takes long: the findings of it.
+#: A slow search of a store; returns its findings.
 Look = Callable[[FaceStore, LookProgress], list[Finding]]
 
 
 @dataclass
 class Audit:
-    """What an audit found in a store.
+    """The results of an audit.
 
     Attributes:
         store: the faces.
-        inspection: its counts, and its exact copies.
-        copies: exact and near ones together.
-        findings: by kind; some of them empty.
-        seconds: what each look took.
+        inspection: counts of the store, and its exact copies.
+        copies: counts of exact and near copies together.
+        findings: one for each kind of fault, possibly empty.
+        seconds: name of a search -> its duration.
     """
 
     store: FaceStore
@@ -50,11 +50,11 @@ class Audit:
 
     @property
     def excluded(self) -> int:
-        """How many faces are on the list of exclusions."""
+        """Number of faces on the list of exclusions."""
         return len({f for one in self.findings for f in one.faces[one.excludes].tolist()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for audit.json: the findings with all their rows."""
+        """Convert to plain values for audit.json: the findings with all their rows."""
         rows = self.store.rows
         said = self.inspection
         return {
@@ -83,16 +83,16 @@ def audit(
     looks: tuple[Look, ...] = (),
     progress: LookProgress = lambda *_: None,
 ) -> Audit:
-    """Look through a store.
+    """Search a store for copies, unusable pictures and rejected labels.
 
     Args:
         store: the faces.
-        votes: FER+'s fer2013new.csv, for the labels that annotators reject.
-        looks: more that is to be looked for (cross-validation, for one).
-        progress: told now and then.
+        votes: path of FER+'s fer2013new.csv, to find labels that annotators reject.
+        looks: further searches, such as `CrossValidation`.
+        progress: called from time to time.
 
     Raises:
-        InputError: votes that do not match the data.
+        InputError: the votes do not match the data, or a search in `looks` raises it.
     """
     joined = read_votes(votes).join(store) if votes is not None else None
     seconds: dict[str, float] = {}

@@ -1,7 +1,7 @@
 """Labels that a network rejects, by confident learning.
 
 Northcutt, Jiang & Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels (JAIR 70), section
-3.1; what is listed is the off-diagonal of the confident joint, which cleanlab calls `confident_learning`.
+3.1; the result is the off-diagonal of the confident joint, which cleanlab calls `confident_learning`.
 Shapes: N faces, K expressions.
 """
 
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 def rejected_labels(
     probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Faces that are confidently taken for something else than their label says.
+    """Find faces that the network confidently assigns to another expression than their label.
 
-    An expression's threshold is the mean probability it gets from the faces that carry it as their
-    label. A face is confidently taken for the expressions whose threshold it reaches, of several for the
-    most probable; its label is rejected where that is another one.
+    The threshold of an expression is its mean probability over the faces with that label. A face is
+    confidently assigned to the expression whose threshold its probability reaches, or to the most probable
+    one if there are several. The label is rejected if that is another expression.
 
     Args:
-        probabilities_NK: (N, K), of a network that was not trained on the face.
+        probabilities_NK: (N, K), 0..1, of a network that was not trained on the face.
         labels_N: int64 (N,).
 
     Returns:
-        The faces, int64 (n,), those first whose label gets the least beside what they are taken for; and
-        what they are taken for, int64 (n,).
+        (positions of the faces, int64 (n,); their assigned expressions, int64 (n,)), in increasing order of the
+        label's probability minus that of the assigned expression.
     """
     probabilities = np.asarray(probabilities_NK, np.float64)
     labels = np.asarray(labels_N)

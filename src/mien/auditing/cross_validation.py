@@ -1,4 +1,4 @@
-"""What networks say of faces that they were not trained on: the labels that cross-validated training rejects."""
+"""Find labels that networks reject on faces they were not trained on, by cross-validation."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from mien.errors import InputError, extra_required
 if TYPE_CHECKING:
     from mien.training import Recipe
 
-#: Parts that the training faces are dealt into; each is judged by a network that was trained on the others.
+#: Number of parts of the training faces; each is judged by a network that was trained on the others.
 FOLDS = 4
-#: What is trained: the quickest recipe, at its best after few epochs.
+#: The recipe to train: the fastest one, and the best after few epochs.
 RECIPE = "basic-cnn"
-#: Faces that the pace is measured on.
+#: Number of faces to measure the speed of training with.
 _PROBE = 2_048
-#: Networks that are right so many times as often as naming the most frequent expression have learnt something.
+#: Networks count as trained if their accuracy is this many times the share of the most frequent expression.
 _ABOVE_GUESSING = 1.5
-#: Fewer training faces than this a fold teach nothing.
+#: Smallest number of training faces per fold.
 _LEAST = 50
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """A look of `mien data audit`: training in folds, as many epochs as a budget allows.
+    """A search of `mien data audit`: trains a network for each fold, as many epochs as a budget allows.
 
     Attributes:
-        budget: minutes in all, above 0.
+        budget: minutes for all folds together, above 0.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
     """
 
@@ -50,7 +50,15 @@ class CrossValidation:
     def __call__(
         self, store: FaceStore, progress: Callable[[str, int, int], None]
     ) -> list[Finding]:
-        """The labels that are rejected, in all splits."""
+        """Find the rejected labels of all splits; those of Training are excluded.
+
+        Args:
+            store: the faces.
+            progress: called before each fold with ("labels", folds done, folds in all).
+
+        Raises:
+            InputError: as for `probabilities`; or the networks are hardly better than the most frequent expression.
+        """
         probabilities, epochs = self.probabilities(store, progress)
         right = probabilities.argmax(axis=1) == store.labels
         most = np.bincount(store.labels).max() / len(store)
@@ -86,9 +94,20 @@ class CrossValidation:
     def probabilities(
         self, store: FaceStore, progress: Callable[[str, int, int], None]
     ) -> tuple[NDArray[np.float32], int]:
-        """float32 (N, K) of every face, by networks that were not trained on it or a copy of it; epochs.
+        """Judge every face by networks that were trained neither on it nor on a copy of it.
 
         A training face is judged by the network of its fold, the others by the mean of all networks.
+
+        Args:
+            store: the N faces of K expressions.
+            progress: called before each fold with ("labels", folds done, folds in all).
+
+        Returns:
+            (probabilities, float32 (N, K); the number of trained epochs).
+
+        Raises:
+            InputError: a budget that is not above 0, too few training faces or no validation faces.
+            StoppedError: SIGINT or SIGTERM.
         """
         if not self.budget > 0:
             raise InputError(f"--budget {self.budget:g}: give minutes, above 0")
@@ -127,7 +146,7 @@ class CrossValidation:
         return probabilities, epochs
 
     def _epochs(self, recipe: Recipe, train: FaceView, validation: FaceView, folder: Path) -> int:
-        """As many epochs as fit the budget, by the pace of one epoch on some of the faces."""
+        """Number of epochs that fit the budget, estimated from one epoch on some of the faces."""
         from mien import training
 
         some = train.store.faces(train.indices[:_PROBE])
@@ -135,13 +154,16 @@ class CrossValidation:
         started = time.monotonic()
         training.train(replace(recipe, epochs=1), some, few, folder, device=self.device)
         pace = (time.monotonic() - started) / len(some)
-        # Validation is forward only: a third of the work.
+        # Validation has only the forward pass: a third of the work.
         faces = FOLDS * (len(train) * (1 - 1 / FOLDS) + len(validation) / 3)
         return int(np.clip(60 * self.budget / (pace * faces), 1, recipe.epochs))
 
 
 def folds(store: FaceStore, train: FaceView) -> NDArray[np.int64]:
-    """int64 (n,): the fold of each training face. Copies share one, or a network would know its own."""
+    """Assign the training faces to folds: int64 (n,), 0 to FOLDS - 1.
+
+    Copies share a fold; otherwise a network would be trained on a copy of a face that it judges.
+    """
     group = grouped(store, near_pairs(store))[train.indices]
     _, place = np.unique(group, return_inverse=True)
     dealt = np.random.default_rng(0).permutation(place.max() + 1) % FOLDS

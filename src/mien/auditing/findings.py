@@ -1,4 +1,4 @@
-"""What an audit finds: faces, each with a note, and whether they belong on the list of exclusions."""
+"""The findings of an audit: faces, each with a note, and whether they belong on the list of exclusions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Finding:
     """Faces of a store that have one fault.
 
     Attributes:
-        name: short, for JSON and lists.
-        title, explanation: for people.
+        name: short name, for JSON and lists.
+        title, explanation: heading and sentences for people.
         faces: int64 (n,), positions in the store; the worst first, copies group by group.
-        notes: n of them, what is to be said of each.
-        excludes: which of them go on the list of exclusions, bool (n,).
+        notes: n notes, one for each face.
+        excludes: bool (n,), True for faces that go on the list of exclusions.
     """
 
     name: str
@@ -38,7 +38,12 @@ class Finding:
 
 
 def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
-    """Blank, drawn, dark, bright, gray and faceless pictures. The first two are to be left out."""
+    """Find blank and drawn pictures, which are excluded, and faceless, dark, bright and gray ones, which are not.
+
+    Args:
+        tones: tones of the N faces of a store.
+        faceless: bool (N,), True if no face was found.
+    """
     blank = tones.spread < BLANK
     flat = (tones.flat > FLAT) & ~blank
     return [
@@ -97,11 +102,15 @@ def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
 
 
 def of_copies(store: FaceStore, pairs: Pairs) -> list[Finding]:
-    """Exact and near copies, and labels that differ within a group of them.
+    """Find exact and near copies, and groups of copies with different labels.
 
-    Of each group one face stays: of those with the label that most copies have a test face before a
-    validation face before a training face, then the first. Where no label is the most frequent none
-    stays, for then nobody knows.
+    One face of each group stays. It has the group's most frequent label; a test face is preferred to a
+    validation face, that to a training face, and the first to later ones. If no label is the most frequent,
+    the right one is unknown and no face stays.
+
+    Args:
+        store: the faces.
+        pairs: int64 (P, 2), the near copies.
     """
     group, identity = grouped(store, pairs), identities(store)
     several = np.flatnonzero(np.bincount(group)[group] > 1)
@@ -146,7 +155,7 @@ def of_copies(store: FaceStore, pairs: Pairs) -> list[Finding]:
 
 
 def of_votes(votes: LabelledVotes) -> list[Finding]:
-    """Labels that FER+'s annotators reject, those that most of them reject first."""
+    """Find labels that FER+'s annotators reject, those with the least support first."""
     majority, support = votes.majority(), votes.label_votes()
     rejected = np.flatnonzero(votes.rejected())
     order = rejected[np.argsort(support[rejected], kind="stable")]
@@ -175,7 +184,7 @@ def of_votes(votes: LabelledVotes) -> list[Finding]:
 
 
 def count_by_split(store: FaceStore, finding: Finding) -> dict[str, int]:
-    """Split -> faces."""
+    """Count the faces of a finding: split -> number."""
     counts = np.bincount(store.splits[finding.faces], minlength=len(SPLITS))
     return dict(zip(SPLITS, counts.tolist(), strict=True))
 
@@ -190,7 +199,7 @@ def _by_figure(
     *,
     excluded: bool = False,
 ) -> Finding:
-    """The faces for which something holds, those with the smallest figure first."""
+    """Make a finding of the faces in `where`, bool (N,), in increasing order of `figure`, float32 (N,)."""
     faces = np.flatnonzero(where)
     faces = faces[np.argsort(figure[faces], kind="stable")]
     notes = tuple(note.format(abs(value)) for value in figure[faces].tolist())

@@ -1,4 +1,4 @@
-"""The files of an audit; audit.html shows it with pictures, for the person whose data they are."""
+"""The files of an audit; audit.html shows the faces, for the owner of the data only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mien.pages.render import as_terminal, write
 from mien.pages.report import picture
 from mien.terminal import Stack
 
-#: Faces pictured of each finding.
+#: Number of faces shown for each finding.
 PICTURED = 48
 
 _LIST = (
@@ -32,7 +32,11 @@ _COPIES = (
 
 
 def write_audit(audit: Audit, out: Path) -> Path:
-    """Write audit.html, audit.json and exclusions.csv, each whole or not at all; the page."""
+    """Write audit.html, audit.json and exclusions.csv into a folder, each atomically.
+
+    Returns:
+        The path of audit.html.
+    """
     write_exclusions(
         out / "exclusions.csv",
         audit.store,
@@ -46,7 +50,7 @@ def write_audit(audit: Audit, out: Path) -> Path:
 
 
 def _write_page(audit: Audit, path: Path) -> Path:
-    """Write the page; the path of it."""
+    """Write the page and return its path."""
     said, store = audit.inspection, audit.store
     title = f"{Path(said.source).name}: audit"
     about = (
@@ -74,7 +78,7 @@ def _write_page(audit: Audit, path: Path) -> Path:
 
 
 def render_audit(audit: Audit) -> Stack:
-    """An audit for the terminal."""
+    """Render the counts of an audit for the terminal."""
     return as_terminal(_copies(audit), _found(audit))
 
 
@@ -136,5 +140,5 @@ def _section(store: FaceStore, finding: Finding) -> list[blocks.Block]:
 
 
 def _of(finding: Finding) -> list[str]:
-    """The notes of what is excluded."""
+    """The notes of the excluded faces."""
     return [note for note, out in zip(finding.notes, finding.excludes, strict=True) if out]

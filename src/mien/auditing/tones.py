@@ -1,6 +1,6 @@
-"""Pictures that are no good to learn from: of one tone, not photographs, too dark, too bright, without a face.
+"""Find pictures that are useless for training: of one tone, not photographs, too dark, too bright, without a face.
 
-The limits were chosen on FER-2013, its pictures looked at and the votes of FER+ on "no face" laid beside;
+The limits were chosen on FER-2013, by inspection of its pictures and comparison with FER+'s votes for "no face";
 docs/data-audit.md has the figures.
 """
 
@@ -18,26 +18,33 @@ from mien.callbacks import Progress
 from mien.data.store import FaceStore
 from mien.recognise.yunet import YuNet
 
-#: Standard deviation of gray levels below which a picture is blank, and below which it has little contrast.
+#: A picture with a standard deviation of gray levels below the first is blank, below the second of little contrast.
 BLANK, LITTLE_CONTRAST = 2.0, 15.0
-#: Mean gray level below which a picture is dark, and above which it is bright.
+#: A picture with a mean gray level below the first is dark, above the second bright.
 DARK, BRIGHT = 30.0, 220.0
-#: Share of pixels that equal their right neighbour above which a picture is drawn or written: a photograph
-#: has noise. Screens that say "image not available", icons and line drawings lie above, most cartoons below.
+#: A picture is drawn or written, not a photograph, if more than this share of its pixels equal their right neighbour:
+#: photographs have noise. Screens that say "image not available", icons and line drawings lie above, most cartoons
+#: below.
 FLAT = 0.5
 
-#: The longer side, in pixels, at which faces are looked for, and again where none was found; around them a
-#: quarter of it is added, for a face that fills its picture is a face cut off.
+#: Longer side, in pixels, of the first search for a face, and of the second one if the first finds none. A border
+#: of a quarter of it is added on each side, because a face that fills its picture looks cut off to the detector.
 _SIDES = (96, 192)
 _BORDER = 0.25
-#: How sure the detector has to be at the first look, and at the second.
+#: Lowest score of the detector in the first and in the second search.
 _SURE = (0.5, 0.1)
 _AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
 class Tones:
-    """float32 (N,) each: mean and standard deviation of gray levels, share of equal neighbours."""
+    """Figures of gray levels of N pictures, float32 (N,) each.
+
+    Attributes:
+        mean: mean level, 0..255.
+        spread: standard deviation of levels.
+        flat: share of pixels that equal their right neighbour, 0..1.
+    """
 
     mean: NDArray[np.float32]
     spread: NDArray[np.float32]
@@ -45,7 +52,7 @@ class Tones:
 
 
 def measure_tones(store: FaceStore) -> Tones:
-    """The tones of every face of a store, channels taken together."""
+    """Measure the tones of every face of a store, over all channels together."""
     figures = np.empty((3, len(store)), np.float32)
     for start in range(0, len(store), _AT_A_TIME):
         pixels = np.asarray(store.pixels[start : start + _AT_A_TIME])
@@ -58,7 +65,18 @@ def measure_tones(store: FaceStore) -> Tones:
 
 
 def faceless(store: FaceStore, progress: Progress | None = None) -> NDArray[np.bool_]:
-    """bool (N,): True where YuNet finds no face in a picture, looked at small and then large."""
+    """Search each picture with YuNet, small and then large.
+
+    Args:
+        store: the N faces.
+        progress: called from time to time with (faces done, faces in all).
+
+    Returns:
+        bool (N,), True if neither search finds a face.
+
+    Raises:
+        InputError: the detector's model is missing.
+    """
     small, large = (
         YuNet(size=2 * side, score=score, thorough=False, threads=1)
         for side, score in zip(_SIDES, _SURE, strict=True)
@@ -79,7 +97,7 @@ def faceless(store: FaceStore, progress: Progress | None = None) -> NDArray[np.b
 
 
 def _framed(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A face, uint8 (C, H, W), as RGB (h, w, 3), its longer side as given and a border around it."""
+    """Resize a face, uint8 (C, H, W), to a longer side and add a border: uint8 RGB (h, w, 3)."""
     image = np.ascontiguousarray(np.broadcast_to(face, (3, *face.shape[1:])).transpose(1, 2, 0))
     scale = side / max(face.shape[1:])
     sizes = [max(1, round(length * scale)) for length in face.shape[:0:-1]]

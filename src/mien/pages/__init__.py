@@ -1,4 +1,4 @@
-"""Evaluations shown to people: pages, tables for the terminal, Markdown and figures, all made of one set of blocks."""
+"""Pages, tables for the terminal, Markdown and figures of evaluations, all made of one set of blocks."""
 
 from mien.pages.comparison import render_comparison, write_comparison
 from mien.pages.model_card import CardFiles, write_card

@@ -1,16 +1,16 @@
-"""What a page is made of. `render` makes HTML, Markdown and the terminal's text of the same blocks."""
+"""The blocks of a page. `render` turns the same blocks into HTML, Markdown and text for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-#: Of cells, all of them written out.
+#: Rows of cells, as text.
 Rows = Sequence[Sequence[str]]
 
 
 class Heading(NamedTuple):
-    """A heading; level 1 is the page's own."""
+    """A heading; level 1 is the title of the page."""
 
     text: str
     level: int = 2
@@ -20,9 +20,9 @@ class Text(NamedTuple):
     """A paragraph.
 
     Attributes:
-        text: shown letter by letter, for it may hold names.
-        kind: how HTML shows it: classes of the style, as `quiet small` or `note`.
-        marked: HTML shows `code` and **bold** as such: for sentences without names.
+        text: the text, escaped in HTML, because it may contain names.
+        kind: CSS classes of the paragraph, such as `quiet small` or `note`.
+        marked: whether HTML formats `code` and **bold**; for sentences without names.
     """
 
     text: str
@@ -31,19 +31,19 @@ class Text(NamedTuple):
 
 
 class Prose(NamedTuple):
-    """Text in Markdown, its tables too; HTML in it is shown letter by letter."""
+    """Text in Markdown, with tables; HTML in it is escaped."""
 
     markdown: str
 
 
 class Table(NamedTuple):
-    """Figures in columns.
+    """A table.
 
     Attributes:
         head: the names of the columns.
-        rows: the cells; an empty row is a line between the others in the terminal.
-        words: the first columns, which are words; all others are figures, to the right.
-        title, caption: above and below it in the terminal, which has no headings and no paragraphs beside it.
+        rows: the cells; in the terminal, an empty row draws a line.
+        words: number of leading columns with words; the others have figures and are aligned to the right.
+        title, caption: text above and below it in the terminal only; pages have headings and paragraphs for it.
     """
 
     head: Sequence[str]
@@ -57,10 +57,10 @@ class Group(NamedTuple):
     """Rows of one subject in a `Grouped` table.
 
     Attributes:
-        name: of the subject.
-        note: said of it.
-        state: how it is, in few words.
-        kind: how the state is shown: `good`, `part`, `bad` or `none`.
+        name: name of the subject.
+        note: a remark beside the name.
+        state: its state, in few words.
+        kind: style of the state: `good`, `part`, `bad` or `none`.
         rows: its rows.
         remarks: sentences below them.
     """
@@ -74,9 +74,13 @@ class Group(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """A table whose rows belong to subjects; the head's first column is that of the subjects.
+    """A table with groups of rows; the first column of the head is that of the subjects.
 
-    HTML shows the column of the name `bold` in bold, and a cell of the text `good` as good.
+    Attributes:
+        head: the names of the columns.
+        rows: the groups.
+        bold: name of the column that HTML sets in bold.
+        good: text of the cells that HTML highlights as good.
     """
 
     head: Sequence[str]
@@ -92,13 +96,13 @@ class Facts(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """Figures that catch the eye: (name, value, note)."""
+    """The main figures, each as (name, value, note)."""
 
     rows: Sequence[tuple[str, str, str]]
 
 
 class Headline(NamedTuple):
-    """The one figure that a page is about, the words that follow it, and blocks beside it."""
+    """The most important figure of a page, the words after it, and blocks beside it."""
 
     figure: str
     text: str
@@ -106,13 +110,13 @@ class Headline(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A figure, as `render.draw` gives it.
+    """A figure, made by `render.draw`.
 
     Attributes:
-        svg: an element that follows the page's colours.
-        name: of its PNG beside the page, without the suffix.
-        description: for people who cannot see it.
-        kind: how wide it is: `figure`, `medium` or `wide`.
+        svg: an <svg> element that follows the page's colours.
+        name: name of its PNG beside the page, without the suffix.
+        description: text for screen readers.
+        kind: its width: `figure`, `medium` or `wide`.
     """
 
     svg: str
@@ -122,9 +126,16 @@ class Drawing(NamedTuple):
 
 
 class Pictured(NamedTuple):
-    """A face in a `Gallery`: its picture as a data: address, row, label, a name and words beside and below it.
+    """A face in a `Gallery`.
 
-    `why`: the same face coloured by what spoke for the name, or empty.
+    Attributes:
+        picture: the face as a data: URL.
+        row: its row in the data.
+        label: its label.
+        name: the expression in its caption.
+        beside: text beside the name.
+        below: lines below it.
+        why: data: URL of the face coloured by the influence of its pixels on the answer; or empty.
     """
 
     picture: str
@@ -137,25 +148,25 @@ class Pictured(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures of faces, in HTML alone."""
+    """Pictures of faces, in HTML only."""
 
     rows: Sequence[Pictured]
 
 
 class Commands(NamedTuple):
-    """Command lines, to be copied."""
+    """Command lines to copy."""
 
     rows: Sequence[str]
 
 
 class Card(NamedTuple):
-    """Blocks in one frame."""
+    """Blocks in a frame."""
 
     blocks: Sequence[Block]
 
 
 class Columns(NamedTuple):
-    """Blocks side by side, as far as there is room."""
+    """Blocks side by side, wrapped if there is no room."""
 
     blocks: Sequence[Block]
 
@@ -165,9 +176,13 @@ Block = Heading | Text | Prose | Tiles | Headline | Drawing | Card | Columns | _
 
 
 class Page(NamedTuple):
-    """A page: its title, a small line below it, and its blocks.
+    """A page.
 
-    `kind`: how HTML lays it out: `prose` for a page that is read, else wide.
+    Attributes:
+        title: its title.
+        blocks: its blocks.
+        about: a small line below the title.
+        kind: layout in HTML: `prose` for running text; wide if empty.
     """
 
     title: str
@@ -177,7 +192,14 @@ class Page(NamedTuple):
 
 
 def section(title: str, *blocks: Block, said: str = "", level: int = 2) -> list[Block]:
-    """A heading, what is said below it, and those of the blocks that hold anything; if none does, nothing."""
+    """Make a section of a heading, a sentence and the blocks that are not empty; no section if all are empty.
+
+    Args:
+        title: the heading.
+        blocks: the blocks; empty ones are left out.
+        said: the text below the heading, or empty.
+        level: level of the heading.
+    """
     kept = [block for block in blocks if getattr(block, "rows", getattr(block, "blocks", True))]
     if not kept:
         return []
@@ -186,5 +208,5 @@ def section(title: str, *blocks: Block, said: str = "", level: int = 2) -> list[
 
 
 def commands(lines: Iterable[str | None], title: str = "How this was made") -> list[Block]:
-    """A section of command lines, each once; those that are not known are left out."""
+    """Make a section of command lines, each once; unknown ones (None) are left out."""
     return section(title, Commands(list(dict.fromkeys(str(line) for line in lines if line))))

@@ -23,7 +23,7 @@ EXPLANATION = (
 
 
 def render_comparison(comparison: Comparison) -> Stack:
-    """A comparison for the terminal: the contenders, then the pairs."""
+    """Render a comparison for the terminal: the contenders, then the pairs."""
     names, *figures = zip(*_rows(comparison), strict=True)
     contenders = Table(
         ["", *names],
@@ -34,7 +34,11 @@ def render_comparison(comparison: Comparison) -> Stack:
 
 
 def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
-    """Write compare.html, compare.json and compare-curves.png into a folder; the page's path."""
+    """Write compare.html, compare.json and compare-curves.png into a folder.
+
+    Returns:
+        The path of compare.html.
+    """
     folder = Path(folder)
     write_json(folder / "compare.json", comparison.to_dict())
     title = f"{' · '.join(c.name for c in comparison.contenders)}: {comparison.split}"
@@ -47,7 +51,7 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
     return write(Page(title, blocks, about), folder / "compare.html")
 
 
-#: Headlines with room in a table that is mean ± sd wide; compare.json has them all.
+#: Headlines that fit into a table with mean ± sd; compare.json has all of them.
 _COMPARED = tuple(
     name for name in HEADLINES if name not in ("balanced accuracy", NEAR, *OF_CALIBRATION)
 )

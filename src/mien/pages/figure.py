@@ -1,4 +1,4 @@
-"""The figure that every plot is drawn on. Importing this needs matplotlib."""
+"""The class of every figure. This module imports matplotlib."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 
 from mien.pages.png import write_png
 
-#: CSS pixels an inch. The picture itself has more, and stays sharp on a fine screen.
+#: CSS pixels per inch. The PNG has more pixels, to be sharp on screens of high resolution.
 _SCREEN = 96
 
 
 class ShownFigure(Figure):
-    """A matplotlib Figure that a notebook shows where a cell ends in it, without pyplot."""
+    """A matplotlib Figure that a notebook displays as the last line of a cell, without pyplot."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """The PNG and the width to show it in, as IPython asks for them."""
+        """Return the PNG and its display width in CSS pixels, in the form of IPython's protocol."""
         buffer = io.BytesIO()
         write_png(self, buffer)
         return buffer.getvalue(), {"width": round(_SCREEN * self.get_figwidth())}

@@ -1,7 +1,7 @@
-"""A model card: what a run's network is for and not for, what it was trained on, and what it gets wrong.
+"""A model card: intended use, training data, scores and typical errors of a run's network.
 
-After Mitchell et al. 2019, "Model Cards for Model Reporting". Every figure comes from what `mien
-evaluate` saved in the run; what was not measured is said to be so.
+After Mitchell et al. 2019, "Model Cards for Model Reporting". All figures come from the evaluations that
+`mien evaluate` saved in the run; the card states which figures were not measured.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from mien.pages.tables import calibration_rows, people_table
 from mien.recipe import Recipe
 from mien.runs import RunFolder
 
-#: Confusions that are named: the most frequent ones, by share of the true expression's faces.
+#: Number of confusions in the card: the most frequent ones, by share of the true expression's faces.
 _CONFUSIONS = 5
-#: The splits a card is about, the first being the evidence.
+#: Splits in a card; the headline figures are those of the first that was evaluated.
 _SPLITS = ("test", "validation")
 _VIEW = "none"
 
 
 @dataclass(frozen=True)
 class CardFiles:
-    """Where a card was written: the same content twice."""
+    """The two files of a card, with the same content."""
 
     markdown: Path
     html: Path
@@ -47,12 +47,12 @@ def write_card(
 
     Args:
         run: a trained run that was evaluated on the test or the validation split.
-        out: the folder; made where there is none.
-        licence: of the weights.
-        name: of the model; by default the recipe's.
+        out: the folder; created if it does not exist.
+        licence: licence of the weights.
+        name: name of the model; by default the recipe's.
 
     Raises:
-        InputError: the run was not evaluated, or has other weights by now.
+        InputError: the run has no evaluation of its present weights.
     """
     evaluations = _evaluations(run)
     name = name or run.recipe().name
@@ -65,7 +65,7 @@ def write_card(
 
 
 def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
-    """The evaluations of the weights that the run has now, by split."""
+    """Load the evaluations of the run's present weights: split -> evaluation."""
     current = run.weights_digest()
     found = {}
     for split in _SPLITS:
@@ -84,7 +84,7 @@ def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
 def _content(
     run: RunFolder, evaluations: Mapping[str, Evaluation], name: str, licence: str | None
 ) -> dict[str, Any]:
-    """What the template fills in."""
+    """The variables of the card's template."""
     recipe, environment = run.recipe(), run.environment()
     headline = next(iter(evaluations.values()))
     trusted = None
@@ -179,7 +179,11 @@ def _score_table(evaluations: Mapping[str, Evaluation]) -> Table:
 
 
 def _cost(recipe: Recipe) -> dict[str, str] | None:
-    """Parameters and multiply-adds, where the extra is there that builds networks."""
+    """Number of parameters and of multiply-adds, as text.
+
+    Raises:
+        MissingExtraError: the extra that builds networks is not installed.
+    """
     with extra_required("train", "Counting a network's cost"):
         from mien.models import cost
     model = recipe.model
@@ -197,7 +201,7 @@ def _init(recipe: Recipe, environment: Mapping[str, Any]) -> str | None:
 
 
 def _name(path: str) -> str:
-    """The last part of a path: a card says nothing of the machine it was written on."""
+    """The last part of a path: a card must not reveal folders of its author's machine."""
     return Path(path).name
 
 
@@ -215,9 +219,9 @@ def _without_folder(part: str) -> str:
 
 
 def _per_class(scores: Scores, expressions: tuple[str, ...]) -> Table:
-    """Recall with its interval, precision and F1.
+    """Tabulate recall with its interval, precision and F1 of each expression.
 
-    Wilson's interval, for of few faces all or none may be found, and resampling them gives no spread then.
+    The interval is Wilson's: if all or none of a few faces are found, a bootstrap would have no width.
     """
     with extra_required("report", "writing a model card"):
         from scipy.stats import binomtest
@@ -237,7 +241,7 @@ def _per_class(scores: Scores, expressions: tuple[str, ...]) -> Table:
 
 
 def _weakest(scores: Scores, expressions: tuple[str, ...]) -> tuple[str, str]:
-    """The expression that is found least often, and how often."""
+    """The expression with the lowest recall, and this recall as text."""
     recalls = [(own.recall, name) for own, name in zip(scores.per_class, expressions, strict=True)]
     recall, name = min((recall, name) for recall, name in recalls if recall is not None)
     return name, figure_text("", recall)
@@ -258,7 +262,7 @@ def _confusions(scores: Scores, expressions: tuple[str, ...]) -> list[str]:
 
 
 def _calibration(found: Confidence) -> dict[str, Any]:
-    """The test figures before and after the calibration that validation faces ask for."""
+    """The variables of the template on calibration: figures before and after."""
     rows = calibration_rows(found.before, found.after)
     return {
         "judge": JUDGES[found.judge],

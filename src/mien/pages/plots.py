@@ -38,14 +38,14 @@ THEME = {
     **{colour: f"--series-{place}" for place, colour in enumerate(CYCLE, start=1)},
 }
 
-#: Names longer than this would leave a figure no room.
+#: Longest name in a figure, in letters; longer ones are shortened.
 LONGEST_NAME = 18
 
 History = Sequence[Mapping[str, float]]
 
 
 def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
-    """Training and validation accuracy by epoch, the overfitting gap shaded between them."""
+    """Draw training and validation accuracy by epoch, with the overfitting gap shaded between them."""
     figure, axes = _canvas(axes)
     epochs, train, validation = _columns(history, "accuracy")
     axes.fill_between(
@@ -63,7 +63,7 @@ def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
     _dot(axes, epochs[best], validation[best], "best epoch")
     last_gap = train[-1] - validation[-1]
     wide = abs(last_gap) > 0.15 * np.ptp([train, validation])
-    axes.annotate(  # inside a wide gap; else in the corner that rising curves leave free
+    axes.annotate(  # inside the gap if it is wide; else in the corner that rising curves leave free
         f"gap {100 * last_gap:.1f} points",
         (epochs[-1], (train[-1] + validation[-1]) / 2) if wide else (1, 0),
         xycoords="data" if wide else "axes fraction",
@@ -84,7 +84,7 @@ def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
 
 
 def loss_curves(history: History, axes: Axes | None = None) -> Figure:
-    """Training and validation cross-entropy by epoch."""
+    """Draw training and validation cross-entropy by epoch."""
     figure, axes = _canvas(axes)
     epochs, train, validation = _columns(history, "loss")
     axes.fill_between(
@@ -106,12 +106,18 @@ def loss_curves(history: History, axes: Axes | None = None) -> Figure:
 
 
 def confusion(counts_KK: ArrayLike, expressions: Expressions, what: str) -> Figure:
-    """Confusion matrix: counts on the left, shares of each true expression on the right."""
+    """Draw the confusion matrix: counts on the left, shares of each true expression on the right.
+
+    Args:
+        counts_KK: counts (K, K), true expressions in rows.
+        expressions: the K names.
+        what: the subject of the titles, such as the split.
+    """
     counts = np.array(counts_KK)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = max(5.2, 1.6 + 0.62 * len(expressions))  # the titles need so much
-    figure = blank(2 * side, side + 0.5)  # and a line above the square cells
+    side = max(5.2, 1.6 + 0.62 * len(expressions))  # inches that the titles need
+    figure = blank(2 * side, side + 0.5)  # room for a line above the square cells
     for place, cells in enumerate(
         (
             [[f"{n:,}" for n in row] for row in counts],
@@ -127,7 +133,7 @@ def confusion(counts_KK: ArrayLike, expressions: Expressions, what: str) -> Figu
 
 
 def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
-    """Precision, recall and F1 of each expression, the best recognised on the left."""
+    """Draw precision, recall and F1 of each expression, in decreasing order of F1; `what` begins the title."""
     order = sorted(
         range(len(expressions)), key=lambda label: scores.per_class[label].f1 or 0, reverse=True
     )
@@ -157,7 +163,7 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
 
 
 def reliability(scores: Scores, what: str) -> Figure:
-    """Accuracy against confidence in each bin, the distance between them, and the bins' counts."""
+    """Draw accuracy by confidence in bins, their distance, and the counts of the bins; `what` begins the title."""
     figure = blank(6.2, 6.0)
     grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.08)
     axes = figure.add_subplot(grid[0])
@@ -183,7 +189,11 @@ def reliability(scores: Scores, what: str) -> Figure:
 
 
 def reliability_bars(axes: Axes, scores: Scores) -> NDArray[np.float64]:
-    """Draw the accuracy of each bin that has faces, and its distance to the confidence, which is given back."""
+    """Draw the accuracy of each bin that has faces, and its distance to the confidence.
+
+    Returns:
+        Confidence minus accuracy of these bins, -1..1.
+    """
     filled = [item for item in scores.bins if item.count]
     accuracies = np.array([item.accuracy for item in filled], dtype=float)
     confidences = np.array([item.confidence for item in filled], dtype=float)
@@ -206,7 +216,7 @@ def reliability_bars(axes: Axes, scores: Scores) -> NDArray[np.float64]:
 
 
 def _centres(scores: Scores) -> list[float]:
-    """Of the bins that have faces."""
+    """Centres of the bins that have faces."""
     return [(item.low + item.high) / 2 for item in scores.bins if item.count]
 
 
@@ -215,7 +225,7 @@ def _width(scores: Scores) -> float:
 
 
 def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
-    """Validation and training accuracy of several runs, one colour a run, one line a seed."""
+    """Draw validation and training accuracy of several runs, a colour per run and a line per seed."""
     figure, axes = _canvas()
     longest: Any = np.zeros(1)
     for place, (name, seeds) in enumerate(histories.items()):
@@ -234,14 +244,14 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically. What is drawn of it afterwards keeps this layout."""
+    """Write a figure as PNG, atomically. Later drawings of the figure keep the layout of this one."""
     with atomic_file(path) as handle:
         write_png(figure, handle)
     figure.set_layout_engine("none")
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
-    """The figure as an image, uint8 (H, W, 3), for whoever does not take files."""
+    """Draw the figure as an image, uint8 RGB (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)
@@ -251,23 +261,26 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an <svg> element for an HTML page: themed by CSS variables, no outside names.
+    """Convert the figure to an <svg> element for an HTML page, with the colours of the page's CSS variables.
 
     Args:
         figure: the figure.
-        name: unlike that of any other figure on the page.
-        description: what a screen reader says.
+        name: a prefix for its ids, unique on the page.
+        description: text for screen readers.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
     with extra_required("report", "drawing"):
         import matplotlib
     buffer = io.StringIO()
     blank = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    # Text stays text in the page's font: it can be read aloud, searched and be in any script.
+    # Text stays text in the page's font, so that it can be searched, read aloud and in any script.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}), any_script():
         figure.savefig(buffer, format="svg", transparent=True, metadata=blank)
     svg = re.sub(r"<!--.*?-->|<(metadata|style).*?</\1>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]
-    # Namespaces mean nothing inside HTML, and ids have to be unique on the page.
+    # HTML ignores namespaces, and ids have to be unique on the page.
     svg = re.sub(r'\s+xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"^<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 role="img">', svg)
@@ -279,14 +292,18 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, which a notebook shows where a cell ends in it."""
+    """Make an empty figure of a size in inches; notebooks display it as the last line of a cell.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     with extra_required("report", "drawing"):
         from mien.pages.figure import ShownFigure
     return ShownFigure(figsize=(width, height), layout="constrained")
 
 
 def _canvas(axes: Axes | None = None) -> tuple[Figure, Axes]:
-    """A figure with axes of its own, or a part of another one."""
+    """Style the given axes, or those of a new figure; return figure and axes."""
     if axes is None:
         axes = blank(6.8, 4.2).add_subplot()
     figure: Any = axes.figure
@@ -295,7 +312,7 @@ def _canvas(axes: Axes | None = None) -> tuple[Figure, Axes]:
 
 
 def style(axes: Axes) -> None:
-    """Quiet axes: one spine, thin horizontal lines."""
+    """Style axes: one spine, thin horizontal lines."""
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     for side in ("top", "right", "left"):
@@ -307,20 +324,20 @@ def style(axes: Axes) -> None:
 
 
 def in_percent(*axes: Axis) -> None:
-    """Write the numbers of some axes, 0..1, as whole percents."""
+    """Format the numbers of axes, 0..1, as whole percents."""
     for axis in axes:
         axis.set_major_formatter(lambda value, _: percent(value, 0))
 
 
 def title(axes: Axes, text: str) -> None:
-    """A bold title on the left, taken letter by letter."""
+    """Set a bold title on the left, without mathematical markup."""
     axes.set_title(
         text, loc="left", color=INK, fontsize=11.5, fontweight="bold", pad=10, parse_math=False
     )
 
 
 def short(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name as it fits into a figure."""
+    """Shorten a name to at most `longest` letters."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
@@ -354,14 +371,14 @@ def _finish_curves(axes: Axes, epochs: Any, ylabel: str) -> None:
 
 
 def legend(of: Axes | Figure, **place: Any) -> None:
-    """A legend in the page's ink and without a frame, of axes or of a whole figure."""
+    """Add a legend without a frame to axes or to a whole figure."""
     drawn = of.legend(frameon=False, fontsize=10, labelcolor=INK, **place)
     for text in drawn.get_texts():
         text.set_parse_math(False)
 
 
 def _matrix(axes: Axes, shares: Any, cells: list[list[str]], expressions: Expressions) -> None:
-    """Cells whose blue deepens with the share; drawn as shapes so that they follow the theme."""
+    """Draw cells whose blue deepens with the share, as shapes, so that they follow the theme."""
     from matplotlib.patches import Rectangle
 
     size = len(expressions)

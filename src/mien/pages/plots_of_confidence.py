@@ -1,4 +1,4 @@
-"""Calibration before and after, and what doubting the least confident answers is worth."""
+"""Figures of confidence: reliability before and after calibration, and risk by coverage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def before_and_after(found: Confidence) -> Figure:
-    """Two reliability diagrams side by side: as it was trained, and calibrated."""
+    """Draw two reliability diagrams side by side: of the trained network, and of the calibrated one."""
     figure = plots.blank(9.6, 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     _reliability(left, found.before, "As it was trained")
@@ -34,12 +34,12 @@ def before_and_after(found: Confidence) -> Figure:
 
 
 def risk_coverage(found: Confidence) -> Figure:
-    """The share of wrong answers among the most confident ones, and where `uncertain` begins."""
+    """Draw the share of wrong answers by the share of faces answered, and the threshold of `uncertain`."""
     figure = plots.blank(6.8, 4.4)
     axes = figure.add_subplot()
     plots.style(axes)
     curve = found.curve
-    few = 20 / found.after.count  # of fewer answers the share jumps about
+    few = 20 / found.after.count  # the share of fewer answers is too noisy to draw
     from_here = np.searchsorted(curve.coverage, few)
     axes.plot(
         curve.coverage[from_here:],

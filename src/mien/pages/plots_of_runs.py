@@ -1,4 +1,4 @@
-"""Figures of many runs at once, in the style of `plots`."""
+"""Figures of several runs, in the style of `plots`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mien.pages.plots import INK, MUTED, History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Panels side by side.
+#: Number of panels side by side.
 _COLUMNS = 4
-#: Line styles, one a round through the colours.
+#: Line styles: the first for the first round through the colours, and so on.
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)))
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Accuracy and loss by epoch, side by side."""
+    """Draw accuracy and loss by epoch, side by side."""
     figure = plots.blank(13, 4.4)
     left, right = figure.subplots(1, 2)
     plots.accuracy_curves(history, left)
@@ -31,11 +31,11 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 def panels(
     histories: Mapping[str, Sequence[History]], published: Mapping[str, float] | None = None
 ) -> Figure:
-    """Training and validation accuracy by epoch: a panel a name, a line a seed, one scale for all.
+    """Draw training and validation accuracy by epoch: a panel per name, a line per seed, one scale for all.
 
     Args:
-        histories: name -> the history of each seed, each of at least one epoch.
-        published: name -> a validation accuracy, 0..1, drawn across its panel.
+        histories: name -> the histories of its seeds, each of at least one epoch.
+        published: name -> published validation accuracy, 0..1, drawn as a horizontal line.
     """
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
@@ -83,10 +83,13 @@ def panels(
 
 
 def gaps(histories: Mapping[str, Sequence[History]]) -> Figure:
-    """The overfitting gap, training minus validation accuracy, by epoch: a name's mean of seeds, each seed behind it.
+    """Draw the overfitting gap, training minus validation accuracy, by epoch: the mean over seeds, and each seed.
 
-    Epochs are on a logarithmic scale, for some train for ten and some for sixty. The legend gives
+    Epochs are on a logarithmic scale, because some recipes train for ten and some for sixty. The legend has
     the last gap of each mean, the widest first.
+
+    Args:
+        histories: name -> the histories of its seeds, each of at least one epoch.
     """
     figure = plots.blank(10, 4.8)
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""How every figure of mien becomes a PNG."""
+"""Writing of figures as PNG."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PAPER = "#ffffff"
 
 
 def write_png(figure: Figure, handle: IO[bytes]) -> None:
-    """Write a figure as PNG, as every picture of mien is written."""
+    """Write a figure as PNG with 160 dots per inch on white."""
     with any_script():
         figure.savefig(handle, format="png", dpi=160, facecolor=PAPER)
 
 
 @contextmanager
 def any_script() -> Iterator[None]:
-    """Letters that matplotlib's font lacks become boxes in a PNG, without a warning."""
+    """Silence the warning for letters that matplotlib's font lacks; a PNG shows them as boxes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -1,4 +1,4 @@
-"""Faces beside what a network takes them for."""
+"""A figure of faces and their predicted probabilities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLUMNS = 3
 #: Longer names would run into the next face's title.
 _TITLE_NAME = 8
-#: More faces than this make a picture that nobody looks at, and that takes long to draw.
+#: Largest number of faces; more would take long to draw and be hard to read.
 MOST_FACES = 60
 
 
@@ -30,16 +30,16 @@ def draw_predictions(
     expressions: Expressions,
     labels_N: NDArray[np.int64] | None = None,
 ) -> Figure:
-    """Each face with a bar an expression; the answer in blue, in orange where the label is another.
+    """Draw each face with a bar per expression; the answer is blue, or orange if the label differs.
 
     Args:
         faces_NCHW: uint8 (N, C, H, W), C = 1 (gray) or 3 (RGB), N = 1 to MOST_FACES.
-        probabilities_NK: (N, K), 0 to 1, a column a name, as a `mien.models.Classifier` gives them.
+        probabilities_NK: (N, K), 0 to 1, such as the answers of a `mien.models.Classifier`.
         expressions: the K names.
-        labels_N: int64 (N,), what the faces are labelled; None where nobody knows.
+        labels_N: int64 (N,), the labels; None if they are unknown.
 
     Raises:
-        InputError: there is no face or too many, or the shapes do not belong together.
+        InputError: there is no face or too many, or the shapes do not match.
     """
     count = len(faces_NCHW)
     if not 1 <= count <= MOST_FACES:
@@ -96,7 +96,7 @@ def _face(axes: Axes, face_CHW: NDArray[np.uint8]) -> None:
 def _bars(
     axes: Axes, probabilities_K: NDArray[np.floating], expressions: Expressions, colour: str
 ) -> None:
-    """A bar an expression, the first on top, the largest in the colour, each with its percentage."""
+    """Draw a bar with its percentage for each expression, the first on top, the largest in `colour`."""
     places = np.arange(len(expressions))
     answer = int(probabilities_K.argmax())
     axes.barh(

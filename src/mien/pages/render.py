@@ -1,4 +1,4 @@
-"""Blocks as pages of HTML that load nothing, as Markdown, and as text for the terminal."""
+"""Render blocks as self-contained HTML pages, as Markdown, and as text for the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 
 def filled(template: str, room: str = "mien.pages", *, escape: bool = True, **context: Any) -> str:
-    """A template of a room with everything in its place; HTML is escaped but for our own drawings."""
+    """Fill in a template.
+
+    Args:
+        template: file name in the folder `templates` of the package.
+        room: the package.
+        escape: whether HTML in values is escaped; values of type Markup never are.
+        context: the variables of the template.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     with extra_required("report", "writing a report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
     environment = Environment(
@@ -40,7 +50,14 @@ def filled(template: str, room: str = "mien.pages", *, escape: bool = True, **co
 
 
 def write(page: Page, path: Path) -> Path:
-    """Write a page, atomically: as Markdown into a file of that suffix, else as HTML; the path."""
+    """Write a page atomically: as Markdown if the suffix is .md, else as HTML.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     if path.suffix == ".md":
         text = as_markdown(page)
     else:
@@ -53,7 +70,18 @@ def write(page: Page, path: Path) -> Path:
 def draw(
     figure: Figure, folder: Path, name: str, description: str, kind: str = "figure"
 ) -> blocks.Drawing:
-    """Save a figure as <folder>/<name>.png and give it back for a page."""
+    """Save a figure as <folder>/<name>.png and make a block of it.
+
+    Args:
+        figure: the figure.
+        folder: the folder of the page.
+        name: file name of the PNG without the suffix, unique on the page.
+        description: text for screen readers.
+        kind: its width on the page: `figure`, `medium` or `wide`.
+
+    Raises:
+        MissingExtraError: markupsafe is not installed.
+    """
     with extra_required("report", "writing a report"):
         from markupsafe import Markup
     save_png(figure, folder / f"{name}.png")
@@ -62,13 +90,13 @@ def draw(
 
 
 def as_markdown(page: Page) -> str:
-    """A page as Markdown, to be pasted; faces are left out, drawings are their PNGs."""
+    """Render a page as Markdown; faces are left out, drawings are links to their PNGs."""
     parts = [f"# {page.title}", page.about, *map(markdown, page.blocks)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def markdown(block: Block) -> str:
-    """One block as Markdown, without an end of line; empty for faces."""
+    """Render a block as Markdown, without a final newline; empty for faces."""
     match block:
         case blocks.Heading(text, level):
             return f"{'#' * level} {text}"
@@ -110,7 +138,11 @@ def _markdown_table(head: Sequence[str], rows: blocks.Rows, words: int) -> str:
 
 
 def as_terminal(*parts: Block) -> Stack:
-    """Headings, paragraphs, facts and tables for the terminal, a table as wide as 80 columns allow."""
+    """Render headings, paragraphs, facts and tables for the terminal; tables keep to 80 columns.
+
+    Raises:
+        TypeError: a block that only pages can show.
+    """
     return Stack(*map(_terminal, parts))
 
 
@@ -144,7 +176,7 @@ def _kind(block: Block) -> str:
 
 
 def _marked(text: str) -> Markup:
-    """Our own sentence with `code` and **bold** as HTML."""
+    """Convert a sentence of mien with `code` and **bold** to HTML."""
     from markupsafe import Markup, escape
 
     safe = str(escape(visible(text, keep="\n")))
@@ -153,7 +185,7 @@ def _marked(text: str) -> Markup:
 
 
 def _prose(markdown: str) -> Markup:
-    """Markdown as HTML; raw HTML is escaped by this reader, so a name out of a recipe stays text."""
+    """Convert Markdown to HTML. Raw HTML in it is escaped, so that names in recipes stay text."""
     with extra_required("report", "writing a model card"):
         from markdown_it import MarkdownIt
         from markupsafe import Markup

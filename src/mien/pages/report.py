@@ -1,4 +1,4 @@
-"""report.html: everything a run has to show, on one page that loads nothing from anywhere."""
+"""report.html: scores, curves and mistakes of a run on one self-contained page."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from mien.recipe import to_dict
 from mien.recognise.explain import hidden_parts, painted
 from mien.runs import RunFolder, validated
 
-#: Splits in the order of their weight as evidence: the first that was evaluated gives the headline.
-SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # and other data behind them
+#: Splits in the order of their weight as evidence: the headline has the score of the first that was evaluated.
+SPLIT_ORDER = ("test", "validation", "official-validation", "train")  # other data follow
 OWN = "Pictures from your own data, for your own eyes: mind their licence before you pass this page on."
-#: Mistakes shown for each split.
+#: Number of mistakes shown for each split.
 MISTAKES = 24
-#: Of these, the worst are explained: each takes some hundred looks by the network.
+#: Number of mistakes, the worst ones, that are explained: each needs some hundred passes of the network.
 EXPLAINED = 6
 _COARSE = 1 / 8
-#: The view that headline, matrices and mistakes are about.
+#: The view of headline, matrices and mistakes.
 VIEW = "none"
 
 
@@ -51,11 +51,20 @@ def write_report(
     faces_by_split: Mapping[str, FaceView] | None = None,
     predict: Predictor | None = None,
 ) -> Path:
-    """Write report.html and the PNGs of its figures into the run folder; the path of the page.
+    """Write report.html and the PNGs of its figures into the run folder.
 
-    Shows what the run has: recipe, environment, history and every evaluated split, each as far as
-    it is there. The most confident mistakes are pictured for the splits whose faces are handed in; with the run's
-    predictor, uint8 (B, C, H, W) -> probabilities (B, K), the worst also as it saw them.
+    The page shows recipe, environment, history and every evaluated split, as far as the run has them.
+
+    Args:
+        run: the run folder, or the evaluations of a model file.
+        faces_by_split: split -> its evaluated faces; the page shows the most confident mistakes among them.
+        predict: the run's predictor, uint8 (B, C, H, W) -> probabilities (B, K), to explain the worst mistakes.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        InputError: the given faces are not the evaluated ones; nothing is written.
     """
     faces_by_split = faces_by_split or {}
     recipe = run.recipe()
@@ -64,7 +73,7 @@ def write_report(
     others = sorted(path.stem for path in run.path.glob(f"evaluation-{across.PREFIX}*.json"))
     names = [*SPLIT_ORDER, *(name.removeprefix("evaluation-") for name in others)]
     evaluations = [Evaluation.load(run, s) for s in names if run.evaluation(s) is not None]
-    mistakes = {  # before anything is written, for handed-in faces may not be the evaluated ones
+    mistakes = {  # before any writing, because it raises if these are not the evaluated faces
         item.split: find_mistakes(item, faces_by_split[item.split], predict)
         for item in evaluations
         if item.split in faces_by_split
@@ -102,7 +111,7 @@ def _subtitle(run: RunFolder, name: str, environment: Mapping[str, Any]) -> str:
 def _notes(
     run: RunFolder, environment: Mapping[str, Any], evaluations: list[Evaluation]
 ) -> list[str]:
-    """What a reader has to know before believing the figures."""
+    """Warnings that limit the validity of the figures, as sentences."""
     notes = []
     if not evaluations:
         notes.append(
@@ -119,7 +128,7 @@ def _notes(
             )
         notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in item.notes]
         if item.across is not None:
-            continue  # its section says what it is
+            continue  # its own section explains it
         if trained_on and item.fingerprint and item.fingerprint != trained_on:
             notes.append(
                 f"The {item.split} scores were made on other data ({item.source}) than the run was "
@@ -176,7 +185,7 @@ def _tiles(
 
 
 def _scores(evaluations: list[Evaluation]) -> list[blocks.Block]:
-    """Every view of every split; a column without near copies only where some evaluation has one."""
+    """Tabulate every view of every split, with a column without near copies if an evaluation has any."""
     near = any(item.near_copies_in_training for item in evaluations)
     left_out = OF_CALIBRATION if near else (NEAR, *OF_CALIBRATION)
     names = [name for name in HEADLINES if name not in left_out]
@@ -210,10 +219,10 @@ def _training(run: RunFolder, history: list[dict[str, float]]) -> list[blocks.Bl
 
 
 def _split(run: RunFolder, item: Evaluation, mistakes: list[blocks.Pictured]) -> list[blocks.Block]:
-    """One evaluated split: its figures, its table of expressions, its mistakes."""
+    """Make the section of an evaluated split: figures, table of expressions and mistakes."""
     scores, split = item.scores[VIEW].official, item.split
     title = _title(item)
-    # In figures there is room for a short name.
+    # Figures have room for a short name only.
     short = title if item.across is None else plots.short(Path(item.source).name, 12)
     bars = draw(
         plots.class_bars(scores, item.expressions, short),
@@ -261,7 +270,7 @@ def _title(item: Evaluation) -> str:
 
 
 def _across_sentences(item: Evaluation) -> list[str]:
-    """How classes of other data were read, and what somebody sees who uses the network."""
+    """Sentences on the mapping of other data's classes and on the network's unrestricted answers."""
     if item.across is None:
         return []
     own = item.across.own_answers[VIEW]
@@ -274,9 +283,9 @@ def _across_sentences(item: Evaluation) -> list[str]:
 
 
 def _honesty(run: RunFolder, evaluations: list[Evaluation]) -> list[blocks.Block]:
-    """The effect of a temperature on the probabilities, and the begin of doubt.
+    """Make the section on calibration and on the threshold of `uncertain`.
 
-    A model file's calibration is inside it: nothing is fitted here.
+    A model file contains its calibration, so none is fitted for it.
     """
     current = run.weights_digest()
     of_these = {item.split: item for item in evaluations if item.weights == current}
@@ -335,9 +344,19 @@ def _facts(title: str, values: Mapping[str, Any]) -> list[blocks.Block]:
 def find_mistakes(
     item: Evaluation, faces: FaceView, predict: Predictor | None = None
 ) -> list[blocks.Pictured]:
-    """The faces that were taken for another expression with the largest probability.
+    """Find the wrong answers with the highest probability.
 
-    With `predict`, `why` of the worst is the face coloured by what mattered; else it is empty.
+    Args:
+        item: the evaluation.
+        faces: the evaluated faces.
+        predict: uint8 (B, C, H, W) -> probabilities (B, K), to colour the worst faces by the influence of their
+            pixels; None leaves this out.
+
+    Returns:
+        At most MISTAKES faces, the most confident mistake first.
+
+    Raises:
+        InputError: the faces are not the evaluated ones.
     """
     place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
     probabilities = item.probabilities[VIEW]
@@ -368,13 +387,13 @@ def find_mistakes(
 
 
 def _why(predict: Predictor, face: NDArray[np.uint8]) -> str:
-    """A face coloured by what spoke for the answer and against it, as a data: address."""
+    """Colour a face by the influence of its pixels on the answer; a PNG in a data: URL."""
     mattered = hidden_parts(predict, face, step=_COARSE)
     return picture(painted(face, mattered).transpose(2, 0, 1))
 
 
 def picture(face: NDArray[np.uint8]) -> str:
-    """A face, uint8 (C, H, W), as a PNG inside a data: address."""
+    """Encode a face, uint8 (C, H, W), as a PNG in a data: URL."""
     pixels = face[0] if face.shape[0] == 1 else face.transpose(1, 2, 0)
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)

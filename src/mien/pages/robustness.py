@@ -1,4 +1,4 @@
-"""corruptions-<split>.html and the table in the terminal: what corruptions cost, beside the reference."""
+"""The report on corruptions: corruptions-<split>.html, and the table in the terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AMOUNTS = (
 
 
 def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
-    """Write the page and its figure into a folder; the path of the page."""
+    """Write the page and its figure into a folder; return the path of the page."""
     name = robustness.file_name
     about = (
         f"{robustness.faces:,} faces of the {robustness.split} split of {robustness.source}, single view, "
@@ -62,13 +62,13 @@ def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
 
 
 def render_robustness(robustness: Robustness) -> Stack:
-    """The figures for the terminal."""
+    """Render the figures for the terminal."""
     sure = _sure_table(robustness)
     return as_terminal(_table(robustness), *([sure] if sure.rows else []))
 
 
 def curves(robustness: Robustness) -> Figure:
-    """Accuracy by severity, a panel a corruption, severity 0 being the face as it is."""
+    """Draw accuracy by severity, a panel per corruption; severity 0 is the unchanged face."""
     reference = reference_for(robustness)
     count = len(robustness.corrupted)
     figure = blank(10.5, 2.1 * -(-count // 5))
@@ -136,7 +136,7 @@ def _table(robustness: Robustness) -> Table:
 
 
 def _sure_table(robustness: Robustness) -> Table:
-    """A line for each corruption, none if the network has no threshold of `uncertain`."""
+    """Tabulate the sure answers by corruption; no row if the network has no threshold of `uncertain`."""
     rows: list[list[str]] = []
     if robustness.clean.sure is not None:
         rows = [[name, *map(_sure, items)] for name, items in robustness.corrupted.items()]

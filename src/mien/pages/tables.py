@@ -1,4 +1,4 @@
-"""Evaluations as tables: for the terminal, and the parts that pages show too."""
+"""Tables of evaluations, for the terminal and for pages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mien.pages.blocks import Block, Table, Text
 from mien.pages.render import as_terminal
 from mien.terminal import Stack
 
-#: Below the calibration error: what is left of it for a network that is perfectly calibrated.
+#: Name of the row below the calibration error: the error that a perfectly calibrated network has by chance.
 BY_CHANCE = "by chance alone"
 
 
 def summary_text(name: str, summary: MeanSd | None) -> str:
-    """mean ± sd, or the figure alone for one seed.
+    """Write mean ± sd, or the figure alone if there is one seed; "-" for None.
 
     >>> summary_text("accuracy", MeanSd(0.6, 0.0123, 5))
     '60.00 ± 1.23 %'
@@ -34,7 +34,7 @@ def summary_text(name: str, summary: MeanSd | None) -> str:
 
 
 def render_table(evaluation: Evaluation) -> Stack:
-    """The scores of one evaluation for people: a table of views and one of expressions."""
+    """Render an evaluation for the terminal: a table of views and one of expressions."""
     without = len(evaluation) - int(evaluation.copies.sum())
     if evaluation.split == "train":
         counts = "those that the network was fitted to"
@@ -72,7 +72,7 @@ def render_table(evaluation: Evaluation) -> Stack:
 
 
 def _own_answers(across: Across, views: Sequence[str]) -> list[list[str]]:
-    """What somebody sees who uses the network, out of everything it knows; below a line."""
+    """Rows on the unrestricted answers, among all expressions that the network knows; the first is a line."""
     own = [across.own_answers[name] for name in views]
     known = f"its own answers, of all {len(across.known)}"
     return [
@@ -84,7 +84,7 @@ def _own_answers(across: Across, views: Sequence[str]) -> list[list[str]]:
 
 
 def people_table(people: People) -> Table:
-    """Beside FER+'s annotators: each figure, its interval, and of how many faces."""
+    """Tabulate the comparison with FER+'s annotators: each figure, its interval and its number of faces."""
     rows = [[name, *share, f"{of:,}"] for name, share, of in _people_rows(people)]
     return Table(
         ["", "figure", "95 % interval", "faces"],
@@ -95,7 +95,7 @@ def people_table(people: People) -> Table:
 
 
 def _people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
-    """(name, (figure, interval), faces) of a network beside people."""
+    """Rows of the comparison with annotators: (name, (figure, interval), faces)."""
 
     def text(share: Estimate) -> tuple[str, str]:
         return figure_text("", share.value), interval_text(share.interval)
@@ -136,7 +136,7 @@ def _people_rows(people: People) -> list[tuple[str, tuple[str, str], int]]:
 
 
 def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
-    """[what, before, after] for every page that shows what calibration does."""
+    """Rows [name, before, after] of the figures that calibration changes, for all pages."""
     names = {
         "accuracy": "accuracy",
         "balanced accuracy": "balanced_accuracy",
@@ -156,12 +156,12 @@ def calibration_rows(before: Scores, after: Scores) -> list[list[str]]:
 
 
 def chance_text(chance: tuple[float, float] | None) -> str:
-    """The calibration error of chance alone; evaluations of earlier versions do not tell it."""
+    """Write the interval of the calibration error by chance; "-" for None, as in evaluations of earlier versions."""
     return "-" if chance is None else f"{interval_text(chance)} %"
 
 
 def _left_out(people: People) -> str:
-    """What a reader has to know of the faces that were compared."""
+    """The caption of the comparison: definitions, and the faces that were left out."""
     told = (
         f"Majority and votes as FER+'s authors define them, over {', '.join(people.expressions)}. Without a "
         f"majority: {people.unknown:,} faces; called no face: {people.no_face:,}"
@@ -172,7 +172,7 @@ def _left_out(people: People) -> str:
 
 
 def per_class_table(evaluation: Evaluation, view: str) -> Table:
-    """Each expression: precision, recall, F1 and its number of faces."""
+    """Tabulate precision, recall, F1 and number of faces of each expression."""
     scores = evaluation.scores[view].official.per_class
     rows = [
         [
@@ -187,7 +187,7 @@ def per_class_table(evaluation: Evaluation, view: str) -> Table:
 
 
 def render_summary(evaluations: Sequence[Evaluation]) -> Stack:
-    """Several seeds' evaluations of one split for the terminal: mean ± sd."""
+    """Render the evaluations of several seeds of one split for the terminal: mean ± sd."""
     summaries = summarise(evaluations)
     first = evaluations[0]
     rows = [
@@ -202,5 +202,5 @@ def render_summary(evaluations: Sequence[Evaluation]) -> Stack:
 
 
 def _faces(evaluation: Evaluation) -> tuple[str, frozenset[str]]:
-    """Which faces were scored, whatever their order."""
+    """Identify the scored faces: (fingerprint of the data, their rows), independent of their order."""
     return evaluation.fingerprint, frozenset(evaluation.rows.tolist())

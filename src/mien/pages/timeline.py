@@ -1,4 +1,4 @@
-"""The expressions of a video's faces over time, drawn from the rows that recognition gives."""
+"""Draw the expressions of a video's faces over time, from the rows of recognition."""
 
 from __future__ import annotations
 
@@ -20,27 +20,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Panels: of the faces that are seen longest.
+#: Largest number of panels; the faces with the most frames are shown.
 MOST_TRACKS = 8
-#: Time is divided into so many steps at most: when they are full, two neighbours become one.
+#: Largest number of time steps. If a video is longer, neighbouring steps are merged in pairs.
 _MOST_STEPS = 2000
 _FINEST_S = 0.04
-#: A face that is not seen for longer is drawn as away; seldom frames are not.
+#: A gap is drawn if a face is not seen for longer than this, in seconds; rare frames alone make no gap.
 _AWAY_S = 0.6
-#: From so many seconds on, time is given in minutes.
+#: Above this many seconds, the axis is in minutes.
 _LONG_S = 600
 
 
 @dataclass
 class _Line:
-    """A face over time: in each step the sums of its probabilities, and in the end how many."""
+    """A face over time.
+
+    Attributes:
+        steps: time step -> float64 (K + 1,): sums of the K probabilities, then the number of frames.
+        expressions: expression -> number of frames with this answer.
+    """
 
     steps: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     expressions: Counter[str] = field(default_factory=Counter)
 
 
 class Timeline:
-    """Gathers the rows of a video as they come, and draws them; memory does not grow with their number.
+    """Collects the rows of a video one by one and draws them; memory does not grow with the number of rows.
 
     >>> timeline = Timeline()
     >>> timeline.add(read_rows(Path("faces.csv")))  # doctest: +SKIP
@@ -53,7 +58,7 @@ class Timeline:
         self._step_s = _FINEST_S
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take rows in; those of photos, which have no time, are left out."""
+        """Add rows; rows of photos, which have no time, are left out."""
         for row in rows:
             number, time_s = row.get("track_id"), row.get("time_s")
             if not isinstance(number, int) or not isinstance(time_s, int | float):
@@ -70,7 +75,7 @@ class Timeline:
             track.expressions[str(row["expression"])] += 1
 
     def _halve(self) -> None:
-        """Half as many steps, twice as long."""
+        """Merge pairs of steps: half as many, twice as long."""
         self._step_s *= 2
         for track in self._tracks.values():
             merged: dict[int, NDArray[np.float64]] = {}
@@ -79,10 +84,10 @@ class Timeline:
             track.steps = merged
 
     def figure(self) -> Figure:
-        """One panel a face, in order of appearance: its smoothed probabilities, stacked, over time.
+        """Draw the smoothed probabilities over time, stacked: a panel per face, in order of appearance.
 
         Raises:
-            InputError: no face was seen.
+            InputError: no row has a face of a video.
         """
         if not self._tracks:
             raise InputError("no row has a face of a video; there is no timeline to draw")
@@ -103,7 +108,7 @@ class Timeline:
         return figure
 
     def save(self, path: Path) -> None:
-        """Write the figure as PNG; nothing where no face was seen."""
+        """Write the figure as PNG; write nothing if no face was added."""
         if self._tracks:
             plots.save_png(self.figure(), path)
 
@@ -130,7 +135,7 @@ class Timeline:
 
 
 def _runs(steps: list[int], apart: int) -> Iterator[list[int]]:
-    """Steps no farther apart than that, together; the face was away between two runs."""
+    """Split increasing steps into runs, at gaps of more than `apart` steps."""
     run: list[int] = []
     for step in steps:
         if run and step > run[-1] + apart:

@@ -1,4 +1,4 @@
-"""The reference systems A to D, as published: their papers' and notebooks' settings, and our figures beside theirs."""
+"""The recipes of reference systems A to D: published settings and figures, and our figures."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def basic_cnn() -> Recipe:
     """System A, first network: three plain convolutional blocks.
 
     Published: validation accuracy 0.57, training 0.59, on an 80/20 split of Training.
-    Choices where the system is silent: optimiser, rate and loss are those of its second network;
-    values are scaled to [-1, 1]; no augmentation; the checkpoint of the best validation accuracy.
-    Ours: validation 56.84 % (55.57 to 58.07) in epoch 8, training there 71.21 %; in epoch 5, where
-    training accuracy passes the published 0.59, validation 54.96 %. Seed 0, 2 CPU cores in bfloat16,
-    9 minutes on a busy machine: `mien train basic-cnn --data FER2013 --seeds 0`.
+    Not published, chosen here: optimiser, learning rate and loss are those of its second network;
+    pixels are scaled to [-1, 1]; no augmentation; the checkpoint of the best validation accuracy.
+    Ours: validation 56.84 % (55.57 to 58.07) and training 71.21 % in epoch 8; validation 54.96 % in epoch 5,
+    when training accuracy passes the published 0.59. Seed 0, 2 CPU cores in bfloat16, 9 minutes on a busy
+    machine: `mien train basic-cnn --data FER2013 --seeds 0`.
     """
     return Recipe(
         name="basic-cnn",
@@ -46,7 +46,7 @@ def basic_cnn_bn() -> Recipe:
     """System A, second network: deeper, with batch normalisation.
 
     Published: validation accuracy 0.60, training 0.90, validation loss 1.8, training loss 0.26.
-    The rest as `basic-cnn`.
+    All other settings as in `basic-cnn`.
     Ours: validation 59.50 % (58.23 to 60.70) in epoch 13, training 71.83 %; losses 1.17 and 0.79.
     Seed 0, 2 CPU cores in bfloat16, 47 minutes: `mien train basic-cnn-bn --data FER2013 --seeds 0`.
     """
@@ -58,7 +58,7 @@ def four_block_cnn() -> Recipe:
     """System B: four convolutional blocks, flip and rotation, plateau schedule.
 
     Published: PrivateTest 63.33 %, loss 1.1434, official splits, best validation accuracy.
-    Choices where the system is silent: the plateau watches validation loss (torch's default).
+    Not published, chosen here: the plateau watches validation loss (torch's default).
     Ours: PrivateTest 63.39 % (95 % interval 61.83 to 64.84), loss 1.0810; PublicTest 62.75 %;
     seed 0, 2 CPU cores in bfloat16, 34 minutes on a busy machine:
     `mien train four-block-cnn --data FER2013 --seeds 0`, then `mien evaluate`.
@@ -79,8 +79,8 @@ def dropout_cnn() -> Recipe:
     """System C: a plain CNN with dropout after pooling; rotation, zoom and flip; early stopping; Adam.
 
     Published: no figure.
-    Choices where the system is silent: 10 degrees, 10 % zoom, at most 60 epochs, a patience of 10 on
-    validation accuracy, batch 64, Adam lr 0.001 (the library's default).
+    Not published, chosen here: 10 degrees, 10 % zoom, at most 60 epochs, a patience of 10 on
+    validation accuracy, batch size 64, Adam with lr 0.001 (the library's default).
     """
     return Recipe(
         name="dropout-cnn",
@@ -95,9 +95,10 @@ def dropout_cnn() -> Recipe:
 
 @register(system="C")
 def dropout_cnn_sgd() -> Recipe:
-    """System C with SGD in Adam's place.
+    """System C with SGD instead of Adam.
 
-    Published: no figure, nor a rate: lr 0.01 and Nesterov momentum 0.9 are taken. The rest as `dropout-cnn`.
+    Published: no figure. Not published, chosen here: lr 0.01 and Nesterov momentum 0.9. All other settings as in
+    `dropout-cnn`.
     """
     return replace(
         dropout_cnn(),
@@ -111,12 +112,12 @@ def simple_cnn() -> Recipe:
     """System D, network 1: two plain blocks.
 
     Published: no figure.
-    Choices where the system is silent: its notes on network 4 say that the rate was reduced (to
-    5e-5), the batch doubled (to 32) and weight decay raised (to 5e-4), so networks 1 to 3 are taken
-    to have used Adam, lr 1e-4, batch 16, weight decay 1e-4, and network 4's 10 epochs. No
-    augmentation; values to [-1, 1]; Training, PublicTest and PrivateTest as the challenge has them.
-    The figures of networks 3 to 5 are taken for those of the last epoch: network 5's, whose peak is
-    stated apart, are.
+    Not published, chosen here: its notes on network 4 say that the learning rate was reduced (to
+    5e-5), the batch size doubled (to 32) and weight decay raised (to 5e-4), so networks 1 to 3 are
+    assumed to use Adam, lr 1e-4, batch size 16, weight decay 1e-4, and the 10 epochs of network 4. No
+    augmentation; pixels scaled to [-1, 1]; Training, PublicTest and PrivateTest as in the challenge.
+    The published figures of networks 3 to 5 are assumed to be those of the last epoch: this is known
+    of network 5, whose peak is stated separately.
     """
     return Recipe(
         name="simple-cnn",
@@ -130,7 +131,7 @@ def simple_cnn() -> Recipe:
 
 @register(system="D", published=Published(note='"better" than network 1'))
 def simple_cnn_v2() -> Recipe:
-    """System D, network 2: three blocks with batch normalisation. Published: "better". The rest as `simple-cnn`."""
+    """System D, network 2: three blocks with batch normalisation. Published: "better". The rest: `simple-cnn`."""
     return replace(simple_cnn(), name="simple-cnn-v2", model=ModelSpec("simple-cnn-v2"))
 
 
@@ -143,7 +144,7 @@ def simple_cnn_v2() -> Recipe:
 def improved_cnn() -> Recipe:
     """System D, network 3: four blocks.
 
-    Published: training 67.87 %, validation 57.11 %, gap 10.76 points. The rest as `simple-cnn`.
+    Published: training 67.87 %, validation 57.11 %, gap 10.76 points. All other settings as in `simple-cnn`.
     """
     return replace(simple_cnn(), name="improved-cnn", model=ModelSpec("improved-cnn"))
 
@@ -157,8 +158,8 @@ def improved_cnn() -> Recipe:
 def enhanced_cnn() -> Recipe:
     """System D, network 4: double convolutions, average pooling, three dropouts.
 
-    Published: training 71.53 %, validation 61.54 %, gap 9.99 points; lr 5e-5, batch 32, weight decay
-    5e-4, 10 epochs. Choices where the system is silent: as `simple-cnn`.
+    Published: training 71.53 %, validation 61.54 %, gap 9.99 points; lr 5e-5, batch size 32, weight decay
+    5e-4, 10 epochs. Not published, chosen here: all other settings as in `simple-cnn`.
     """
     return replace(
         simple_cnn(),
@@ -184,10 +185,10 @@ def enhanced_cnn() -> Recipe:
     ),
 )
 def enhanced_cnn_v2() -> Recipe:
-    """System D, network 5, its final: network 4 with more dropout and weight decay.
+    """System D, network 5, the final one: network 4 with more dropout and weight decay.
 
-    Published: training 64.53 %, validation 60.31 % (peak 61.15 in epoch 14), gap 4.22 points; trained
-    again 64.48 and 58.89, test 58.32. lr 4e-5, weight decay 8e-4, 15 epochs; dropouts 0.35, 0.6, 0.4.
+    Published: training 64.53 %, validation 60.31 % (peak 61.15 % in epoch 14), gap 4.22 points; in a second
+    training 64.48 % and 58.89 %, test 58.32 %. lr 4e-5, weight decay 8e-4, 15 epochs; dropouts 0.35, 0.6, 0.4.
     """
     return replace(
         enhanced_cnn(),

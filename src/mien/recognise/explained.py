@@ -1,4 +1,4 @@
-"""A photo with the pixels of a face coloured by what they said to the network, and a legend."""
+"""A photo with the pixels of a face coloured by their influence on the answer, and a legend."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _INK, _GROUND = (20, 20, 20), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Explanation(Shown):
-    """Which pixels of a face spoke for its answer and which against it.
+    """The pixels of a face that speak for its answer and those that speak against it.
 
-    It shows itself: `plot()`, `save(path)`, `show()`, and as a cell's last line in a notebook.
+    Display with `plot()`, `save(path)`, `show()`, or as the last line of a notebook's cell.
 
     Attributes:
-        expression, probability: the answer.
-        shown: what the network was shown, uint8 (C, h, w).
-        mattered: float32 (h, w), by how much the answer's probability falls where a gray square hides a pixel:
-            see `mien.recognise.explain.hidden_parts`.
+        expression, probability: the answer; 0..1.
+        shown: the network's input, uint8 (C, h, w).
+        mattered: float32 (h, w), the fall of the answer's probability when a gray square hides the pixel: see
+            `mien.recognise.explain.hidden_parts`.
         picture: the photo, uint8 RGB (H, W, 3), the face in gray under red (for) and blue (against).
         origin: the photo.
     """
@@ -45,7 +45,7 @@ class Explanation(Shown):
         return f"<Explanation of {self.expression} in {width} x {height}>"
 
     def plot(self) -> NDArray[np.uint8]:
-        """The coloured photo with its legend: uint8 RGB (H, W, 3), of the photo's size."""
+        """Return the coloured photo with its legend: uint8 RGB (H, W, 3), of the photo's size."""
         return self.picture
 
     def _faces(self) -> Sequence[FaceLike]:
@@ -58,13 +58,17 @@ def painted_photo(
     to_crop: NDArray[np.float64],
     legend: Sequence[str],
 ) -> NDArray[np.uint8]:
-    """A photo, uint8 RGB (H, W, 3), with a map laid over the face that it is of, and a legend.
+    """Draw a map over its face in a photo, with a legend.
 
     Args:
-        photo: is not changed.
-        mattered: float32 (h, w).
-        to_crop: float64 (2, 3), takes a pixel's (x, y) in the photo to the map's.
-        legend: texts for red and for blue, and one more line; what has no room is shortened or left away.
+        photo: uint8 RGB (H, W, 3); is not changed.
+        mattered: the map, float32 (h, w); positive values become red, negative ones blue.
+        to_crop: float64 (2, 3), the affine matrix from (x, y) in the photo to (x, y) in the map.
+        legend: the texts of red and blue, and one more line, which is left out if it does not fit. A picture lower
+            than the legend gets none.
+
+    Returns:
+        uint8 RGB (H, W, 3).
     """
     size = photo.shape[1], photo.shape[0]
     strength = mattered / max(float(np.abs(mattered).max()), 1e-6)
@@ -83,7 +87,7 @@ def painted_photo(
 
 
 def _draw_legend(image: Image.Image, texts: Sequence[str]) -> None:
-    """Two swatches with their texts and the last line, at the bottom of the picture."""
+    """Draw two swatches with their texts and the last line at the bottom of the picture."""
     font = letters(image.size)
     line = round(1.35 * font.size)
     pad, swatch = round(0.3 * font.size), round(0.8 * font.size)
@@ -94,7 +98,7 @@ def _draw_legend(image: Image.Image, texts: Sequence[str]) -> None:
     width = min(image.width, round(start + pad + max(font.getlength(text) for text, _ in rows)))
     top = image.height - line * len(rows) - pad
     if top < 0:
-        return  # a picture so low that the legend would hide it
+        return  # the legend would hide a picture this low
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, top, width, image.height), fill=_GROUND)
     for number, (text, colour) in enumerate(rows):

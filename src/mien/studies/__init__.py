@@ -1,1 +1,1 @@
-"""Questions answered by using the rooms below: trainings that belong together, and a page that says what they show."""
+"""Studies: several trainings that answer one question, and a page with the results."""

@@ -1,4 +1,4 @@
-"""Why does a recipe overfit? Trials that change one thing each, as many as a budget allows."""
+"""Diagnose why a recipe overfits: trials that change one thing each, as many as fit a budget."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def diagnose(
     watchers: Sequence[Watcher] | None = None,
     command: str | None = None,
 ) -> Diagnosis:
-    """Train the trials of a recipe that fit a budget, and write what they show.
+    """Train the trials of a recipe that fit a budget, and write the page of the diagnosis.
 
     Finished trials in `out` are kept and cost nothing, so a second call with a larger budget adds to
-    the first. Validation decides everything; no test face is looked at.
+    the first. All comparisons are on validation faces; test faces are not used.
 
     Args:
         recipe: a name or a Recipe.
@@ -56,9 +56,9 @@ def diagnose(
         command: the command line, for the record.
 
     Raises:
-        InputError: a budget in which not even the first trials fit, votes that do not match the data,
-            a folder that holds another diagnosis.
-        StoppedError: SIGINT or SIGTERM; what was finished is kept and on the page.
+        InputError: the budget is too small for the first three trials, the votes do not match the data, or
+            the folder holds another diagnosis.
+        StoppedError: SIGINT or SIGTERM; finished trials are kept and on the page.
     """
     from mien import models, training
 
@@ -96,7 +96,7 @@ def _run_trials(
     command: str | None,
     own: OwnFile | None,
 ) -> None:
-    """Complete the steps of the plan that fit what is left of the budget, one after the other."""
+    """Run the steps of the plan in order, without those that do not fit the rest of the budget."""
     train, validation = diagnosis.train, diagnosis.validation
     started = time.monotonic()
     steps = plan(diagnosis.recipe, diagnosis.base)
@@ -135,7 +135,7 @@ def _begin(
     device: str,
     own: OwnFile | None,
 ) -> tuple[float, Pace]:
-    """The base share and the pace: those of the diagnosis that `out` holds, else chosen and measured."""
+    """Read base share and pace from the diagnosis in `out`; if there is none, measure and choose them."""
 
     def measured() -> dict[str, float]:
         pace = Pace.probe(recipe, train, validation, device)
@@ -153,7 +153,7 @@ def _begin(
 
 
 def _share_done(folder: Path) -> float:
-    """How much of a trial lies there trained, 0..1."""
+    """Share of a trial's epochs that its folder holds, 0..1."""
     if not (folder / "recipe.json").is_file():
         return 0.0
     run = RunFolder.open(folder)

@@ -1,4 +1,4 @@
-"""A diagnosis: the trials of one recipe that say why it overfits."""
+"""A diagnosis: the trials of one recipe that explain its overfitting."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mien.studies.trials import Outcome
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the trials of one recipe gave.
+    """The outcomes of the trials of one recipe.
 
     Attributes:
         recipe: the recipe in question.
-        base: share of the training faces that the trials use, but for those of the learning curve.
-        train, validation: the faces of the recipe's split, whole.
+        base: share of the training faces, 0..1, for all trials but those of the learning curve.
+        train, validation: all faces of the recipe's split.
         outcomes: step -> outcome, in the order of the plan.
-        left_out: step -> the seconds it would have taken.
-        votes: what FER+ annotators say of the store's faces, or None.
-        budget: seconds that were allowed.
-        out: the folder of it all.
+        left_out: step -> its estimated seconds.
+        votes: votes of the FER+ annotators on the store's faces, or None.
+        budget: allowed seconds of the last call.
+        out: folder of trials and report.
     """
 
     recipe: Recipe
@@ -39,9 +39,9 @@ class Diagnosis:
 
     @property
     def baseline(self) -> Outcome:
-        """The recipe as it is, on the base share."""
+        """The outcome of the unchanged recipe on the base share."""
         return next(iter(self.outcomes.values()))
 
     def of(self, factor: str) -> list[Outcome]:
-        """The outcomes that answer one question."""
+        """List the outcomes of one factor: a key of FACTORS, or "baseline"."""
         return [outcome for step, outcome in self.outcomes.items() if step.factor == factor]

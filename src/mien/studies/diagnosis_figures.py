@@ -1,4 +1,4 @@
-"""The figures of a diagnosis, in the style of a report's."""
+"""The figures of a diagnosis, in the style of the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def overview(diagnosis: Diagnosis) -> Figure:
-    """Each trial's accuracy on training and validation faces, the gap drawn between them."""
+    """Draw each trial's accuracy on training and validation faces, and the gap between them."""
     outcomes = [
         *diagnosis.of("baseline"),
         *diagnosis.of("regularisation"),
@@ -63,7 +63,7 @@ def overview(diagnosis: Diagnosis) -> Figure:
 
 
 def learning(diagnosis: Diagnosis) -> Figure:
-    """Accuracy on training and validation faces over the number of training faces."""
+    """Draw the accuracy on training and validation faces over the number of training faces."""
     curve = learning_curve(diagnosis)
     figure = plots.blank(6.8, 4.2)
     axes = figure.add_subplot()
@@ -94,7 +94,7 @@ def learning(diagnosis: Diagnosis) -> Figure:
 
 
 def memorising(real: Outcome, shuffled: Outcome) -> Figure:
-    """Training accuracy by epoch on the real labels and on labels dealt at random."""
+    """Draw the training accuracy by epoch on the real labels and on permuted labels."""
     figure = plots.blank(6.8, 4.2)
     axes = figure.add_subplot()
     plots.style(axes)
@@ -122,7 +122,7 @@ def memorising(real: Outcome, shuffled: Outcome) -> Figure:
 
 
 def rejected(noise: LabelNoise) -> Figure:
-    """Accuracy on faces whose label annotators accept and on those whose label they reject."""
+    """Draw the accuracy on faces with an accepted label and on faces with a label that annotators reject."""
     figure = plots.blank(6.8, 4.2)
     axes = figure.add_subplot()
     plots.style(axes)

@@ -1,4 +1,4 @@
-"""diagnosis.html, .md and .json: what the trials of a recipe show, on one page."""
+"""The page of a diagnosis: diagnosis.html, .md and .json, and its text for the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ EXPLANATION = (
 
 
 def write_diagnosis(diagnosis: Diagnosis) -> Path:
-    """Write the three files into the folder of the trials; the path of the page."""
+    """Write diagnosis.html, .md and .json and the figures into the folder of the trials.
+
+    Returns:
+        The path of diagnosis.html.
+    """
     found = verdicts(diagnosis)
     drawn = _draw(diagnosis)
     blocks: list[Block] = [
@@ -56,7 +60,7 @@ def write_diagnosis(diagnosis: Diagnosis) -> Path:
 
 
 def render_diagnosis(diagnosis: Diagnosis) -> Stack:
-    """A diagnosis for the terminal: the trials, then the answer and what it stands on."""
+    """Render a diagnosis for the terminal: the trials, then the answers and the facts behind them."""
     shown = [_HEAD.index(name) for name in ("trial", "training", "validation", "difference", "gap")]
     rows = [[row[place] for place in shown] for row in _rows(diagnosis)]
     found = verdicts(diagnosis)
@@ -68,7 +72,7 @@ def render_diagnosis(diagnosis: Diagnosis) -> Stack:
 
 
 def plain(diagnosis: Diagnosis) -> dict[str, Any]:
-    """A diagnosis as plain values, for diagnosis.json and machines."""
+    """Convert a diagnosis to plain values, for diagnosis.json."""
     found = verdicts(diagnosis)
     return {
         "recipe": diagnosis.recipe.name,
@@ -94,7 +98,7 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _draw(diagnosis: Diagnosis) -> dict[str, list[Block]]:
-    """Factor -> its figures, saved as PNG beside the page; and the overview of all trials."""
+    """Draw the figures and save them as PNG beside the page: factor -> its blocks, and `overview`."""
     out = diagnosis.out
     said = "Training and validation accuracy of each trial, and the gap between them"
     drawn: dict[str, list[Block]] = {

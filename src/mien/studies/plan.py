@@ -1,4 +1,4 @@
-"""Which trials diagnose a recipe, and how many of them fit a budget."""
+"""Plan the trials that diagnose a recipe, and estimate how many of them fit a budget."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FACTORS = {
     "labels": "Does it learn wrong labels by heart?",
 }
 
-#: Shares of the training faces that every trial but the learning curve's may use. The largest with
-#: which the whole plan fits the budget is taken -> the smaller shares of its learning curve.
+#: Base share -> smaller shares of its learning curve. All trials but those of the learning curve train on the
+#: base share of the training faces: the largest one with which the whole plan fits the budget.
 BASES = {1.0: (0.1, 0.25, 0.5), 0.5: (0.1, 0.25), 0.25: (0.05, 0.1), 0.1: (0.025, 0.05)}
 
-#: A smaller share is trained for as many steps as the base, but for no more than this many times its epochs.
+#: A smaller share trains for as many steps as the base share, but for at most this many times its epochs.
 MOST_EPOCHS = 4
 
-#: Faces of the short training that tells how fast this machine is, in batches.
+#: Batches of the short training that measures the speed of this machine.
 _PROBE_BATCHES = 20
 
 
@@ -38,8 +38,10 @@ _PROBE_BATCHES = 20
 class PlannedTrial:
     """A trial with its place in the plan.
 
-    rank: the lower, the sooner it is run: what tells most comes first.
-    factor: the question it answers, a key of FACTORS; "baseline" for what all are compared with.
+    Attributes:
+        rank: order of the trials, lowest first; the most informative trials have the lowest ranks.
+        factor: the question that it answers, a key of FACTORS; or "baseline", for the recipe itself.
+        trial: the trial.
     """
 
     rank: int
@@ -48,7 +50,7 @@ class PlannedTrial:
 
     @property
     def is_extra(self) -> bool:
-        """Whether it needs more faces than the plan's share: run where the budget has room left."""
+        """Whether it needs more faces than the base share. Such trials run if the budget has time left."""
         return self.rank >= _EXTRA
 
 
@@ -56,9 +58,16 @@ _EXTRA = 100
 
 
 def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
-    """The trials of a recipe at a base share, what tells most first.
+    """List the trials of a recipe, the most informative first.
 
-    A factor for which the network has no option (a width, a dropout after its pools) has no trial.
+    A factor has no trial if the network has no option for it (a width, a dropout after its pools).
+
+    Args:
+        recipe: the recipe to diagnose.
+        base: a key of BASES.
+
+    Raises:
+        InputError: unknown network, or options that it does not take.
     """
     from mien import models
 
@@ -115,7 +124,7 @@ def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
 
 
 def _augmented(have: Augment) -> Augment:
-    """Flip, rotation, zoom and shift, each at least as strong as the recipe has it."""
+    """Strengthen flip, rotation, zoom and shift: none becomes weaker than in the recipe."""
     low, high = have.scale
     return replace(
         have,
@@ -127,19 +136,34 @@ def _augmented(have: Augment) -> Augment:
 
 
 def _decayed(have: Optimizer) -> Optimizer:
-    """System D's last weight decay, or twice its own where a recipe has as much already."""
+    """Set system D's last weight decay, or twice the recipe's own if that is more."""
     return replace(have, weight_decay=max(8e-4, 2 * have.weight_decay))
 
 
 @dataclass
 class Pace:
-    """How long a trial will take here. `seconds_per_unit`: for a million multiply-adds of one face."""
+    """The speed of this machine, to estimate the duration of trials.
+
+    Attributes:
+        seconds_per_unit: seconds of training per face and million multiply-adds of its forward pass.
+    """
 
     seconds_per_unit: float
 
     @classmethod
     def probe(cls, recipe: Recipe, train: FaceView, validation: FaceView, device: str) -> Pace:
-        """Measure it with a short training that is thrown away."""
+        """Measure the speed with a short training in a temporary folder.
+
+        Args:
+            recipe: the recipe to time.
+            train: the training faces; at most 20 batches are used.
+            validation: the validation faces; about 70 are used.
+            device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+
+        Raises:
+            InputError: the recipe cannot be trained on this device.
+            StoppedError: SIGINT or SIGTERM.
+        """
         from mien import training
 
         count = min(len(train), _PROBE_BATCHES * recipe.batch_size)
@@ -156,20 +180,23 @@ class Pace:
         return cls(1 / rate / _multiply_adds(recipe))
 
     def seconds(self, trial: Trial, train: FaceView, validation: FaceView) -> float:
-        """Training, validation of every epoch, and scoring at the end; a forward pass is a third of a step."""
+        """Estimate the seconds of a trial: training, validation after each epoch, and scoring at the end.
+
+        A forward pass is taken as a third of a training step.
+        """
         faces = trial.share * len(train)
         passes = trial.recipe.epochs * (faces + len(validation) / 3)
         passes += (min(faces, SAMPLE) + len(validation)) / 3
         return passes * _multiply_adds(trial.recipe) * self.seconds_per_unit
 
     def learn(self, trial: Trial, train: FaceView, validation: FaceView, seconds: float) -> None:
-        """Take over what a trial of the recipe's own width really took."""
+        """Correct the speed by the measured seconds of a trial with the recipe's own network."""
         predicted = self.seconds(trial, train, validation)
         self.seconds_per_unit *= seconds / predicted
 
 
 def _multiply_adds(recipe: Recipe) -> float:
-    """Millions of multiply-adds for one face."""
+    """Millions of multiply-adds of one face's forward pass."""
     from mien import models
 
     spec, options = recipe.input, recipe.model.options
@@ -181,9 +208,22 @@ def _multiply_adds(recipe: Recipe) -> float:
 def choose_base(
     recipe: Recipe, budget: float, pace: Pace, train: FaceView, validation: FaceView
 ) -> float:
-    """The largest base share with which the plan fits `budget` seconds, extras left aside.
+    """Choose the largest base share with which the plan, without its extra trials, fits the budget.
 
-    InputError where not even the first three trials of the smallest fit.
+    If no share fits, the smallest is taken, provided that its first three trials fit.
+
+    Args:
+        recipe: the recipe to diagnose.
+        budget: seconds.
+        pace: the speed of this machine.
+        train: all training faces.
+        validation: all validation faces.
+
+    Returns:
+        A key of BASES.
+
+    Raises:
+        InputError: the first three trials of the smallest share do not fit.
     """
 
     def needed(steps: list[PlannedTrial]) -> float:

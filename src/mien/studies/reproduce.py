@@ -1,4 +1,4 @@
-"""Every reference system trained from one command, and its published figures beside ours."""
+"""Train every reference system with one command, and compare its published figures with ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mien.studies.reproduction import SPLITS, Reproduction, changes, current_eva
 from mien.studies.reproduction_page import write_reproduction
 from mien.training import Recipe, StoppedError, Watcher, override
 
-#: Where the runs and the page go when nobody says.
+#: Default folder of runs and page.
 OUT = Path("reproduction")
 
 
@@ -35,32 +35,30 @@ def reproduce(
     watchers: Sequence[Watcher] | None = None,
     say: Say = lambda _: None,
 ) -> Reproduction:
-    """Train and score the reference recipes; lay what the systems publish beside what comes.
+    """Train and score the reference recipes, and compare the results with the systems' published figures.
 
-    Runs go to out/<recipe>/seed-N. A finished run there is kept as it is, whoever made it; one that
-    was stopped goes on; one that was evaluated is not evaluated again. So the same call goes on
-    where an earlier one was stopped, and calls with different data fill one page. The page
-    (reproduce.html, .md, .json) is written anew after each recipe.
+    Runs go to out/<recipe>/seed-N. Finished runs are kept, stopped runs are resumed, and evaluated runs are not
+    evaluated again: the same call resumes an earlier one, and calls with different data fill one page. The page
+    (reproduce.html, .md, .json) is written again after each recipe.
 
     Args:
         data: a path, `synthetic`, `synthetic:N`.
         out: the folder of runs and page.
         only: names of recipes; by default those that follow a reference system.
-        overrides: `["epochs=1"]` for a quick pass. A run that differs from its recipe is marked as
-            such and never counts as a reproduction.
-        seeds: one training each.
+        overrides: changed settings, as `["epochs=1"]` for a quick pass. A run that differs from its recipe is
+            marked as such and never counts as a reproduction.
+        seeds: the seeds, one training each.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         command: the command line, for the record.
-        watchers: as of `api.train`.
-        say: told in a sentence what is kept, and what failed.
+        watchers: as for `api.train`.
+        say: told in a sentence of each kept run and each failure.
 
     Returns:
-        All that the folder holds. A recipe that failed is among its `failures`, and did not stop
-        the others.
+        All runs of the folder. A recipe that failed is among `failures`; the others were trained all the same.
 
     Raises:
-        InputError: a name, an override, a device or data that cannot be used; nothing was done.
-        StoppedError: SIGINT or SIGTERM arrived; the page stands as far as it goes.
+        InputError: a name, an override, a device or data that cannot be used; nothing was trained.
+        StoppedError: SIGINT or SIGTERM; the page shows the runs up to there.
     """
     out, chosen = Path(out), _chosen(only, overrides)
     pick_device(device)
@@ -69,7 +67,9 @@ def reproduce(
     def load(height: int, width: int) -> FaceStore:
         return api.load(data, size=(height, width))
 
-    load(chosen[0].input.height, chosen[0].input.width)  # data that cannot be read end it here
+    load(
+        chosen[0].input.height, chosen[0].input.width
+    )  # raises before any training if the data cannot be read
     failures: dict[str, list[str]] = {}
     options = {"device": device, "command": command}
     for recipe in chosen:
@@ -87,7 +87,7 @@ def reproduce(
 
 @contextmanager
 def _noted(failures: dict[str, list[str]], recipe: Recipe, say: Say) -> Iterator[None]:
-    """What fails is added to the failures of its recipe, and ends nothing; a signal does."""
+    """Add an error to the failures of its recipe and go on; a signal is raised again."""
     try:
         yield
     except StoppedError:
@@ -108,7 +108,11 @@ def _chosen(only: Sequence[str] | None, overrides: Sequence[str]) -> list[Recipe
 
 
 def _folder(recipe_folder: Path, seed: int) -> Path:
-    """Where the run of a seed lies; a single run that was put in the place of the seeds is one of them."""
+    """The run folder of a seed. A single run directly in the recipe's folder counts as the run of its seed.
+
+    Raises:
+        InputError: the recipe's folder itself is the run of another seed.
+    """
     if not (recipe_folder / "recipe.json").is_file():
         return recipe_folder / f"seed-{seed}"
     its_seed = RunFolder.open(recipe_folder).recipe().seed
@@ -121,7 +125,7 @@ def _folder(recipe_folder: Path, seed: int) -> Path:
 
 
 def _trained(recipe: Recipe, store: FaceStore, out: Path, say: Say, **options: Any) -> RunFolder:
-    """The finished run of a recipe: the one that is there, gone on with, or a new one."""
+    """Train a recipe, resume its run, or keep it if it is finished."""
     folder = _folder(out / recipe.name, recipe.seed)
     begun = (folder / "recipe.json").is_file()
     if not (begun and (run := RunFolder.open(folder)).is_finished()):
@@ -133,7 +137,7 @@ def _trained(recipe: Recipe, store: FaceStore, out: Path, say: Say, **options: A
 
 
 def _score(run: RunFolder, store: FaceStore, say: Say, **options: Any) -> None:
-    """Score what was not scored yet, on the data that the run was trained on."""
+    """Score the splits without a current score, if the store is the data that the run was trained on."""
     wanted = SPLITS if bool((store.splits == TEST).any()) else SPLITS[:1]
     missing = [split for split in wanted if current_evaluation(run, split) is None]
     if (run.environment().get("data") or {}).get("fingerprint") == store.fingerprint:

@@ -1,4 +1,4 @@
-"""Published figures and ours side by side, read from finished runs. Nothing is trained here."""
+"""Published figures and ours side by side, read from run folders; without any training."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mien.runs import RunFolder, validated
 from mien.training import ModelSpec, Recipe, from_dict, to_dict
 from mien.version import __version__
 
-#: The views that are shown, and the splits they are shown of.
+#: Views and splits on the page.
 VIEWS, SPLITS = ("none", "flip"), ("validation", "test")
-#: What stands for a recipe whose system states no figure.
+#: Figures of ours for a recipe whose system publishes none; the first available one is shown.
 FALLBACK = ("test_accuracy", "validation_accuracy")
 
-# How a row stands to what its system reports.
+# States of a row: how comparable it is with the figures of its system.
 FULL, SHORTENED, CHANGED, OTHER_FACES = "in full", "shortened", "changed", "other faces"
 UNFINISHED, FAILED, NOT_RUN = "unfinished", "failed", "not run"
 
@@ -37,13 +37,13 @@ class Beside:
     """A published figure and ours.
 
     Attributes:
-        figure: a field of Published; ours is taken accordingly.
-        published: 0..1 or nats; None where the system states none.
-        ours: over the seeds; None where a run lacks it.
-        interval: 95 % of ours over faces, averaged over seeds; None for a loss and for what is
-            measured while the weights still move.
-        difference: ours minus published; None unless the row is trained in full on as many faces.
-        inside: whether the published figure lies in the interval; None without a difference.
+        figure: name of the figure, a field of Published.
+        published: the published value, 0..1 or nats; None if the system states none.
+        ours: our value, mean and sd over the seeds; None if a run lacks it.
+        interval: 95 % interval of ours over faces, averaged over seeds; None for losses and for training
+            accuracies, which are measured while the weights change.
+        difference: ours minus published; None unless a figure is published and the state of the row is FULL.
+        inside: whether the published figure lies in the interval; None if there is no difference or no interval.
     """
 
     figure: str
@@ -59,10 +59,10 @@ class Row:
     """One recipe as trained on one data set: the runs of its seeds, or none yet.
 
     Attributes:
-        name: of the recipe.
-        runs: alike in everything but the seed.
+        name: name of the recipe.
+        runs: its runs, which differ only in the seed.
         state: FULL, SHORTENED, CHANGED, OTHER_FACES, UNFINISHED, FAILED or NOT_RUN.
-        remark: what there is to say of the state.
+        remark: details of the state, for people.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Row:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """As its first run was trained."""
+        """The recipe of its first run."""
         return self.runs[0].recipe()
 
     @cached_property
@@ -89,12 +89,12 @@ class Row:
 
     @cached_property
     def histories(self) -> list[list[dict[str, float]]]:
-        """The history of each run that has one."""
+        """The validated epochs of each run, without runs that have none."""
         return [history for run in self.runs if (history := validated(run.history()))]
 
     @cached_property
     def evaluations(self) -> dict[str, list[dict[str, Any]]]:
-        """split -> evaluation-<split>.json of every run, as far as each has a current one."""
+        """split -> evaluation-<split>.json of every run, for the splits of which all runs have a current one."""
         found = {split: [current_evaluation(run, split) for run in self.runs] for split in SPLITS}
         return {
             split: [one for one in of_runs if one is not None]
@@ -118,12 +118,12 @@ class Row:
 
     @property
     def devices(self) -> list[str]:
-        """What its runs were trained on."""
+        """The devices of its runs, each once."""
         return list(dict.fromkeys(_device(run.environment()) for run in self.runs))
 
     @cached_property
     def cost(self) -> dict[str, int] | None:
-        """Parameters and multiply-adds; None where the network cannot be built here."""
+        """Number of parameters and of multiply-adds; None if the network cannot be built here."""
         try:
             recipe, model = self.recipe, self.recipe.model
             found = cost(model.name, recipe.input, len(recipe.expressions), model.options)
@@ -133,7 +133,7 @@ class Row:
 
     @cached_property
     def besides(self) -> list[Beside]:
-        """Each published figure beside ours, the weightiest first; ours alone where none is stated."""
+        """Each published figure beside ours, the most important first; if none is published, one of ours alone."""
         if stated := self.published.figures():
             return [self._beside(figure, value) for figure, value in stated.items()]
         alone = [self._beside(figure, None) for figure in FALLBACK]
@@ -165,7 +165,17 @@ class Row:
         )
 
     def score(self, split: str, view: str, figure: str, which: str = "official") -> MeanSd | None:
-        """A figure of the evaluations, such as accuracy, over the seeds."""
+        """Mean and sd over the seeds of a figure of the evaluations, such as accuracy.
+
+        Args:
+            split: `validation` or `test`.
+            view: `none` or `flip`.
+            figure: name of the figure in the evaluation's file.
+            which: `official`, or `deduplicated` for faces without an exact copy in training.
+
+        Returns:
+            None if a run lacks the figure.
+        """
         found = [
             (item["views"].get(view, {}).get(which) or {}).get(figure)
             for item in self.evaluations.get(split, [])
@@ -174,7 +184,7 @@ class Row:
         return over_seeds(defined) if defined and len(defined) == len(found) else None
 
     def to_dict(self, folder: Path) -> dict[str, Any]:
-        """Plain values for JSON; paths as seen from `folder`."""
+        """Convert to plain values for JSON; paths are relative to `folder`."""
         scores = {
             split: {
                 view: {
@@ -205,14 +215,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Every reference recipe beside its system, as far as the runs in `folder` go."""
+    """Every reference recipe compared with its system, as far as `folder` holds runs.
+
+    Attributes:
+        folder: folder of runs and page.
+        rows: one for each recipe and data set, and one for each recipe without a run.
+        failures: recipe -> its errors.
+    """
 
     folder: Path
     rows: tuple[Row, ...]
     failures: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for reproduce.json."""
+        """Convert to plain values for reproduce.json."""
         return {
             "mien": __version__,
             "rows": [row.to_dict(self.folder) for row in self.rows],
@@ -221,9 +237,13 @@ class Reproduction:
 
 
 def survey(folder: Path, failures: Mapping[str, Sequence[str]] | None = None) -> Reproduction:
-    """What the runs in folder/<recipe>/seed-N show; `failures` says of a recipe what went wrong.
+    """Read the runs in folder/<recipe>/seed-N.
 
-    Recipes that follow no system have rows where the folder holds runs of them.
+    Recipes that follow no system have rows if the folder holds runs of them.
+
+    Args:
+        folder: folder of the runs.
+        failures: recipe -> the errors of this call.
     """
     failures = failures or {}
     names = recipes.reference_names()
@@ -235,7 +255,7 @@ def survey(folder: Path, failures: Mapping[str, Sequence[str]] | None = None) ->
 
 
 def current_evaluation(run: RunFolder, split: str) -> dict[str, Any] | None:
-    """The run's evaluation, if it is one of the weights the run has now, on the data it was trained on."""
+    """Read the evaluation of a split; None if it is not of the run's present weights and training data."""
     found = run.evaluation(split)
     if found is None or found.get("weights_sha256") != run.weights_digest():
         return None
@@ -244,7 +264,7 @@ def current_evaluation(run: RunFolder, split: str) -> dict[str, Any] | None:
 
 
 def changes(run: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str]]:
-    """The settings in which a run differs from a recipe: field -> (the run's, the recipe's)."""
+    """List the settings in which a run differs from a recipe: field -> (value of the run, value of the recipe)."""
     trained = _settings(run.recipe())
     wanted = _settings(recipe)
     return {
@@ -255,7 +275,7 @@ def changes(run: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str]]:
 
 
 def _rows(name: str, folder: Path, failures: Sequence[str]) -> list[Row]:
-    """The rows of one recipe: its runs, those alike together, or why there is none."""
+    """Group the runs of one recipe into rows; runs that differ only in the seed share one. Errors are a row too."""
     groups: dict[tuple[str, str, str], list[RunFolder]] = defaultdict(list)
     problems = list(failures)
     for path in sorted([*folder.glob("recipe.json"), *folder.glob("seed-*/recipe.json")]):
@@ -280,7 +300,7 @@ def _rows(name: str, folder: Path, failures: Sequence[str]) -> list[Row]:
 
 
 def _standing(name: str, run: RunFolder) -> tuple[str, str]:
-    """How a run stands to its recipe: (state, remark)."""
+    """Compare a run with its recipe: (state, remark)."""
     differing = changes(run, recipes.find(name))
     epochs = run.recipe().epochs
     whole = recipes.find(name).epochs
@@ -300,19 +320,19 @@ def _standing(name: str, run: RunFolder) -> tuple[str, str]:
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:
-    """Every field but the seed, as text; every option of the network named."""
+    """Flatten a recipe to field -> text, with all options of the network and without the seed."""
     model = entry(recipe.model.name)
     whole = replace(
         recipe, model=ModelSpec(model.name, model.options(recipe.model.options)), seed=0
     )
-    checked = from_dict(to_dict(whole), recipe.name)  # so that 10 and 10.0 are one
+    checked = from_dict(to_dict(whole), recipe.name)  # so that 10 and 10.0 are equal
     return dict(flatten(to_dict(checked)))
 
 
 def _ours(
     run: RunFolder, test: dict[str, Any] | None, figure: str, epoch: str
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """(a figure of a run, its 95 % interval over faces), each None where there is none."""
+    """A figure of a run and its 95 % interval over faces; each None if there is none."""
     if figure in ("test_accuracy", "test_loss"):
         if test is None:
             return None, None
@@ -332,13 +352,13 @@ def _ours(
     if not faces or not figure.endswith(("validation_accuracy", "gap")):
         return value, None
     low, high = accuracy_interval(round(row["validation_accuracy"] * faces), faces)
-    if figure == "gap":  # the training accuracy taken as it is
+    if figure == "gap":  # the training accuracy has no interval
         return value, (row["train_accuracy"] - high, row["train_accuracy"] - low)
     return value, (low, high)
 
 
 def _counts(run: RunFolder) -> dict[str, int]:
-    """How many faces it was trained and validated on."""
+    """Number of faces that a run was trained and validated on, by split."""
     return (run.environment().get("data") or {}).get("counts") or {}
 
 
@@ -354,5 +374,5 @@ def _plain(summary: MeanSd | None) -> dict[str, Any] | None:
 
 
 def total_seconds(rows: Sequence[Row]) -> float:
-    """Seconds that all runs of all rows were trained for."""
+    """Sum the seconds of training of all runs of all rows."""
     return sum(epoch["seconds"] for row in rows for history in row.histories for epoch in history)

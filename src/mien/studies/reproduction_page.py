@@ -1,4 +1,4 @@
-"""A reproduction for people: the page, the same tables as Markdown, and the terminal's."""
+"""The report of a reproduction: the page, the same tables as Markdown, and the table in the terminal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ _COST_HEAD = ("recipe", "device", "seeds", "epochs", "a training", "parameters",
 
 
 def write_reproduction(found: Reproduction) -> Path:
-    """Write reproduce.json, reproduce.md, reproduce.html and its pictures into the folder; the page."""
+    """Write reproduce.json, reproduce.md, reproduce.html and its pictures into the folder.
+
+    Returns:
+        The path of reproduce.html.
+    """
     write_json(found.folder / "reproduce.json", found.to_dict())
     page = _page(found)
     write(page, found.folder / "reproduce.md")
@@ -73,7 +77,7 @@ def _page(found: Reproduction) -> blocks.Page:
 
 
 def render_reproduction(found: Reproduction) -> Stack:
-    """The weightiest accuracy of each recipe for the terminal, in 80 columns."""
+    """Render the most important accuracy of each recipe for the terminal, in 80 columns."""
     rows = []
     for row in found.rows:
         figure, published, ours, _, difference, _ = _cells(row, row.besides[0])
@@ -85,7 +89,7 @@ def render_reproduction(found: Reproduction) -> Stack:
 
 
 def _group(row: Row) -> blocks.Group:
-    """A recipe's part of the first table; one without runs has its weightiest figure alone."""
+    """A recipe's part of the first table; without runs it has only the most important figure."""
     besides = row.besides if row.runs else row.besides[:1]
     return blocks.Group(
         name=row.name,
@@ -120,7 +124,7 @@ def _figure_name(row: Row, figure: str) -> str:
 
 
 def _published(figure: str, value: float) -> str:
-    """As its system writes it: no digit more."""
+    """Write a published value with no more digits than its system states."""
     return f"{value:g}" if figure.endswith("loss") else f"{100 * value:.4g}{_unit(figure)}"
 
 
@@ -211,12 +215,12 @@ def _tiles(found: Reproduction) -> list[tuple[str, str, str]]:
 
 
 def _training(found: Reproduction) -> list[blocks.Block]:
-    """Curves of all runs and their overfitting gaps, once an epoch was trained."""
+    """Draw the curves of all runs and their overfitting gaps; nothing before the first epoch."""
     trained: dict[str, Row] = {}
     for row in found.rows:
         if row.histories:
             label, number = _label(row), 1
-            while label in trained:  # of one recipe, but on other data or with other settings
+            while label in trained:  # the same recipe on other data or with other settings
                 number += 1
                 label = f"{_label(row)} {number}"
             trained[label] = row

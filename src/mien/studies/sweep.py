@@ -1,9 +1,8 @@
-"""Which settings of a recipe do best on validation? Trials that Optuna chooses, kept in a journal.
+"""Search for the settings of a recipe with the best validation accuracy: Optuna chooses, a journal records.
 
-The journal is the one record: which trials there are, what they were given, what came of them. So the
-same command goes on where it was stopped, with more trials or fewer workers; a trial that was half
-trained goes on in its own run folder. Other machines that see the folder join in by the same command.
-No test face is looked at.
+The journal is the only record of the trials, their settings and their results. The same command therefore
+resumes a stopped sweep, also with more trials or fewer workers, and resumes half-trained trials in their own
+run folders. Other machines that share the folder join with the same command. Test faces are not used.
 """
 
 from __future__ import annotations
@@ -39,24 +38,28 @@ def sweep(
     say: Say = print,
     command: str | None = None,
 ) -> Sweep:
-    """Train a recipe with settings out of a space, and write which did best on validation.
+    """Train a recipe with settings from a space, and write a report of the trials, the best first.
 
     Args:
         recipe: a name, a recipe's file or a Recipe.
         data: a path, `synthetic`, `synthetic:N`, or a store.
         space: the file of fields and ranges: see `sweep_space`.
-        trials: how many in all; those that `out` holds count.
-        out: folder of journal, runs and report. Where another process sweeps in it, on this machine or on
-            another, this one trains trials of the same sweep.
+        trials: number of trials in all, with those that `out` already holds.
+        out: folder of journal, runs and report. If another process works in it, on this machine or another,
+            both train trials of the same sweep.
         workers: trials at a time on this machine; they share its cores.
         overrides, labels, device, imported: as for `train`.
-        say: told of every trial; must be picklable where there are several workers.
+        say: told of every trial; must be picklable if there are several workers.
         command: the command line, for the record.
 
+    Returns:
+        All trials that the folder holds, the best of them, and the importance of each setting.
+
     Raises:
-        InputError: a space that does not fit the recipe, a folder that holds another sweep, settings
-            of which not one could be trained.
-        StoppedError: SIGINT or SIGTERM; all that was trained is kept, the same command goes on.
+        InputError: the space does not fit the recipe, the folder holds another sweep, or no trial could be
+            completed.
+        MienError: a worker process died; the same command resumes.
+        StoppedError: SIGINT or SIGTERM; all trials are saved, and the same command resumes.
     """
     from mien import models
     from mien.studies.sweep_page import write_sweep
@@ -71,7 +74,7 @@ def sweep(
     chosen = dataclasses.replace(chosen, expressions=store.expressions)
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     job = SweepJob(chosen, found, trials, data, labels, Path(out), device, threads, command, own)
-    job.faces()  # splits that cannot be trained on are said at once
+    job.faces()  # raises at once if a split is empty
     identity = {"recipe": to_dict(chosen), "space": found.to_dict(), "data": store.fingerprint}
     identity |= {} if own is None else own.notes
     claim(job.plan_path, identity, "a sweep")
@@ -79,7 +82,7 @@ def sweep(
         try:
             train_trials(job, workers, say)
         finally:
-            with job.turn():  # the last to end writes what all trained
+            with job.turn():  # the last process to end writes the trials of all
                 summary = summarise(job)
                 write_sweep(summary)
     if left := summary.running:

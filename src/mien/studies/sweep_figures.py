@@ -1,4 +1,4 @@
-"""The figures of a sweep, in the style of a report's."""
+"""The figures of a sweep, in the style of the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def parallel(found: Sweep) -> Figure:
-    """A line a trial through its settings to its accuracy: the better, the stronger; the best in orange."""
+    """Draw parallel coordinates: a line per trial through its settings to its accuracy, the best in orange."""
     shown = [trial for trial in found.trials if trial.accuracy is not None]
     dimensions = list(found.space)
     figure = plots.blank(max(9.6, 1.9 * (len(dimensions) + 1)), 4.8)
@@ -82,7 +82,7 @@ def parallel(found: Sweep) -> Figure:
 
 
 def history(found: Sweep) -> Figure:
-    """Accuracy of each trial in the order they began, and the best so far."""
+    """Draw the accuracy of each trial in the order in which they began, and the best so far."""
     from matplotlib.ticker import MaxNLocator
 
     figure = plots.blank(6.8, 4.2)
@@ -120,7 +120,7 @@ def history(found: Sweep) -> Figure:
 
 
 def importance(found: Sweep) -> Figure:
-    """The share of accuracy's variance that each setting explains."""
+    """Draw the share of the variance of accuracy that each setting explains."""
     items = list(found.importance.items())[::-1]
     figure = plots.blank(6.8, 1.4 + 0.45 * len(items))
     axes = figure.add_subplot()
@@ -138,7 +138,7 @@ def importance(found: Sweep) -> Figure:
 
 
 def _height(dimension: Dimension, trial: Tried) -> float:
-    """Where a trial's value stands on a setting's axis, 0..1."""
+    """Position of a trial's value on the axis of a setting, 0..1."""
     value: Any = trial.settings.get(dimension.name)
     values = dimension.values
     if isinstance(values, Choice):
@@ -156,6 +156,6 @@ def _ticks(dimension: Dimension) -> list[tuple[float, str]]:
 
 
 def _broken(name: str) -> str:
-    """A field's name over two lines, where it has a group."""
+    """Break the name of a field into two lines, after its group if it has one."""
     group, dot, field = name.rpartition(".")
     return f"{group}.\n{field}" if dot else name.replace(" ", "\n")

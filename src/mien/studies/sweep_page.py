@@ -1,4 +1,4 @@
-"""A sweep for people: the page with its figures, the best recipe as a file, and the terminal's table."""
+"""The report of a sweep: the page with its figures, the best recipe as a file, and the table in the terminal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ EXPLANATION = (
     "it was stopped. The best of many trials is best partly by luck: its validation accuracy flatters it. "
     "Train it with several seeds, and read its test score once."
 )
-#: Trials that the terminal shows.
+#: Number of trials that the terminal shows.
 _SHOWN = 10
 
 
 def write_sweep(found: Sweep) -> Path:
-    """Write sweep.html, its pictures, sweep.json and best.json into the folder; the page."""
+    """Write sweep.html, its pictures, sweep.json and, if a trial was completed, best.json into the folder.
+
+    Returns:
+        The path of sweep.html.
+    """
     best = found.best
     if best is not None:
         write_json(found.best_path, to_dict(RunFolder(Path(best.run)).recipe()))
@@ -48,7 +52,7 @@ def write_sweep(found: Sweep) -> Path:
 
 
 def render_sweep(found: Sweep) -> Stack:
-    """The best trials, for the terminal."""
+    """Render the best trials for the terminal."""
     rows = []
     for trial in _in_order(found)[:_SHOWN]:
         mark = "" if trial.state == "complete" else f" {trial.state}"
@@ -102,7 +106,7 @@ def _tiles(found: Sweep) -> list[tuple[str, str, str]]:
 
 
 def _in_order(found: Sweep) -> list[Tried]:
-    """The best first, complete ones before the others."""
+    """Sort the trials: complete ones first, then by accuracy."""
     return sorted(
         found.trials,
         key=lambda trial: (trial.state != "complete", -(trial.accuracy or 0), trial.number),
@@ -133,7 +137,7 @@ def _written(value: Any) -> str:
 
 
 def next_command(found: Sweep) -> str | None:
-    """What trains the best recipe for good."""
+    """The command that trains the best recipe with three seeds; None if no trial was completed."""
     if found.best is None:
         return None
     data = [] if found.data is None else ["--data", found.data]

@@ -1,4 +1,4 @@
-"""What came of a sweep: its trials, the best of them, and what mattered."""
+"""The results of a sweep: its trials, the best of them, and the importance of each setting."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ with extra_required("sweep", "mien sweep"):
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial that came to an end.
+    """A trial that ended.
 
-    state: `complete`, `pruned` (it did worse than others and was stopped) or `failed`.
-    accuracy: on validation, 0..1: of the kept weights, or the last before it was pruned.
+    Attributes:
+        number: its number, from 0.
+        state: `complete`, `pruned` (stopped because it did worse than others) or `failed`.
+        settings: field -> value.
+        accuracy: validation accuracy, 0..1, of the kept weights; of a trial that was not completed, of its last
+            epoch. None if no epoch was validated.
+        epochs: trained epochs.
+        seconds: duration of the training.
+        run: path of the run folder.
+        problem: the error that ended it, or None.
     """
 
     number: int
@@ -40,9 +48,17 @@ class Tried:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it stands: its trials in the order they began, `importance` of each setting (sums to 1).
+    """The present state of a sweep.
 
-    `running` trials did not end yet. `data` is where the faces lie, None for a store in memory.
+    Attributes:
+        recipe: the recipe before any change.
+        space: the fields and their ranges.
+        trials: the trials that ended, in the order in which they began.
+        running: number of trials that have begun and not ended.
+        importance: field -> share of the variance of accuracy that it explains, 0..1; the sum is 1.
+        data: path or name of the data; None for a store in memory.
+        out: folder of journal, runs and report.
+        command: the command line, for the record.
     """
 
     recipe: Recipe
@@ -60,17 +76,17 @@ class Sweep:
 
     @property
     def best(self) -> Tried | None:
-        """The complete trial of the highest validation accuracy, the earliest of several."""
+        """The complete trial with the highest validation accuracy; the earliest if several share it."""
         return max(self.complete, key=lambda trial: trial.accuracy or 0, default=None)
 
     @property
     def first_problem(self) -> str:
-        """Why no trial was completed."""
+        """The reason why no trial was completed, for a message."""
         return next((trial.problem for trial in self.trials if trial.problem), "all pruned")
 
     @property
     def best_path(self) -> Path:
-        """The best recipe, a file that `mien train` takes."""
+        """The file of the best recipe, for `mien train`."""
         return self.out / "best.json"
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,7 +104,7 @@ class Sweep:
 
 
 def summarise(job: SweepJob) -> Sweep:
-    """What the journal and the runs tell."""
+    """Read the journal and the runs of a sweep."""
     tried, study = [], job.study()
     for trial in ended_trials(study):
         folder = job.run_folder(trial)
@@ -112,9 +128,9 @@ def summarise(job: SweepJob) -> Sweep:
 
 
 def _importance(study: optuna.Study) -> dict[str, float]:
-    """How much of the variance of accuracy each setting explains (fANOVA: Hutter et al. 2014), most first.
+    """Share of the variance of accuracy that each setting explains, largest first (fANOVA, Hutter et al. 2014).
 
-    Empty where too few trials were completed to say.
+    Empty if fewer than four trials were completed, or all with the same accuracy.
     """
     complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     if len(complete) < 4 or np.ptp([trial.value for trial in complete]) == 0:

@@ -1,11 +1,11 @@
-"""What a sweep may change: recipe fields as `--set` names them, each with a range or a choice, in a TOML file.
+"""The search space of a sweep: recipe fields, named as for `--set`, each with a range or a choice, in a TOML file.
 
     optimizer.lr = { low = 1e-4, high = 1e-2, log = true }
     model.dropout = { low = 0.2, high = 0.6, step = 0.1 }
     batch_size = { low = 32, high = 256, log = true }
     optimizer.name = { choice = ["adam", "sgd"] }
 
-A range is of whole numbers where its field is.
+A range has whole numbers only if its field takes only whole numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mien.training import Recipe
 
-#: Fields that a sweep must not choose, and why.
+#: Fields that a sweep must not change -> the reason.
 _FIXED = {
     "name": "it names the recipe",
     "seed": "the luckiest seed is no better recipe; train the best one with --seeds",
@@ -45,7 +45,14 @@ class _Strict(pydantic.BaseModel):
 
 
 class Range(_Strict):
-    """All numbers from `low` to `high`; `log`: as many in each order of magnitude; `step`: from low on."""
+    """All numbers from `low` to `high`.
+
+    Attributes:
+        low: the smallest value.
+        high: the largest value, above `low`.
+        log: sample evenly on a logarithmic scale; `low` has to be above 0.
+        step: only the values low, low + step, ...; not together with `log`.
+    """
 
     low: Number
     high: Number
@@ -68,7 +75,7 @@ class Range(_Strict):
 
 
 class Choice(_Strict):
-    """One of some values, written as `--set` takes them: "none" empties a field."""
+    """One of several values, written as for `--set`: "none" empties a field."""
 
     choice: Annotated[list[Value], MinLen(1)]
 
@@ -82,14 +89,20 @@ _KEYS = {*Range.model_fields, *Choice.model_fields}
 
 @dataclass(frozen=True)
 class Dimension:
-    """A field and what it may be. `whole`: its values are whole numbers."""
+    """A field and its values.
+
+    Attributes:
+        name: the field, as `--set` names it.
+        values: a range or a choice.
+        whole: whether the range has whole numbers only.
+    """
 
     name: str
     values: Range | Choice
     whole: bool = False
 
     def distribution(self) -> BaseDistribution:
-        """The same for Optuna."""
+        """Convert to a distribution of Optuna."""
         from optuna import distributions
 
         values = self.values
@@ -123,7 +136,7 @@ class Space:
 
 
 def assignments(settings: Mapping[str, Any]) -> list[str]:
-    """A point of a space as `--set` takes it.
+    """Write a point of a space as arguments of `--set`.
 
     >>> assignments({"optimizer.lr": 0.01, "batch_size": 64})
     ['optimizer.lr=0.01', 'batch_size=64']
@@ -132,10 +145,11 @@ def assignments(settings: Mapping[str, Any]) -> list[str]:
 
 
 def read_space(path: Path, recipe: Recipe) -> Space:
-    """The space in a file, every field and bound of it checked against the recipe.
+    """Read a space and check every field and bound against the recipe.
 
     Raises:
-        InputError: naming the file and the first thing that is wrong with it.
+        InputError: the file cannot be read or a field does not fit the recipe; it names the file and the first
+            fault.
     """
     where = str(path)
     with reading_from(where):
@@ -164,7 +178,7 @@ def read_space(path: Path, recipe: Recipe) -> Space:
 
 
 def _leaves(content: Mapping[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(`optimizer.lr`, range or choice) of nested tables."""
+    """Flatten nested tables: yield (dotted field name, range or choice as written)."""
     for key, value in content.items():
         name = f"{prefix}{key}"
         if not isinstance(value, dict):
@@ -200,7 +214,7 @@ def _values(name: str, given: Mapping[str, Any], where: str) -> Range | Choice:
 
 
 def _check_value(recipe: Recipe, assignment: str, beside: list[list[str]], where: str) -> None:
-    """InputError for a value that the recipe does not take, be it alone or beside others of the space."""
+    """Raise InputError if the recipe takes the value neither alone nor together with others of the space."""
     problems = []
     for others in beside:
         try:
@@ -221,7 +235,7 @@ def _overridden(recipe: Recipe, changes: list[str]) -> Recipe:
 
 
 def _is_whole(recipe: Recipe, name: str, values: Range | Choice, where: str) -> bool:
-    """Whether the field takes no fractions: one between the bounds is tried."""
+    """Find out if a field takes whole numbers only, by trying a fraction between the bounds."""
     if isinstance(values, Choice):
         return False
     whole = float(values.low).is_integer() and float(values.high).is_integer()
@@ -238,7 +252,7 @@ def _is_whole(recipe: Recipe, name: str, values: Range | Choice, where: str) -> 
 
 
 def _text(value: Any) -> str:
-    """A value as `--set` takes it."""
+    """Write a value as for `--set`."""
     if isinstance(value, list):
         return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""The trials of a sweep: what a worker has to know, and how it trains one point of the space after another."""
+"""The trials of a sweep: the job that all workers share, and the training of one point of the space after another."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ with extra_required("sweep", "mien sweep"):
     import optuna
     from optuna.storages import journal
 
-#: Trials are compared with others from this share of their epochs on.
+#: Share of its epochs after which a trial may be pruned.
 _GRACE = 0.2
-#: What a trial carries in the journal.
+#: Names of the attributes of a trial in the journal.
 FOLDER, INSTEAD_OF, PROBLEM = "folder", "instead_of", "problem"
-#: States of a trial that was told to the journal.
+#: States of a trial that ended.
 _ENDED = (
     optuna.trial.TrialState.COMPLETE,
     optuna.trial.TrialState.PRUNED,
@@ -42,12 +42,20 @@ _ENDED = (
 
 @dataclass(frozen=True)
 class SweepJob:
-    """All that a worker, here or on another machine, has to know.
+    """The job of a worker on this machine or another.
 
-    recipe: what the space's fields are changed of; its expressions are the data's.
-    trials: in all, on all machines.
-    threads: that compute one trial; None leaves it to torch.
-    own: the file of one's own that registers the network; each worker runs the bytes that are here.
+    Attributes:
+        recipe: the recipe whose fields the space changes; its expressions are those of the data.
+        space: the fields and their ranges.
+        trials: number of trials in all, on all machines.
+        data: a path, `synthetic`, `synthetic:N`, or a store.
+        labels: as for `train`.
+        out: folder of journal, runs and report.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+        threads: threads per trial; None leaves the number to torch.
+        command: the command line, for the record.
+        own: the user's file that registers the network. Every worker executes these bytes, not the file as it is
+            by then.
     """
 
     recipe: Recipe
@@ -63,21 +71,21 @@ class SweepJob:
 
     @property
     def plan_path(self) -> Path:
-        """Which sweep the folder holds; locked by all who work on it."""
+        """The file that identifies the sweep of the folder. All processes that work on it hold its lock."""
         return self.out / "plan.json"
 
     @property
     def log_path(self) -> Path:
-        """Where the trials are written down. Optuna's lock points to it, from beside it: so it begins at the root."""
+        """The journal of the trials, an absolute path: Optuna's lock is a symbolic link to it."""
         return self.out.absolute() / "journal.log"
 
     def take_up(self) -> None:
-        """Mend the journal, and let the trials go on that were being trained; nobody else may be at work.
+        """Repair the journal and queue the interrupted trials again. To be called while no other process works.
 
-        A killed process leaves half a line at the journal's end, and Optuna's lock.
+        A killed process leaves half a line at the end of the journal, and Optuna's lock.
 
         Raises:
-            InputError: workers of a sweep that was killed still train; they end with their epoch.
+            InputError: workers of a killed sweep are still training; they end with their epoch.
         """
         Path(f"{self.log_path}.lock").unlink(missing_ok=True)
         if self.log_path.is_file():
@@ -94,7 +102,7 @@ class SweepJob:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def study(self) -> optuna.Study:
-        """The study in the journal."""
+        """Open the study in the journal, or create it."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         backend = journal.JournalFileBackend(str(self.log_path), _lock(self.log_path))
         grace = max(1, round(_GRACE * self.recipe.epochs))
@@ -108,7 +116,7 @@ class SweepJob:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """One worker at a time, of all on all machines."""
+        """Hold a lock that one worker at a time can have, over all machines."""
         lock = _lock(self.out.absolute() / "turn")
         lock.acquire()
         try:
@@ -117,32 +125,46 @@ class SweepJob:
             lock.release()
 
     def left(self, study: optuna.Study) -> int:
-        """How many trials are still to begin."""
+        """Count the trials that have not begun."""
         return max(0, self.trials - len(ended_trials(study)) - len(running_trials(study)))
 
     def next_trial(self, study: optuna.Study) -> optuna.Trial | None:
-        """A trial to train; None where as many as are to be have begun."""
+        """Ask Optuna for a trial to train; None if all have begun."""
         with self.turn():
             if not self.left(study):
                 return None
-            # The seed differs from trial to trial: the same points are not drawn again.
+            # A constant seed would draw the same points again after each start.
             study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
             return study.ask(self.space.distributions())
 
     def faces(self) -> tuple[FaceView, FaceView]:
-        """The faces to fit, and those that every trial is judged by."""
+        """Load the training faces, and the validation faces that judge every trial.
+
+        Raises:
+            InputError: data that cannot be read, or an empty split.
+        """
         store = api.load_for(self.recipe, self.data, self.labels)
         splits = split(store, self.recipe.split)
         return needed(splits.train, "train"), needed(splits.validation, "validation")
 
     def run_folder(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> Path:
-        """Where a trial's run is; of one that goes on, where it began."""
+        """The run folder of a trial; a resumed trial keeps its first folder."""
         name: str = trial.user_attrs.get(FOLDER, f"trial-{trial.number:04d}")
         return self.out / "trials" / name
 
 
 def train_trials(job: SweepJob, workers: int, say: Say) -> None:
-    """Train the trials that are left, so many at a time."""
+    """Train the remaining trials.
+
+    Args:
+        job: the sweep.
+        workers: trials at a time, each in a process of its own if there are several.
+        say: told of every trial.
+
+    Raises:
+        MienError: a worker process died.
+        StoppedError: SIGINT or SIGTERM; the journal and the runs are saved.
+    """
     at_once = min(workers, job.left(job.study()))
     if at_once == 1:
         _one_after_another(job, say)
@@ -151,7 +173,7 @@ def train_trials(job: SweepJob, workers: int, say: Say) -> None:
 
 
 def _one_after_another(job: SweepJob, say: Say) -> None:
-    """Ask for trials and train them, until all have begun."""
+    """Ask for trials and train them until all have begun."""
     study = job.study()
     faces = job.faces()
     while (trial := job.next_trial(study)) is not None:
@@ -182,9 +204,22 @@ def train_trial(
     faces: tuple[FaceView, FaceView],
     on_epoch: Callable[[int, float, bool], None],
 ) -> float:
-    """Train one point of the space, or go on with it; the validation accuracy of the kept weights.
+    """Train one point of the space, or resume it.
 
-    `on_epoch` is called with epoch, validation accuracy, and whether it was the last; it may raise to end it.
+    Args:
+        job: the sweep.
+        folder: the run folder; need not exist.
+        settings: field -> value, as `--set` takes them.
+        faces: (training faces, validation faces).
+        on_epoch: called after each validated epoch with its number, its validation accuracy (0..1), and whether it
+            was the last. It may raise to end the training.
+
+    Returns:
+        Validation accuracy of the kept weights, 0..1.
+
+    Raises:
+        InputError: settings that the recipe or its network does not take.
+        StoppedError: SIGINT or SIGTERM; the run is saved and can be resumed.
     """
     if job.own is not None:
         job.own.run()
@@ -202,7 +237,7 @@ def train_trial(
 
 
 class _Reporter(Watcher):
-    """Tells every epoch on, those first that were trained before a run was gone on with."""
+    """Reports every epoch. If a run is resumed, its earlier epochs are reported first."""
 
     def __init__(self, on_epoch: Callable[[int, float, bool], None], epochs: int) -> None:
         self._on_epoch, self._epochs = on_epoch, epochs
@@ -221,7 +256,7 @@ class _Reporter(Watcher):
 
 
 def _in_parallel(job: SweepJob, workers: int, say: Say) -> None:
-    """So many processes, each asking for the next trial, until all have begun."""
+    """Start `workers` processes; each trains one trial after another until all have begun."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     processes = [
         context.Process(target=_worker, args=(job, say), daemon=True) for _ in range(workers)
@@ -237,7 +272,7 @@ def _in_parallel(job: SweepJob, workers: int, say: Say) -> None:
             if asked.signal is not None and not passed_on:
                 passed_on = True
                 for process in processes:
-                    process.terminate()  # noted there, acted on between two steps
+                    process.terminate()  # the worker notes the signal and stops between two steps
     if asked.signal is not None:
         raise StoppedError("stopped; all is saved: the same command goes on", asked.signal)
     died = [process.exitcode for process in processes if process.exitcode]
@@ -249,9 +284,9 @@ def _in_parallel(job: SweepJob, workers: int, say: Say) -> None:
 
 
 def _worker(job: SweepJob, say: Say) -> None:
-    """One process of several."""
+    """Run one of several worker processes."""
     if sys.platform != "win32":
-        os.setsid()  # Ctrl-C in the terminal reaches the parent alone, which passes it on
+        os.setsid()  # Ctrl-C reaches only the parent process, which passes it on
     if job.threads is not None:
         import torch
 
@@ -265,26 +300,26 @@ def _worker(job: SweepJob, say: Say) -> None:
 
 
 def ended_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that came to an end; those that another went on with are not among them."""
+    """List the trials that ended, without those that another trial resumed."""
     trials = study.get_trials(deepcopy=False)
     superseded = {trial.user_attrs.get(INSTEAD_OF) for trial in trials}
     return [t for t in trials if t.state in _ENDED and t.number not in superseded]
 
 
 def running_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that were begun and did not end: here, on another machine, or with a process that was killed."""
+    """List the trials that began and did not end: in training here or elsewhere, or interrupted by a kill."""
     return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
 
 
 def _lock(path: Path) -> journal.JournalFileOpenLock | journal.JournalFileSymlinkLock:
-    """Optuna's lock of a file: it holds between machines, and is given up 30 s after its holder was killed."""
+    """Create Optuna's lock of a file. It works across machines; the lock of a killed process expires after 30 s."""
     if sys.platform == "win32":
         return journal.JournalFileOpenLock(str(path))
     return journal.JournalFileSymlinkLock(str(path))
 
 
 def line(trial: optuna.trial.FrozenTrial) -> str:
-    """What is said of a trial that ended."""
+    """Describe a trial that ended in one line."""
     last = trial.value if trial.value is not None else last_value(trial)
     came = f"validation {last:.2%}" if last is not None else "nothing learnt"
     state = {"COMPLETE": "", "PRUNED": ", pruned", "FAIL": ", failed"}[trial.state.name]
@@ -294,6 +329,6 @@ def line(trial: optuna.trial.FrozenTrial) -> str:
 
 
 def last_value(trial: optuna.trial.FrozenTrial) -> float | None:
-    """The validation accuracy of the last epoch that was told."""
+    """Validation accuracy, 0..1, of the last reported epoch; None if there is none."""
     values = trial.intermediate_values
     return values[max(values)] if values else None

@@ -1,4 +1,4 @@
-"""A trial: a recipe trained on some of the faces, with their labels or with labels dealt anew; kept once finished."""
+"""A trial: a recipe trained on some of the faces, with their labels or with permuted ones. Finished trials are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mien.models import OwnFile
     from mien.training import Recipe, Watcher
 
-#: Training faces that a trained trial is scored on: enough for an interval of ± 1.4 points.
+#: Training faces that a trained trial is scored on at most: enough for a 95 % interval of ± 1.4 points.
 SAMPLE = 5_000
 
 
@@ -27,11 +27,12 @@ SAMPLE = 5_000
 class Trial:
     """One training of a study.
 
-    name: of its folder, and of the trial in the study's files.
-    label: what people read.
-    recipe: what is trained.
-    share: of the training faces, stratified; what a smaller share holds, a larger one holds too.
-    shuffled: whether the training labels are dealt anew at random.
+    Attributes:
+        name: name of its folder, and of the trial in the study's files.
+        label: its name for people.
+        recipe: the recipe to train.
+        share: stratified share of the training faces, above 0 up to 1. A larger share contains every smaller one.
+        shuffled: whether the training labels are permuted at random.
     """
 
     name: str
@@ -41,19 +42,21 @@ class Trial:
     shuffled: bool = False
 
     def faces(self, train: FaceView) -> FaceView:
-        """The faces that the trial trains on, out of all training faces."""
+        """Choose the faces that the trial trains on, with their labels permuted if the trial asks for it."""
         chosen = train if self.share == 1 else subset(train, self.share)
         return with_shuffled_labels(chosen) if self.shuffled else chosen
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished trial: its run, and the scores of the kept weights, seen plainly.
+    """A finished trial: its run, and the scores of the kept weights without augmentation and dropout.
 
     Attributes:
-        train: on up to `SAMPLE` of the faces it was fitted to (on all where the study says so), with
-            the labels it was fitted to, without augmentation and dropout.
-        validation: on the validation faces.
+        trial: the trial.
+        run: its run folder.
+        train: scores on up to `SAMPLE` of its training faces (on all if the study asks for it), with the
+            labels that it was trained with.
+        validation: scores on the validation faces.
     """
 
     trial: Trial
@@ -63,33 +66,37 @@ class Outcome:
 
     @property
     def train_accuracy(self) -> float:
-        """0..1."""
+        """Accuracy on the training faces, 0..1."""
         return self.train.scores["none"].official.accuracy
 
     @property
     def validation_accuracy(self) -> float:
-        """0..1."""
+        """Accuracy on the validation faces, 0..1."""
         return self.validation.scores["none"].official.accuracy
 
     @property
     def gap(self) -> float:
-        """The overfitting gap, -1..1: accuracy on the training faces less that on validation."""
+        """The overfitting gap, -1..1: accuracy on the training faces minus accuracy on the validation faces."""
         return self.train_accuracy - self.validation_accuracy
 
     @property
     def seconds(self) -> float:
-        """What the training took."""
+        """Duration of the training, the sum over its epochs."""
         return sum(row["seconds"] for row in self.run.history())
 
 
 def subset(faces: FaceView, share: float) -> FaceView:
-    """A stratified share of some faces, in their order; drawn by digest, so nested and layout-free."""
+    """Draw a stratified share, 0..1, of some faces and keep their order.
+
+    The draw depends on the digests alone: a larger share contains every smaller one, and the order of the files does
+    not matter.
+    """
     drawn = stratified(faces.labels, faces.digests, share, seed=0)
     return faces.store.faces(faces.indices[drawn])
 
 
 def with_shuffled_labels(faces: FaceView, seed: int = 0) -> FaceView:
-    """The same faces, their labels dealt anew among them: counts as before, no meaning left."""
+    """Permute the labels of some faces among them: the counts stay, the link between face and label is lost."""
     labels = faces.store.labels.copy()
     labels[faces.indices] = np.random.default_rng(seed).permutation(faces.labels)
     fingerprint = hashlib.sha256(f"{faces.store.fingerprint} shuffled {seed}".encode()).hexdigest()
@@ -109,17 +116,26 @@ def complete(
     own: OwnFile | None = None,
     all_train_faces: bool = False,
 ) -> Outcome:
-    """The outcome of a trial: trained, or trained on where it was stopped, or as it lies there finished.
+    """Train a trial, resume it if it was stopped, or take it as it is if it is finished; then score it.
 
     Args:
-        trial: what to train.
-        train: all training faces; the trial takes its share. validation: those that select.
-        folder: where the run of the trial is, or comes to be.
+        trial: the trial to train.
+        train: all training faces; the trial takes its share.
+        validation: the faces that select the weights to keep.
+        folder: the trial's run folder; need not exist.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         watchers: told of every epoch.
-        command: what was typed, for the record.
-        own: the file of one's own that registers the network, for the record.
+        command: the command line, for the record.
+        own: the user's file that registers the network, for the record.
         all_train_faces: score all its training faces instead of a sample.
+
+    Returns:
+        The run and its scores on training and validation faces.
+
+    Raises:
+        InputError: the folder holds a run of another recipe or of other data, or the device cannot train it.
+        StoppedError: SIGINT or SIGTERM; the run is saved and can be resumed.
+        MienError: the loss became NaN or infinite, or the device's memory is full.
     """
     fitted = trial.faces(train)
     run = train_with(
@@ -153,7 +169,23 @@ def train_with(
     watchers: Sequence[Watcher],
     command: str | None,
 ) -> RunFolder:
-    """Train a run of a study, or go on with it. It keeps the file of one's own that its network is of, as a record."""
+    """Train a run of a study, or resume it.
+
+    Args:
+        own: the user's file that registers the network; a new run keeps a copy as a record.
+        recipe: the recipe to train.
+        train: the faces to train on.
+        validation: the faces that select the weights to keep.
+        folder: the run folder; need not exist.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+        watchers: told of every epoch.
+        command: the command line, for the record.
+
+    Raises:
+        InputError: the folder holds a run of another recipe or of other data, or the device cannot train it.
+        StoppedError: SIGINT or SIGTERM; the run is saved and can be resumed.
+        MienError: the loss became NaN or infinite, or the device's memory is full.
+    """
     from mien import training
 
     resume = (folder / "recipe.json").exists()
@@ -172,7 +204,7 @@ def train_with(
 
 
 def _scored(run: RunFolder, faces: FaceView, split: str, device: str) -> Evaluation:
-    """The saved evaluation where it is of these weights and faces; else a new one, saved."""
+    """Load the saved evaluation if it is of these weights and faces; else evaluate and save."""
     if run.evaluation(split) is not None:
         saved = Evaluation.load(run, split)
         if saved.weights == run.weights_digest() and saved.rows.tolist() == faces.rows.tolist():

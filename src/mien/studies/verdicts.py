@@ -1,4 +1,4 @@
-"""What the trials of a diagnosis show: figures, and one plain sentence a question."""
+"""The verdicts of a diagnosis: figures, and one plain sentence per question."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from mien.studies.diagnosis import Diagnosis
 from mien.studies.plan import FACTORS
 from mien.studies.trials import Outcome
 
-#: Points of validation accuracy by doubling of the faces from which more data is said to help.
+#: Gain of validation accuracy per doubling of the faces above which more faces count as a help.
 _WORTH_A_DOUBLING = 0.01
-#: Share of the gap from which a factor is said to have a part in it.
+#: Share of the gap from which a factor counts as a cause of it.
 _A_PART = 0.15
-#: From this many times their share of the labels, rejected labels have more than their part in the gap: learnt
-#: by heart as any other label is, they would make up of the gap what they make up of the labels.
+#: Rejected labels count as a cause if their share of the gap is more than this many times their share of the labels.
+#: The two shares would be equal if rejected labels were memorised like any other label.
 _MORE_THAN_ITS_SHARE = 1.25
-#: A difference of validation accuracy that would matter: an interval that reaches farther on either side of
-#: what was measured leaves the question open.
+#: A difference of validation accuracy that would matter. A question stays open if the interval reaches farther than
+#: this to either side of the measured difference.
 _OF_NOTE = 0.03
-#: Fewer rejected faces than this in a split say nothing of rejected labels.
+#: A split needs this many rejected and this many accepted faces for a verdict on labels.
 _FEWEST_REJECTED = 30
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A trial beside the baseline.
+    """The effect of one change: a trial compared with the baseline.
 
     Attributes:
-        difference: of validation accuracy, -1..1.
+        outcome: the trial.
+        difference: validation accuracy of the trial minus that of the baseline, -1..1.
         interval: its 95% interval over validation faces (paired bootstrap).
-        gap_change: of the overfitting gap, -1..1.
-        beyond_noise: whether the interval leaves out 0 and the difference is larger than what
-            another seed makes, where that was tried.
-        still_rising: whether the best epoch was among the last tenth: more epochs would give more.
+        gap_change: overfitting gap of the trial minus that of the baseline.
+        beyond_noise: whether the interval excludes 0 and the difference is larger than the one that another seed
+            makes, if another seed was tried.
+        still_rising: whether the best epoch is in the last tenth, so that more epochs would gain more.
     """
 
     outcome: Outcome
@@ -50,22 +51,22 @@ class Effect:
 
     @property
     def blurred(self) -> str | None:
-        """Why the difference says nothing: its interval is too wide; else None."""
+        """A sentence if the interval is too wide for a verdict; else None."""
         return _blurred(self.interval, len(self.outcome.validation.labels))
 
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """How the gap divides between the labels that annotators reject and those that they accept.
+    """The overfitting gap, divided between labels that annotators reject and labels that they accept.
 
     The gap is (accuracy on training faces) - (on validation faces). With r the share of rejected
     labels among the training faces, it is r x (gap among the rejected) + (1 - r) x (gap among the
-    accepted), but for what the shares of the two splits differ by.
+    accepted), as far as both splits have the same share r.
 
     Attributes:
-        share: of the training labels that are rejected, 0..1.
+        share: share of rejected labels among the training labels, 0..1.
         train, validation: accuracy on (rejected, accepted) faces, 0..1.
-        part: of the gap that stems from rejected labels, usually 0..1.
+        part: share of the gap that rejected labels cause, usually 0..1.
     """
 
     share: float
@@ -75,13 +76,19 @@ class LabelNoise:
 
     @property
     def stands_out(self) -> bool:
-        """Whether rejected labels make up clearly more of the gap than of the labels."""
+        """Whether the rejected labels' share of the gap is clearly larger than their share of the labels."""
         return self.part >= _A_PART and self.part > _MORE_THAN_ITS_SHARE * self.share
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to one question: `text` is one or two sentences; `culprit` is None where it is open."""
+    """The answer to one question.
+
+    Attributes:
+        factor: a key of FACTORS.
+        text: the answer in one or two sentences.
+        culprit: whether the factor is a cause of the overfitting; None if the question stays open.
+    """
 
     factor: str
     text: str
@@ -93,7 +100,7 @@ class Verdict:
 
 
 def effect(outcome: Outcome, diagnosis: Diagnosis) -> Effect:
-    """A trial beside the baseline, on the same validation faces."""
+    """Compare a trial with the baseline, on the same validation faces."""
     difference = _right(outcome) - _right(diagnosis.baseline)
     interval = paired_interval(difference)
     mean = float(difference.mean())
@@ -114,7 +121,10 @@ def effect(outcome: Outcome, diagnosis: Diagnosis) -> Effect:
 
 
 def label_noise(diagnosis: Diagnosis) -> LabelNoise | None:
-    """The baseline's gap divided by what annotators say of the labels; None without votes."""
+    """Divide the baseline's gap between rejected and accepted labels.
+
+    None without votes, or if a split has too few rejected or accepted faces.
+    """
     if diagnosis.votes is None:
         return None
     baseline = diagnosis.baseline
@@ -135,7 +145,7 @@ def label_noise(diagnosis: Diagnosis) -> LabelNoise | None:
 
 
 def verdicts(diagnosis: Diagnosis) -> list[Verdict]:
-    """One a factor, in the order of FACTORS; all open where the baseline has learnt nothing."""
+    """Judge each factor, in the order of FACTORS; all stay open if the baseline has learnt nothing."""
     why = learnt_nothing(diagnosis)
     if why is not None:
         return [_open(factor, f"No verdict: {why}") for factor in FACTORS]
@@ -148,7 +158,7 @@ def verdicts(diagnosis: Diagnosis) -> list[Verdict]:
 
 
 def learnt_nothing(diagnosis: Diagnosis) -> str | None:
-    """Why no trial can tell of overfitting: the baseline is not clearly above chance; else None."""
+    """A sentence if the baseline is not clearly above chance, so that no verdict is possible; else None."""
     right = _right(diagnosis.baseline)
     labels = diagnosis.baseline.validation.labels
     chance = float(np.bincount(labels).max()) / len(labels)
@@ -164,10 +174,10 @@ def learnt_nothing(diagnosis: Diagnosis) -> str | None:
 
 
 def _blurred(interval: tuple[float, float], faces: int) -> str | None:
-    """Why an interval of a paired difference says nothing, and how many faces would; else None."""
+    """A sentence if an interval is too wide for a verdict, with the number of faces that would do; else None."""
     half = max(
         (interval[1] - interval[0]) / 2, 1.5 / faces
-    )  # equal answers to few faces prove little
+    )  # a bootstrap of equal answers has width 0, however few the faces
     if half <= _OF_NOTE:
         return None
     enough = faces * (half / _OF_NOTE) ** 2
@@ -178,7 +188,7 @@ def _blurred(interval: tuple[float, float], faces: int) -> str | None:
 
 
 def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
-    """The answer in two or three sentences."""
+    """Summarise the verdicts in two or three sentences."""
     baseline = diagnosis.baseline
     start = (
         f"Trained on {len(baseline.trial.faces(diagnosis.train)):,} faces, {diagnosis.recipe.name} "
@@ -208,7 +218,7 @@ def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of shares in points.
+    """Write a difference of shares, -1..1, in percentage points.
 
     >>> points(0.1234), points(-0.004)
     ('12.3 points', '-0.4 points')
@@ -354,14 +364,14 @@ def _labels(diagnosis: Diagnosis) -> Verdict:
 
 
 def learning_curve(diagnosis: Diagnosis) -> list[tuple[int, Outcome]]:
-    """(training faces, outcome) of the recipe as it is, from few to many."""
+    """List (number of training faces, outcome) of the unchanged recipe, in increasing order."""
     outcomes = [diagnosis.baseline, *diagnosis.of("data")]
     curve = [(len(item.trial.faces(diagnosis.train)), item) for item in outcomes]
     return sorted(curve, key=lambda point: point[0])
 
 
 def _right(outcome: Outcome) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """1.0 where a validation face is named rightly, else 0.0."""
+    """float64 (N,): 1.0 for each validation face with the right answer, else 0.0."""
     evaluation = outcome.validation
     right: np.ndarray[tuple[int], np.dtype[np.float64]] = (
         evaluation.probabilities["none"].argmax(axis=1) == evaluation.labels

@@ -1,4 +1,4 @@
-"""The machine a training runs on: its precision, its description."""
+"""The machine of a training: precision, description and memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ from mien.version import __version__
 
 
 def autocast_type(precision: str, device: torch.device, network: nn.Module) -> torch.dtype:
-    """The dtype of a network's forward pass.
+    """Choose the dtype of a network's forward pass.
 
-    `auto` is bfloat16 where the hardware has it, but on a CPU not for networks of depthwise convolutions, which
-    take about twice as long in it; else float16 where CUDA has tensor cores for that, as the T4 of free notebooks.
+    `auto` is bfloat16 if the hardware has it; on a CPU not for networks with depthwise convolutions, which are
+    about half as fast in it. Otherwise it is float16 on CUDA devices of compute capability 7.x, which have tensor
+    cores for float16 only (such as the T4 of free notebooks), and float32 on all others.
+
+    Args:
+        precision: `auto`, `float32`, `bfloat16` or `float16`.
+        device: the device of the network.
+        network: the network.
 
     Raises:
         InputError: float16 on a CPU.
@@ -45,7 +51,7 @@ def _is_depthwise(module: nn.Module) -> bool:
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """What another person needs to know to judge or repeat a run."""
+    """Describe software, hardware and precision, so that others can judge or repeat a run: plain values for JSON."""
     return {
         "mien": __version__,
         "git": _git_state(),
@@ -62,7 +68,7 @@ def describe(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _cuda() -> dict[str, Any]:
-    """Versions of what computes on a CUDA device; None for what is not told."""
+    """Versions of the CUDA toolkit, of cuDNN and of the driver; None for an unknown one."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         said = subprocess.run(  # noqa: S603 (fixed arguments)
@@ -78,14 +84,14 @@ def _cuda() -> dict[str, Any]:
 
 
 def peak_device_memory(device: torch.device) -> int | None:
-    """The most bytes that tensors took on a GPU at once, so far; None on a CPU. Of Apple's: what is taken now."""
+    """Peak memory of a GPU's tensors so far, in bytes; on Apple's GPUs the memory in use now; None on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return torch.mps.driver_allocated_memory() if device.type == "mps" else None
 
 
 def processor() -> str:
-    """The CPU's own name, as far as the system tells it."""
+    """Name of the CPU, or its architecture if the system does not know the name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():
@@ -95,7 +101,7 @@ def processor() -> str:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that mien runs from, and whether it was changed; None if installed."""
+    """Commit of the checkout that mien runs from, and whether it has changes; None if mien is installed."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
