@@ -199,6 +199,7 @@ def test_photos_are_shown_marked_and_saved(visit: Any, address: str) -> None:
     told = json.loads(_saved(page, "photos", "json"))
     (picture,) = told["pictures"]
     assert set(picture["faces"][0]) == set(face.to_dict())
+    assert set(picture) == {"file", "width", "height", "looked_at", "faces"}
     assert picture["file"] == "hopper.jpg"
     assert (picture["width"], picture["height"]) == (512, 600)
     assert picture["faces"][0]["probabilities"] == pytest.approx(face.probabilities, abs=1e-2)

@@ -192,7 +192,10 @@ export class Photos {
     const { name, digest } = this.#desk.card;
     const content = {
       model: { name, digest },
-      pictures: this.#answered.map(({ file, answer }) => ({ file: file.name, ...answer, faces: answer.faces.map(({ explanation, ...face }) => face) })),
+      pictures: this.#answered.map(({ file, answer: { width, height, looked_at, faces } }) => {
+        const plain = faces.map(({ explanation, ...face }) => face);
+        return { file: file.name, width, height, looked_at, faces: plain };
+      }),
       failed: this.#photos.filter(({ problem }) => problem).map(({ file, problem }) => ({ file: file.name, error: problem })),
     };
     save("mien.json", JSON.stringify(content, null, 2), "application/json");
