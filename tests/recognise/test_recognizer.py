@@ -225,8 +225,8 @@ def test_films_are_looked_at_once(model, hopper):
 
 def test_settings_reach_the_detector_and_the_decoder(model, hopper):
     assert Recognizer(model, detector=YuNet(score=0.99)).recognize(hopper) == []
-    assert Recognizer(model, size=200).recognize(hopper).looked == Looked(200, 90)
-    assert Recognizer(model).with_size(300).recognize(hopper).looked == Looked(300, 60)
+    assert Recognizer(model, size=200).recognize(hopper).looked == Looked(200, 105)
+    assert Recognizer(model).with_size(300).recognize(hopper).looked == Looked(300, 70)
     assert Recognizer(model, detector="none").recognize(hopper).looked is None
     with pytest.raises(InputError, match="absurdly large"):
         Recognizer(model, max_pixels=1000).recognize(hopper)

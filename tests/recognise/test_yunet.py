@@ -76,6 +76,15 @@ def test_a_face_that_fills_the_picture_does_not_hide_a_small_one(yunet):
     assert heights == pytest.approx([130, 2000], rel=0.15)
 
 
+@pytest.mark.parametrize("pixels", [350, 1000, 3000])
+def test_a_face_that_fills_a_large_photo_is_found_as_in_a_small_one(yunet, hopper, pixels):
+    close = Image.fromarray(hopper[135:325, 190:345])
+
+    (face,) = yunet(np.asarray(close.resize((round(pixels * 155 / 190), pixels))))
+
+    assert face.box[3] == pytest.approx(pixels, rel=0.25)
+
+
 def test_a_small_photo_costs_one_look_where_its_face_is_plain(yunet, hopper, monkeypatch):
     looks = []
     look = module._Network.__call__

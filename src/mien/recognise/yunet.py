@@ -129,9 +129,13 @@ class YuNet:
         found = self._upright(copies, levels)
         angles = np.zeros(len(found), int)
         if self._thorough and _best(found) < _WELL:
-            quarters = self._turn(copies[-1], levels, _best(found))
-            if quarters:
+            quarters, seen_small = self._turn(picture, copies[-1], levels, _best(found))
+            if not quarters:
+                found = joined(np.concatenate([found, seen_small]))
+                angles = np.zeros(len(found), int)
+            else:
                 turned = self._upright([np.rot90(one, quarters) for one in copies], levels)
+                turned = joined(np.concatenate([turned, seen_small]))
                 turned = turned_back(turned, quarters, picture.shape[1::-1])
                 angles = np.repeat([0, 90 * quarters], [len(found), len(turned)])
                 found = np.concatenate([found, turned])
@@ -181,13 +185,11 @@ class YuNet:
             The faces in pixels of the picture, highest score first.
         """
         picture, *smaller = copies
-        height, width = picture.shape[:2]
         looks = []
         for seen in smaller:
             rows = self._look(seen, levels, _GUESS if self._thorough else self._score)
             rows = rows[(rows[:, 14] >= self._score) | (rows[:, 2:4].max(axis=1) < _SMALL)]
-            rows[:, :14] *= np.tile([width / seen.shape[1], height / seen.shape[0]], 7)
-            looks.append(rows)
+            looks.append(_scaled(rows, seen, picture))
         found = joined(np.concatenate(looks))
         sure = found[:, 14] >= self._score
         if sure.all():
@@ -219,15 +221,21 @@ class YuNet:
         rows[:, 4:14] += np.tile(shift, 5)
         return rows
 
-    def _turn(self, seen: NDArray[np.uint8], levels: _Levels, upright: float) -> int:
-        """Find the number of quarter turns to the left with the highest score; 0 if none beats the upright picture."""
+    def _turn(
+        self, picture: NDArray[np.uint8], seen: NDArray[np.uint8], levels: _Levels, upright: float
+    ) -> tuple[int, Rows]:
+        """Find the number of quarter turns to the left with the highest score; 0 if none beats the upright picture.
+
+        Returns:
+            The number of turns, and the faces found with it, in pixels of the turned picture. At this small size
+            faces that fill the picture are found, too.
+        """
         seen = _shrunk(seen, _TURNED)
-        scores = [
-            _best(self._look(np.rot90(seen, quarters), levels, self._score))
-            for quarters in range(4)
-        ]
+        looks = [self._look(np.rot90(seen, turn), levels, self._score) for turn in range(4)]
+        scores = [_best(rows) for rows in looks]
         scores[0] = max(scores[0], upright) + _BETTER
-        return int(np.argmax(scores))
+        turn = int(np.argmax(scores))
+        return turn, _scaled(looks[turn], np.rot90(seen, turn), np.rot90(picture, turn))
 
     def _look(self, seen: NDArray[np.uint8], levels: _Levels, least: float) -> Rows:
         """Search a picture and, if `levels` is given, the picture with spread gray levels as well.
@@ -327,6 +335,14 @@ def _checked_size(size: int | None) -> int | None:
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise InputError(f"size {size}: give {SMALLEST} to {LARGEST} pixels")
     return size
+
+
+def _scaled(rows: Rows, seen: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Rows:
+    """Rows of what was seen of a picture, in pixels of the picture."""
+    (height, width), (seen_height, seen_width) = picture.shape[:2], seen.shape[:2]
+    return np.column_stack(
+        [rows[:, :14] * np.tile([width / seen_width, height / seen_height], 7), rows[:, 14]]
+    )
 
 
 def _best(rows: Rows) -> float:

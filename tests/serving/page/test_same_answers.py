@@ -131,6 +131,7 @@ def _wall() -> Image.Image:
 
 PHOTOS = {
     "large": lambda: _encoded(_large()),
+    "filled": lambda: _encoded(_hopper().crop((190, 135, 345, 325)).resize((980, 1200))),
     "wall": lambda: _encoded(_wall()),
     "group": lambda: _encoded(_group()),
     "lying": lambda: _encoded(_hopper().transpose(Image.Transpose.ROTATE_90)),

@@ -28,15 +28,16 @@ export async function findFaces(run, picture, { thorough = true } = {}) {
   const copies = [picture];
   for (const size of sizes(picture, thorough)) copies.push(shrunk(copies.at(-1), size));
   const levels = spreading(copies.at(-1));
-  const found = (await upright(run, copies, levels, thorough)).map((row) => ({ ...row, angle: 0 }));
+  let found = await upright(run, copies, levels, thorough);
+  let turned = [];
   if (thorough && best(found) < WELL) {
-    const quarters = await turn(run, copies.at(-1), levels, best(found));
+    const [quarters, small] = await turn(run, picture, copies.at(-1), levels, best(found));
     if (quarters) {
       const rows = await upright(run, copies.map((copy) => quarterTurned(copy, quarters)), levels, thorough);
-      found.push(...rows.map((row) => ({ ...turnedBack(row, quarters, picture), angle: 90 * quarters })));
-    }
+      turned = joined([...rows, ...small]).map((row) => ({ ...turnedBack(row, quarters, picture), angle: 90 * quarters }));
+    } else found = joined([...found, ...small]);
   }
-  return separate(found);
+  return separate([...found.map((row) => ({ ...row, angle: 0 })), ...turned]);
 }
 
 /** How closely a picture is looked at: {size, smallest_face}, as `Looked` in Python. */
@@ -96,15 +97,19 @@ async function enlarged(run, picture, levels, guesses) {
   return found;
 }
 
-/** The quarters to the left that bring out a face best; 0 where none beats upright. */
-async function turn(run, smallest, levels, score) {
+/** The quarters to the left that bring out a face best, 0 where none beats upright, and the faces so seen. */
+async function turn(run, picture, smallest, levels, score) {
   const seen = shrunk(smallest, TURNED);
-  const scores = [];
+  const looks = [];
   for (let quarters = 0; quarters < 4; quarters++) {
-    scores.push(best(await look(run, quarterTurned(seen, quarters), levels, SURE)));
+    looks.push(await look(run, quarterTurned(seen, quarters), levels, SURE));
   }
+  const scores = looks.map(best);
   scores[0] = Math.max(scores[0], score) + BETTER;
-  return scores.indexOf(Math.max(...scores));
+  const quarters = scores.indexOf(Math.max(...scores));
+  const scale = [picture.width / seen.width, picture.height / seen.height];
+  if (quarters % 2) scale.reverse();
+  return [quarters, looks[quarters].map((row) => moved(row, scale, [0, 0]))];
 }
 
 /** The faces of a picture as it is and, where it has few gray levels, with these spread. */
