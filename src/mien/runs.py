@@ -267,7 +267,7 @@ class RunFolder:
         history = validated(self.history())
         if not history:
             raise InputError(f"{self.path}: no epoch was validated yet; go on with --resume")
-        # What draws lies above the run folder: it is asked by name, as `mien` asks for its verbs.
+        # By name: plots are in a layer above this one.
         return importlib.import_module("mien.pages.plots_of_runs").curves(history)
 
     def is_finished(self) -> bool:

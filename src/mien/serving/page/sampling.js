@@ -82,7 +82,7 @@ export function halved({ data, width, height, channels }) {
   return { data: averages, ...half };
 }
 
-/** Bilinear with antialiasing, as `mien.resize`. */
+/** Resize bilinearly with antialiasing, as `mien.resize` does. */
 export function byTriangles(image, width, height) {
   if (image.width === width && image.height === height) return image;
   return weighted(image, triangles(image.width, width), triangles(image.height, height));
