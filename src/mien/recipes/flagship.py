@@ -54,7 +54,7 @@ def mien_s_robust() -> Recipe:
     select the epoch that is hardened least.
 
     Published: no figure. Ours, from `mien-s` of seed 0, 19 minutes: PublicTest 70.30 %, PrivateTest 70.21 %; to
-    corruptions at severity 3 it loses 11.2 %. This is the model inside the package.
+    corruptions at severity 3 it loses 11.2 %. It was the model inside the package before `mien-people`.
     """
     return replace(
         mien_s(),
@@ -75,7 +75,9 @@ def mien_people() -> Recipe:
     contrast do not matter; borders uncovered by zooming out are filled in several ways; class weights raise the
     rare expressions.
 
-    Published: no figure.
+    Published: no figure. Ours, one seed, 273 minutes on one core of a CPU without bfloat16: it names what the majority
+    of FER+'s annotators names on 85.1 % of PublicTest's faces, each expression counting alike 84.1 %; its model
+    file, with offsets, 86.9 and 80.1 %, on PrivateTest 85.5 and 78.1 %. This is the model inside the package.
     """
     return replace(
         mien_s(),
@@ -94,7 +96,8 @@ def mien_people() -> Recipe:
         mixing=Mixing(),
         targets=Targets(votes_share=0.7),
         objective=Objective(label_smoothing=0.1, class_weights="balanced"),
-        validate_every=1,  # so that the epoch that agrees best with people can be selected
+        epochs=40,
+        validate_every=4,  # two epochs of the last fifth; the one that agrees better with people is kept
         select="people",
     )
 
