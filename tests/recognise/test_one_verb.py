@@ -94,7 +94,7 @@ def test_what_has_no_end_is_asked_for_as_a_stream() -> None:
 def test_what_is_not_there_is_said_at_once(recognizer: Recognizer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.jpg"):
         mien.predict([photo(), tmp_path / "none.jpg"], model=recognizer, stream=True)
-    with pytest.raises(InputError, match="every 0"):
+    with pytest.raises(InputError, match="every=0"):
         mien.predict(photo(), model=recognizer, every=0)
 
 

@@ -184,7 +184,7 @@ def test_errors_are_one_sentence(tmp_path):
     playlist.write_text(f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path}/a.mp4\n#EXT-X-ENDLIST\n")
     for path, said in (
         (song, "has no video stream"),
-        (no_index, "cut short"),
+        (no_index, "truncated"),
         (text, "cannot be read as a video"),
         (playlist, "cannot be read as a video"),
         (tmp_path / "none.mp4", "no such file"),

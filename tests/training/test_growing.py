@@ -72,7 +72,9 @@ def test_what_is_stopped_goes_on_at_the_same_size(growing, splits, tmp_path):
 
 def test_a_network_of_one_size_is_refused(recipe, splits, tmp_path):
     fixed = replace(recipe, progressive_size=36)
-    with pytest.raises(InputError, match="progressive_size=36: basic-cnn takes faces of 48x48"):
+    with pytest.raises(
+        InputError, match="progressive_size=36: basic-cnn takes only faces of 48x48"
+    ):
         train(fixed, splits.train, splits.validation, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "recipe.json").exists()
 
