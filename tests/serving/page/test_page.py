@@ -48,7 +48,7 @@ _DROP = """([how, files]) => {
 def service(serve: Any) -> Any:
     """The service with the model inside the package, and its card."""
     model = FaceModel.open(packaged_model(), threads=1)
-    card = read_card_page(None, bundled=True)
+    card = read_card_page(None, bundled="default")
     return lambda **settings: serve(model, threads=1, card=card, **settings)
 
 

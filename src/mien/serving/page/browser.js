@@ -4,8 +4,8 @@ import { Problem } from "./problem.js";
 import { Tracker } from "./track.js";
 import { recogniseVideo } from "./video-frames.js";
 
-/** Seconds that a face may be out of sight and keep its track; generous, as a slow device sees few frames. */
-const LIVE_GAP_S = 1;
+/** Seconds that a face may be out of sight and keep its track; generous, as a slow device takes a second and more for a frame. */
+const LIVE_GAP_S = 3;
 
 /** Load runtime and models; resolves with the backend once it is ready. */
 export async function openBrowser(config, onLoad) {
