@@ -22,7 +22,7 @@ from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 
 #: Seconds that a face may be out of sight and keep its track; generous, since a slow server sees few frames.
-_GAP_S = 1.0
+_GAP_S = 3.0
 
 
 @dataclass
