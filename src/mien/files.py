@@ -223,21 +223,13 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     Raises:
         InputError: another process holds the lock, or another block of this process.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if _IS_WINDOWS:  # it cannot open folders
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder}: another process {doing} here; wait for it, or stop it"
-            ) from None
-        except OSError:  # this file system has no locks
-            pass
+        if not _locked(descriptor):
+            raise InputError(f"{folder}: another process {doing} here; wait for it, or stop it")
         yield
     finally:
         os.close(descriptor)
@@ -245,30 +237,40 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def together(path: Path, prepare: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock on a file that exists, together with all who hold it so, on this machine and on others.
+    """Share a lock on an existing file with other processes, on this machine and on others, until the block ends.
 
-    Whoever finds no other holder calls `prepare`; others wait until it is done. The lock is free again when
-    the block or this process ends, however that ends. On Windows, and on file systems that have no locks,
-    everybody calls `prepare`: there, only one process may work at a time.
+    On Windows, and on file systems without locks, each process calls `prepare`: only one may work at a time.
+
+    Args:
+        path: the file; nothing is written into it.
+        prepare: called by a process that finds no other holder; the others wait until it has returned.
     """
-    with path.open("r+b") as file:  # network file systems lock alone what is open for writing
-        try:
-            import fcntl
-        except ImportError:  # Windows
+    with path.open("r+b") as file:  # network file systems lock only files that are open for writing
+        if _locked(file.fileno()):
             prepare()
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        except OSError:  # no locks here
-            prepare()
-        else:
-            prepare()
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_SH)
+        _locked(file.fileno(), shared=True)
         yield
+
+
+def _locked(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file or folder until it is closed; true also if the system or its file system has no locks.
+
+    Args:
+        descriptor: of the file or folder.
+        shared: wait for a lock that others may share; otherwise the lock is exclusive, and False is returned if
+            another process, or another block of this one, holds any.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system has no locks
+        pass
+    return True
 
 
 def _make_ordinary(path: Path, mode: int) -> None:

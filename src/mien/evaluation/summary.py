@@ -11,14 +11,14 @@ from mien.errors import InputError
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.text import BRIER
 
-#: The headline that is shown only where it says something: where there are near copies.
+#: The headline that is shown only if there are near copies.
 NEAR = "without near copies"
 
-#: Those that evaluations of earlier versions lack; pages show them with the reliability diagram.
+#: Figures that evaluations of earlier versions lack; pages show them with the reliability diagram.
 ADAPTIVE = "adaptive calibration error"
 OF_CALIBRATION = (ADAPTIVE, BRIER)
 
-#: The headline figures in the order of every table: name -> its value, None where undefined.
+#: The headline figures in the order of all tables: name -> its value, None if undefined.
 HEADLINES: dict[str, Callable[[ViewScores], float | None]] = {
     "accuracy": lambda s: s.official.accuracy,
     "deduplicated accuracy": lambda s: s.deduplicated.accuracy if s.deduplicated else None,

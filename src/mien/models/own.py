@@ -44,15 +44,19 @@ class OwnFile:
         return cls(Path(path), content, sha256(content).hexdigest())
 
     def run(self) -> None:
-        """Run it, once in a process; InputError where that fails."""
+        """Run the file, once in a process.
+
+        Raises:
+            InputError: its code fails.
+        """
         if self.sha256 in _DONE:
             return
         before = set(names())
         module = types.ModuleType(f"mien_own_{self.sha256[:16]}")
         module.__file__ = str(self.path)
-        sys.modules[module.__name__] = module  # dataclasses look themselves up there
+        sys.modules[module.__name__] = module  # dataclasses look up their own module there
         try:
-            # The bytes whose digest was taken, so that no other ones are run.
+            # Run the bytes that were hashed, not the file, which may have changed since.
             exec(compile(self.content, str(self.path), "exec"), module.__dict__)  # noqa: S102
         except Exception as error:
             sys.modules.pop(module.__name__)
@@ -64,13 +68,13 @@ class OwnFile:
         _DONE.add(self.sha256)
 
     def keep(self, run: RunFolder) -> None:
-        """Leave a copy in a run folder, as a record: nothing runs it."""
+        """Write a copy into a run folder, as a record that is never run."""
         with atomic_file(run.imported_path) as file:
             file.write(self.content)
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What environment.json says of it, by which a run knows it again."""
+        """Its entry in a run's environment.json: file name and SHA-256, which identify the file later."""
         return {"imported": {"file": self.path.name, "sha256": self.sha256}}
 
 
@@ -116,7 +120,11 @@ def refuse_unknown(run: RunFolder) -> None:
 
 
 def refuse_another_file(run: RunFolder, own: OwnFile) -> None:
-    """InputError where a run was trained without a file of one's own, or with another one."""
+    """Refuse a file that is not the one that a run was trained with.
+
+    Raises:
+        InputError: the run was trained without such a file, or with another one.
+    """
     told = run.imported()
     if told is None:
         raise InputError(f"{run.path}: was trained without --import; leave it out")

@@ -68,16 +68,16 @@ def _plain(
 
 
 def pooled_relu() -> list[nn.Module]:
-    """2x2 max-pooling and ReLU.
+    """2x2 max-pooling, then ReLU.
 
-    The reference systems write ReLU first. Both orders give the same values and gradients, for
-    ReLU is monotone; pooled first, ReLU reads a quarter of the pixels.
+    The reference systems apply ReLU first. Both orders give the same values and gradients, because
+    ReLU is monotone; with pooling first, ReLU has only a quarter of the pixels to process.
     """
     return [nn.MaxPool2d(2), nn.ReLU(inplace=True)]
 
 
 def _dropped(rate: float) -> list[nn.Module]:
-    """Dropout after a pool, or nothing where the rate is 0."""
+    """Dropout after pooling, as a list of one layer; an empty list if the rate is 0."""
     return [nn.Dropout(rate)] if rate else []
 
 

@@ -47,18 +47,7 @@ History = Sequence[Mapping[str, float]]
 def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
     """Draw training and validation accuracy by epoch, with the overfitting gap shaded between them."""
     figure, axes = _canvas(axes)
-    epochs, train, validation = _columns(history, "accuracy")
-    axes.fill_between(
-        epochs,
-        train,
-        validation,
-        color=ORANGE,
-        alpha=0.13,
-        linewidth=0,
-        label="gap between the two",
-    )
-    _line(axes, epochs, train, BLUE, "training")
-    _line(axes, epochs, validation, ORANGE, "validation")
+    epochs, train, validation = _both(axes, history, "accuracy")
     best = int(np.argmax(validation))
     _dot(axes, epochs[best], validation[best], "best epoch")
     last_gap = train[-1] - validation[-1]
@@ -86,18 +75,7 @@ def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
 def loss_curves(history: History, axes: Axes | None = None) -> Figure:
     """Draw training and validation cross-entropy by epoch."""
     figure, axes = _canvas(axes)
-    epochs, train, validation = _columns(history, "loss")
-    axes.fill_between(
-        epochs,
-        train,
-        validation,
-        color=ORANGE,
-        alpha=0.13,
-        linewidth=0,
-        label="gap between the two",
-    )
-    _line(axes, epochs, train, BLUE, "training")
-    _line(axes, epochs, validation, ORANGE, "validation")
+    epochs, _, validation = _both(axes, history, "loss")
     best = int(np.argmin(validation))
     _dot(axes, epochs[best], validation[best], "lowest loss")
     title(axes, f"Validation loss is lowest, {validation[best]:.3f}, in epoch {epochs[best]:.0f}")
@@ -339,6 +317,23 @@ def title(axes: Axes, text: str) -> None:
 def short(name: str, longest: int = LONGEST_NAME) -> str:
     """Shorten a name to at most `longest` letters."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def _both(axes: Axes, history: History, figure: str) -> tuple[Any, Any, Any]:
+    """Draw the training and the validation curve and shade the gap between them; return their `_columns`."""
+    epochs, train, validation = _columns(history, figure)
+    axes.fill_between(
+        epochs,
+        train,
+        validation,
+        color=ORANGE,
+        alpha=0.13,
+        linewidth=0,
+        label="gap between the two",
+    )
+    _line(axes, epochs, train, BLUE, "training")
+    _line(axes, epochs, validation, ORANGE, "validation")
+    return epochs, train, validation
 
 
 def _columns(history: History, figure: str) -> tuple[Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""What several looks at one picture have found, as the faces of the picture."""
+"""Join the detections of several searches of one picture, at other sizes or turned."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: Two boxes are one face if they share so much of both together, or of the smaller.
+#: Two boxes are one face if their intersection over union, or over the smaller box, is above these.
 _SHARED, _WITHIN = 0.3, 0.75
-#: A box of this much less score than the surest says nothing of where a face is; between, its share falls to none.
+#: The weight of a box in its face falls linearly to 0 where its score is this much below the highest.
 _NEARLY = 0.1
 
 #: float64 (N, 15): box, five landmarks, score; pixels of the picture.
@@ -17,15 +17,15 @@ Rows: TypeAlias = NDArray[np.float64]
 
 
 def separate(rows: Rows) -> NDArray[np.intp]:
-    """Of boxes that are one face the surest: their places, the surest first."""
+    """The positions of the rows with the highest score of each face, int64 (n,), highest score first."""
     return np.array([group[0] for group in _grouped(rows)], np.intp)
 
 
 def joined(rows: Rows) -> Rows:
-    """The faces of several looks, the surest first.
+    """Join the rows of several searches: one row for each face, highest score first.
 
-    Of a face that two looks are nearly as sure of, the box is between theirs: these may be a fifth of
-    a side apart, and by the surest alone a trifle would choose.
+    Box and landmarks are means weighted by score. Boxes of one face with nearly equal scores can be a fifth
+    of a side apart; with the highest score alone, a tiny change of the picture would select another box.
     """
     faces = []
     for group in _grouped(rows):
@@ -38,7 +38,7 @@ def joined(rows: Rows) -> Rows:
 
 
 def _grouped(rows: Rows) -> list[NDArray[np.intp]]:
-    """The places of boxes that are one face, face by face; of a face, and of all, the surest first."""
+    """Group boxes by face: the positions of the rows of each face; faces and rows are ordered by falling score."""
     order = np.argsort(-rows[:, 14], kind="stable")
     groups = []
     while len(order):
@@ -53,7 +53,7 @@ def _grouped(rows: Rows) -> list[NDArray[np.intp]]:
 def _overlaps(
     row: NDArray[np.float64], rows: Rows
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much of both boxes together, and of the smaller, a row's box shares with each of some rows."""
+    """Intersect a row's box with those of `rows`: the areas over the union and over the smaller box, float64 (N,)."""
     ends, areas, area = rows[:, :2] + rows[:, 2:4], rows[:, 2] * rows[:, 3], row[2] * row[3]
     common = np.minimum(row[:2] + row[2:4], ends) - np.maximum(row[:2], rows[:, :2])
     common = common.clip(0).prod(axis=1)
@@ -62,7 +62,13 @@ def _overlaps(
 
 
 def turned_back(rows: Rows, quarters: int, size: tuple[int, int]) -> Rows:
-    """Rows of a picture that was turned by some quarters to the left, as those of the picture itself."""
+    """Convert rows of a picture that was turned to the left to rows of the picture itself.
+
+    Args:
+        rows: in pixels of the turned picture.
+        quarters: the number of quarter turns.
+        size: (width, height) of the picture itself in pixels.
+    """
     for left in range(quarters, 0, -1):
         width = size[0] if left % 2 else size[1]  # before this quarter
         x, y, wide, high = rows[:, :4].T

@@ -82,7 +82,8 @@ def packaged() -> tuple[Packaged, ...]:
 def is_packaged(name: str | os.PathLike[str]) -> bool:
     """Whether a name means a packaged model; a file or folder of that name has precedence."""
     text = os.fspath(name)
-    return text in (one.name for one in packaged()) and not os.path.lexists(text)
+    # The path first: reading and checking the packaged files takes some milliseconds.
+    return not os.path.lexists(text) and any(one.name == text for one in packaged())
 
 
 def is_model_address(name: str | os.PathLike[str]) -> bool:

@@ -127,18 +127,17 @@ class YuNet:
             copies.append(_shrunk(copies[-1], size))
         levels = _levels(copies[-1])
         found = self._upright(copies, levels)
-        angles = np.zeros(len(found), int)
+        quarters, turned = 0, found[:0]
         if self._thorough and _best(found) < _WELL:
             quarters, seen_small = self._turn(picture, copies[-1], levels, _best(found))
-            if not quarters:
-                found = joined(np.concatenate([found, seen_small]))
-                angles = np.zeros(len(found), int)
-            else:
+            if quarters:
                 turned = self._upright([np.rot90(one, quarters) for one in copies], levels)
                 turned = joined(np.concatenate([turned, seen_small]))
                 turned = turned_back(turned, quarters, picture.shape[1::-1])
-                angles = np.repeat([0, 90 * quarters], [len(found), len(turned)])
-                found = np.concatenate([found, turned])
+            else:
+                found = joined(np.concatenate([found, seen_small]))
+        angles = np.repeat([0, 90 * quarters], [len(found), len(turned)])
+        found = np.concatenate([found, turned])
         return [_detection(found[kept], int(angles[kept])) for kept in separate(found)]
 
     def looked(self, width: int, height: int) -> Looked:

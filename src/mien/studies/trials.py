@@ -188,9 +188,10 @@ def train_with(
     """
     from mien import training
 
-    resume = (folder / "recipe.json").exists()
+    run = RunFolder(folder)
+    resume = run.recipe_path.exists()
     if own is not None and not resume:
-        own.keep(RunFolder(folder))
+        own.keep(run)
     return training.train(
         recipe,
         train,
