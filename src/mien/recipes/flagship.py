@@ -77,7 +77,7 @@ def mien_people() -> Recipe:
 
     Published: no figure. Ours, one seed, 273 minutes on one core of a CPU without bfloat16: it names what the majority
     of FER+'s annotators names on 85.1 % of PublicTest's faces, each expression counting alike 84.1 %; its model
-    file, with offsets, 86.9 and 80.1 %, on PrivateTest 85.5 and 78.1 %. This is the model inside the package.
+    file, with offsets, 86.8 and 80.0 %, on PrivateTest 85.5 and 78.1 %. This is the model inside the package.
     """
     return replace(
         mien_s(),
