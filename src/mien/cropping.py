@@ -99,9 +99,8 @@ def crop_faces(
     _refuse_misfits(photos, out, side, several)
     tree = FolderTree(photos)
     found = [entry for entry in tree.entries if entry.name.lower().endswith(PHOTO_SUFFIXES)]
-    ClassFolders(
-        found, Request(labels)
-    )  # so that folders that training would refuse are refused now
+    # So that folders that training would refuse are refused now.
+    ClassFolders(found, Request(labels))
     cutter = _Cutter(open_detector(detector, size=size), side, several)
     skipped: list[Skipped] = []
     with atomic_folder(out) as folder:

@@ -211,9 +211,8 @@ def decoding(where: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # decoders raise nearly anything
-        unknown = isinstance(
-            error, UnidentifiedImageError
-        )  # its text has the name of a Python object
+        # Its text has the name of a Python object.
+        unknown = isinstance(error, UnidentifiedImageError)
         why = "of no known format" if unknown else one_line(error)
         raise InputError(
             f"{where}: cannot be decoded as an image ({why}); copy it again or remove it"
@@ -278,9 +277,8 @@ def _count_scans(stream: IO[bytes], where: str) -> int:
     while (marker := _MARKER.search(data, position)) and marker[1] != b"\xd9":  # end of image
         scans += marker[1] == b"\xda"
         position = marker.end()
-        if (
-            marker[1] != b"\xd8"
-        ):  # all markers but "start of image" have a length: skip their content
+        # All markers but "start of image" have a length: skip their content.
+        if marker[1] != b"\xd8":
             position += int.from_bytes(data[position : position + 2])
     if scans > _MAX_SCANS:
         raise InputError(

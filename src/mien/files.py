@@ -334,10 +334,8 @@ def json_object(content: bytes, where: str, advice: str) -> dict[str, Any]:
 
     try:
         found = json.loads(content, parse_constant=refuse)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also for numbers with more digits than Python accepts
+    # ValueError also for numbers with more digits than Python accepts.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not readable as JSON ({error}); {advice}") from error
     if not isinstance(found, dict):
         raise InputError(f"{where}: not a JSON object; {advice}")

@@ -179,13 +179,11 @@ def _ready(
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
     if any(folder.glob("seed-*/recipe.json")):
         raise InputError(f"{folder}: holds runs of several seeds; choose another --out")
-    if (
-        resume and training.is_first()
-    ):  # other processes may be on machines without access to the folder
+    # Other processes may be on machines without access to the folder.
+    if resume and training.is_first():
         RunFolder.open(folder)
-        with alone(
-            folder, "is training"
-        ):  # fail before the data are read; the training loop holds the lock
+        # Fail before the data are read; the training loop holds the lock.
+        with alone(folder, "is training"):
             pass
     elif not resume:
         RunFolder(folder).refuse_if_taken()

@@ -88,9 +88,8 @@ def run(arguments: Sequence[str]) -> int:
         if str(error):  # empty in a distributed training if another process prints the message
             note(f"error: {error}")
         return error.exit_code
-    except (
-        SystemExit
-    ) as leaving:  # typer raises it at the end, also for wrong usage (2) and Ctrl-C (130)
+    # Typer raises it at the end, also for wrong usage (2) and Ctrl-C (130).
+    except SystemExit as leaving:
         if leaving.code == InputError.exit_code and list(arguments[:1]) == ["train"]:
             note("any field of a recipe can be changed: --set FIELD=VALUE; see mien recipes RECIPE")
         return leaving.code if isinstance(leaving.code, int) else 1

@@ -86,9 +86,8 @@ def _figures(made: Exported) -> Table:
     card = made.card
     scores, parity = card.scores["validation"], card.parity["float32"]
     before, doubted = scores["before_temperature"], scores["uncertain"]
-    judged = scores.get(
-        "majority", scores
-    )  # scores by votes, if temperature and threshold were fitted to them
+    # Scores by votes, if temperature and threshold were fitted to them.
+    judged = scores.get("majority", scores)
     rows = facts()
     rows.add_row("model file", f"{made.path} ({made.size / 1e6:.2f} MB)")
     rows.add_row(

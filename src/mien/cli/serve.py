@@ -160,9 +160,8 @@ def _keys(file: Path | None) -> tuple[str, ...]:
         key = os.environ.get("MIEN_API_KEY")
         return (key,) if key else ()
     with reading_from(str(file)):
-        content = file.read_text(
-            "utf-8-sig", errors="replace"
-        )  # `Settings` refuses keys that are not ASCII
+        # `Settings` refuses keys that are not ASCII.
+        content = file.read_text("utf-8-sig", errors="replace")
     keys = tuple(line.strip() for line in content.splitlines() if line.strip())
     if not keys:
         raise InputError(f"{file}: it has no key; write one in each line")

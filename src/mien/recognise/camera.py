@@ -73,9 +73,8 @@ class Camera:
                 break
             now = self._clock()
             started = now if started is None else started
-            last = max(
-                now - started, last + 1e-3
-            )  # times have to grow, even if the clock is coarse
+            # Times have to grow, even if the clock is coarse.
+            last = max(now - started, last + 1e-3)
             yield Frame(index, last, partial(_rgb, bgr))
             index += 1
         if index == 0:

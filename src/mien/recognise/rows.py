@@ -192,9 +192,8 @@ class RowFile:
             whole = len(kept)
             for line in journal:
                 note = _note(line)
-                if (
-                    note is None or note[1] > size
-                ):  # after a power cut, the table may lack noted rows
+                # After a power cut, the table may lack noted rows.
+                if note is None or note[1] > size:
                     break
                 self._done.add(note[0])
                 end = note[1]

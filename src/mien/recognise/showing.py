@@ -152,6 +152,5 @@ def cut(photo: Decoded, box: Sequence[float], margin: float) -> NDArray[np.uint8
     more_x, more_y = margin * width, margin * height
     left, top = max(0, int(x - more_x)), max(0, int(y - more_y))
     right, bottom = int(np.ceil(x + width + more_x)), int(np.ceil(y + height + more_y))
-    return np.array(
-        in_colour(photo.pixels[top:bottom, left:right]), order="C"
-    )  # a copy: a view would keep the whole photo in memory
+    # A copy: a view would keep the whole photo in memory.
+    return np.array(in_colour(photo.pixels[top:bottom, left:right]), order="C")

@@ -290,9 +290,8 @@ def newest(frames: Iterable[Frame]) -> Generator[Frame]:
         while True:
             with news:
                 while not held and not stopped:
-                    news.wait(
-                        0.2
-                    )  # with a timeout: on Windows, Ctrl-C does not interrupt an endless wait
+                    # With a timeout: on Windows, Ctrl-C does not interrupt an endless wait.
+                    news.wait(0.2)
                 frame = held.popleft() if held else None
             if frame is None:
                 break

@@ -78,9 +78,8 @@ def install(app: FastAPI) -> None:
 
     async def answer(asker: Request | WebSocket, error: Exception) -> Response | None:
         problem = _problem(error)
-        if (
-            problem.status == 405
-        ):  # Starlette names the methods of one route, a path may have several
+        # Starlette names the methods of one route, a path may have several.
+        if problem.status == 405:
             problem.headers["Allow"] = _methods(asker)
         response = problem.response()
         if isinstance(asker, Request):

@@ -140,10 +140,8 @@ def _from_json(body: bytearray, most: int) -> list[Upload]:
         said = json.loads(body.decode())
     except json.JSONDecodeError as error:
         raise _no_json(400, "", f"{error.msg} at character {error.pos}") from None
-    except (
-        ValueError,
-        RecursionError,
-    ):  # not UTF-8, or a number with more digits than Python accepts
+    # Not UTF-8, or a number with more digits than Python accepts.
+    except (ValueError, RecursionError):
         raise _no_json(400, "", "cannot be read") from None
     if not isinstance(said, dict):
         raise _no_json(422, "", "is not an object")

@@ -67,9 +67,8 @@ def reproduce(
     def load(height: int, width: int) -> FaceStore:
         return api.load(data, size=(height, width))
 
-    load(
-        chosen[0].input.height, chosen[0].input.width
-    )  # raises before any training if the data cannot be read
+    # Raises before any training if the data cannot be read.
+    load(chosen[0].input.height, chosen[0].input.width)
     failures: dict[str, list[str]] = {}
     options = {"device": device, "command": command}
     for recipe in chosen:

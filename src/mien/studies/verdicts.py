@@ -175,9 +175,8 @@ def learnt_nothing(diagnosis: Diagnosis) -> str | None:
 
 def _blurred(interval: tuple[float, float], faces: int) -> str | None:
     """A sentence if an interval is too wide for a verdict, with the number of faces that would do; else None."""
-    half = max(
-        (interval[1] - interval[0]) / 2, 1.5 / faces
-    )  # a bootstrap of equal answers has width 0, however few the faces
+    # A bootstrap of equal answers has width 0, however few the faces.
+    half = max((interval[1] - interval[0]) / 2, 1.5 / faces)
     if half <= _OF_NOTE:
         return None
     enough = faces * (half / _OF_NOTE) ** 2
