@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -297,6 +298,16 @@ def test_a_recipe_file_is_the_recipe(tmp_path):
     assert api.chosen_recipe(str(tmp_path / "mine.json"), []) == recipe
 
 
+@contextmanager
+def running(line, **options):
+    """A process that is killed if the test fails: Popen's own block would wait for it for ever."""
+    with subprocess.Popen(line, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def command(space, out, *more):
     arguments = ["sweep", "basic-cnn", "--space", space, "--data", "synthetic:60", "--out", out]
     arguments += ["--set", "epochs=3", "--device", "cpu", *more]
@@ -304,20 +315,60 @@ def command(space, out, *more):
 
 
 def test_what_a_kill_leaves_in_the_journal_does_not_stop_the_next(space, tmp_path, monkeypatch):
-    """Half a line ended every later call; Optuna's lock, by a relative path, kept it waiting for ever."""
+    """Half a line ended every later call."""
     pretended = Pretended(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    first = quick(space, "out", 2)
+    first = quick(space, tmp_path / "out", 2)
     log = tmp_path / "out" / "journal.log"
     with log.open("ab") as journal:
         journal.write(b'{"op_code": 4, "worker_id"')
-    if sys.platform != "win32":
-        (tmp_path / "out" / "journal.log.lock").symlink_to("out/journal.log")
-    more = quick(space, "out", 3)
+    more = quick(space, tmp_path / "out", 3)
     assert more.trials[:2] == first.trials
     assert len(pretended.folders) == 3
     for line in log.read_text().splitlines():
         json.loads(line)
+
+
+#: A worker that says that it holds the locks of its sweep, and keeps them.
+HOLDING = """
+import sys, time
+from pathlib import Path
+from mien import recipes
+from mien.studies.sweep_space import read_space
+from mien.studies.sweep_trials import SweepJob
+
+recipe = recipes.find("basic-cnn")
+space = read_space(Path(sys.argv[1]), recipe)
+job = SweepJob(recipe, space, 3, "synthetic:40", None, Path(sys.argv[2]), "cpu", None, None)
+job.study()._storage._backend._lock.acquire()
+with job.turn():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_locks_of_a_killed_worker_are_free(space, tmp_path, monkeypatch):
+    """Optuna's lock, a file that only its owner removes, kept every later call waiting for ever."""
+    Pretended(monkeypatch)
+    quick(space, tmp_path / "out", 2)
+    line = [sys.executable, "-c", HOLDING, str(space), str(tmp_path / "out")]
+    with running(line, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+    assert len(quick(space, tmp_path / "out", 3).trials) == 3
+
+
+def test_a_signal_between_two_trials_stops_the_sweep(space, tmp_path, monkeypatch):
+    """It killed the process, which could leave half a line in the journal for the other workers."""
+    pretended = Pretended(monkeypatch)
+
+    def say(text):
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(StoppedError, match="the same command goes on") as stopped:
+        quick(space, tmp_path / "out", 3, say=say)
+    assert stopped.value.exit_code == 143
+    assert len(pretended.folders) == 1
+    assert len(quick(space, tmp_path / "out", 3).trials) == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no advisory locks there")
@@ -341,7 +392,7 @@ def test_workers_are_stopped_and_the_same_command_goes_on(space, tmp_path):
     out = tmp_path / "out"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     line = command(space, out, "--trials", "4", "--workers", "2")
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with running(line, stderr=subprocess.PIPE, env=environment) as process:
         until = time.monotonic() + 240
         while not list(out.glob("trials/*/history.csv")) and time.monotonic() < until:
             time.sleep(0.05)
@@ -350,7 +401,7 @@ def test_workers_are_stopped_and_the_same_command_goes_on(space, tmp_path):
     assert process.returncode == 143
     assert "the same command goes on" in said
     done = subprocess.run(
-        [*line, "--json"], capture_output=True, text=True, env=environment, check=True
+        [*line, "--json"], capture_output=True, text=True, env=environment, check=True, timeout=600
     )
     told = json.loads(done.stdout)
     states = [trial["state"] for trial in told["trials"]]
@@ -391,7 +442,7 @@ def test_two_processes_share_the_trials_of_one_sweep(space, tmp_path):
     """As two machines that see one folder: docs/scale.md."""
     out = tmp_path / "out"
     line = [sys.executable, "-c", SHARED, str(space), str(out)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as first:
+    with running(line, stdout=subprocess.PIPE) as first:
         until = time.monotonic() + 240
         while not (out / "plan.json").exists() and time.monotonic() < until:
             time.sleep(0.05)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mien import api
 from mien.callbacks import Say
@@ -26,8 +25,10 @@ from mien.training.stopping import StopRequest, signals_noted
 
 with extra_required("sweep", "mien sweep"):
     import optuna
+    from filelock import FileLock
     from optuna.storages import journal
 
+_STOPPED = "stopped; all is saved: the same command goes on"
 #: Share of its epochs after which a trial may be pruned.
 _GRACE = 0.2
 #: Names of the attributes of a trial in the journal.
@@ -76,18 +77,17 @@ class SweepJob:
 
     @property
     def log_path(self) -> Path:
-        """The journal of the trials, an absolute path: Optuna's lock is a symbolic link to it."""
-        return self.out.absolute() / "journal.log"
+        """The journal of the trials."""
+        return self.out / "journal.log"
 
     def take_up(self) -> None:
         """Repair the journal and queue the interrupted trials again. To be called while no other process works.
 
-        A killed process leaves half a line at the end of the journal, and Optuna's lock.
+        A killed process leaves half a line at the end of the journal.
 
         Raises:
             InputError: workers of a killed sweep are still training; they end with their epoch.
         """
-        Path(f"{self.log_path}.lock").unlink(missing_ok=True)
         if self.log_path.is_file():
             content = self.log_path.read_bytes()
             os.truncate(self.log_path, content.rfind(b"\n") + 1)
@@ -104,7 +104,9 @@ class SweepJob:
     def study(self) -> optuna.Study:
         """Open the study in the journal, or create it."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        backend = journal.JournalFileBackend(str(self.log_path), _lock(self.log_path))
+        # Optuna's own locks outlive a killed process, and are taken from a live one that pauses for 30 s.
+        lock = cast("journal.JournalFileOpenLock", FileLock(self.out / ".journal.lock"))
+        backend = journal.JournalFileBackend(str(self.log_path), lock)
         grace = max(1, round(_GRACE * self.recipe.epochs))
         return optuna.create_study(
             study_name="sweep",
@@ -114,15 +116,9 @@ class SweepJob:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=grace),
         )
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold a lock that one worker at a time can have, over all machines."""
-        lock = _lock(self.out.absolute() / "turn")
-        lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def turn(self) -> FileLock:
+        """Create a lock that one worker at a time can hold, over all machines."""
+        return FileLock(self.out / ".turn.lock")
 
     def left(self, study: optuna.Study) -> int:
         """Count the trials that have not begun."""
@@ -173,28 +169,45 @@ def train_trials(job: SweepJob, workers: int, say: Say) -> None:
 
 
 def _one_after_another(job: SweepJob, say: Say) -> None:
-    """Ask for trials and train them until all have begun."""
-    study = job.study()
+    """Ask for trials and train them until all have begun.
+
+    Raises:
+        StoppedError: SIGINT or SIGTERM, also between two trials: a kill there could leave half a line in the journal.
+    """
     faces = job.faces()
-    while (trial := job.next_trial(study)) is not None:
+    asked = StopRequest()
+    with signals_noted(asked):
+        study = job.study()
+        while asked.signal is None and (trial := job.next_trial(study)) is not None:
+            say(line(_trained(job, study, trial, faces)))
+    if asked.signal is not None:
+        raise StoppedError(_STOPPED, asked.signal)
 
-        def on_epoch(epoch: int, accuracy: float, last: bool, trial: optuna.Trial = trial) -> None:
-            trial.report(accuracy, epoch)
-            if not last and trial.should_prune():
-                raise optuna.TrialPruned
 
-        try:
-            value = train_trial(job, job.run_folder(trial), trial.params, faces, on_epoch)
-        except optuna.TrialPruned:
-            ended = study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except StoppedError:
-            raise
-        except MienError as error:
-            trial.set_user_attr(PROBLEM, str(error))
-            ended = study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            ended = study.tell(trial, value)
-        say(line(ended))
+def _trained(
+    job: SweepJob, study: optuna.Study, trial: optuna.Trial, faces: tuple[FaceView, FaceView]
+) -> optuna.trial.FrozenTrial:
+    """Train one trial and tell the study how it ended.
+
+    Raises:
+        StoppedError: SIGINT or SIGTERM; the run is saved, and the trial stays unfinished.
+    """
+
+    def on_epoch(epoch: int, accuracy: float, last: bool) -> None:
+        trial.report(accuracy, epoch)
+        if not last and trial.should_prune():
+            raise optuna.TrialPruned
+
+    try:
+        value = train_trial(job, job.run_folder(trial), trial.params, faces, on_epoch)
+    except optuna.TrialPruned:
+        return study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    except StoppedError:
+        raise
+    except MienError as error:
+        trial.set_user_attr(PROBLEM, str(error))
+        return study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return study.tell(trial, value)
 
 
 def train_trial(
@@ -274,7 +287,7 @@ def _in_parallel(job: SweepJob, workers: int, say: Say) -> None:
                 for process in processes:
                     process.terminate()  # the worker notes the signal and stops between two steps
     if asked.signal is not None:
-        raise StoppedError("stopped; all is saved: the same command goes on", asked.signal)
+        raise StoppedError(_STOPPED, asked.signal)
     died = [process.exitcode for process in processes if process.exitcode]
     if died:
         raise MienError(
@@ -309,13 +322,6 @@ def ended_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def running_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """List the trials that began and did not end: in training here or elsewhere, or interrupted by a kill."""
     return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-
-
-def _lock(path: Path) -> journal.JournalFileOpenLock | journal.JournalFileSymlinkLock:
-    """Create Optuna's lock of a file. It works across machines; the lock of a killed process expires after 30 s."""
-    if sys.platform == "win32":
-        return journal.JournalFileOpenLock(str(path))
-    return journal.JournalFileSymlinkLock(str(path))
 
 
 def line(trial: optuna.trial.FrozenTrial) -> str:
