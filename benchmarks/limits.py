@@ -9,7 +9,7 @@ faces laid into pictures in which YuNet looks for them (`mien.evaluation.scenes`
 turn that the eyes show that it finds; and turned, shrunk and darkened at random, all at once.
 At each step: accuracy, the share of sure answers (at or above the model's threshold), and how many of these are
 right. A limit is the last step at which at least 75 % are. Of detail and noise a table shows what each limit leaves of
-faces that corruptions made worse.
+faces that corruptions made worse. Crops are also cut wider, which has no limit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.data import load, split
 from mien.data.ferplus import read_votes
@@ -29,6 +30,7 @@ from mien.data.splits import needed
 from mien.evaluation.limits import (
     CurvePoint,
     DetailCurves,
+    curve,
     detail_curves,
     limit_of,
     measured_curves,
@@ -39,9 +41,20 @@ from mien.recognise.model import FaceModel
 from mien.recognise.naming import packaged_model
 from mien.resize import fitted
 
+#: Margins of crops, shares of the side on each side.
+MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
+
+
+def wider(pixels_NCHW: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:
+    """Cut faces wider by a share of the side on each side, with the edge's pixels repeated: uint8 (N, C, H', W')."""
+    height, width = (round(margin * side) for side in pixels_NCHW.shape[2:])
+    beyond = ((0, 0), (0, 0), (height, height), (width, width))
+    return np.pad(pixels_NCHW, beyond, mode="edge")
+
 
 def shown(name: str, unit: str, steps: list[tuple[CurvePoint, float | None]]) -> str:
-    lines = [f"{name}; the limit is {limit_of([one for one, _ in steps]):g}", ""]
+    limit = "none" if name == "margin" else f"{limit_of([one for one, _ in steps]):g}"
+    lines = [f"{name}; the limit is {limit}", ""]
     lines += [f"| {unit} | found | right | sure | of these right |", "|---|---|---|---|---|"]
     for one, found in steps:
         precision = "-" if one.precision is None else f"{one.precision:.1%}"
@@ -109,6 +122,20 @@ def main() -> None:
         ("dark", "standard deviation"),
     ):
         curves[name] = unit, [(one, None) for one in ready[name]]
+    curves["margin"] = (
+        "share of the side",
+        [
+            (point, None)
+            for point in curve(
+                lambda cut: model(fitted(cut, model.card.input)),
+                pixels,
+                labels,
+                below,
+                wider,
+                MARGINS,
+            )
+        ],
+    )
     found = found_curves(model, pixels, labels, below)
     for name, unit in (("turn", "at most, degrees"), ("detection score", "at least")):
         if name in found:
