@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,28 +32,36 @@ class StopRequest:
     signal: int | None = None
 
 
+#: The requests of the blocks of `signals_noted` that are open, the outermost first.
+_OPEN: list[StopRequest] = []
+
+
 @contextmanager
 def signals_noted(request: StopRequest, *, patient: bool = False) -> Iterator[None]:
     """In this block, write SIGINT or SIGTERM (on Windows also SIGBREAK) into `request` instead of ending the process.
 
+    Blocks may be nested: a signal is written into the requests of all of them, also of those that open after it.
     A second signal raises KeyboardInterrupt at once, unless `patient`: torchrun repeats a Ctrl-C that the
     terminal has already sent to every process. Only the main thread can set handlers; in other threads
     this does nothing.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def note(number: int, _frame: FrameType | None) -> None:
         if request.signal is not None and not patient:
             raise KeyboardInterrupt
-        request.signal = number
+        for one in _OPEN:
+            one.signal = number
 
-    previous = {}
-    try:
-        for number in STOPS:
-            previous[number] = signal.signal(number, note)
-    except ValueError:  # not in the main thread
-        pass
+    if _OPEN:
+        request.signal = _OPEN[-1].signal
+    _OPEN.append(request)
+    previous = {number: signal.signal(number, note) for number in STOPS}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        _OPEN.pop()
