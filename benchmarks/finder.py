@@ -45,7 +45,7 @@ TURNS = tuple(range(0, 181, 15))
 LIGHTS = (1, 0.5, 0.25, 0.1, 0.05, 0.02)
 CROWD = 40
 CROWDS = (250, 200, 150, 110)
-MEGAPIXELS = (0.3, 2, 12, 24, 48, 108)
+MEGAPIXELS = (0.3, 2, 3, 12, 24, 48, 108)
 GROUND = (96, 110, 90)
 #: Pixels of a face's longer side while it is turned and darkened.
 USUAL = 120
