@@ -78,7 +78,7 @@ class Told:
     def _pictures(self) -> Table:
         """A table with a line for each face; only the first line of a picture has its name."""
         from mien.recognise.doubt import IN_WORDS
-        from mien.recognise.draw import surely
+        from mien.recognise.track import surely
 
         lines = table("picture", "expression", "probability", "next")
         lines.columns[1].justify = lines.columns[3].justify = "left"
