@@ -4,6 +4,8 @@
                                                videos, streams, cameras and arrays, too
     mien.load("fer2013.csv")                   faces for training, from files of many layouts
     mien.train("mien-s", "fer2013.csv")        a run folder: weights, curves, recipe and environment
+    mien.teach([run], "mien-s", "fer2013.csv", out="soft")
+                                               its answers, for a smaller network to learn from
     mien.evaluate(run)                         scores with intervals, and report.html
     mien.export(run, "model.onnx")             one calibrated file, for mien.predict(..., model="model.onnx")
 

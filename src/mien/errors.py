@@ -127,10 +127,12 @@ def writing_to(path: Path) -> Iterator[None]:
 
     Raises:
         OccupiedError: a file is in the place of a folder, or a folder in the place of a file.
-        InputError: for each other OSError.
+        InputError: for each other OSError except BrokenPipeError.
     """
     try:
         yield
+    except BrokenPipeError:  # whoever reads standard output has enough: `mien ... | head`
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(

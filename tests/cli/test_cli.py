@@ -366,3 +366,18 @@ def test_a_wrong_value_or_option_of_training_is_explained(capsys):
     status, _, err = mien(capsys, "train", "basic-cnn", "--learning-rate", "1")
     assert status == 2
     assert "--set FIELD=VALUE" in err
+    status, _, err = mien(capsys, "train")
+    assert status == 2
+    assert "`mien recipes` lists them" in err
+
+
+def test_ctrl_c_during_the_imports_leaves_no_traceback(monkeypatch):
+    from mien.__main__ import main
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130

@@ -175,3 +175,21 @@ def test_what_most_annotators_name_judges_expressions_and_doubt(run, tmp_path):
     assert happy.count("100.00 %") == 3  # recall, precision, F1
     assert " taken for " not in text
     assert "92 % of all answers are right or more: none is called uncertain" in text
+
+
+def test_figures_of_the_model_file_come_first_where_offsets_change_its_answers(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("mien.evaluation.calibration.LEAST_OF_EACH", 1)  # the faces here are few
+    plain = write_card(run, tmp_path).markdown.read_text()
+    recipe = to_dict(run.recipe())
+    recipe["objective"]["logit_adjustment"] = 1.0
+    run.recipe_path.write_text(json.dumps(recipe))
+
+    text = write_card(run, tmp_path).markdown.read_text()
+
+    (line,) = (row for row in text.splitlines() if row.startswith("| accuracy |"))
+    _, _, calibrated = (cell.strip() for cell in line.strip("|").split("|"))
+    assert f"on **{calibrated}** of 40 test faces" in " ".join(text.split())
+    assert text.index("as the model file answers") < text.index("### All scores, as it was trained")
+    assert "The model file is right" not in plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -237,6 +238,28 @@ def test_mistakes_are_one_sentence(mien, tmp_path, monkeypatch, arguments, said)
     assert err.count("error:") == 1
 
 
+def test_a_file_that_is_no_picture_is_one_message_without_an_empty_table(mien, tmp_path):
+    (tmp_path / "notes.jpg").write_text("no picture")
+
+    status, out, err = mien(tmp_path / "notes.jpg")
+
+    assert (status, out.strip()) == (1, "")
+    assert "notes.jpg: cannot be decoded as an image" in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv", "-"]], ids=["table", "json", "csv"])
+def test_a_full_disk_behind_standard_output_is_one_sentence(mien, monkeypatch, form):
+    # Without a buffer nothing is left that closing the file would fail to write again.
+    with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(full, write_through=True))
+        status, _, err = mien(photo(), *form)
+
+    assert status == 2
+    assert "standard output: the disk is full" in err
+    assert "Traceback" not in err
+
+
 def test_of_many_pictures_the_first_are_shown(mien, tmp_path):
     for number in range(105):
         Image.new("L", (8, 8)).save(tmp_path / f"{number:03}.png")
@@ -294,8 +317,6 @@ def test_links_that_lead_nowhere_are_told(mien, folder):
 
 
 def test_letters_that_a_terminal_lacks_are_escaped(monkeypatch):
-    import io
-
     from mien import cli
 
     raw = io.BytesIO()

@@ -20,6 +20,7 @@ from mien.recognise.detect import Detection
 from mien.recognise.draw import annotated
 from mien.recognise.pictures import read_picture
 from mien.recognise.recognizer import Recognizer
+from mien.recognise.track import TrackedFace
 
 BOX = (10.0, 20.0, 30.0, 40.0)
 
@@ -74,6 +75,11 @@ def test_a_line_says_who_is_there(recognizer: Recognizer) -> None:
     said = f"{faces[0].expression} {100 * faces[0].probability:.0f} %"
     assert repr(faces) == f"<Faces: 1 in 64 x 64: {said}>"
     assert repr(faces[0]) == f"<Face {said}, 30 x 40 at 10, 20>"
+    assert repr(recognizer).startswith(f"<Recognizer {recognizer.card.name}: angry, ")
+    tracked = TrackedFace(
+        3, (10, 20, 30, 40), 0.9, "sad", 0.419, "probability", {"sad": 0.419}, None
+    )
+    assert repr(tracked) == "<TrackedFace 3 sad? 41 %, 30 x 40 at 10, 20>"
 
 
 def test_copies_go_to_other_processes_without_the_picture(recognizer: Recognizer) -> None:

@@ -91,6 +91,10 @@ def run(arguments: Sequence[str]) -> int:
     # Typer raises it at the end, also for wrong usage (2) and Ctrl-C (130).
     except SystemExit as leaving:
         if leaving.code == InputError.exit_code and list(arguments[:1]) == ["train"]:
-            note("any field of a recipe can be changed: --set FIELD=VALUE; see mien recipes RECIPE")
+            note(
+                "any field of a recipe can be changed: --set FIELD=VALUE; see mien recipes RECIPE"
+                if any(argument.startswith("-") for argument in arguments[1:])
+                else "give one recipe: `mien recipes` lists them"
+            )
         return leaving.code if isinstance(leaving.code, int) else 1
     return 0

@@ -19,9 +19,11 @@ app = typer.Typer()
 def card(
     run: options.Run,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; by default the run's.")
+        Path | None, typer.Option(metavar="DIR", help="Folder to write to; by default the run's.")
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Licence of the weights.")
+    ] = None,
     name: options.ModelName = None,
     as_json: options.Json = False,
 ) -> None:

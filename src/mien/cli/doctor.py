@@ -50,7 +50,7 @@ def _said(extra: str, packages: dict[str, str | None], told: set[str]) -> Text:
     missing = [name for name, version in packages.items() if not version]
     if not missing:
         versions = (f"{name} {packages[name]}" for name in packages if name not in told)
-        return Text(", ".join(versions) or "installed")
+        return Text(", ".join(versions) or "installed, see above")
     if len(missing) == len(packages):
         lacks = "not installed"
     else:

@@ -25,7 +25,7 @@ app = typer.Typer()
 Runs = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         help="Run folders, folders of seeds, model files (.onnx) or names of models.",
     ),
 ]
@@ -38,7 +38,9 @@ Split = Annotated[
         )
     ),
 ]
-Tta = Annotated[str, typer.Option(help="Views of test-time augmentation: none, flip or ten.")]
+Tta = Annotated[
+    str, typer.Option(metavar="NAME", help="Views of test-time augmentation: none, flip or ten.")
+]
 Mapping = Annotated[
     str | None,
     typer.Option(
@@ -213,11 +215,13 @@ def _corrupt(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.")],
     split: Annotated[
-        str, typer.Option(help="validation, test or official-validation.")
+        str, typer.Option(metavar="NAME", help="validation, test or official-validation.")
     ] = "validation",
-    out: Annotated[Path, typer.Option(help="Folder for compare.html.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for compare.html.")] = Path(
+        "comparison"
+    ),
     as_json: options.Json = False,
 ) -> None:
     """Compare evaluated runs: table, curves, McNemar's test and paired bootstrap."""

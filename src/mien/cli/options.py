@@ -80,7 +80,9 @@ ModelName = Annotated[
     str | None,
     typer.Option("--name", metavar="TEXT", help="Of the model, in its card; else the recipe's."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Run = Annotated[
     Path,

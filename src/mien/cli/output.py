@@ -7,13 +7,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 from rich.progress import Progress as Bar
 
 from mien.callbacks import Progress
-from mien.errors import visible
+from mien.errors import visible, writing_to
 from mien.terminal import Terminal
 
 #: The console for people, on standard error: progress, notes, errors.
@@ -21,11 +22,17 @@ messages = Terminal(stderr=True)
 
 
 def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
-    """Print a result: one JSON object for programs, or a table for people."""
-    if as_json:
-        sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    else:
-        Terminal().print(table)
+    """Print a result: one JSON object for programs, or a table for people.
+
+    Raises:
+        InputError: standard output cannot be written, for example as its file's disk is full.
+    """
+    with writing_to(Path("standard output")):
+        if as_json:
+            sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        else:
+            Terminal().print(table)
+        sys.stdout.flush()
 
 
 def note(text: str) -> None:

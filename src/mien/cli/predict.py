@@ -33,7 +33,7 @@ _WRITTEN = (".jpg", ".jpeg", ".png", ".webp")
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT...",
+        metavar="INPUT",
         help=(
             "Photos, videos, folders (recursively), patterns ('trip/**/*.jpg'), URLs "
             "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C."

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -64,15 +64,21 @@ class Told:
         self.looked_at += 1
         self.failed.append({"file": str(error).partition(":")[0], "error": str(error)})
 
-    def tables(self) -> list[Table]:
-        """The tables with content; the empty one of pictures if there is nothing at all."""
-        some = [render(self.movies)] if self.movies else []
-        return [self._pictures(), *some] if self.pictures or not some else some
+    def tables(self) -> list[RenderableType]:
+        """The tables that have lines; a sentence if all pictures were done before."""
+        made: list[RenderableType] = []
+        if self.answers:
+            made.append(self._pictures())
+        elif self.done_before:
+            made.append(Text(f"all pictures were done before: {self.done_before:,}"))
+        if self.movies:
+            made.append(render(self.movies))
+        return made
 
     def _pictures(self) -> Table:
         """A table with a line for each face; only the first line of a picture has its name."""
         from mien.recognise.doubt import IN_WORDS
-        from mien.recognise.draw import surely
+        from mien.recognise.track import surely
 
         lines = table("picture", "expression", "probability", "next")
         lines.columns[1].justify = lines.columns[3].justify = "left"

@@ -29,7 +29,12 @@ Model = Annotated[
         help="A model file, a run folder or a name; by default the packaged model.",
     ),
 ]
-Host = Annotated[str, typer.Option(help="Address to listen on; by default only for this computer.")]
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Address to listen on; by default only for this computer."
+    ),
+]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 Threads = Annotated[

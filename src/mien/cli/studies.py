@@ -29,7 +29,9 @@ def reproduce(
     ] = None,
     overrides: options.Overrides = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
-    out: Annotated[Path, typer.Option(help="Folder for runs and page.")] = Path("reproduction"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for runs and page.")] = Path(
+        "reproduction"
+    ),
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
@@ -68,7 +70,10 @@ def diagnose(
     votes: options.Votes = None,
     overrides: options.Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of trials and report; by default diagnosis/RECIPE.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of trials and report; by default diagnosis/RECIPE."
+        ),
     ] = None,
     imported: options.Import = None,
     device: options.Device = "auto",

@@ -22,7 +22,9 @@ from mien.terminal import Stack, facts, table
 app = typer.Typer()
 
 
-Out = Annotated[Path | None, typer.Option(help="Run folder; by default runs/RECIPE.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Run folder; by default runs/RECIPE.")
+]
 Epochs = Annotated[str | None, typer.Option(metavar="N", help="Short for --set epochs=N.")]
 BatchSize = Annotated[str | None, typer.Option(metavar="N", help="Short for --set batch_size=N.")]
 Lr = Annotated[
@@ -133,13 +135,13 @@ def _short(given: Mapping[str, str | None]) -> list[str]:
 @app.command()
 def teach(
     teachers: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of seeds.")
+        list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders of seeds.")
     ],
     recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="The student's recipe.")],
-    out: Annotated[Path, typer.Option(help="Folder for the soft targets.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the soft targets.")],
     data: options.Data = "synthetic",
     views: Annotated[
-        int, typer.Option(help="Views of each face; the epochs use them in turn.")
+        int, typer.Option(metavar="N", help="Views of each face; the epochs use them in turn.")
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
     overrides: options.Overrides = None,

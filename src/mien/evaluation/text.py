@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 #: The headlines that are no share of 1: nats, and a squared distance.
@@ -75,3 +76,15 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(item) for item in value)
     return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
+
+
+def moment(started: Any) -> str | None:
+    """A time of environment.json with its date, hour and minute; a time of another form as it is.
+
+    >>> moment("2026-11-30T01:02:39+0000")
+    '2026-11-30 01:02'
+    """
+    try:
+        return f"{datetime.fromisoformat(started):%Y-%m-%d %H:%M}"
+    except (TypeError, ValueError):
+        return started and str(started)

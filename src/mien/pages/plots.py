@@ -183,8 +183,9 @@ def reliability_bars(axes: Axes, scores: Scores) -> NDArray[np.float64]:
         distances,
         width,
         bottom=accuracies,
-        color=ORANGE,
-        alpha=0.3,
+        facecolor="none",  # an outline: over a bar, a translucent colour would be one that the legend lacks
+        edgecolor=ORANGE,
+        linewidth=1.5,
         label="distance to confidence",
     )
     dashes = (0, (4, 3))

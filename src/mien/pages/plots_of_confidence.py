@@ -54,9 +54,9 @@ def risk_coverage(found: Confidence) -> Figure:
         axes.annotate(
             f"{percent(coverage, 0)} answered, {percent(risk)} of these wrong",
             (coverage, risk),
-            xytext=(-10, 10),
+            xytext=(-10 if coverage > 0.5 else 10, 10),  # towards the middle: there is room
             textcoords="offset points",
-            ha="right",
+            ha="right" if coverage > 0.5 else "left",
             color=plots.INK,
             fontsize=10,
         )
@@ -67,7 +67,7 @@ def risk_coverage(found: Confidence) -> Figure:
     axes.set_xlabel("faces answered, the most confident first")
     axes.set_ylabel("wrong answers")
     plots.in_percent(axes.xaxis, axes.yaxis)
-    plots.legend(axes, loc="upper left")
+    plots.legend(axes, loc="best")
     return figure
 
 

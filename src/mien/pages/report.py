@@ -19,7 +19,7 @@ from mien.evaluation.confidence import JUDGES, Confidence, as_it_answers, confid
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
-from mien.evaluation.text import duration, figure_text, flatten, interval_text, percent
+from mien.evaluation.text import duration, figure_text, flatten, interval_text, moment, percent
 from mien.evaluation.views import Predictor
 from mien.pages import blocks, plots, plots_of_confidence
 from mien.pages.render import draw, write
@@ -103,7 +103,7 @@ def _subtitle(run: RunFolder, name: str, environment: Mapping[str, Any]) -> str:
         folder,
         data.get("source"),
         environment.get("device"),
-        environment.get("started"),
+        moment(environment.get("started")),
     ]
     return " · ".join(str(part) for part in parts if part)
 

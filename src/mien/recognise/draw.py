@@ -17,7 +17,7 @@ from mien.decoding import Decoded
 from mien.errors import InputError, MienError
 from mien.files import atomic_file
 from mien.recognise.pictures import in_colour
-from mien.recognise.track import FaceLike, TrackedFace
+from mien.recognise.track import FaceLike, TrackedFace, surely
 
 if TYPE_CHECKING:
     from mien.recognise.detect import Box
@@ -72,17 +72,6 @@ def annotated(
         _draw_label(image, text, place, font, colour)
         labels.append(place)
     return np.asarray(image)
-
-
-def surely(face: FaceLike) -> str:
-    """A face's probability in whole percent; rounded down if uncertain, so that it never reads as the limit.
-
-    >>> from mien.recognise.track import TrackedFace
-    >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, "probability", {"happy": 0.509}, None))
-    '50 %'
-    """
-    percent = 100 * face.probability
-    return f"{math.floor(percent) if face.uncertain else round(percent)} %"
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from mien.card import ModelCard
 from mien.decoding import MAX_PIXELS
-from mien.errors import InputError, extra_required
+from mien.errors import InputError, extra_required, visible
 from mien.expressions import Expressions
 from mien.recognise import detect, record
 from mien.recognise.detect import Box, Detection, Detector
 from mien.recognise.detectors import READY, USUAL, for_films, open_detector, with_size
 from mien.recognise.doubt import Reason, bad_picture, improbable
-from mien.recognise.draw import surely
 from mien.recognise.explain import hidden_parts
 from mien.recognise.explained import Explanation, painted_photo
 from mien.recognise.model import FaceModel
 from mien.recognise.naming import find_model
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
+from mien.recognise.track import surely
 from mien.recognise.yunet import Looked, YuNet
 from mien.resize import ready_crop
 
@@ -257,6 +257,9 @@ class Recognizer:
         self._ready = detector == READY
         self._detector = open_detector(detector, size=size, threads=threads)
         self._max_pixels = max_pixels
+
+    def __repr__(self) -> str:
+        return f"<Recognizer {visible(self.card.name)}: {', '.join(map(visible, self.card.expressions))}>"
 
     @property
     def card(self) -> ModelCard:

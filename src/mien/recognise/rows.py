@@ -134,6 +134,11 @@ class RowFile:
         self._held = ExitStack()
 
     @property
+    def _named(self) -> Path:
+        """The table's name in messages."""
+        return Path("standard output") if self._to_stdout else self._path
+
+    @property
     def _part(self) -> Path:
         return self._path.with_name(f"{self._path.name}.part")
 
@@ -143,7 +148,8 @@ class RowFile:
 
     def __enter__(self) -> Self:
         if self._to_stdout:
-            self._begin(sys.stdout)
+            with writing_to(self._named):
+                self._begin(sys.stdout)
             return self
         try:
             self._open()
@@ -212,7 +218,7 @@ class RowFile:
         Raises:
             InputError: the disk is full or the file cannot be written.
         """
-        with writing_to(self._path):
+        with writing_to(self._named):
             for one in rows:
                 self._writer.writerow({name: self._cell(value) for name, value in one.items()})
             self._handle.flush()

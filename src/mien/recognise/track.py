@@ -46,6 +46,16 @@ class FaceLike(Protocol):
     def why_uncertain(self) -> Reason | None: ...
 
 
+def surely(face: FaceLike) -> str:
+    """A face's probability in whole percent; rounded down if uncertain, so that it never reads as the limit.
+
+    >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, "probability", {"happy": 0.509}, None))
+    '50 %'
+    """
+    percent = 100 * face.probability
+    return f"{math.floor(percent) if face.uncertain else round(percent)} %"
+
+
 @dataclass(frozen=True)
 class TrackedFace:
     """A face in one frame of a video.
@@ -68,6 +78,12 @@ class TrackedFace:
     why_uncertain: Reason | None
     probabilities: Mapping[str, float] = field(hash=False)
     raw: Mapping[str, float] | None = field(hash=False)
+
+    def __repr__(self) -> str:
+        x, y, width, height = (round(side) for side in self.box)
+        doubt = "?" if self.uncertain else ""
+        answer = f"{self.expression}{doubt} {surely(self)}"
+        return f"<TrackedFace {self.track_id} {answer}, {width} x {height} at {x}, {y}>"
 
     @property
     def uncertain(self) -> bool:

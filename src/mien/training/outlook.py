@@ -78,9 +78,8 @@ class Outlook:
         size = f"{self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} M multiply-adds"
         said.add_row("network", f"{self.network}, {size}, input {self.input}")
         said.add_row("machine", f"{self.device}, {self.precision}")
-        said.add_row(
-            "plan", f"{self.epochs} epochs, {self.steps:,} steps of {self.batch_size} faces"
-        )
+        epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        said.add_row("plan", f"{epochs}, {self.steps:,} steps of {self.batch_size} faces")
         return Group(faces, said, *(Text(f"note: {sentence}") for sentence in self.notes))
 
 

@@ -138,7 +138,8 @@ export class Camera {
     cover(canvas, video, answer.faces, answer, { ...card, mirrored: frame.classList.contains("mirrored"), under: late ? seen : null });
     panel.show(answer.faces, { picture: seen, size: answer, none: "No face in sight." });
     this.#drawTimeline(time);
-    speed.textContent = `${(this.#frames / Math.max(time, 0.5)).toFixed(0)} frames/s`;
+    const rate = this.#frames / Math.max(time, 0.5);
+    speed.textContent = `${rate.toFixed(rate < 2 ? 1 : 0)} frames/s`;
     this.#tell(answer.faces);
   }
 
