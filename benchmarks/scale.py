@@ -55,7 +55,7 @@ def measure_plain(folder: Path) -> float:
 def measure_job(folder: Path, workers: int, scratch: Path) -> tuple[float, float]:
     """Photos a second of a job on warm workers, and the seconds of Ray's start and a first shard each."""
     from mien.predict_on_ray import recognise
-    from mien.predict_on_ray.cluster import ray_cluster
+    from mien.predict_on_ray.job import ray_cluster
 
     begun = time.perf_counter()
     with ray_cluster("This benchmark", workers):

@@ -109,17 +109,19 @@ def crop_faces(
             if isinstance(face, Skipped):
                 skipped.append(face)
             else:
-                # Keep the photo's suffix in the name, so that 1.jpg and 1.png give two files.
-                file = folder / f"{entry.name}.png"
-                file = file.with_name(fitting_name(file.name))
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(face).save(file)
+                _write_face(folder / f"{entry.name}.png", face)
             progress(done, len(found))
         cropped = Cropped(out, len(found) - len(skipped), skipped)
         if not cropped.faces:
             raise InputError(f"{photos}: nothing to crop ({_summary(cropped)}); {_WANTED}")
         _write_list(folder / SKIPPED, skipped)
     return cropped
+
+
+def _write_face(file: Path, face: NDArray[np.uint8]) -> None:
+    """Write a face; the file keeps the photo's suffix, so that 1.jpg and 1.png give two files."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(face).save(file.with_name(fitting_name(file.name)))
 
 
 def _refuse_misfits(photos: Path, out: Path, side: int | None, several: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 #: Weights of red, green and blue in a gray level: Rec. 601 luma, as PIL's convert("L") uses.
 LUMA = (0.299, 0.587, 0.114)
@@ -37,19 +35,6 @@ class InputSpec:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
     standardise: bool = False
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> InputSpec:
-        """Make one from plain values, as JSON has them.
-
-        Raises:
-            TypeError: a field is unknown.
-        """
-        plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in content.items()
-        }
-        return cls(**plain)
 
     @property
     def shape(self) -> tuple[int, int, int]:

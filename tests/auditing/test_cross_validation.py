@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from make_photos import SAME, cut, photo, store_of
-from mien.auditing.confident import rejected_labels
-from mien.auditing.cross_validation import FOLDS, CrossValidation, folds
+from mien.auditing.cross_validation import FOLDS, CrossValidation, folds, rejected_labels
 from mien.data import load
 from mien.errors import InputError
 

@@ -16,7 +16,6 @@ from mien.evaluation.limits import (
     SPREADS,
     CurvePoint,
     DetailCurves,
-    curve,
     darker,
     detail_curves,
     flatter,
@@ -84,7 +83,7 @@ def test_curves_find_where_a_network_goes_blind():
 
 
 def test_of_few_sure_answers_there_is_no_precision():
-    (one,) = curve(sees_light, FACES[:10], LABELS[:10], 0.5, darker, [24])
+    one = measured_curves(sees_light, FACES[:10], LABELS[:10], 0.5)["dark"][0]
     assert (one.sure, one.precision) == (1.0, None)
 
 

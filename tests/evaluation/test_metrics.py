@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from sklearn import metrics as sk
 
 from mien.errors import InputError
@@ -167,7 +169,7 @@ def test_the_area_is_the_mean_risk_over_all_numbers_of_answers():
 
 def test_scores_of_earlier_versions_are_read():
     probabilities, labels = made_up(50)
-    content = compute_scores(probabilities, labels).to_dict()
+    content = asdict(compute_scores(probabilities, labels))
     for name in (
         "brier_score",
         "adaptive_calibration_error",
@@ -175,7 +177,7 @@ def test_scores_of_earlier_versions_are_read():
         "calibration_chance",
     ):
         del content[name]
-    assert Scores.from_dict(json.loads(json.dumps(content))).brier_score is None
+    assert TypeAdapter(Scores).validate_python(json.loads(json.dumps(content))).brier_score is None
 
 
 def test_by_hand():
@@ -241,8 +243,8 @@ def test_interval_depends_on_the_seed_alone():
 def test_scores_survive_json():
     probabilities, labels = made_up(50)
     scores = compute_scores(probabilities, np.minimum(labels, 5))
-    text = json.dumps(scores.to_dict(), allow_nan=False)
-    assert Scores.from_dict(json.loads(text)) == scores
+    text = json.dumps(asdict(scores), allow_nan=False)
+    assert TypeAdapter(Scores).validate_python(json.loads(text)) == scores
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The model card: its figures are those of the evaluations, it says nothing of the machine, it is honest."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -145,12 +145,13 @@ def test_doubt_and_people_are_told_where_they_were_measured(run, tmp_path):
     assert "(AURC)" in plain
     path = run.evaluation_path("test")
     content = json.loads(path.read_text())
-    content["people"] = People(
+    people = People(
         source="votes.csv", expressions=SEVEN, compared=9, divergence=Estimate(0.8, (0.7, 0.9)),
         spread=0.5, correlation=0.6, correlations={}, decided=8, majority=Estimate(0.625, (0.5, 0.7)),
         labels=0.75, no_face=1, unknown=2, elsewhere=3, annotated=7, annotator=Estimate(0.8, (0.7, 0.9)),
         network=Estimate(0.6, (0.5, 0.7)), lead=Estimate(-0.2, (-0.3, -0.1)),
-    ).to_dict()  # fmt: skip
+    )  # fmt: skip
+    content["people"] = asdict(people)
     path.write_text(json.dumps(content))
     text = write_card(run, tmp_path).markdown.read_text()
     assert "| names what the majority names | 62.50 % | 50.00 to 70.00 | 8 |" in text

@@ -6,8 +6,10 @@ import json
 import sys
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 import mien
 from mien import api, cli
@@ -109,3 +111,23 @@ def test_corruptions_of_a_model_file_are_written_too(file, monkeypatch):
     folder = file.with_name("mine-report")
     assert (folder / f"{found[0].file_name}.html").is_file()
     assert (folder / f"{found[0].file_name}.json").is_file()
+
+
+def test_corruptions_leave_damaged_pictures_out_too(file, tmp_path, monkeypatch, capsys):
+    from mien import evaluation
+
+    def counted(subject, *_, **__):
+        raise InputError(f"{len(subject.faces)} faces")
+
+    monkeypatch.setattr(evaluation, "evaluate_corrupted", counted)
+    names = packaged()[0].card.expressions
+    for place, name in enumerate(names):
+        (tmp_path / "data" / "validation" / name).mkdir(parents=True)
+        gray = np.full((48, 48), 20 * place, np.uint8)
+        Image.fromarray(gray).save(tmp_path / "data" / "validation" / name / "1.png")
+    (tmp_path / "data" / "validation" / names[0] / "2.png").write_bytes(b"no picture")
+    command = ["evaluate", str(file), "--data", str(tmp_path / "data"), "--corruptions"]
+    assert cli.run(command) == 2
+    assert "leave it out with --skip-damaged" in capsys.readouterr().err
+    assert cli.run([*command, "--skip-damaged"]) == 2
+    assert f"{len(names)} faces" in capsys.readouterr().err

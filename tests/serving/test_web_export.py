@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -148,12 +148,15 @@ def test_the_runtime_is_fetched_once(
 ) -> None:
     asked: list[str] = []
 
-    def fetch(address: str, timeout: float) -> io.BytesIO:
-        assert timeout
-        asked.append(address)
-        return io.BytesIO(package.read_bytes())
+    class Answer(io.BytesIO):
+        headers: ClassVar[dict[str, str]] = {}
 
-    monkeypatch.setattr(urllib.request, "urlopen", fetch)
+    def fetch(_: object, request: urllib.request.Request, timeout: float) -> Answer:
+        assert timeout
+        asked.append(request.full_url)
+        return Answer(package.read_bytes())
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", fetch)
     monkeypatch.setenv("npm_config_registry", "https://mirror.example/npm")
     said: list[str] = []
     for _ in range(2):
@@ -185,7 +188,7 @@ def test_without_a_network_one_sentence_says_what_to_do(
     def fail(*_: Any, **__: Any) -> None:
         raise urllib.error.URLError("no route to host")
 
-    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", fail)
     monkeypatch.setenv("npm_config_registry", registry)
     assert run(["export-web", "--out", str(tmp_path / "site")]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mien.training.average import MovingAverage
+from mien.training.averaging import MovingAverage
 
 
 def moved(network):

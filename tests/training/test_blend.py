@@ -9,7 +9,7 @@ from torch import nn
 
 from mien.errors import InputError
 from mien.training import ModelSpec, override, train
-from mien.training.blend import blended
+from mien.training.averaging import blended
 
 from .test_loop import identical, weights
 from .test_resume import StopAt

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mien.training import Augment, ModelSpec, train
-from mien.training.precise_norm import with_precise_norm
+from mien.training.averaging import with_precise_norm
 
 from .test_loop import identical, weights
 

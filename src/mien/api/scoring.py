@@ -134,6 +134,7 @@ def evaluate_corrupted(
     *,
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
+    skip_damaged: bool = False,
     imported: str | Path | None = None,
     device: str = "auto",
     out: str | Path | None = None,
@@ -145,7 +146,7 @@ def evaluate_corrupted(
     Figures and a page are written into the same folder as by `evaluate`.
 
     Args:
-        run, data, split, labels, imported, device, out, command: as for `evaluate`.
+        run, data, split, labels, skip_damaged, imported, device, out, command: as for `evaluate`.
         votes: FER+'s fer2013new.csv: score against the majority of its annotators instead of the labels, on
             the faces that have one.
         progress: called after each corruption with (number done, total number).
@@ -162,7 +163,9 @@ def evaluate_corrupted(
 
     evaluation.check_request(split, "none")
     said = read_votes(votes) if votes is not None else None
-    subject, folder = _subject(run, data, split, None, labels, device, out, imported)
+    subject, folder = _subject(
+        run, data, split, None, labels, device, out, imported, skip_damaged=skip_damaged
+    )
     if subject.across is not None:
         raise InputError(
             f"{subject.faces.store.source}: its classes differ from the network's, but --corruptions "

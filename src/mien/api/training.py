@@ -236,15 +236,7 @@ def train_seeds(
     if resume and out is None:
         raise InputError("--resume needs --out: the folder of the runs to continue")
     folder = Path(out) if out is not None else _free_folder(RUNS / chosen.name)
-    if (folder / "recipe.json").exists():
-        raise InputError(f"{folder}: holds a single run; choose another --out")
-    begun = {seed for seed in seeds if (folder / f"seed-{seed}" / "recipe.json").exists()}
-    if begun and not resume:
-        RunFolder(folder / f"seed-{min(begun)}").refuse_if_taken()
-    if resume and not begun:
-        raise InputError(
-            f"{folder}: there is no run of these seeds to continue; start without --resume"
-        )
+    begun = _begun(folder, seeds, resume=resume)
     for seed in sorted(begun):
         _import(imported, folder / f"seed-{seed}")
     # These checks come before the data are read, which may take minutes.
@@ -270,6 +262,24 @@ def train_seeds(
         )
         for number, seed in enumerate(seeds)
     ]
+
+
+def _begun(folder: Path, seeds: Sequence[int], *, resume: bool) -> set[int]:
+    """The seeds whose runs are in a folder already.
+
+    Raises:
+        InputError: there is a run and it is not to be resumed, or the other way round.
+    """
+    if (folder / "recipe.json").exists():
+        raise InputError(f"{folder}: holds a single run; choose another --out")
+    begun = {seed for seed in seeds if (folder / f"seed-{seed}" / "recipe.json").exists()}
+    if begun and not resume:
+        RunFolder(folder / f"seed-{min(begun)}").refuse_if_taken()
+    if resume and not begun:
+        raise InputError(
+            f"{folder}: there is no run of these seeds to continue; start without --resume"
+        )
+    return begun
 
 
 def teach(

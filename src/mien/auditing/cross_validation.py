@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.auditing.confident import rejected_labels
 from mien.auditing.findings import Finding
 from mien.data.copies import grouped
 from mien.data.near import near_pairs
@@ -22,6 +21,7 @@ from mien.errors import InputError, extra_required
 
 if TYPE_CHECKING:
     from mien.training import Recipe
+
 
 #: Number of parts of the training faces; each is judged by a network that was trained on the others.
 FOLDS = 4
@@ -168,3 +168,39 @@ def folds(store: FaceStore, train: FaceView) -> NDArray[np.int64]:
     _, place = np.unique(group, return_inverse=True)
     dealt = np.random.default_rng(0).permutation(place.max() + 1) % FOLDS
     return dealt[place]
+
+
+def rejected_labels(
+    probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find faces that the network confidently assigns to another expression than their label.
+
+    The threshold of an expression is its mean probability over the faces with that label. A face is
+    confidently assigned to the expression whose threshold its probability reaches, or to the most probable
+    one if there are several. The label is rejected if that is another expression. Source: Northcutt, Jiang
+    & Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels (JAIR 70), section 3.1; this
+    is the off-diagonal of the confident joint (`confident_learning` of cleanlab).
+
+    Args:
+        probabilities_NK: (N, K), 0..1, of a network that was not trained on the face.
+        labels_N: int64 (N,).
+
+    Returns:
+        (positions of the faces, int64 (n,); their assigned expressions, int64 (n,)), in increasing order of the
+        label's probability minus that of the assigned expression.
+    """
+    probabilities = np.asarray(probabilities_NK, np.float64)
+    labels = np.asarray(labels_N)
+    present = np.bincount(labels, minlength=probabilities.shape[1]) > 0
+    thresholds = np.array(
+        [
+            probabilities[labels == label, label].mean() if there else np.inf
+            for label, there in enumerate(present)
+        ]
+    )
+    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
+    taken = confident.argmax(axis=1)
+    rejected = np.flatnonzero((confident.max(axis=1) >= 0) & (taken != labels))
+    margin = probabilities[rejected, labels[rejected]] - probabilities[rejected, taken[rejected]]
+    order = rejected[np.argsort(margin, kind="stable")]
+    return order, taken[order]

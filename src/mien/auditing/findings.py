@@ -74,6 +74,13 @@ def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
             tones.mean,
             "",
         ),
+        *_of_light(tones, blank),
+    ]
+
+
+def _of_light(tones: Tones, blank: NDArray[np.bool_]) -> list[Finding]:
+    """Pictures that are very dark, very bright or of little contrast, but not blank."""
+    return [
         _by_figure(
             "dark",
             "Very dark pictures",

@@ -67,7 +67,7 @@ def _write_page(audit: Audit, path: Path) -> Path:
             [blocks.Text(share, "quiet"), blocks.Text(_LIST, "quiet", marked=True)],
         ),
         blocks.Text(_OWN, "note"),
-        *blocks.section("What was found", _found(audit)),
+        *blocks.section("Findings", _found(audit)),
         *blocks.section("Copies", _copies(audit), said=_COPIES),
         *blocks.section("Balance", balance),
     ]

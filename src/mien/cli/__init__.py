@@ -13,12 +13,10 @@ from typing import Annotated
 import typer
 
 from mien.cli import (
-    card,
     data,
     doctor,
     evaluate,
     export,
-    export_web,
     predict,
     serve,
     studies,
@@ -39,9 +37,7 @@ app = typer.Typer(
 app.add_typer(predict.app)
 app.add_typer(train.app)
 app.add_typer(evaluate.app)
-app.add_typer(card.app)
 app.add_typer(export.app)
-app.add_typer(export_web.app)
 app.add_typer(serve.app)
 app.add_typer(studies.app)
 app.add_typer(sweep.app)

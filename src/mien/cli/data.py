@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Group
+from rich.progress import Progress
 from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.audit import audit
-from mien.cli.output import counting, note, show
+from mien.cli.output import counting, messages, note, show
 from mien.data.ferplus import CHOICES, EIGHT, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
@@ -28,8 +28,6 @@ app = typer.Typer(
     help="Inspect data, audit them, prepare them for training, download FER-2013.",
     no_args_is_help=True,
 )
-app.command()(audit)
-
 Source = Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")]
 
 
@@ -292,3 +290,58 @@ def _facts(found: Inspection) -> Table:
     )
     said.add_row("copies in training", f"of {in_train} images")
     return said
+
+
+@app.command()
+def audit(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")],
+    votes: options.Votes = None,
+    cross_validate: Annotated[
+        bool,
+        typer.Option(
+            "--cross-validate", help="Train networks in folds, and list labels that they reject."
+        ),
+    ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Training time of --cross-validate; by default 30."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for page, JSON and list of exclusions.")
+    ] = Path("audit"),
+    device: options.Device = "auto",
+    labels: options.Labels = None,
+    as_json: options.Json = False,
+) -> None:
+    """Find copies, wrong labels and bad pictures; write a page, and a list for --exclude.
+
+    Finds exact and near copies within and across splits, copies with conflicting labels, blank
+    pictures, drawings, pictures without a face, extreme light, labels that FER+'s annotators or
+    networks reject, and reports the class balance.
+    """
+    from mien.auditing.audit import Look
+    from mien.auditing.audit import audit as look_through
+    from mien.auditing.page import render_audit, write_audit
+
+    if budget is not None and not cross_validate:
+        raise InputError("--budget is the time for training in folds: add --cross-validate")
+    looks: tuple[Look, ...] = ()
+    if cross_validate:
+        from mien.auditing.cross_validation import CrossValidation
+
+        looks = (CrossValidation(30 if budget is None else budget, device),)
+    store = api.load(path, labels=options.names(labels))
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        tasks: dict[str, int] = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name)
+            bar.update(tasks[name], completed=done, total=total)  # type: ignore[arg-type]
+
+        found = look_through(store, votes=votes, looks=looks, progress=progress)
+    write_audit(found, out)
+    show(found.to_dict(), render_audit(found), as_json=as_json)
+    note(f"page: {out / 'audit.html'}")
+    note(f"next: read {out / 'exclusions.csv'}, delete rows that you do not agree with, then")
+    note(f"      mien train RECIPE --data {path} --exclude {out / 'exclusions.csv'}")

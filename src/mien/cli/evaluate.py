@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +41,7 @@ Split = Annotated[
 Tta = Annotated[
     str, typer.Option(metavar="NAME", help="Views of test-time augmentation: none, flip or ten.")
 ]
-Mapping = Annotated[
+ClassMap = Annotated[
     str | None,
     typer.Option(
         "--map",
@@ -80,7 +80,7 @@ def evaluate(
     data: options.OwnData = None,
     split: Split = None,
     tta: Tta = "flip",
-    mapping: Mapping = None,
+    mapping: ClassMap = None,
     votes: Votes = None,
     as_ensemble: AsEnsemble = False,
     exclude: options.Exclude = None,
@@ -105,31 +105,26 @@ def evaluate(
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     if out is not None and len(subjects) > 1:
         raise InputError("--out is the folder of one report: give one model file")
-    if corruptions:
-        if exclude is not None or as_ensemble or mapping is not None:
-            raise InputError(
-                "--corruptions scores single runs on whole splits: leave out --exclude, --ensemble and --map"
-            )
-        _corrupt(subjects, data, split, votes, device, labels, out, imported, as_json=as_json)
-        return
-    evaluations = [
-        api.evaluate(
-            subject,
-            data,
-            split,
-            tta=tta,
-            exclude=exclude,
-            mapping=mapping,
-            votes=votes,
-            labels=options.names(labels),
-            skip_damaged=skip_damaged,
-            imported=imported,
-            device=device,
-            out=out,
-            command=command_line(),
+    if corruptions and (exclude is not None or as_ensemble or mapping is not None):
+        raise InputError(
+            "--corruptions scores single runs on whole splits: leave out --exclude, --ensemble and --map"
         )
-        for subject in subjects
-    ]
+    settings: dict[str, Any] = {
+        "data": data,
+        "split": split,
+        "votes": votes,
+        "labels": options.names(labels),
+        "skip_damaged": skip_damaged,
+        "imported": imported,
+        "device": device,
+        "out": out,
+        "command": command_line(),
+    }
+    if corruptions:
+        _corrupt(subjects, names, settings, as_json=as_json)
+        return
+    settings |= {"tta": tta, "exclude": exclude, "mapping": mapping}
+    evaluations = [api.evaluate(subject, **settings) for subject in subjects]
     _show(names, evaluations, as_ensemble=as_ensemble, as_json=as_json)
     for name in names if exclude is None else []:
         _say_page("report", name, out, "report.html")
@@ -175,42 +170,23 @@ def _say_page(what: str, name: str, out: Path | None, file: str) -> None:
 
 def _corrupt(
     subjects: Sequence[str | RunFolder],
-    data: str | None,
-    split: str | None,
-    votes: Path | None,
-    device: str,
-    labels: str | None,
-    out: Path | None,
-    imported: Path | None,
+    names: Sequence[str],
+    settings: Mapping[str, Any],
     *,
     as_json: bool,
 ) -> None:
     """Score runs on corrupted faces, and show the results."""
     from mien.pages import render_robustness
 
-    names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     found = []
     for subject, name in zip(subjects, names, strict=True):
         with counting(f"corrupting for {Path(name).name}") as progress:
-            found.append(
-                api.evaluate_corrupted(
-                    subject,
-                    data,
-                    split,
-                    votes=votes,
-                    labels=options.names(labels),
-                    imported=imported,
-                    device=device,
-                    out=out,
-                    progress=progress,
-                    command=command_line(),
-                )
-            )
+            found.append(api.evaluate_corrupted(subject, **settings, progress=progress))
     content = [{"run": name, **one.to_dict()} for name, one in zip(names, found, strict=True)]
     tables = Group(*(render_robustness(one) for one in found))
     show({"corruptions": content}, tables, as_json=as_json)
     for name, one in zip(names, found, strict=True):
-        _say_page("page", name, out, f"{one.file_name}.html")
+        _say_page("page", name, settings["out"], f"{one.file_name}.html")
 
 
 @app.command()

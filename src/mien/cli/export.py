@@ -1,4 +1,4 @@
-"""mien export: write a run as one model file."""
+"""mien export, card and export-web: a run as one model file, its card, and a web page with a model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mien.cli import options
 from mien.cli.output import note, show
 from mien.errors import InputError
 from mien.evaluation.calibration import SURE_SHARE
+from mien.runs import RunFolder
 from mien.terminal import facts
 
 if TYPE_CHECKING:
@@ -157,3 +158,60 @@ def _limits(limits: Limits) -> str:
 
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.1%}"
+
+
+@app.command()
+def card(
+    run: options.Run,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write to; by default the run's.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Licence of the weights.")
+    ] = None,
+    name: options.ModelName = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a run's model card as Markdown and HTML: purpose, data, scores, failures, legal notes."""
+    from mien.pages import write_card
+
+    folder = RunFolder.open(run)
+    files = write_card(folder, out or folder.path, licence=licence, name=name)
+    written = facts()
+    written.add_row("card", str(files.markdown))
+    written.add_row("page", str(files.html))
+    content = {"markdown": str(files.markdown), "html": str(files.html)}
+    show(content, written, as_json=as_json)
+    note("read and complete it before you publish the network: it has only what the run knows")
+
+
+@app.command("export-web")
+def export_web(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the site.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model file, a run folder or a name; by default the packaged model.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="npm's onnxruntime-web, packed or unpacked; by default it is downloaded, once.",
+        ),
+    ] = None,
+    card: options.CardPage = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write the web page as a static site: recognition runs in the browser, and pictures never leave it."""
+    from mien.serving import web_export
+
+    made = web_export.export_web(out, model, runtime=runtime, card_page=card, say=note)
+    rows = facts()
+    rows.add_row("site", f"{made.path} ({made.size / 1e6:.1f} MB)")
+    rows.add_row("model", f"{made.card.name} ({made.card.digest[:12]})")
+    rows.add_row("runtime", f"onnxruntime-web {web_export.RUNTIME}")
+    show(made.to_dict(), rows, as_json=as_json)
+    note(f"next: python -m http.server --bind 127.0.0.1 -d {out}, or put it on any static host")

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,10 +39,6 @@ Inputs = Annotated[
             "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C."
         ),
     ),
-]
-Camera = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
 ]
 Model = Annotated[
     str | None,
@@ -141,7 +137,6 @@ Column = Annotated[
 @app.command()
 def predict(
     inputs: Inputs = None,
-    camera: Camera = None,
     model: Model = None,
     where: Out = None,
     rows: Csv = None,
@@ -160,37 +155,33 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""
-    others: dict[str, object] = {"--camera": camera, "--csv": rows, "--resume": resume}
-    others |= {"--explain": explain, "--every": every, "--timeline": timeline, "--threads": threads}
+    others: dict[str, object] = {"--csv": rows, "--resume": resume, "--explain": explain}
+    others |= {"--every": every, "--timeline": timeline, "--threads": threads}
     if engine != "local":
         refuse_others(engine, _given({**others, "--show": show_page}))
         recognise_on_cluster(
             inputs or [],
             where,
+            as_json=as_json,
             model=model,
             faces=faces,
             size=size,
             device=device,
             workers=workers,
             column=column,
-            as_json=as_json,
         )
         return
     if workers is not None or column is not None:
         raise InputError("--workers and --column belong to --engine ray")
-    named = [*(inputs or []), *([] if camera is None else [str(camera)])]
     if show_page:
-        given = _given(
-            {**others, "--camera": None, "--out": where, "--size": size, "--json": as_json}
-        )
-        _show_page(named, given, model, device)
+        given = _given({**others, "--out": where, "--size": size, "--json": as_json})
+        _show_page(inputs or [], given, model, device)
         return
     from mien.recognise.recognizer import Recognizer
 
     settings = _Settings(
         inputs=inputs or [],
-        camera=camera,
-        rows=_rows(rows, named, as_json=as_json),
+        rows=_rows(rows, inputs or [], as_json=as_json),
         out=Path(where) if where is not None else None,
         resume=resume,
         explain=explain,
@@ -200,13 +191,7 @@ def predict(
     )
     settings.refuse_misfits()
     recognizer = Recognizer(model, device=device, threads=threads, detector=faces, size=size)
-    of_rows: dict[str, object] = {
-        "model": recognizer.card.digest,
-        "faces": faces,
-        "size": size,
-        "every": every,
-    }
-    told = _recognised(settings, recognizer, of_rows)
+    told = _recognised(settings, recognizer, {"faces": faces, "size": size, "every": every})
     _tell(settings, recognizer, told)
     if told.failed:
         raise typer.Exit(1)
@@ -217,7 +202,6 @@ class _Settings:
     """The inputs and outputs of one command."""
 
     inputs: list[str]
-    camera: int | None
     rows: Path | None
     out: Path | None
     resume: bool
@@ -232,7 +216,7 @@ class _Settings:
         Raises:
             InputError: they do not fit together.
         """
-        if not self.inputs and self.camera is None:
+        if not self.inputs:
             raise InputError(
                 "give photos, videos or folders, or the number of a camera: mien predict 0"
             )
@@ -249,29 +233,30 @@ def _given(named: dict[str, object]) -> list[str]:
     return [name for name, value in named.items() if value is not None and value is not False]
 
 
-def _rows(rows: Path | None, named: list[str], *, as_json: bool) -> Path | None:
+def _rows(rows: Path | None, inputs: list[str], *, as_json: bool) -> Path | None:
     """The file of rows; for a camera by default standard output, as its table would come only at the end."""
     from mien.recognise.media import is_camera
 
-    return Path("-") if rows is None and not as_json and any(map(is_camera, named)) else rows
+    return Path("-") if rows is None and not as_json and any(map(is_camera, inputs)) else rows
 
 
-def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, object]) -> Told:
+def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, Any]) -> Told:
     """Recognise one item after the other; one that cannot be read is noted, and the others go on."""
     from mien.recognise.media import SourceError
     from mien.recognise.rows import RowFile
 
+    kept = {"model": recognizer.card.digest, **of_rows}
     movies = Movies(recognizer, every=settings.every, out=settings.out, timeline=settings.timeline)
     told = Told(everything=settings.as_json)
     with ExitStack() as stack:
         sink = None
         if settings.rows is not None:
             file = RowFile(
-                settings.rows, recognizer.card.expressions, settings=of_rows, resume=settings.resume
+                settings.rows, recognizer.card.expressions, settings=kept, resume=settings.resume
             )
             sink = stack.enter_context(file)
         bar = stack.enter_context(Bar())
-        for item in bar.each(settings.inputs, settings.camera, settings.out, told):
+        for item in bar.each(settings.inputs, settings.out, told):
             if sink is not None and item.shown in sink:
                 told.done_before += 1
                 continue

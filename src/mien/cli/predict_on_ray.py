@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -37,15 +37,16 @@ def recognise_on_cluster(
     inputs: Sequence[str],
     out: str | None,
     *,
-    model: str | None,
-    faces: str,
-    size: int | None,
-    device: str,
-    workers: int | None,
-    column: str | None,
     as_json: bool,
+    model: str | None,
+    **settings: Any,
 ) -> None:
-    """Recognise a dataset with a progress bar; exits with 1 if a picture or a shard failed."""
+    """Recognise a dataset with a progress bar; exits with 1 if a picture or a shard failed.
+
+    Args:
+        inputs, out, as_json: as the command line has them.
+        model, settings: as for `mien.predict_on_ray.recognise`.
+    """
     if len(inputs) != 1 or out is None:
         raise InputError("--engine ray takes one folder, parquet file or URL, and --out DIR")
     from mien.predict_on_ray import recognise
@@ -67,17 +68,7 @@ def recognise_on_cluster(
         bar.update(task, completed=done, total=shards, description=said)
 
     with bar:
-        found = recognise(
-            inputs[0],
-            out,
-            model=model,
-            faces=faces,
-            size=size,
-            device=device,
-            column=column,
-            workers=workers,
-            progress=told,
-        )
+        found = recognise(inputs[0], out, model=model, progress=told, **settings)
     show(found.to_dict(), _figures(found), as_json=as_json)
     note(f"written: {found.results}")
     broken = found.counts.broken

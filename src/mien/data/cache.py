@@ -65,14 +65,7 @@ def load(
     if min(size) < 1:
         raise InputError(f"size {size[0]}x{size[1]}: both have to be 1 or more")
     name = str(path)
-    if not name:
-        raise InputError("the data path is empty; give a file, a folder or 'synthetic'")
-    if synthetic.is_named(name):
-        origin, stamp = name, synthetic.stamp()
-    else:
-        origin = str(Path(path).expanduser().resolve())
-        with reading(name):
-            stamp = _stamp(Path(origin))
+    origin, stamp = _origin(name)
     options = _hash([READER_VERSION, origin, labels, size, skip_damaged])
     folder = cache_folder() / "stores" / f"{options}-{stamp}"
     try:
@@ -95,6 +88,17 @@ def load(
         )
     _sweep(folder, options)  # only now, when the new store is complete
     return open_store(folder)
+
+
+def _origin(name: str) -> tuple[str, str]:
+    """The absolute path of a source, and a hash that changes when the source does."""
+    if not name:
+        raise InputError("the data path is empty; give a file, a folder or 'synthetic'")
+    if synthetic.is_named(name):
+        return name, synthetic.stamp()
+    path = Path(name).expanduser().resolve()
+    with reading(name):
+        return str(path), _stamp(path)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from mien.data.doubles import Named, without_doubled_trees
-from mien.data.images import image_or_damage, is_image
+from mien.data.images import is_image, sample_or_damage
 from mien.data.known_sets import AFFECTNET, RAF_DB
 from mien.data.layout import Found, Rank
 from mien.data.reading import (
@@ -19,7 +19,6 @@ from mien.data.reading import (
     plain,
     split_in_name,
 )
-from mien.data.store import TRAIN
 from mien.data.tree import Entry, Tree
 from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions, canonical
@@ -72,11 +71,7 @@ class ClassFolders:
     def samples(self) -> Iterator[Sample | Damaged]:
         """See `Source`."""
         for entry, label, split in self._samples:
-            image = image_or_damage(entry)
-            if isinstance(image, Damaged):
-                yield image
-            else:
-                yield Sample(entry.name, label, TRAIN if split is None else split, image)
+            yield sample_or_damage(entry, entry.name, label, split)
 
 
 def _unknown(where: str, unknown: tuple[str, ...], known: Expressions) -> UnknownClassesError:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import decoding
-from mien.data.reading import Damaged, reading
+from mien.data.reading import Damaged, Sample, reading
+from mien.data.store import TRAIN
 from mien.data.tree import Entry
 from mien.errors import InputError
 
@@ -20,18 +21,19 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def image_or_damage(entry: Entry) -> NDArray[np.uint8] | Damaged:
+def sample_or_damage(entry: Entry, row: str, label: int, split: int | None) -> Sample | Damaged:
     """Decode the image in a file, or return `Damaged` with the reason, so that reading can continue.
 
-    Returns:
-        uint8 (H, W) gray or (H, W, 3) RGB, or `Damaged`.
+    Args:
+        entry: the file.
+        row, label, split: of the sample; a face without a split is for training.
 
     Raises:
         InputError: the file is in a damaged tar, so that no file after it can be read either.
     """
     try:
         with reading(entry.where):
-            return read_image(entry)
+            return Sample(row, label, TRAIN if split is None else split, read_image(entry))
     except InputError as error:
         if entry.tree.is_stream and not isinstance(error, UndecodableError):
             raise

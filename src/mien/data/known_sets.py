@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from mien.data.doubles import Named, without_doubled_trees
 from mien.data.ferplus import EIGHT
-from mien.data.images import image_or_damage
+from mien.data.images import sample_or_damage
 from mien.data.reading import Damaged, Request, Sample, UnknownClassesError
-from mien.data.store import TRAIN
 from mien.data.tree import Entry
 from mien.errors import InputError
 from mien.expressions import Expressions
@@ -178,13 +177,9 @@ class KnownFaces:
         for face in self._faces:
             if face.entry is None:
                 yield Damaged(face.row, f"{self._where}: names {face.row}, which is not there")
-                continue
-            image = image_or_damage(face.entry)
-            if isinstance(image, Damaged):
-                yield image
             elif face.name is not None:
                 label = self.expressions.index(face.name)
-                yield Sample(face.row, label, TRAIN if face.split is None else face.split, image)
+                yield sample_or_damage(face.entry, face.row, label, face.split)
 
 
 def _once(faces: Sequence[ListedFace], notes: list[str]) -> list[ListedFace]:

@@ -2,12 +2,11 @@
 
 from mien.evaluation.choosing import SPLIT_NAMES, check_request, faces_to_score
 from mien.evaluation.compare import Comparison, compare
-from mien.evaluation.ensemble import ensemble
 from mien.evaluation.evaluate import Subject, find_copies, score
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.metrics import Scores, compute_scores
 from mien.evaluation.robustness import Robustness, evaluate_corrupted
-from mien.evaluation.summary import over_seeds, summarise
+from mien.evaluation.summary import ensemble, over_seeds, summarise
 from mien.evaluation.views import VIEWS, Predictor
 
 __all__ = [

@@ -10,10 +10,8 @@ of the network get, is reported separately.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -79,19 +77,6 @@ class Across:
             faces = ", ".join(f"{count:,} of {name}" for name, count in self.left_out.items())
             told.append(f"Left out: {faces}.")
         return told
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Across:
-        """The inverse of `to_dict`; also accepts its values after JSON."""
-        own = {
-            view: OwnAnswers(**{**one, "accuracy_interval": tuple(one["accuracy_interval"])})
-            for view, one in content["own_answers"].items()
-        }
-        return cls(**{**content, "known": tuple(content["known"]), "own_answers": own})
 
 
 def mapped(

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from mien.errors import InputError, extra_required
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import RESAMPLES
-from mien.evaluation.summary import MeanSd, over_seeds, summarise
-from mien.runs import RunFolder, validated
+from mien.evaluation.summary import MeanSd, OfSeeds, summarise
+from mien.runs import RunFolder
 
 #: The view that runs are compared in: the one every evaluation has.
 VIEW = "none"
 
 
 @dataclass(frozen=True)
-class Contender:
+class Contender(OfSeeds):
     """One side of a comparison: a run, or the runs of several seeds of one recipe.
 
     Attributes:
@@ -42,22 +42,6 @@ class Contender:
     def figures(self) -> dict[str, MeanSd]:
         """Headline -> mean ± sd over the seeds."""
         return summarise(self.evaluations)[VIEW]
-
-    @cached_property
-    def histories(self) -> list[list[dict[str, float]]]:
-        """The history of each seed that has one."""
-        return [history for run in self.runs if (history := validated(run.history()))]
-
-    @property
-    def epochs(self) -> MeanSd | None:
-        return over_seeds([len(h) for h in self.histories]) if self.histories else None
-
-    @property
-    def seconds(self) -> MeanSd | None:
-        """Seconds of training, the sum over epochs."""
-        if not self.histories:
-            return None
-        return over_seeds([sum(row["seconds"] for row in h) for h in self.histories])
 
     def right(self) -> NDArray[np.float64]:
         """float64 (N,), 0..1: the share of seeds that got each face right."""

@@ -20,10 +20,10 @@ from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, extra_required
 from mien.evaluation.across import Across, OwnAnswers, name_of
 from mien.evaluation.choosing import choose, choose_for_run, split_rule_in
-from mien.evaluation.evaluation import Evaluation, ViewScores
+from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.people import beside_people, majority_of
-from mien.evaluation.views import Predictor, find_view, look
+from mien.evaluation.views import Predictor, look
 from mien.expressions import canonical
 from mien.runs import RunFolder
 
@@ -49,8 +49,7 @@ def score(
         batch_size: faces at a time; the scores do not depend on it.
         progress: called after each batch with the faces done and their total.
         split: the name of the evaluation.
-        near: bool (N,), whether each face has an exact or near copy among the training faces; None if
-            near copies were not searched.
+        near: bool (N,), whether a face has an exact or near copy in training; None if not searched.
 
     Raises:
         InputError: there are no faces, a view is unknown, or the probabilities have a wrong shape or values.
@@ -67,34 +66,27 @@ def score(
         raise InputError(
             f"{faces.store.source}: the {split} split is empty; choose another with --split"
         )
-    for view in views:
-        find_view(view)
     probabilities = _probabilities(predict, faces, views, batch_size, progress)
-    labels = np.asarray(faces.labels, dtype=np.int64)
     copies = find_copies(faces.digests, train_digests)
-    # An exact copy is near too, so that leaving out near copies leaves out both.
-    near = None if near is None else near | copies
     repeated = repeats_told(faces.digests)
     notes = faces.store.notes
     if repeated is not None and repeated not in notes:
         notes += (f"the {split} split: {repeated}",)
-    return Evaluation(
+    evaluation = Evaluation(
         expressions=faces.expressions,
         split=split,
         rows=faces.rows,
-        labels=labels,
+        labels=np.asarray(faces.labels, dtype=np.int64),
         copies=copies,
         training_faces=len(train_digests),
         probabilities=probabilities,
-        scores={
-            view: ViewScores.of(values, labels, copies, near, len(train_digests))
-            for view, values in probabilities.items()
-        },
         source=faces.store.source,
         fingerprint=faces.store.fingerprint,
-        near_copies=near,
+        # An exact copy is near too, so that leaving out near copies leaves out both.
+        near_copies=None if near is None else near | copies,
         notes=notes,
     )
+    return evaluation.scored()
 
 
 def _probabilities(
@@ -283,28 +275,21 @@ class Subject:
 def _restricted(evaluation: Evaluation, across: Across) -> Evaluation:
     """Restrict an evaluation to the expressions that the network and the data share."""
     shared = np.unique(evaluation.labels)
-    labels = np.searchsorted(shared, evaluation.labels)
-    probabilities = {
-        view: _over(values, shared) for view, values in evaluation.probabilities.items()
-    }
     own = {
         view: _own_answers(values, evaluation.labels, shared)
         for view, values in evaluation.probabilities.items()
     }
-    return replace(
+    over_shared = replace(
         evaluation,
         expressions=tuple(evaluation.expressions[place] for place in shared),
         split=name_of(evaluation.source),
-        labels=labels,
-        probabilities=probabilities,
-        scores={
-            view: ViewScores.of(
-                values, labels, evaluation.copies, evaluation.near_copies, evaluation.training_faces
-            )
-            for view, values in probabilities.items()
+        labels=np.searchsorted(shared, evaluation.labels),
+        probabilities={
+            view: _over(values, shared) for view, values in evaluation.probabilities.items()
         },
         across=replace(across, own_answers=own),
     )
+    return over_shared.scored()
 
 
 def _over(probabilities_NK: NDArray[np.float32], shared: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -6,11 +6,12 @@ import csv
 import hashlib
 import importlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
 from mien.errors import InputError
@@ -21,9 +22,6 @@ from mien.expressions import Expressions
 from mien.files import atomic_file, spreadsheet_name, write_json
 from mien.runs import RunFolder
 from mien.version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -41,30 +39,6 @@ class ViewScores:
     official: Scores
     deduplicated: Scores | None
     without_near_copies: Scores | None = None
-
-    @classmethod
-    def of(
-        cls,
-        probabilities: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        copies: NDArray[np.bool_],
-        near_copies: NDArray[np.bool_] | None,
-        training_faces: int,
-    ) -> ViewScores:
-        """Score probabilities, float32 (N, K); the other arguments are those of `Evaluation`."""
-
-        def without(left_out: NDArray[np.bool_] | None) -> Scores | None:
-            if left_out is None or not training_faces or left_out.all():
-                return None
-            return compute_scores(probabilities[~left_out], labels[~left_out])
-
-        # Without further near copies this score would only repeat the deduplicated one.
-        repeats = near_copies is None or np.array_equal(near_copies, copies)
-        return cls(
-            official=compute_scores(probabilities, labels),
-            deduplicated=without(copies),
-            without_near_copies=None if repeats else without(near_copies),
-        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +75,7 @@ class Evaluation:
     copies: NDArray[np.bool_]
     training_faces: int
     probabilities: dict[str, NDArray[np.float32]]
-    scores: dict[str, ViewScores]
+    scores: dict[str, ViewScores] = field(default_factory=dict)
     source: str = ""
     fingerprint: str = ""
     command: str | None = None
@@ -134,6 +108,26 @@ class Evaluation:
         """
         return self.labels if self.majority is None else self.majority
 
+    def scored(self) -> Evaluation:
+        """The same evaluation, with the scores of its probabilities."""
+        return replace(self, scores={view: self._scores(view) for view in self.probabilities})
+
+    def _scores(self, view: str) -> ViewScores:
+        probabilities, near = self.probabilities[view], self.near_copies
+
+        def without(left_out: NDArray[np.bool_] | None) -> Scores | None:
+            if left_out is None or not self.training_faces or left_out.all():
+                return None
+            return compute_scores(probabilities[~left_out], self.labels[~left_out])
+
+        # Without further near copies this score would only repeat the deduplicated one.
+        repeats = near is None or np.array_equal(near, self.copies)
+        return ViewScores(
+            official=compute_scores(probabilities, self.labels),
+            deduplicated=without(self.copies),
+            without_near_copies=None if repeats else without(near),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The content of evaluation-<split>.json: everything but the probabilities, as plain values."""
         support = np.bincount(self.labels, minlength=len(self.expressions))
@@ -145,8 +139,8 @@ class Evaluation:
             "notes": list(self.notes),
             "command": self.command,
             "weights_sha256": self.weights,
-            "across": self.across and self.across.to_dict(),
-            "people": self.people and self.people.to_dict(),
+            "across": self.across and asdict(self.across),
+            "people": self.people and asdict(self.people),
             "counts": {
                 "faces": len(self),
                 "copies_in_training": int(self.copies.sum()),
@@ -156,15 +150,7 @@ class Evaluation:
                     name: int(n) for name, n in zip(self.expressions, support, strict=True)
                 },
             },
-            "views": {
-                view: {
-                    "official": scores.official.to_dict(),
-                    "deduplicated": scores.deduplicated and scores.deduplicated.to_dict(),
-                    "without_near_copies": scores.without_near_copies
-                    and scores.without_near_copies.to_dict(),
-                }
-                for view, scores in self.scores.items()
-            },
+            "views": {view: asdict(scores) for view, scores in self.scores.items()},
         }
 
     def plot(self, view: str = "none") -> Any:
@@ -250,22 +236,15 @@ class Evaluation:
             copies=kinds == "1",
             training_faces=content["counts"]["training_faces"],
             probabilities=dict(zip(content["views"], per_view, strict=True)),
-            scores={
-                view: ViewScores(
-                    Scores.from_dict(both["official"]),
-                    _scores(both["deduplicated"]),
-                    _scores(both.get("without_near_copies")),
-                )
-                for view, both in content["views"].items()
-            },
+            scores=_SCORES.validate_python(content["views"]),
             source=content["data"]["source"],
             fingerprint=content["data"]["fingerprint"],
             command=content["command"],
             weights=content["weights_sha256"],
             version=content["mien"],
             near_copies=kinds != "0" if looked_for else None,
-            across=None if not content.get("across") else Across.from_dict(content["across"]),
-            people=None if not content.get("people") else People.from_dict(content["people"]),
+            across=_ACROSS.validate_python(content.get("across")),
+            people=_PEOPLE.validate_python(content.get("people")),
             majority=None
             if first == 3
             else np.array(
@@ -275,8 +254,9 @@ class Evaluation:
         )
 
 
-def _scores(content: dict[str, Any] | None) -> Scores | None:
-    return None if content is None else Scores.from_dict(content)
+_SCORES = pydantic.TypeAdapter(dict[str, ViewScores])
+_ACROSS = pydantic.TypeAdapter(Across | None)
+_PEOPLE = pydantic.TypeAdapter(People | None)
 
 
 def _not_whole(path: Path, what: str) -> InputError:

@@ -7,9 +7,9 @@ precision is high enough. Shapes: N faces, C channels, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,9 +36,6 @@ LEAST_SHARE = 0.2
 #: The largest share of unchanged faces that a limit of details may call uncertain.
 MOST_LOST = 0.01
 _SEVERITIES = (4, 5)
-
-#: A degradation: (uint8 (N, C, H, W), amount) -> uint8 (N, C, H, W).
-Worsening: TypeAlias = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -125,21 +122,6 @@ def step(
     return CurvePoint(float(amount), float(right_N.mean()), float(sure_N.mean()), precision)
 
 
-def curve(
-    predict: Predictor,
-    faces_NCHW: NDArray[np.uint8],
-    labels_N: NDArray[np.int64],
-    uncertain_below: float,
-    worsen: Worsening,
-    amounts: Sequence[float],
-) -> tuple[CurvePoint, ...]:
-    """Compute the figures for each amount of degradation, the mildest first."""
-    return tuple(
-        step(amount, np.asarray(predict(worsen(faces_NCHW, amount))), labels_N, uncertain_below)
-        for amount in amounts
-    )
-
-
 def limit_of(steps: Sequence[CurvePoint]) -> float:
     """The last amount before the precision of sure answers falls below `LEAST_PRECISION`.
 
@@ -169,7 +151,10 @@ def measured_curves(
         uncertain_below: the threshold of sure answers.
     """
     return {
-        name: curve(predict, faces_NCHW, labels_N, uncertain_below, worsen, amounts)
+        name: tuple(
+            step(amount, np.asarray(predict(worsen(faces_NCHW, amount))), labels_N, uncertain_below)
+            for amount in amounts
+        )
         for name, worsen, amounts in (
             ("size", smaller, SIZES),
             ("flat", flatter, SPREADS),

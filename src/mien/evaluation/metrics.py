@@ -6,8 +6,7 @@ bootstrap intervals are implemented here: they are short, and their conventions 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,22 +98,6 @@ class Scores:
     adaptive_calibration_error: float | None = None
     classwise_calibration_error: float | None = None
     calibration_chance: tuple[float, float] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: no NaN, None where a figure is undefined."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Scores:
-        """The inverse of `to_dict`; also accepts its values after JSON."""
-        plain = dict(content)
-        for interval in ("accuracy_interval", "calibration_chance"):
-            if plain.get(interval):
-                plain[interval] = tuple(plain[interval])
-        plain["per_class"] = tuple(ClassScores(**item) for item in plain["per_class"])
-        plain["confusion"] = tuple(tuple(row) for row in plain["confusion"])
-        plain["bins"] = tuple(CalibrationBin(**item) for item in plain["bins"])
-        return cls(**plain)
 
 
 def compute_scores(

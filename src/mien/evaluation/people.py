@@ -7,8 +7,7 @@ network cannot answer them. For majorities and distributions see `mien.data.ferp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,21 +82,6 @@ class People:
     recalls: dict[str, tuple[float, int]] = field(default_factory=dict)
     of_eight: Estimate | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> People:
-        """The inverse of `to_dict`; also accepts its values after JSON."""
-        plain = dict(content)
-        judged = [name for name in ("balanced", "score", "of_eight") if plain.get(name)]
-        for name in ("divergence", "majority", "annotator", "network", "lead", *judged):
-            low, high = plain[name]["interval"]
-            plain[name] = Estimate(plain[name]["value"], (low, high))
-        plain["recalls"] = {name: tuple(value) for name, value in plain.get("recalls", {}).items()}
-        return cls(**{**plain, "expressions": tuple(plain["expressions"])})
-
 
 def beside_people(
     probabilities_NK: NDArray[np.floating[Any]], faces: FaceView, votes: Votes, *, seed: int = 0
@@ -145,11 +129,7 @@ def beside_people(
         majority=_share(right[decided].astype(float), np.ones(int(decided.sum())), rng),
         balanced=balanced,
         score=score,
-        recalls={
-            name: (float((answers[named == k] == k).mean()), int((named == k).sum()))
-            for k, name in enumerate(faces.expressions)
-            if (named == k).any()
-        },
+        recalls=_recalls(answers, named, faces.expressions),
         labels=float(right_labels[decided].mean()),
         no_face=int((majority == NO_FACE).sum()),
         unknown=int((majority == UNKNOWN).sum()),
@@ -162,6 +142,17 @@ def beside_people(
         if (eight & ~decided).any()
         else None,
     )
+
+
+def _recalls(
+    answers: NDArray[np.int64], majority: NDArray[np.int64], expressions: Expressions
+) -> dict[str, tuple[float, int]]:
+    """For each expression, the share of its faces that get it as an answer, and their number."""
+    return {
+        name: (float((answers[majority == k] == k).mean()), int((majority == k).sum()))
+        for k, name in enumerate(expressions)
+        if (majority == k).any()
+    }
 
 
 def majority_of(votes: Votes, faces: FaceView) -> NDArray[np.int64]:

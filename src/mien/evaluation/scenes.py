@@ -71,15 +71,71 @@ def _ramp(length: int) -> NDArray[np.float32]:
     return ramp
 
 
-class _Looked:
-    """Draws scenes, detects the faces in them, and classifies the detected faces."""
+class _Scenes:
+    """Draws scenes of labelled faces, detects the faces in them, and classifies the detected faces."""
 
-    def __init__(self, model: FaceModel) -> None:
+    def __init__(
+        self,
+        model: FaceModel,
+        faces_NCHW: NDArray[np.uint8],
+        labels_N: NDArray[np.int64],
+        uncertain_below: float,
+    ) -> None:
         self._model = model
+        self._faces_NCHW = faces_NCHW
+        self._labels_N = labels_N
+        self._uncertain_below = uncertain_below
         # `thorough` would also look for turned and small faces, but takes three times as long.
         self._find = YuNet(score=SCORES[-1], thorough=False)
 
-    def __call__(
+    def are_found(self) -> bool:
+        """Whether the detector finds at least `LEAST_FOUND` of the faces without a turn."""
+        _, level, _ = self._look(self._faces_NCHW, lambda _, face: scene(face, 0, _SIDE, 1))
+        return sum(one.score >= _USUAL for one in level) >= LEAST_FOUND * len(self._faces_NCHW)
+
+    def by_turn(self) -> list[Found]:
+        """A step for each bin of the turn, as measured between the detected eyes."""
+        count = len(_DRAWN)
+        faces = np.repeat(self._faces_NCHW, count, axis=0)
+        places, found, said = self._look(
+            faces, lambda n, face: scene(face, _DRAWN[n % count] * (-1) ** (n // count), _SIDE, 1)
+        )
+        usual = np.array([one.score >= _USUAL for one in found], bool)
+        turns = np.array([turn(one) for one in found])
+        labels = np.repeat(self._labels_N, count)[places]
+        return self._binned(turns[usual], TURNS, said[usual], labels[usual], len(faces))
+
+    def by_score(self) -> list[Found]:
+        """A step for each bin of the detector's score."""
+        rng = np.random.default_rng(0)
+        faces = np.tile(self._faces_NCHW, (_ROUNDS, 1, 1, 1))
+        turns = rng.uniform(-90, 90, len(faces))
+        sides = np.exp(rng.uniform(math.log(14), math.log(_SIDE), len(faces)))
+        lights = np.exp(rng.uniform(math.log(0.05), 0, len(faces)))
+        places, found, said = self._look(
+            faces, lambda n, face: scene(face, turns[n], sides[n], lights[n])
+        )
+        worse, ends = -np.array([one.score for one in found]), [-least for least in SCORES]
+        labels = np.tile(self._labels_N, _ROUNDS)[places]
+        return self._binned(worse, ends, said, labels, len(faces))
+
+    def _binned(
+        self,
+        worse_M: NDArray[np.float64],
+        ends: Sequence[float],
+        said_MK: NDArray[np.float32],
+        labels_M: NDArray[np.int64],
+        drawn: int,
+    ) -> list[Found]:
+        """For each bin, given by its rising upper ends: a step, and its share of the drawn faces."""
+        steps = []
+        for low, high in zip((-math.inf, *ends), ends, strict=False):
+            of = (worse_M > low) & (worse_M <= high)
+            one = step(abs(high), said_MK[of], labels_M[of], self._uncertain_below)
+            steps.append((one, int(of.sum()) / drawn))
+        return steps
+
+    def _look(
         self, faces_NCHW: NDArray[np.uint8], drawn: _Draw
     ) -> tuple[NDArray[np.int64], list[Detection], NDArray[np.float32]]:
         """Draw a scene of each face, uint8 (N, C, H, W), with `drawn`, and look for the face in it.
@@ -126,62 +182,7 @@ def found_curves(
     Returns:
         Name -> steps. Empty if the detector finds fewer than `LEAST_FOUND` of the faces even without a turn.
     """
-    looked = _Looked(model)
-    _, level, _ = looked(faces_NCHW, lambda _, face: scene(face, 0, _SIDE, 1))
-    if sum(one.score >= _USUAL for one in level) < LEAST_FOUND * len(faces_NCHW):
+    scenes = _Scenes(model, faces_NCHW, labels_N, uncertain_below)
+    if not scenes.are_found():
         return {}
-    return {
-        "turn": _by_turn(looked, faces_NCHW, labels_N, uncertain_below),
-        "detection score": _by_score(looked, faces_NCHW, labels_N, uncertain_below),
-    }
-
-
-def _by_turn(
-    looked: _Looked,
-    faces_NCHW: NDArray[np.uint8],
-    labels_N: NDArray[np.int64],
-    uncertain_below: float,
-) -> list[Found]:
-    """A step for each bin of the turn, as measured between the detected eyes."""
-    count = len(_DRAWN)
-    faces, labels = np.repeat(faces_NCHW, count, axis=0), np.repeat(labels_N, count)
-    places, found, said = looked(
-        faces, lambda n, face: scene(face, _DRAWN[n % count] * (-1) ** (n // count), _SIDE, 1)
-    )
-    usual = np.array([one.score >= _USUAL for one in found], bool)
-    turns = np.array([turn(one) for one in found])
-    steps = _binned(turns[usual], TURNS, said[usual], labels[places[usual]], uncertain_below)
-    return [(one, count / len(faces)) for one, count in steps]
-
-
-def _by_score(
-    looked: _Looked,
-    faces_NCHW: NDArray[np.uint8],
-    labels_N: NDArray[np.int64],
-    uncertain_below: float,
-) -> list[Found]:
-    """A step for each bin of the detector's score."""
-    rng = np.random.default_rng(0)
-    faces, labels = np.tile(faces_NCHW, (_ROUNDS, 1, 1, 1)), np.tile(labels_N, _ROUNDS)
-    turns = rng.uniform(-90, 90, len(faces))
-    sides = np.exp(rng.uniform(math.log(14), math.log(_SIDE), len(faces)))
-    lights = np.exp(rng.uniform(math.log(0.05), 0, len(faces)))
-    places, found, said = looked(faces, lambda n, face: scene(face, turns[n], sides[n], lights[n]))
-    worse = -np.array([one.score for one in found])
-    steps = _binned(worse, [-least for least in SCORES], said, labels[places], uncertain_below)
-    return [(one, count / len(faces)) for one, count in steps]
-
-
-def _binned(
-    worse_N: NDArray[np.float64],
-    ends: Sequence[float],
-    said_NK: NDArray[np.float32],
-    labels_N: NDArray[np.int64],
-    uncertain_below: float,
-) -> list[tuple[CurvePoint, int]]:
-    """For each bin, given by its rising upper ends: a step, and its number of faces."""
-    steps = []
-    for low, high in zip((-math.inf, *ends), ends, strict=False):
-        of = (worse_N > low) & (worse_N <= high)
-        steps.append((step(abs(high), said_NK[of], labels_N[of], uncertain_below), int(of.sum())))
-    return steps
+    return {"turn": scenes.by_turn(), "detection score": scenes.by_score()}

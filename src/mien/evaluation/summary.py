@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from mien.errors import InputError
 from mien.evaluation.evaluation import Evaluation, ViewScores
 from mien.evaluation.text import BRIER
+from mien.runs import RunFolder, validated
 
 #: The headline that is shown only if there are near copies.
 NEAR = "without near copies"
@@ -51,6 +53,31 @@ def over_seeds(values: Sequence[float]) -> MeanSd:
     return MeanSd(float(np.mean(values)), sd, len(values))
 
 
+class OfSeeds:
+    """Figures of the trainings of several seeds.
+
+    Attributes:
+        runs: one for each seed.
+    """
+
+    runs: tuple[RunFolder, ...]
+
+    @cached_property
+    def histories(self) -> list[list[dict[str, float]]]:
+        """The history of each seed that has one."""
+        return [history for run in self.runs if (history := validated(run.history()))]
+
+    @property
+    def epochs(self) -> MeanSd | None:
+        return over_seeds([len(h) for h in self.histories]) if self.histories else None
+
+    @property
+    def seconds(self) -> MeanSd | None:
+        """Seconds of training, the sum over epochs."""
+        sums = [sum(row["seconds"] for row in history) for history in self.histories]
+        return over_seeds(sums) if sums else None
+
+
 def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, MeanSd]]:
     """view -> headline -> mean ± sd over the evaluations of several seeds.
 
@@ -76,3 +103,53 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, MeanSd]]
             if len(defined) == len(values):
                 summaries[view][name] = over_seeds(defined)
     return summaries
+
+
+def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Evaluate the mean of the members' probabilities.
+
+    A face is a copy, or near copy, if it is one for any member. Views that a member lacks are left out.
+
+    Args:
+        evaluations: two or more, of the same faces.
+
+    Raises:
+        InputError: there are fewer than two, their faces, labels or expressions differ, or they are of
+            data with mapped classes.
+    """
+    if len(evaluations) < 2:
+        raise InputError("an ensemble needs two or more runs; give more of them")
+    first, *others = evaluations
+    if any(one.across is not None for one in evaluations):
+        raise InputError(
+            f"{first.source}: an ensemble cannot be scored on data with mapped classes; leave --ensemble out"
+        )
+    for other in others:
+        same = (
+            other.expressions == first.expressions
+            and np.array_equal(other.rows, first.rows)
+            and np.array_equal(other.labels, first.labels)
+        )
+        if not same:
+            raise InputError(
+                f"{first.source}: the runs were scored on other faces or labels ({other.source}, "
+                f"split {other.split}); an ensemble needs the same for all"
+            )
+    copies = np.any([one.copies for one in evaluations], axis=0)
+    looked_for = [one.near_copies for one in evaluations if one.near_copies is not None]
+    near_copies = np.any(looked_for, axis=0) if len(looked_for) == len(evaluations) else None
+    probabilities = {
+        view: np.stack([one.probabilities[view] for one in evaluations]).mean(axis=0)
+        for view in first.views
+        if all(view in other.probabilities for other in others)
+    }
+    together = replace(
+        first,
+        copies=copies,
+        near_copies=near_copies,
+        training_faces=max(one.training_faces for one in evaluations),
+        probabilities=probabilities,
+        weights=None,
+        people=None,
+    )
+    return together.scored()

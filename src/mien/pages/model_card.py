@@ -96,11 +96,8 @@ def _content(
     elif headline.majority is not None:
         known = headline.majority >= 0
         scores = compute_scores(headline.probabilities[_VIEW][known], headline.majority[known])
-    targets = recipe.targets
     people = headline.people and people_table(headline.people)
     channels, height, width = recipe.input.shape
-    data = environment.get("data") or {}
-    kept = run.kept_epoch()
     return {
         "name": name,
         "network": recipe.model.name,
@@ -108,23 +105,7 @@ def _content(
         "expressions": recipe.expressions,
         "input": f"{channels} x {height} x {width}",
         "licence": licence or "not stated",
-        "trained": {
-            "source": Path(data.get("source", "unknown")).name,
-            "fingerprint": str(data.get("fingerprint", ""))[:12],
-            "faces": (data.get("counts") or {}).get("train"),
-            "validation": (data.get("counts") or {}).get("validation"),
-            "when": environment.get("started"),
-            "device": environment.get("device"),
-            "minutes": round((environment.get("seconds") or 0) / 60),
-            "epoch": int(kept["epoch"]),
-            "epochs": len(run.history()),
-            "seed": recipe.seed,
-            "init": _init(recipe, environment),
-            "votes": _named(targets.votes),
-            "votes_share": percent(targets.votes_share, 0),
-            "teacher": _named(targets.teacher),
-            "version": environment.get("mien"),
-        },
+        "trained": _training(run),
         "split": headline.split,
         "judge": JUDGES["labels" if headline.majority is None else "votes"],
         "faces": len(headline),
@@ -146,6 +127,29 @@ def _content(
                 if command
             )
         ),
+    }
+
+
+def _training(run: RunFolder) -> dict[str, Any]:
+    """The training's facts, for the card's template."""
+    recipe, environment, kept = run.recipe(), run.environment(), run.kept_epoch()
+    data, targets = environment.get("data") or {}, recipe.targets
+    return {
+        "source": Path(data.get("source", "unknown")).name,
+        "fingerprint": str(data.get("fingerprint", ""))[:12],
+        "faces": (data.get("counts") or {}).get("train"),
+        "validation": (data.get("counts") or {}).get("validation"),
+        "when": environment.get("started"),
+        "device": environment.get("device"),
+        "minutes": round((environment.get("seconds") or 0) / 60),
+        "epoch": int(kept["epoch"]),
+        "epochs": len(run.history()),
+        "seed": recipe.seed,
+        "init": _init(recipe, environment),
+        "votes": _named(targets.votes),
+        "votes_share": percent(targets.votes_share, 0),
+        "teacher": _named(targets.teacher),
+        "version": environment.get("mien"),
     }
 
 

@@ -46,7 +46,7 @@ History = Sequence[Mapping[str, float]]
 
 def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
     """Draw training and validation accuracy by epoch, with the overfitting gap shaded between them."""
-    figure, axes = _canvas(axes)
+    figure, axes = canvas(axes=axes)
     epochs, train, validation = _both(axes, history, "accuracy")
     best = int(np.argmax(validation))
     _dot(axes, epochs[best], validation[best], "best epoch")
@@ -74,7 +74,7 @@ def accuracy_curves(history: History, axes: Axes | None = None) -> Figure:
 
 def loss_curves(history: History, axes: Axes | None = None) -> Figure:
     """Draw training and validation cross-entropy by epoch."""
-    figure, axes = _canvas(axes)
+    figure, axes = canvas(axes=axes)
     epochs, _, validation = _both(axes, history, "loss")
     best = int(np.argmin(validation))
     _dot(axes, epochs[best], validation[best], "lowest loss")
@@ -115,7 +115,7 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
     order = sorted(
         range(len(expressions)), key=lambda label: scores.per_class[label].f1 or 0, reverse=True
     )
-    figure, axes = _canvas()
+    figure, axes = canvas()
     places = np.arange(len(order))
     for shift, (name, colour) in enumerate(
         (("precision", BLUE), ("recall", ORANGE), ("f1", GREEN)), start=-1
@@ -205,7 +205,7 @@ def _width(scores: Scores) -> float:
 
 def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
     """Draw validation and training accuracy of several runs, a colour per run and a line per seed."""
-    figure, axes = _canvas()
+    figure, axes = canvas()
     longest: Any = np.zeros(1)
     for place, (name, seeds) in enumerate(histories.items()):
         colour = CYCLE[place % len(CYCLE)]
@@ -281,10 +281,12 @@ def blank(width: float, height: float) -> Figure:
     return ShownFigure(figsize=(width, height), layout="constrained")
 
 
-def _canvas(axes: Axes | None = None) -> tuple[Figure, Axes]:
-    """Style the given axes, or those of a new figure; return figure and axes."""
+def canvas(
+    width: float = 6.8, height: float = 4.2, *, axes: Axes | None = None
+) -> tuple[Figure, Axes]:
+    """Style the given axes, or those of a new figure of a size in inches; return figure and axes."""
     if axes is None:
-        axes = blank(6.8, 4.2).add_subplot()
+        axes = blank(width, height).add_subplot()
     figure: Any = axes.figure
     style(axes)
     return figure, axes

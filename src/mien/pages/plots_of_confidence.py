@@ -35,9 +35,7 @@ def before_and_after(found: Confidence) -> Figure:
 
 def risk_coverage(found: Confidence) -> Figure:
     """Draw the share of wrong answers by the share of faces answered, and the threshold of `uncertain`."""
-    figure = plots.blank(6.8, 4.4)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas(6.8, 4.4)
     curve = found.curve
     few = 20 / found.after.count  # the share of fewer answers is too noisy to draw
     from_here = np.searchsorted(curve.coverage, few)

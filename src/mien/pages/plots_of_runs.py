@@ -91,9 +91,7 @@ def gaps(histories: Mapping[str, Sequence[History]]) -> Figure:
     Args:
         histories: name -> the histories of its seeds, each of at least one epoch.
     """
-    figure = plots.blank(10, 4.8)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas(10, 4.8)
     lines = []
     for place, (name, seeds) in enumerate(histories.items()):
         colour = CYCLE[place % len(CYCLE)]

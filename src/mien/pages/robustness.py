@@ -50,7 +50,7 @@ def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
         *section("Each corruption", _table(robustness), said=EXPLANATION),
         *section("Sure answers", _sure_table(robustness), said=SURE),
         *section(
-            "What the severities mean",
+            "Severities",
             Table(["corruption", "amount", *_SEVERITIES], kinds, words=2),
             said=AMOUNTS,
         ),

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, one_line
+from mien.errors import InputError, extra_required, one_line
 from mien.files import json_object, refuse_another, spreadsheet_name
-from mien.predict_on_ray.cluster import ray_cluster
 from mien.predict_on_ray.shards import Plan, Shard, checked_column
 from mien.predict_on_ray.storage import Place
 from mien.predict_on_ray.work import RESULTS, Counts, Work, counts_of, recognise_shard
@@ -209,3 +214,55 @@ def _finish(out: Place, summary: Recognised) -> None:
     # Names of files need not be valid Unicode.
     out.write("broken.csv", text.getvalue().encode(errors="backslashreplace"))
     out.write("summary.json", (json.dumps(summary.to_dict(), indent=2) + "\n").encode())
+
+
+@contextmanager
+def ray_cluster(purpose: str, workers: int | None = None) -> Iterator[Any]:
+    """Connect to Ray, and start a cluster on this machine if needed, which stops when the block ends.
+
+    Args:
+        purpose: named in the message if Ray is not installed.
+        workers: cores of a cluster that is started here; by default all.
+
+    Yields:
+        The module `ray`, connected.
+
+    Raises:
+        InputError: the cluster that RAY_ADDRESS names does not answer.
+        MissingExtraError: Ray is not installed.
+    """
+    address = os.environ.get("RAY_ADDRESS", "local")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    if address == "local":  # otherwise Ray replaces 127.0.0.1 by an address that others can reach
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    with extra_required("scale", purpose):
+        import ray
+    if ray.is_initialized():  # the caller has connected, and shuts it down
+        yield ray
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        if address == "local":
+            ray.init(
+                address,
+                num_cpus=workers,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        else:
+            ray.init(address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"RAY_ADDRESS={address}: no Ray cluster there ({one_line(error)})"
+        ) from error
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:  # Ray's handler would exit with the signal's number, not with 128 + number
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, handler)

@@ -210,7 +210,10 @@ def _of_address(address: str, fetch: bool, say: Say) -> NamedModel:
             f"`mien predict PHOTO --model {shown}#sha256=...`, or save it and give the file"
         )
     say(f"fetching {shown}, once, into {kept}")
-    content = _fetched(parts._replace(fragment="").geturl(), shown)
+    address = parts._replace(fragment="").geturl()
+    content = fetched(
+        address, shown, "check the address and the network, or save it and give the file"
+    )
     if digest_of(content) != digest:
         raise InputError(
             f"{shown}: another file than sha256={digest} stands for ({digest_of(content)}); "
@@ -233,8 +236,17 @@ class _HttpsAlone(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _fetched(address: str, shown: str) -> bytes:
-    """Download an https URL, at most `MOST_FETCHED` bytes."""
+def fetched(address: str, shown: str, advice: str) -> bytes:
+    """Download an https URL, at most `MOST_FETCHED` bytes; redirects lead to https only.
+
+    Args:
+        address: the URL; the caller has checked that it is https.
+        shown: its name in messages.
+        advice: the end of a message.
+
+    Raises:
+        InputError: it cannot be fetched, or is too large.
+    """
     opener = urllib.request.build_opener(_HttpsAlone)
     too_large = InputError(f"larger than {MOST_FETCHED / 1e6:,.0f} MB")
     try:
@@ -255,8 +267,5 @@ def _fetched(address: str, shown: str) -> bytes:
             error.close()
         reason = getattr(error, "reason", None) or error
         why = one_line(reason) if isinstance(reason, Exception) else str(reason)
-        raise InputError(
-            f"{shown}: cannot be fetched ({why}); check the address and the network, or save it and "
-            "give the file"
-        ) from error
+        raise InputError(f"{shown}: cannot be fetched ({why}); {advice}") from error
     return bytes(content)

@@ -19,8 +19,8 @@ from mien.recognise import detect, record
 from mien.recognise.detect import Box, Detection, Detector
 from mien.recognise.detectors import READY, USUAL, for_films, open_detector, with_size
 from mien.recognise.doubt import Reason, bad_picture, improbable
-from mien.recognise.explain import hidden_parts
-from mien.recognise.explained import Explanation, painted_photo
+from mien.recognise.draw import surely
+from mien.recognise.explain import Explanation, hidden_parts, painted_photo
 from mien.recognise.model import FaceModel
 from mien.recognise.naming import find_model
 from mien.recognise.pictures import Picture, in_colour, read_photo
@@ -332,24 +332,6 @@ class Recognizer:
         """
         rows = _asked(self.model.features, self._seen(pictures, bgr))
         return rows if isinstance(pictures, list | tuple) else rows[0]
-
-    def explain(
-        self, picture: Picture, *, bgr: bool = False
-    ) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-        """Measure the influence of each pixel on the answer of each face: see `explain.hidden_parts`.
-
-        Args:
-            picture: as for `recognize`.
-            bgr: whether arrays have OpenCV's colour order (BGR).
-
-        Returns:
-            For each face the network's input, uint8 (C, H, W), and a map, float32 (H, W).
-
-        Raises:
-            InputError, MienError: as for `recognize`.
-        """
-        seen = self.look(picture, bgr=bgr)
-        return [(crop, hidden_parts(self.model, crop)) for crop in seen.crops]
 
     def explained(self, face: Face, origin: Origin) -> Explanation:
         """Explain the answer of a face that this recogniser found in `origin`: see `Face.explain`.

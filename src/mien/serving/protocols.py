@@ -76,6 +76,137 @@ class _Places:
             del self._open[client]
 
 
+class _Read:
+    """Closes the connection of a client that does not read its answer in time."""
+
+    #: Of all connections of a service, set by `protocols`.
+    patience_s: float
+    places: _Places
+    transport: asyncio.Transport
+    _unread: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        loop = asyncio.get_running_loop()
+        self._unread = loop.call_later(self.patience_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[misc]
+        if self._unread is not None:
+            self._unread.cancel()
+
+
+class _Http(_Read, H11Protocol):
+    """Also closes it if the head of a request does not arrive in time."""
+
+    _late: asyncio.TimerHandle | None = None
+    _place: str | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = _Connection(h11.SERVER, _MAX_HEAD)
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._place = self.places.take(transport)
+        if self._place is None:
+            self._refuse(busy("too many connections are open; close some, or come later"))
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+        self._watch()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(self.patience_s, self.transport.abort)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._leave()  # cameras have their own limit: `Settings.max_live`
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Problem(400, "the request: not valid HTTP; let an HTTP library write it"))
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.loop.call_later(_LAST_CALL_S, self._end_of_call, self.cycle)
+
+    def _end_of_call(self, cycle: Any) -> None:
+        """Close the connection if its body is still arriving: such a request was not accepted."""
+        if cycle.more_body and not cycle.response_started:
+            self.transport.abort()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without a route and close; if an answer has begun already, only close."""
+        content = json.dumps(problem.to_dict()).encode()
+        headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(content))}
+        headers |= {"Connection": "close"} | problem.headers
+        try:
+            for event in (
+                h11.Response(status_code=problem.status, headers=list(headers.items())),
+                h11.Data(data=content),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:
+            self.transport.abort()
+        self.transport.close()
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self.places.give_back(self._place)
+            self._place = None
+
+    def _watch(self) -> None:
+        """Run the timer of a request's head: started while one is awaited, cancelled otherwise."""
+        ours = not self.transport.is_closing() and self.transport.get_protocol() is self
+        if ours and (self.cycle is None or self.cycle.response_complete):
+            if self._late is None:
+                self._late = self.loop.call_later(self.patience_s, self.transport.abort)
+        elif self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class _WebSocket(_Read, WebSocketsSansIOProtocol):
+    """Also closes it if a client sends tiny fragments or pings: they cost more than their bytes."""
+
+    _pieces = _bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), _AT_ONCE):
+            if self.transport.is_closing():
+                return
+            part = data[start : start + _AT_ONCE]
+            self._bytes += len(part)
+            super().data_received(part)
+            if self._pieces > _FREE_PIECES + self._bytes / _PIECE:
+                self.transport.abort()
+
+    def handle_cont(self, event: Any) -> None:
+        self._pieces += 1
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        self._pieces += 1
+        super().handle_ping()
+
+    def handle_pong(self, event: Any) -> None:
+        self._pieces += 1
+        super().handle_pong(event)
+
+    def handle_bytes(self, event: Any) -> None:
+        self._pieces += 1
+        super().handle_bytes(event)
+
+
 def protocols(
     patience_s: float, connections: int
 ) -> tuple[type[asyncio.Protocol], type[asyncio.Protocol]]:
@@ -91,131 +222,5 @@ def protocols(
     Returns:
         The HTTP class and the WebSocket class.
     """
-    places = _Places(connections)
-
-    class Read:
-        """Closes the connection of a client that does not read its answer in time."""
-
-        transport: asyncio.Transport
-        _unread: asyncio.TimerHandle | None = None
-
-        def pause_writing(self) -> None:
-            super().pause_writing()  # type: ignore[misc]
-            loop = asyncio.get_running_loop()
-            self._unread = loop.call_later(patience_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()  # type: ignore[misc]
-            if self._unread is not None:
-                self._unread.cancel()
-
-    class Http(Read, H11Protocol):
-        """Also closes it if the head of a request does not arrive in time."""
-
-        _late: asyncio.TimerHandle | None = None
-        _place: str | None = None
-
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self.conn = _Connection(h11.SERVER, _MAX_HEAD)
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._place = places.take(transport)
-            if self._place is None:
-                self._refuse(busy("too many connections are open; close some, or come later"))
-            self._watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._leave()
-            super().connection_lost(exc)
-            self._watch()
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            self.loop.call_later(patience_s, self.transport.abort)
-
-        def handle_websocket_upgrade(self, event: h11.Request) -> None:
-            self._leave()  # cameras have their own limit: `Settings.max_live`
-            super().handle_websocket_upgrade(event)
-
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(Problem(400, "the request: not valid HTTP; let an HTTP library write it"))
-
-        def shutdown(self) -> None:
-            super().shutdown()
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.loop.call_later(_LAST_CALL_S, self._end_of_call, self.cycle)
-
-        def _end_of_call(self, cycle: Any) -> None:
-            """Close the connection if its body is still arriving: such a request was not accepted."""
-            if cycle.more_body and not cycle.response_started:
-                self.transport.abort()
-
-        def _refuse(self, problem: Problem) -> None:
-            """Answer without a route and close; if an answer has begun already, only close."""
-            content = json.dumps(problem.to_dict()).encode()
-            headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(content))}
-            headers |= {"Connection": "close"} | problem.headers
-            try:
-                for event in (
-                    h11.Response(status_code=problem.status, headers=list(headers.items())),
-                    h11.Data(data=content),
-                    h11.EndOfMessage(),
-                ):
-                    self.transport.write(self.conn.send(event) or b"")
-            except h11.LocalProtocolError:
-                self.transport.abort()
-            self.transport.close()
-
-        def _leave(self) -> None:
-            if self._place is not None:
-                places.give_back(self._place)
-                self._place = None
-
-        def _watch(self) -> None:
-            """Run the timer of a request's head: started while one is awaited, cancelled otherwise."""
-            ours = not self.transport.is_closing() and self.transport.get_protocol() is self
-            if ours and (self.cycle is None or self.cycle.response_complete):
-                if self._late is None:
-                    self._late = self.loop.call_later(patience_s, self.transport.abort)
-            elif self._late is not None:
-                self._late.cancel()
-                self._late = None
-
-    class WebSocket(Read, WebSocketsSansIOProtocol):
-        """Also closes it if a client sends tiny fragments or pings: they cost more than their bytes."""
-
-        _pieces = _bytes = 0
-
-        def data_received(self, data: bytes) -> None:
-            for start in range(0, len(data), _AT_ONCE):
-                if self.transport.is_closing():
-                    return
-                part = data[start : start + _AT_ONCE]
-                self._bytes += len(part)
-                super().data_received(part)
-                if self._pieces > _FREE_PIECES + self._bytes / _PIECE:
-                    self.transport.abort()
-
-        def handle_cont(self, event: Any) -> None:
-            self._pieces += 1
-            super().handle_cont(event)
-
-        def handle_ping(self) -> None:
-            self._pieces += 1
-            super().handle_ping()
-
-        def handle_pong(self, event: Any) -> None:
-            self._pieces += 1
-            super().handle_pong(event)
-
-        def handle_bytes(self, event: Any) -> None:
-            self._pieces += 1
-            super().handle_bytes(event)
-
-    return Http, WebSocket
+    settings = {"patience_s": patience_s, "places": _Places(connections)}
+    return type("Http", (_Http,), settings), type("WebSocket", (_WebSocket,), settings)

@@ -26,16 +26,17 @@ _PATIENCE = 20
 _RAW = ("video/mp4", "video/webm", "video/quicktime", "application/octet-stream")
 
 
+class VideoQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    every: int | None = Field(
+        None, ge=1, le=10_000, description="Analyse every N-th frame; by default ten a second."
+    )
+    annotated: bool = Field(False, description="Also make a copy with the faces marked.")
+
+
 def router(jobs: Jobs, settings: Settings) -> APIRouter:
     """Build the routes for a service's jobs."""
     routes = APIRouter(tags=["video"])
-
-    class VideoQuery(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        every: int | None = Field(
-            None, ge=1, le=10_000, description="Analyse every N-th frame; by default ten a second."
-        )
-        annotated: bool = Field(False, description="Also make a copy with the faces marked.")
 
     @routes.post(
         "/v1/video",
@@ -80,6 +81,13 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
         """Stop a job, and delete it with all its files."""
         jobs.remove(jobs.get(job, owner(request)))
 
+    _add_results(routes, jobs)
+    return routes
+
+
+def _add_results(routes: APIRouter, jobs: Jobs) -> None:
+    """Add the routes of a finished job's files."""
+
     def add_file(name: str, media_type: str, summary: str) -> None:
         @routes.get(
             f"/v1/jobs/{{job}}/{name}",
@@ -115,8 +123,6 @@ def router(jobs: Jobs, settings: Settings) -> APIRouter:
         """A row for each face of each frame."""
         file = _result(jobs.get(job, owner(request)), ROWS)
         return StreamingResponse(_as_json(file), media_type="application/json")
-
-    return routes
 
 
 def _result(job: Job, name: str) -> Path:

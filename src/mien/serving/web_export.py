@@ -18,7 +18,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -30,7 +29,7 @@ from mien.card import ModelCard
 from mien.errors import InputError, reading_from, writing_to
 from mien.files import atomic_folder, cache_folder, write_json
 from mien.recognise.model_file import checked_card
-from mien.recognise.naming import find_model
+from mien.recognise.naming import fetched, find_model
 from mien.recognise.yunet import browser_detector
 from mien.serving.card_page import ADDRESS, read_card_page
 from mien.version import __version__
@@ -46,12 +45,15 @@ _PARTS_SHA256 = {
     _WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 _REGISTRY = "https://registry.npmjs.org/"
-#: Most bytes that are downloaded; the package has 33 MB.
-_MOST_BYTES = 200_000_000
-_TIMEOUT_S = 60
 
 _DETECTOR = "face_detection_yunet_2023mar.onnx"
 _NOT_PART_OF_A_SITE = ("config.json",)
+_CONFIG = {
+    "backend": "browser",
+    "version": __version__,
+    "runtime": "runtime",
+    "detector": f"models/{_DETECTOR}",
+}
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,9 @@ def export_web(
         _write(folder / "licences.txt", _licences(card).encode())
         if about is not None:
             _write(folder / ADDRESS, about)
-        config = {
-            "backend": "browser",
-            "version": __version__,
-            "runtime": "runtime",
-            "detector": f"models/{_DETECTOR}",
-            "model": place,
-            "bytes": len(content) + len(detector) + len(parts[_WASM]),
-            "card": asdict(card),
-            "card_page": None if about is None else ADDRESS,
-        }
-        write_json(folder / "config.json", config)
+        count = len(content) + len(detector) + len(parts[_WASM])
+        config = {"model": place, "bytes": count, "card_page": None if about is None else ADDRESS}
+        write_json(folder / "config.json", {**_CONFIG, **config, "card": asdict(card)})
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         if out.exists():  # it goes only when the new one is whole
             replaced = out.rename(folder.with_suffix(".old"))
@@ -216,15 +210,7 @@ def _fetched(say: Say) -> bytes:
     if not address.startswith("https://"):
         raise InputError(f"npm's registry {registry} does not use https; {_instead()}")
     say(f"fetching onnxruntime-web {RUNTIME} (33 MB, once) from {registry}")
-    try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (https, above)
-            data: bytes = answer.read(_MOST_BYTES)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise InputError(
-            f"onnxruntime-web {RUNTIME} cannot be fetched from {registry} ({reason}); {_instead()}"
-        ) from error
-    return data
+    return fetched(address, f"onnxruntime-web {RUNTIME} from {registry}", _instead())
 
 
 def _instead() -> str:
@@ -253,35 +239,12 @@ def _registry() -> str:
 
 
 def _licences(card: ModelCard) -> str:
-    ours = importlib.metadata.distribution("mien").read_text("licenses/LICENSE") or ""
-    return f"""\
-The page, mien {__version__}: Apache License 2.0, below.
-example.jpg, Grace Hopper, photographed for the US Navy: public domain.
-models/, the classifier {card.name}: {card.licence}.
-models/{_DETECTOR}: MIT License, Copyright (c) 2020 Shiqi Yu.
-runtime/, ONNX Runtime Web {RUNTIME}: MIT License, Copyright (c) Microsoft Corporation.
-
-
-MIT License
-
-{_MIT}
-
-{ours}"""
-
-
-_MIT = """\
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-associated documentation files (the "Software"), to deal in the Software without restriction,
-including without limitation the rights to use, copy, modify, merge, publish, distribute,
-sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or
-substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
-NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES
-OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN
-CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-"""
+    template = resources.files("mien.serving").joinpath("templates/licences.txt")
+    return template.read_text("utf-8").format(
+        version=__version__,
+        name=card.name,
+        licence=card.licence,
+        detector=_DETECTOR,
+        runtime=RUNTIME,
+        ours=importlib.metadata.distribution("mien").read_text("licenses/LICENSE") or "",
+    )

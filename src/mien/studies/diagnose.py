@@ -16,9 +16,8 @@ from mien.errors import InputError
 from mien.files import claim
 from mien.recipe import to_dict
 from mien.runs import RunFolder
-from mien.studies.diagnosis import Diagnosis
 from mien.studies.diagnosis_page import write_diagnosis
-from mien.studies.plan import Pace, choose_base, plan
+from mien.studies.plan import Diagnosis, Pace, choose_base, plan
 from mien.studies.trials import complete
 
 if TYPE_CHECKING:

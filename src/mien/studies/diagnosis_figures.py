@@ -10,7 +10,7 @@ import numpy as np
 from mien.colours import BLUE, GREEN, ORANGE
 from mien.evaluation.text import percent
 from mien.pages import plots
-from mien.studies.diagnosis import Diagnosis
+from mien.studies.plan import Diagnosis
 from mien.studies.trials import Outcome
 from mien.studies.verdicts import LabelNoise, learning_curve, points
 
@@ -26,9 +26,7 @@ def overview(diagnosis: Diagnosis) -> Figure:
         *diagnosis.of("capacity"),
         *diagnosis.of("labels"),
     ]
-    figure = plots.blank(9.6, 1.5 + 0.42 * len(outcomes))
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas(9.6, 1.5 + 0.42 * len(outcomes))
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=plots.LINE, linewidth=0.8)
     places = np.arange(len(outcomes))[::-1]
@@ -65,9 +63,7 @@ def overview(diagnosis: Diagnosis) -> Figure:
 def learning(diagnosis: Diagnosis) -> Figure:
     """Draw the accuracy on training and validation faces over the number of training faces."""
     curve = learning_curve(diagnosis)
-    figure = plots.blank(6.8, 4.2)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas()
     sizes = [count for count, _ in curve]
     train = [item.train_accuracy for _, item in curve]
     validation = [item.validation_accuracy for _, item in curve]
@@ -95,9 +91,7 @@ def learning(diagnosis: Diagnosis) -> Figure:
 
 def memorising(real: Outcome, shuffled: Outcome) -> Figure:
     """Draw the training accuracy by epoch on the real labels and on permuted labels."""
-    figure = plots.blank(6.8, 4.2)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas()
     for outcome, colour, label in (
         (real, BLUE, "real labels"),
         (shuffled, GREEN, "labels dealt at random"),
@@ -123,9 +117,7 @@ def memorising(real: Outcome, shuffled: Outcome) -> Figure:
 
 def rejected(noise: LabelNoise) -> Figure:
     """Draw the accuracy on faces with an accepted label and on faces with a label that annotators reject."""
-    figure = plots.blank(6.8, 4.2)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas()
     places = np.arange(2)
     sides: Sequence[tuple[tuple[float, float], str, str, float]] = (
         (noise.train, BLUE, "training faces", -0.19),

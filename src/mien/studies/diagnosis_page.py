@@ -10,8 +10,7 @@ from mien.files import write_json
 from mien.pages.blocks import Block, Columns, Facts, Heading, Page, Table, Text, section
 from mien.pages.render import as_terminal, draw, write
 from mien.studies import diagnosis_figures as figures
-from mien.studies.diagnosis import Diagnosis
-from mien.studies.plan import PlannedTrial
+from mien.studies.plan import Diagnosis, PlannedTrial
 from mien.studies.verdicts import Effect, effect, label_noise, summary, verdicts
 from mien.terminal import Stack
 
@@ -52,7 +51,7 @@ def write_diagnosis(diagnosis: Diagnosis) -> Path:
         blocks += [Heading(item.question), Text(item.text), *drawn.get(item.factor, [])]
     trials = Table(_HEAD, _rows(diagnosis))
     blocks += section("The trials", trials, said=EXPLANATION)
-    blocks += section("What was done, and what was not", Facts(_facts(diagnosis)))
+    blocks += section("Data, budget and machine", Facts(_facts(diagnosis)))
     page = Page(f"{diagnosis.recipe.name}: why does it overfit?", blocks)
     write(page, diagnosis.out / "diagnosis.md")
     write_json(diagnosis.out / "diagnosis.json", plain(diagnosis))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mien.data.ferplus import LabelledVotes
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.studies.trials import SAMPLE, Trial, subset
-
-if TYPE_CHECKING:
-    from mien.training import Augment, Optimizer, Recipe
+from mien.recipe import Augment, Optimizer, Recipe
+from mien.studies.trials import SAMPLE, Outcome, Trial, subset
 
 #: Factors in the order of the report.
 FACTORS = {
@@ -79,11 +78,6 @@ def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
             rank, factor, Trial(label.replace(" ", "-"), label, changed, base, **kind)
         )
 
-    def on_share(rank: int, share: float, epochs: int) -> PlannedTrial:
-        label = f"{100 * share:g} % of the faces"
-        trial = Trial(f"data-{100 * share:g}", label, replace(recipe, epochs=epochs), share)
-        return PlannedTrial(rank, "data", trial)
-
     def with_options(start: Recipe, **changes: float) -> Recipe:
         return replace(start, model=replace(start.model, options=options | changes))
 
@@ -112,15 +106,23 @@ def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
         for rank, factor in ((2, 0.25), (11, 0.5)):
             narrow = with_options(recipe, width=factor * options["width"])
             steps.append(at_base(rank, "capacity", f"width x {factor:g}", narrow))
+    return sorted([*steps, *_on_shares(recipe, base)], key=lambda step: step.rank)
+
+
+def _on_shares(recipe: Recipe, base: float) -> Iterator[PlannedTrial]:
+    """The trials of the learning curve: on other shares of the faces."""
+
+    def on_share(rank: int, share: float, epochs: int) -> PlannedTrial:
+        label = f"{100 * share:g} % of the faces"
+        trial = Trial(f"data-{100 * share:g}", label, replace(recipe, epochs=epochs), share)
+        return PlannedTrial(rank, "data", trial)
+
     for place, share in enumerate(BASES[base]):
         epochs = round(recipe.epochs * min(MOST_EPOCHS, base / share))
-        steps.append(on_share(10 if place else 5, share, epochs))
-    steps += [
-        on_share(_EXTRA + round(100 * share), share, recipe.epochs)
-        for share in BASES
-        if share > base
-    ]
-    return sorted(steps, key=lambda step: step.rank)
+        yield on_share(10 if place else 5, share, epochs)
+    for share in BASES:
+        if share > base:
+            yield on_share(_EXTRA + round(100 * share), share, recipe.epochs)
 
 
 def _augmented(have: Augment) -> Augment:
@@ -241,3 +243,38 @@ def choose_base(
             "epochs with --set epochs=N"
         )
     return smallest
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The outcomes of the trials of one recipe.
+
+    Attributes:
+        recipe: the recipe in question.
+        base: share of the training faces, 0..1, for all trials but those of the learning curve.
+        train, validation: all faces of the recipe's split.
+        outcomes: step -> outcome, in the order of the plan.
+        left_out: step -> its estimated seconds.
+        votes: votes of the FER+ annotators on the store's faces, or None.
+        budget: allowed seconds of the last call.
+        out: folder of trials and report.
+    """
+
+    recipe: Recipe
+    base: float
+    train: FaceView
+    validation: FaceView
+    outcomes: dict[PlannedTrial, Outcome]
+    left_out: dict[PlannedTrial, float]
+    votes: LabelledVotes | None
+    budget: float
+    out: Path
+
+    @property
+    def baseline(self) -> Outcome:
+        """The outcome of the unchanged recipe on the base share."""
+        return next(iter(self.outcomes.values()))
+
+    def of(self, factor: str) -> list[Outcome]:
+        """List the outcomes of one factor: a key of FACTORS, or "baseline"."""
+        return [outcome for step, outcome in self.outcomes.items() if step.factor == factor]

@@ -14,7 +14,7 @@ import numpy as np
 from mien import recipes
 from mien.errors import MienError
 from mien.evaluation.metrics import accuracy_interval
-from mien.evaluation.summary import MeanSd, over_seeds
+from mien.evaluation.summary import MeanSd, OfSeeds, over_seeds
 from mien.evaluation.text import flatten
 from mien.models import cost, entry
 from mien.recipes import Published
@@ -55,7 +55,7 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(OfSeeds):
     """One recipe as trained on one data set: the runs of its seeds, or none yet.
 
     Attributes:
@@ -88,11 +88,6 @@ class Row:
         return self.runs[0].environment().get("data") or {}
 
     @cached_property
-    def histories(self) -> list[list[dict[str, float]]]:
-        """The validated epochs of each run, without runs that have none."""
-        return [history for run in self.runs if (history := validated(run.history()))]
-
-    @cached_property
     def evaluations(self) -> dict[str, list[dict[str, Any]]]:
         """split -> evaluation-<split>.json of every run, for the splits of which all runs have a current one."""
         found = {split: [current_evaluation(run, split) for run in self.runs] for split in SPLITS}
@@ -105,16 +100,6 @@ class Row:
     @property
     def seeds(self) -> list[int]:
         return sorted(run.recipe().seed for run in self.runs)
-
-    @property
-    def seconds(self) -> MeanSd | None:
-        """Seconds of training, the sum over epochs."""
-        sums = [sum(row["seconds"] for row in history) for history in self.histories]
-        return over_seeds(sums) if sums else None
-
-    @property
-    def epochs(self) -> MeanSd | None:
-        return over_seeds([len(h) for h in self.histories]) if self.histories else None
 
     @property
     def devices(self) -> list[str]:

@@ -10,8 +10,7 @@ import numpy as np
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.text import percent
-from mien.studies.diagnosis import Diagnosis
-from mien.studies.plan import FACTORS
+from mien.studies.plan import FACTORS, Diagnosis
 from mien.studies.trials import Outcome
 
 #: Gain of validation accuracy per doubling of the faces above which more faces count as a help.
@@ -208,9 +207,9 @@ def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
     unsure = [names[item.factor] for item in found if item.culprit is None]
     parts = [start]
     if guilty:
-        parts.append(f"What is behind it: {_and(guilty)}.")
+        parts.append(f"Causes: {_and(guilty)}.")
     if innocent:
-        parts.append(f"What is not: {_and(innocent)}.")
+        parts.append(f"Not causes: {_and(innocent)}.")
     if unsure:
         parts.append(f"Left open: {_and(unsure)}.")
     return " ".join(parts)

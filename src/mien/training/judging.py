@@ -22,10 +22,9 @@ from mien.evaluation.people import majority_of, people_score
 from mien.models import Classifier
 from mien.models.preparing import prepare
 from mien.recipe import Recipe
-from mien.training.blend import blended
+from mien.training.averaging import blended, with_precise_norm
 from mien.training.distributed import Team
 from mien.training.feed import FaceFeed
-from mien.training.precise_norm import with_precise_norm
 from mien.training.seeds import Stream, stream_seed
 
 _BATCH = 256

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from mien.models import create, initial_weights
 from mien.models.device import on_device
 from mien.recipe import Recipe
-from mien.training.average import MovingAverage
-from mien.training.capture import captured
+from mien.training.averaging import MovingAverage
 from mien.training.distributed import Team
 from mien.training.growing import refuse_fixed_size
 from mien.training.machine import autocast_type
 from mien.training.optim import LearningRate, build_optimizer
 from mien.training.seeds import Stream, stream_seed
-from mien.training.step import Step
+from mien.training.step import Step, captured
 
 
 class Parts:

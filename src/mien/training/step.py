@@ -83,3 +83,52 @@ class Step:
         """Restore the scale of float16; a run started in another precision has none and finds it again."""
         if state and self._scaler.is_enabled():
             self._scaler.load_state_dict(state)
+
+
+def captured(
+    network: nn.Module, inputs_BCHW: Tensor, dtype: torch.dtype
+) -> tuple[Callable[[Tensor], Tensor], str | None]:
+    """Compile a network, and try it once forwards and backwards; the network itself is not changed.
+
+    With torch.compile, and with CUDA graphs on CUDA: a GPU then does not wait for Python between small
+    operators. It takes a minute, so it is optional (`--compile`).
+
+    Args:
+        network: the network, in training mode.
+        inputs_BCHW: float32 (B, C, H, W), a batch of the shape of all later ones.
+        dtype: the type for autocast.
+
+    Returns:
+        (function, fault): the compiled network and None; or, if it cannot be compiled, the network
+        itself and the reason in one sentence.
+    """
+    kept = [buffer.clone() for buffer in network.buffers()]
+    device = inputs_BCHW.device.type
+    try:
+        compiled = torch.compile(network, mode="reduce-overhead", dynamic=False)
+        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+            answers = compiled(inputs_BCHW)
+        answers.float().sum().backward()
+    except Exception as error:  # compilers and drivers raise many kinds of errors
+        reason = next(iter(str(error).strip().splitlines()), "")
+        return network, (
+            f"--compile: torch cannot compile this network here ({type(error).__name__}: {reason}); "
+            "it is trained without"
+        )
+    finally:
+        with torch.no_grad():
+            for buffer, before in zip(network.buffers(), kept, strict=True):
+                buffer.copy_(before)
+        for parameter in network.parameters():
+            parameter.grad = None
+    return _marking(compiled), None
+
+
+def _marking(compiled: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Mark each call as a new step, so that CUDA graphs may reuse the memory of earlier results."""
+
+    def forward(inputs_BCHW: Tensor) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return compiled(inputs_BCHW)
+
+    return forward
