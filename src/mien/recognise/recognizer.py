@@ -19,7 +19,6 @@ from mien.recognise import detect, record
 from mien.recognise.detect import Box, Detection, Detector
 from mien.recognise.detectors import READY, USUAL, for_films, open_detector, with_size
 from mien.recognise.doubt import Reason, bad_picture, improbable
-from mien.recognise.draw import surely
 from mien.recognise.explain import Explanation, hidden_parts, painted_photo
 from mien.recognise.model import FaceModel
 from mien.recognise.naming import find_model
