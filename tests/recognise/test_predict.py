@@ -206,7 +206,7 @@ def test_no_face_in_a_large_photo_says_what_finds_smaller_ones(mien, tmp_path):
     _, told, _ = mien(tmp_path / "large.png", "--size", 320, "--json")
 
     said = " ".join(out.split())
-    assert "searched at 1920 pixels for faces of 36 pixels and more" in said
+    assert "searched at 1760 pixels for faces of 40 pixels and more" in said
     assert "a larger --size finds smaller faces" in said
     (picture,) = json.loads(told)["pictures"]
     assert picture["looked_at"] == {"size": 320, "smallest_face": 219}

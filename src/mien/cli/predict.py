@@ -107,7 +107,7 @@ Size = Annotated[
         metavar="PIXELS",
         help=(
             "Longer side at which faces are searched: a larger one finds smaller faces. By "
-            "default 640, and 1920 for photos of more than 2.1 megapixels."
+            "default 640, and 1760 for photos of more than 2.1 megapixels."
         ),
     ),
 ]

