@@ -87,4 +87,4 @@ def moment(started: Any) -> str | None:
     try:
         return f"{datetime.fromisoformat(started):%Y-%m-%d %H:%M}"
     except (TypeError, ValueError):
-        return started and str(started)
+        return None if started is None else str(started)
