@@ -30,10 +30,10 @@ from mien.data.splits import needed
 from mien.evaluation.limits import (
     CurvePoint,
     DetailCurves,
-    curve,
     detail_curves,
     limit_of,
     measured_curves,
+    step,
 )
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
@@ -125,15 +125,11 @@ def main() -> None:
     curves["margin"] = (
         "share of the side",
         [
-            (point, None)
-            for point in curve(
-                lambda cut: model(fitted(cut, model.card.input)),
-                pixels,
-                labels,
-                below,
-                wider,
-                MARGINS,
+            (
+                step(margin, model(fitted(wider(pixels, margin), model.card.input)), labels, below),
+                None,
             )
+            for margin in MARGINS
         ],
     )
     found = found_curves(model, pixels, labels, below)

@@ -76,8 +76,9 @@ def mien_people() -> Recipe:
     rare expressions.
 
     Published: no figure. Ours, one seed, 273 minutes on one core of a CPU without bfloat16: it names what the majority
-    of FER+'s annotators names on 85.1 % of PublicTest's faces, each expression counting alike 84.1 %; its model
-    file, with offsets, 86.8 and 80.0 %, on PrivateTest 85.5 and 78.1 %. This is the model inside the package.
+    of FER+'s annotators names on 85.1 % of PublicTest's faces, each expression counting alike 84.1 %; the model
+    file inside the package, after eight more epochs on wider crops (docs/results.md) and with offsets, 86.6 and 79.9 %,
+    on PrivateTest 85.5 and 78.4 %.
     """
     return replace(
         mien_s(),
