@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 import sys
@@ -28,13 +29,23 @@ from mien.training import ModelSpec, Optimizer, Recipe, Schedule, Watcher, train
 
 
 def together(size: int, act: Callable[[], Any]) -> list[int]:
-    """Do something in so many processes that train as one, as torchrun would start them; how they ended."""
+    """Do something in so many processes that train as one, as torchrun would start them; how they ended.
+
+    If one fails, the others are killed: they would wait half an hour for it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
     children = [fork(act, RANK=str(rank), LOCAL_RANK=str(rank), **place) for rank in range(size)]
-    return [ended(child) for child in children]
+    statuses: dict[int, int] = {}
+    while len(statuses) < size:
+        child, status = os.wait()
+        statuses[child] = os.waitstatus_to_exitcode(status)
+        if statuses[child] not in (0, 128 + signal.SIGTERM):
+            for other in set(children) - statuses.keys():
+                os.kill(other, signal.SIGKILL)
+    return [statuses[child] for child in children]
 
 
 def processes(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
