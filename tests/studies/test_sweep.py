@@ -397,7 +397,7 @@ def test_workers_are_stopped_and_the_same_command_goes_on(space, tmp_path):
         while not list(out.glob("trials/*/history.csv")) and time.monotonic() < until:
             time.sleep(0.05)
         process.terminate()
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=400)
     assert process.returncode == 143
     assert "the same command goes on" in said
     done = subprocess.run(
