@@ -40,6 +40,10 @@ Inputs = Annotated[
         ),
     ),
 ]
+Camera = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -137,6 +141,7 @@ Column = Annotated[
 @app.command()
 def predict(
     inputs: Inputs = None,
+    camera: Camera = None,
     model: Model = None,
     where: Out = None,
     rows: Csv = None,
@@ -155,8 +160,8 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""
-    others: dict[str, object] = {"--csv": rows, "--resume": resume, "--explain": explain}
-    others |= {"--every": every, "--timeline": timeline, "--threads": threads}
+    others: dict[str, object] = {"--camera": camera, "--csv": rows, "--resume": resume}
+    others |= {"--explain": explain, "--every": every, "--timeline": timeline, "--threads": threads}
     if engine != "local":
         refuse_others(engine, _given({**others, "--show": show_page}))
         recognise_on_cluster(
@@ -173,15 +178,19 @@ def predict(
         return
     if workers is not None or column is not None:
         raise InputError("--workers and --column belong to --engine ray")
+    named = [*(inputs or []), *([] if camera is None else [str(camera)])]
     if show_page:
-        given = _given({**others, "--out": where, "--size": size, "--json": as_json})
-        _show_page(inputs or [], given, model, device)
+        given = _given(
+            {**others, "--camera": None, "--out": where, "--size": size, "--json": as_json}
+        )
+        _show_page(named, given, model, device)
         return
     from mien.recognise.recognizer import Recognizer
 
     settings = _Settings(
         inputs=inputs or [],
-        rows=_rows(rows, inputs or [], as_json=as_json),
+        camera=camera,
+        rows=_rows(rows, named, as_json=as_json),
         out=Path(where) if where is not None else None,
         resume=resume,
         explain=explain,
@@ -202,6 +211,7 @@ class _Settings:
     """The inputs and outputs of one command."""
 
     inputs: list[str]
+    camera: int | None
     rows: Path | None
     out: Path | None
     resume: bool
@@ -216,7 +226,7 @@ class _Settings:
         Raises:
             InputError: they do not fit together.
         """
-        if not self.inputs:
+        if not self.inputs and self.camera is None:
             raise InputError(
                 "give photos, videos or folders, or the number of a camera: mien predict 0"
             )
@@ -256,7 +266,7 @@ def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, 
             )
             sink = stack.enter_context(file)
         bar = stack.enter_context(Bar())
-        for item in bar.each(settings.inputs, settings.out, told):
+        for item in bar.each(settings.inputs, settings.camera, settings.out, told):
             if sink is not None and item.shown in sink:
                 told.done_before += 1
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -155,19 +156,22 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def each(self, inputs: list[str], out: Path | None, told: Told) -> Iterator[Item]:
+    def each(
+        self, inputs: list[str], camera: int | None, out: Path | None, told: Told
+    ) -> Iterator[Item]:
         """Iterate over all items, and advance the bar.
 
         The inputs are listed twice: first to count them and to report missing paths before any work,
         then to process them; so a million files need no memory.
         """
-        from mien.recognise.media import find
+        from mien.recognise.media import Item, find
 
         found = find(inputs, leave_out=out, on_error=lambda _: None)
-        total = sum(1 for _ in found)
+        cameras = [] if camera is None else [Item.camera(camera)]
+        total = len(cameras) + sum(1 for _ in found)
         task = self._bar.add_task(f"0 of {total:,}", total=total, speed="", visible=total > 1)
         started = time.monotonic()
-        items = find(inputs, leave_out=out, on_error=told.unlisted)
+        items = itertools.chain(find(inputs, leave_out=out, on_error=told.unlisted), cameras)
         for number, item in enumerate(items, 1):
             yield item
             speed = f"{number / (time.monotonic() - started):.1f} files/s"
