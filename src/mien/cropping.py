@@ -14,6 +14,7 @@ from PIL import Image
 from mien.callbacks import Progress
 from mien.card import MAX_SIDE, CropRule
 from mien.data.class_folders import ClassFolders, class_name
+from mien.data.images import is_image
 from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
 from mien.errors import InputError
@@ -22,7 +23,6 @@ from mien.files import atomic_folder, fitting_name, spreadsheet_name
 from mien.input_spec import InputSpec
 from mien.recognise.detect import Detection, Detector, checked, crop, crop_side
 from mien.recognise.detectors import USUAL, open_detector
-from mien.recognise.media import PHOTO_SUFFIXES
 from mien.recognise.pictures import read_picture
 
 #: Side of the largest network input of all recipes, in pixels: no network uses more resolution.
@@ -98,7 +98,7 @@ def crop_faces(
     photos, out = Path(photos), Path(out)
     _refuse_misfits(photos, out, side, several)
     tree = FolderTree(photos)
-    found = [entry for entry in tree.entries if entry.name.lower().endswith(PHOTO_SUFFIXES)]
+    found = [entry for entry in tree.entries if is_image(entry.name)]
     # So that folders that training would refuse are refused now.
     ClassFolders(found, Request(labels))
     cutter = _Cutter(open_detector(detector, size=size), side, several)

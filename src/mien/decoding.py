@@ -20,6 +20,11 @@ from mien.errors import InputError, one_line
 #: Accepted formats. Pillow reads more, some through other programs (EPS runs Ghostscript), which is not safe for
 #: files from strangers.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+#: Suffixes of such files, and of HEIC, which needs a package: one list for training and recognition.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pbm", ".pgm", ".ppm",
+    ".pnm", ".avif", ".jp2", ".j2k", ".heic", ".heif",
+)  # fmt: skip
 #: The usual formats by their first bytes: otherwise Pillow tries all formats, which takes longer than decoding a
 #: face.
 _BY_FIRST_BYTES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
@@ -164,7 +169,7 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a Pillow image to pixels as a viewer shows them: uint8 (H, W) gray or (H, W, 3) RGB.
 
     EXIF orientation is applied, palettes are resolved, transparency is blended on white, 16 bits are reduced
-    to 8, CMYK becomes RGB; an animation gives its first frame.
+    to 8, CMYK becomes RGB; an animation gives its first frame. A fourth channel of only zeros is ignored.
 
     Raises:
         Exception: any that Pillow raises for a broken picture; see `decoding`.
@@ -175,6 +180,10 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
         image = Image.fromarray(eight_bits(np.asarray(image)))
     if turn is not None:
         image = image.transpose(turn)
+    if image.mode == "RGBA" and not image.getchannel("A").getbbox():
+        image = image.convert(
+            "RGB"
+        )  # RGBX, as screenshots have it: as alpha it would hide everything
     # In strips: Pillow's pixels, a converted copy and the array at once would take three times the memory.
     height = max(1, _STRIP // image.width)
     if image.height <= height:

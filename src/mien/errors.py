@@ -107,7 +107,7 @@ def reading_from(where: str) -> Iterator[None]:
     """Turn the operating system's errors when reading `where` into messages for users.
 
     Raises:
-        InputError: for each OSError.
+        InputError: for each OSError, and for a name with a NUL.
     """
     try:
         yield
@@ -119,6 +119,10 @@ def reading_from(where: str) -> Iterator[None]:
         raise InputError(
             f"{where}: cannot be read ({error.strerror or one_line(error)}); download or copy it again"
         ) from error
+    except ValueError as error:  # Python's, for such names alone
+        if "\0" not in where:
+            raise
+        raise InputError(f"{where}: no name has a NUL; check the path") from error
 
 
 @contextmanager

@@ -192,6 +192,20 @@ def test_gray_kept_as_rgb_is_gray(root: Path) -> None:
     assert (store.pixels[0, 0] == FACES[0].pixels).all()
 
 
+def test_pictures_of_every_format_are_read_and_other_files_are_told_of(root: Path) -> None:
+    """A picture of a format that nobody reads would be missed in silence."""
+    kinds = {"jfif": "jpeg", "avif": "avif", "jp2": "jpeg2000", "jpe": "jpeg", "pbm": "ppm"}
+    files = {f"happy/{end}.{end}": encoded(FACES[0].pixels, kind) for end, kind in kinds.items()}
+    files |= {"happy/a.tga": encoded(FACES[0].pixels, "tga"), "read-me.txt": b"not beside pictures"}
+    write_files(root / "data", files)
+
+    store = load(root / "data")
+
+    assert len(store) == len(kinds)
+    (note,) = (note for note in store.notes if "beside pictures" in note)
+    assert note.endswith("passed over: 1 (happy/a.tga)")
+
+
 def test_links_to_folders_are_followed_once(root: Path) -> None:
     write_files(root / "elsewhere", image_files(FACES, challenge_names=False))
     data = _made(root / "data")

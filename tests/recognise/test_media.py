@@ -121,6 +121,33 @@ def test_what_is_not_there_is_one_sentence(album, tmp_path):
         assert str(given) in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", "an empty name"),  # not the folder one is in: an unset variable gives it
+        ("a\0b.jpg", r"a\\x00b.jpg: no name has a NUL"),
+        ("a" * 5000, "cannot be read"),
+        ("https://me:secret@x/a.jpg?b=1", "^https://x/a.jpg.*: pictures are not downloaded"),
+        ("file:///holiday/a.jpg", "give its path"),
+    ],
+)
+def test_names_that_no_file_has_are_one_sentence(given, said):
+    with pytest.raises(InputError, match=said):
+        list(find([given]))
+
+
+def test_every_format_of_pictures_counts_in_a_folder(tmp_path):
+    for name in ("a.jp2", "b.jfif", "c.avif", "d.pbm", "e.heic"):
+        (tmp_path / name).write_bytes(b"by its name alone")
+    assert [item.name for item in find([tmp_path])] == [
+        "a.jp2",
+        "b.jfif",
+        "c.avif",
+        "d.pbm",
+        "e.heic",
+    ]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no pipes in folders there")
 def test_pipes_and_sockets_are_not_waited_for(tmp_path):
     """A pipe that nobody writes to made `mien predict` wait for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,19 @@ def test_a_film_gives_its_frames_one_at_a_time(recognizer: Recognizer, tmp_path:
     frames = [first, *results]
     assert [result.frame for result in frames] == list(range(12))
     assert first.plot().ndim == 3
+
+
+def test_a_data_url_is_a_picture(recognizer: Recognizer) -> None:
+    text = f"data:image/jpeg;base64,{base64.b64encode(photo().read_bytes()).decode()}"
+    alone, *rest = mien.predict(text, model=recognizer) + mien.predict([text], model=recognizer)
+    assert (alone.source, len(alone.faces)) == ("picture 1", 1)
+    assert rest == [alone]
+
+
+def test_the_url_of_a_photo_is_no_stream(recognizer: Recognizer) -> None:
+    for stream in (False, True):
+        with pytest.raises(InputError, match="not downloaded; save it"):
+            mien.predict("https://example.org/a.jpg", model=recognizer, stream=stream)
 
 
 def test_what_has_no_end_is_asked_for_as_a_stream() -> None:

@@ -60,6 +60,9 @@ def test_an_empty_fourth_channel_is_not_transparency():
     bgrx = np.dstack([colours[..., ::-1], np.zeros_like(RAMP)])
 
     assert np.array_equal(read_picture(bgrx, bgr=True), colours)
+    picture = Image.fromarray(np.dstack([colours, np.zeros_like(RAMP)]))
+    assert np.array_equal(read_picture(picture), colours)
+    assert np.array_equal(read_picture(encoded(picture, "PNG")), colours)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -81,6 +84,9 @@ def test_an_address_is_one_short_sentence():
     with pytest.raises(InputError) as refused:
         read_picture("https://example.org/" + "a" * 10_000)
     assert len(str(refused.value)) < 200
+    with pytest.raises(InputError) as refused:
+        read_picture("https://me:secret@example.org/a.jpg")
+    assert "secret" not in str(refused.value)
 
 
 def test_a_data_url_is_read():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -26,23 +27,24 @@ from mien.expressions import SEVEN, Expressions, canonical
 #: Prefixes of file names that tell the challenge's split. They win over the folder's name, because common
 #: copies of FER-2013 put PublicTest and PrivateTest together into a folder `test`.
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
+_NAMED = 5
 
 
 def found(tree: Tree) -> list[Found]:
     """All images of a tree as one source, if at least one lies in a class folder."""
-    images = [entry for entry in tree.entries if is_image(entry.name)]
-    if not any(class_name(entry) for entry in images):
+    if not any(class_name(entry) for entry in tree.entries if is_image(entry.name)):
         return []
-    return [Found(Rank.FOLDERS, "class folders", partial(ClassFolders, images))]
+    return [Found(Rank.FOLDERS, "class folders", partial(ClassFolders, tree.entries))]
 
 
 class ClassFolders:
     """A `Source` of images in class folders.
 
     Examples of paths: `train/happy/1.jpg`, `images/validation/Happiness/2.png`, `happy/3.jpg` (no split:
-    training). Names match in upper or lower case. Images outside of class folders are ignored. Folders
-    named by numbers are read in the order of the requested label set. If a tree holds the same images
-    twice, they are read once. A row's name is the image's path below the root.
+    training). Names match in upper or lower case. Images outside of class folders are ignored; other files
+    beside images are counted in a note. Folders named by numbers are read in the order of the requested
+    label set. If a tree holds the same images twice, they are read once. A row's name is the image's path
+    below the root.
     """
 
     def __init__(self, entries: Sequence[Entry], request: Request) -> None:
@@ -55,7 +57,7 @@ class ClassFolders:
         images = [
             Named(entry, name, split_of(entry), root_of(entry))
             for entry in entries
-            if (name := class_name(entry)) is not None
+            if is_image(entry.name) and (name := class_name(entry)) is not None
         ]
         where = {canonical(image.name): image.entry.folder for image in reversed(images)}
         self.expressions = (
@@ -63,6 +65,7 @@ class ClassFolders:
         )
         label_of = _labels(where, self.expressions, request.labels)
         kept = without_doubled_trees(images, request.notes)
+        _note_others(entries, {posixpath.dirname(image.entry.name) for image in images}, request)
         self._samples = [
             (image.entry, label_of[canonical(image.name)], image.split) for image in kept
         ]
@@ -72,6 +75,20 @@ class ClassFolders:
         """See `Source`."""
         for entry, label, split in self._samples:
             yield sample_or_damage(entry, entry.name, label, split)
+
+
+def _note_others(entries: Sequence[Entry], folders: set[str], request: Request) -> None:
+    """Say which files beside images are passed over: a picture of another format would be missed in silence."""
+    others = [
+        entry.name
+        for entry in entries
+        if not is_image(entry.name) and posixpath.dirname(entry.name) in folders
+    ]
+    if others:
+        named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+        request.notes.append(
+            f"files beside pictures whose names are not a picture's, passed over: {len(others):,} ({named})"
+        )
 
 
 def _unknown(where: str, unknown: tuple[str, ...], known: Expressions) -> UnknownClassesError:

@@ -13,12 +13,10 @@ from mien.data.store import TRAIN
 from mien.data.tree import Entry
 from mien.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-
 
 def is_image(name: str) -> bool:
     """Whether a file's name has the suffix of an image."""
-    return name.lower().endswith(SUFFIXES)
+    return name.lower().endswith(decoding.SUFFIXES)
 
 
 def sample_or_damage(entry: Entry, row: str, label: int, split: int | None) -> Sample | Damaged:

@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from mien.decoding import check_bytes
+from mien.decoding import SUFFIXES, check_bytes
 from mien.errors import InputError, one_line
 from mien.predict_on_ray.storage import Place
-from mien.recognise.media import PHOTO_SUFFIXES
 
 #: Rows of a parquet file in memory at a time; few, because pictures may be large.
 _ROWS = 16
@@ -68,7 +67,7 @@ class Plan:
         mine = f"{out.path.rstrip('/')}/"
         files = [path for path in place.files() if not path.startswith(mine)]
         tables = [path for path in files if path.lower().endswith(".parquet")]
-        photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
+        photos = [path for path in files if PurePosixPath(path).suffix.lower() in SUFFIXES]
         if tables and photos:
             raise InputError(
                 f"{place.where}: holds photos and parquet files; give the path of one kind"

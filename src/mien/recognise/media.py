@@ -10,18 +10,16 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.decoding import SUFFIXES
 from mien.errors import InputError, reading_from
 
 Kind = Literal["photo", "video", "camera"]
 
-PHOTO_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm",
-    ".heic", ".heif", ".avif",
-)  # fmt: skip
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv",
 )  # fmt: skip
@@ -140,13 +138,18 @@ def find(
     for text in given:
         path = Path(text).expanduser()
         files: Iterable[Path]
+        if not text:
+            raise InputError(
+                "an empty name; give a photo, a video or a folder (. is the one you are in)"
+            )
         if is_address(text):
+            _refuse_file(text)
             yield Item("video", text, _free(_words(without_password(text)), taken))
             continue
         if is_camera(text):
             yield Item.camera(int(text))
             continue
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
             root, files = path, _below(path, out, on_error)
         elif _is_pattern(text) and not os.path.lexists(path):
             root = _fixed_part(path)
@@ -194,6 +197,25 @@ def without_password(text: str) -> str:
     'rtsp://10.0.0.7/front'
     """
     return re.sub(r"^(\w+://)[^/]*@", r"\1", text)
+
+
+def not_downloaded(address: str) -> InputError:
+    """The error for the URL of a picture."""
+    shown = without_password(address)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return InputError(f"{shown}: pictures are not downloaded; save it, and give the file")
+
+
+def _refuse_file(address: str) -> None:
+    """Refuse URLs that are not streams.
+
+    Raises:
+        InputError: it is the URL of a picture, or of a file here.
+    """
+    if address.lower().startswith("file:"):
+        raise InputError(f"{address}: the URL of a file; give its path, without file://")
+    if urlsplit(address).path.lower().endswith(SUFFIXES):
+        raise not_downloaded(address)
 
 
 def _words(address: str) -> str:
@@ -269,7 +291,7 @@ def _kind(file: Path) -> Kind | None:
         kind = "photo" if start[8:12] in _PHOTO_BRANDS else "video"
     elif file.suffix.lower() in _TRANSPORT_SUFFIXES:
         kind = "video" if b"G" in (start[:1], start[4:5]) else None
-    elif file.suffix.lower() in PHOTO_SUFFIXES:
+    elif file.suffix.lower() in SUFFIXES:
         kind = "photo"
     elif file.suffix.lower() in VIDEO_SUFFIXES:
         kind = "video"

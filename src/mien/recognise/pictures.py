@@ -25,6 +25,7 @@ from mien.decoding import (
     pixels_of,
 )
 from mien.errors import InputError, reading_from
+from mien.recognise.media import not_downloaded
 
 #: A picture: a path, a data: URL, the bytes of an encoded file, a Pillow image, an array, or the result of
 #: `read_photo`.
@@ -94,14 +95,13 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
             raise InputError(f"{where}: they are empty; give the content of a picture's file")
         return _contiguous(decode(io.BytesIO(source), where, max_pixels=max_pixels))
     if isinstance(source, str):
-        if _is_data_url(source):
+        if is_data_url(source):
             content = from_base64(source, "the data: URL given")
             return _contiguous(
                 decode(io.BytesIO(content), "the data: URL given", max_pixels=max_pixels)
             )
         if _ADDRESS.match(source):
-            shown = source if len(source) <= 80 else f"{source[:77]}..."
-            raise InputError(f"{shown}: pictures are not downloaded; save it, and give the file")
+            raise not_downloaded(source)
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
     if source is None:
@@ -127,7 +127,7 @@ def from_base64(text: str, where: str) -> bytes:
         InputError: it is not base64.
     """
     body = text
-    if _is_data_url(text):
+    if is_data_url(text):
         head, _, body = text.partition(",")
         if not head.lower().endswith(";base64"):
             raise InputError(f"{where}: a data: URL without base64; encode the file again")
@@ -142,7 +142,12 @@ def from_base64(text: str, where: str) -> bytes:
         ) from None
 
 
-def _is_data_url(text: str) -> bool:
+def is_data_url(text: str) -> bool:
+    """Whether a text is a data: URL, by its first letters.
+
+    >>> is_data_url("data:image/png;base64,iVBORw0KGgo="), is_data_url("data/me.png")
+    (True, False)
+    """
     return text[:5].lower() == "data:"
 
 
@@ -184,8 +189,6 @@ def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArr
         pixels = pixels[..., [2, 1, 0, *range(3, channels[0])]]
     if channels == (1,):
         pixels = pixels[..., 0]
-    if channels == (4,) and not pixels[..., 3].any():
-        pixels = pixels[..., :3]  # BGRX, as screenshots have it: as alpha it would hide everything
-    elif channels == (4,):
+    if channels == (4,):
         pixels = pixels_of(Image.fromarray(pixels))
     return np.ascontiguousarray(pixels)

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast, overload
+from typing import Literal, TypeAlias, TypeGuard, cast, overload
 
 from mien.errors import InputError
 from mien.recognise.detect import Detector
 from mien.recognise.detectors import USUAL
 from mien.recognise.film import follow_film, open_movie
 from mien.recognise.media import Item, find, is_address, is_camera
-from mien.recognise.pictures import Picture
+from mien.recognise.pictures import Picture, is_data_url
 from mien.recognise.recognizer import Model, Recognizer
 from mien.recognise.rows import Row, row
 from mien.recognise.showing import Origin, Shown
@@ -31,7 +31,7 @@ class Result(Shown):
     It can be displayed: `plot()`, `save(path)`, `show()`, and as the last line of a notebook's cell.
 
     Attributes:
-        source: path, URL, `camera 0`, or `picture 1` for the first array.
+        source: path, URL, `camera 0`, or `picture 1` for the first array or data: URL.
         frame: position among a video's frames, from 0; 0 for a photo.
         time_s: seconds from a video's beginning; None for a photo.
         faces: the faces, from left to right; in a video tracked and smoothed, with a `track_id`.
@@ -102,7 +102,7 @@ def predict(
     Args:
         source: the path of a photo or video, a folder (searched recursively), a pattern
             (`trip/**/*.jpg`), the URL of a stream (`rtsp://...`), the number of a camera (0), an array
-            (see `bgr`), a Pillow image, the bytes of a file; or a list of these.
+            (see `bgr`), a Pillow image, the bytes of a file, a data: URL; or a list of these.
         stream: yield results one at a time in constant memory; otherwise they are collected in a list.
             Needed for a camera or stream, which has no end.
         model: a name, a file, a run folder or a URL with its SHA-256, as `Recognizer` takes it; or a
@@ -121,21 +121,24 @@ def predict(
             without `stream=True`, or the only source cannot be read.
     """
     given = cast(list[Source], list(source) if isinstance(source, list | tuple) else [source])
-    if not stream:
-        for one in given:
-            if _endless(one):
-                raise InputError(f"{one!s}: it has no end; ask for an iterator with stream=True")
     if every is not None and every < 1:
         raise InputError(f"every={every}: give 1 for each frame, 2 for every second one, and so on")
     for one in given:  # report missing paths before any work is done
-        if isinstance(one, str | os.PathLike):
+        if _is_place(one):
             next(find([os.fspath(one)]))
+        if not stream and _endless(one):
+            raise InputError(f"{one!s}: it has no end; ask for an iterator with stream=True")
     if not isinstance(model, Recognizer):
         model = Recognizer(model, device=device, detector=detector, size=size)
     elif size is not None:
         model = model.with_size(size)
     results = _results(given, model, every, bgr)
     return results if stream else list(results)
+
+
+def _is_place(one: Source) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether a source is a path, a pattern or a URL; a data: URL is the picture itself."""
+    return isinstance(one, os.PathLike) or (isinstance(one, str) and not is_data_url(one))
 
 
 def _endless(one: Source) -> bool:
@@ -150,7 +153,7 @@ def _results(
         alone = len(given) == 1
         if isinstance(one, int):
             yield from _movie(Item.camera(one), recognizer, every, alone)
-        elif isinstance(one, str | os.PathLike):
+        elif _is_place(one):
             text = os.fspath(one)
             for item in find([text]):
                 only = alone and item.where == text
