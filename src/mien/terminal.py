@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from textwrap import wrap
 
 from rich import box
@@ -42,18 +42,32 @@ class Stack(Group, JupyterMixin):
     """Tables one below the other; a notebook displays them if they are the last value of a cell."""
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """A table of results for 80 columns; all columns but the first are numbers, aligned right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+def table(
+    *columns: str,
+    title: str | None = None,
+    caption: str | None = None,
+    words: Collection[int] = (0,),
+) -> Table:
+    """A table of results for 80 columns; columns at the positions `words` are aligned left, numbers right."""
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
     for position, column in enumerate(columns):
         lines = wrap(column, _WIDE, break_long_words=False)  # between words and after hyphens
-        made.add_column("\n".join(lines), justify="right" if position else "left")
+        made.add_column("\n".join(lines), justify="left" if position in words else "right")
     return made
 
 
-def facts() -> Table:
+def facts(*rows: tuple[RenderableType, RenderableType]) -> Table:
     """A table of names and values, with long values folded."""
     made = Table.grid(padding=(0, 2))
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
+    for row in rows:
+        made.add_row(*row)
     return made

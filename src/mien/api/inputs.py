@@ -13,7 +13,8 @@ from mien.data.reading import FOUND, UnknownClassesError
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions
-from mien.recognise.naming import is_model_address, is_packaged
+from mien.recognise.media import is_address
+from mien.recognise.naming import is_packaged
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _anchored(path: str | None) -> str | None:
 
 def is_model_file(name: str | Path) -> bool:
     """Whether a name means a model file (a path, a URL or a packaged model), not a run folder."""
-    return is_model_address(name) or is_packaged(name) or Path(name).suffix == ".onnx"
+    return is_address(str(name)) or is_packaged(name) or Path(name).suffix == ".onnx"
 
 
 def run_and_data(

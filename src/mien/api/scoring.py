@@ -18,7 +18,8 @@ from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, MissingExtraError
 from mien.evaluation.model_folder import ModelFolder
 from mien.expressions import canonical
-from mien.recognise.naming import find_model, is_model_address, is_packaged
+from mien.recognise.media import is_address
+from mien.recognise.naming import find_model, is_packaged
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def report_folder(model: str | Path, out: str | Path | None = None) -> Path:
     if out is not None:
         return Path(out)
     text = str(model)
-    if is_model_address(text):
+    if is_address(text):
         return Path(f"{Path(urlsplit(text).path).stem}-report")
     path = Path(text)
     return path.with_name(f"{text if is_packaged(text) else path.stem}-report")

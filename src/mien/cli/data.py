@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Group
-from rich.progress import Progress
 from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import counting, messages, note, show
+from mien.cli.output import counting, note, progress_bar, show
 from mien.data.ferplus import CHOICES, EIGHT, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
@@ -240,11 +239,19 @@ def _counts(found: Inspection) -> Table:
     return counts
 
 
+_VOTES = (
+    "differs: share of the faces with a majority whose majority is not the label; rejected: share "
+    "of all faces whose majority is not the label, that show no face, or whose label has at most "
+    "one vote; agree: how often one annotator agrees with the majority of the others"
+)
+
+
 def _votes(said: dict[str, VoteCounts]) -> Table:
     """A table of the annotators' votes for each split."""
     counts = table(
         "split", "no face", "unknown", "contempt", "differs", "rejected", "agree",
         title="FER+: the votes of ten annotators",
+        caption=_VOTES,
     )  # fmt: skip
     for split, by in said.items():
         agreement = by.annotator_agreement
@@ -255,12 +262,6 @@ def _votes(said: dict[str, VoteCounts]) -> Table:
             f"{by.rejected / by.faces:.1%}",
             "" if agreement is None else f"{agreement:.1%}",
         )
-    counts.caption_justify = "left"
-    counts.caption = (
-        "differs: share of the faces with a majority whose majority is not the label; rejected: share "
-        "of all faces whose majority is not the label, that show no face, or whose label has at most "
-        "one vote; agree: how often one annotator agrees with the majority of the others"
-    )
     return counts
 
 
@@ -279,22 +280,22 @@ def _named(said: dict[str, VoteCounts]) -> Table:
 def _facts(found: Inspection) -> Table:
     copies = found.copies
     in_train = ", ".join(f"{n:,} {split}" for split, n in copies.with_copy_in_train.items())
-    said = facts()
-    said.add_row("read as", found.layout or "a store")
-    said.add_row("size", f"{found.width} x {found.height}, {found.channels} channel(s)")
-    said.add_row("fingerprint", found.fingerprint)
-    said.add_row(
-        "exact copies",
+    groups = (
         f"{copies.groups:,} groups of {copies.images:,} images; {copies.groups_across_splits:,} "
-        f"groups span splits, {copies.groups_with_different_labels:,} carry different labels",
+        f"groups span splits, {copies.groups_with_different_labels:,} carry different labels"
     )
-    said.add_row("copies in training", f"of {in_train} images")
-    return said
+    return facts(
+        ("read as", found.layout or "a store"),
+        ("size", f"{found.width} x {found.height}, {found.channels} channel(s)"),
+        ("fingerprint", found.fingerprint),
+        ("exact copies", groups),
+        ("copies in training", f"of {in_train} images"),
+    )
 
 
 @app.command()
 def audit(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")],
+    path: Source,
     votes: options.Votes = None,
     cross_validate: Annotated[
         bool,
@@ -331,7 +332,7 @@ def audit(
 
         looks = (CrossValidation(30 if budget is None else budget, device),)
     store = api.load(path, labels=options.names(labels))
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+    with progress_bar() as bar:
         tasks: dict[str, int] = {}
 
         def progress(name: str, done: int, total: int) -> None:

@@ -19,20 +19,20 @@ def doctor(as_json: options.Json = False) -> None:
     from mien.doctor import examine
 
     found = examine()
-    head = facts()
-    head.add_row("mien", found["mien"])
-    head.add_row("python", f"{found['python']} on {found['platform']}")
-    head.add_row("devices", "\n".join(found["devices"]))
     cache = found["cache"]
-    head.add_row("cache", f"{cache['folder']} ({cache['bytes'] / 1e6:,.1f} MB)")
+    head = facts(
+        ("mien", found["mien"]),
+        ("python", f"{found['python']} on {found['platform']}"),
+        ("devices", "\n".join(found["devices"])),
+        ("cache", f"{cache['folder']} ({cache['bytes'] / 1e6:,.1f} MB)"),
+    )
     told: set[str] = set()  # extras include each other: each version is shown once
     for extra, packages in found["packages"].items():
         if extra == "all":
             continue
         head.add_row("core" if extra == "core" else f"extra {extra}", _said(extra, packages, told))
         told |= set(packages)
-    checks = table("self-test", "", "")
-    checks.columns[2].justify = "left"
+    checks = table("self-test", "", "", words=(0, 2))
     marks = {
         True: Text("passed", "green"),
         False: Text("FAILED", "red"),

@@ -177,9 +177,7 @@ def card(
 
     folder = RunFolder.open(run)
     files = write_card(folder, out or folder.path, licence=licence, name=name)
-    written = facts()
-    written.add_row("card", str(files.markdown))
-    written.add_row("page", str(files.html))
+    written = facts(("card", str(files.markdown)), ("page", str(files.html)))
     content = {"markdown": str(files.markdown), "html": str(files.html)}
     show(content, written, as_json=as_json)
     note("read and complete it before you publish the network: it has only what the run knows")
@@ -209,9 +207,10 @@ def export_web(
     from mien.serving import web_export
 
     made = web_export.export_web(out, model, runtime=runtime, card_page=card, say=note)
-    rows = facts()
-    rows.add_row("site", f"{made.path} ({made.size / 1e6:.1f} MB)")
-    rows.add_row("model", f"{made.card.name} ({made.card.digest[:12]})")
-    rows.add_row("runtime", f"onnxruntime-web {web_export.RUNTIME}")
+    rows = facts(
+        ("site", f"{made.path} ({made.size / 1e6:.1f} MB)"),
+        ("model", f"{made.card.name} ({made.card.digest[:12]})"),
+        ("runtime", f"onnxruntime-web {web_export.RUNTIME}"),
+    )
     show(made.to_dict(), rows, as_json=as_json)
     note(f"next: python -m http.server --bind 127.0.0.1 -d {out}, or put it on any static host")

@@ -90,8 +90,7 @@ def _copy(item: Item, out: Path) -> Path:
 
 def render(done: list[tuple[Item, Summary]]) -> Table:
     """A table with a line for each face; only the first line of a video has its name."""
-    lines = table("video", "face", "expression", "mean", "next", "seen, s")
-    lines.columns[2].justify = lines.columns[4].justify = "left"
+    lines = table("video", "face", "expression", "mean", "next", "seen, s", words=(0, 2, 4))
     for item, summary in done:
         longest = sorted(summary.faces.values(), key=lambda face: -face.frames)[:_SHOWN]
         if not longest:
@@ -115,5 +114,5 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
             f"{summary.frames:,} frames, looked at {summary.looked_at:,}"
             + (f"; {more:,} more faces, seen more briefly" if more > 0 else "")
         )
-    lines.caption, lines.caption_justify = "\n".join(said), "left"
+    lines.caption = "\n".join(said)
     return lines

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.progress import Progress as Bar
+from rich.progress import ProgressColumn
 
 from mien.callbacks import Progress
 from mien.errors import visible, writing_to
@@ -40,10 +41,15 @@ def note(text: str) -> None:
     messages.print(visible(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def progress_bar(*columns: ProgressColumn) -> Bar:
+    """Make a progress bar of some columns, or the usual ones; it is shown on a terminal only, and goes at its end."""
+    return Bar(*columns, console=messages, transient=True, disable=not messages.is_terminal)
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Progress]:
     """Show a progress bar on a terminal; yields the function to call with (number done, total number)."""
-    with Bar(console=messages, transient=True, disable=not messages.is_terminal) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mien.cli.output import messages, note, show
+from mien.cli.output import note, progress_bar, show
 from mien.errors import InputError
 from mien.terminal import facts
 
@@ -53,14 +53,7 @@ def recognise_on_cluster(
     from mien.recognise.naming import find_model
 
     find_model(model, fetch=True, say=note)  # download now: the job's workers do not
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=messages,
-        transient=True,
-        disable=not messages.is_terminal,
-    )
+    bar = progress_bar(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     task = bar.add_task("starting Ray", total=None)
 
     def told(done: int, shards: int, counts: Counts) -> None:
@@ -87,12 +80,12 @@ def recognise_on_cluster(
 
 
 def _figures(found: Recognised) -> Table:
-    listing = facts()
     counts = found.counts
     done = found.shards - len(found.failed)
-    listing.add_row("pictures", f"{counts.pictures:,}")
-    listing.add_row("faces", f"{counts.faces:,}")
-    listing.add_row("without a face", f"{counts.without_a_face:,}")
-    listing.add_row("broken", f"{len(counts.broken):,}")
-    listing.add_row("shards", f"{done:,} of {found.shards:,}, {found.done_before:,} of them before")
-    return listing
+    return facts(
+        ("pictures", f"{counts.pictures:,}"),
+        ("faces", f"{counts.faces:,}"),
+        ("without a face", f"{counts.without_a_face:,}"),
+        ("broken", f"{len(counts.broken):,}"),
+        ("shards", f"{done:,} of {found.shards:,}, {found.done_before:,} of them before"),
+    )

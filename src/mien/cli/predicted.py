@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from mien.cli.movies import render
-from mien.cli.output import messages
+from mien.cli.output import progress_bar
 from mien.errors import InputError, visible
 from mien.terminal import table
 
@@ -80,8 +80,7 @@ class Told:
         from mien.recognise.doubt import IN_WORDS
         from mien.recognise.track import surely
 
-        lines = table("picture", "expression", "probability", "next")
-        lines.columns[1].justify = lines.columns[3].justify = "left"
+        lines = table("picture", "expression", "probability", "next", words=(0, 1, 3))
         room = max(20, Console().width - _FIGURES)
         for item, answer in self.answers:
             if not answer:
@@ -103,7 +102,7 @@ class Told:
         reasons = {face.why_uncertain for _, answer in self.answers for face in answer}
         if why := ", ".join(words for reason, words in IN_WORDS.items() if reason in reasons):
             said.append(f"?: uncertain ({why})")
-        lines.caption, lines.caption_justify = "; ".join(said), "left"
+        lines.caption = "; ".join(said)
         return lines
 
 
@@ -137,14 +136,11 @@ class Bar:
     """A progress bar on a terminal: of items if there are several, and of a video's frames."""
 
     def __init__(self) -> None:
-        self._bar = Progress(
+        self._bar = progress_bar(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
-            console=messages,
-            transient=True,
-            disable=not messages.is_terminal,
         )
         self._frames: TaskID | None = None
         self._began = 0.0

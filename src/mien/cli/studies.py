@@ -87,6 +87,7 @@ def diagnose(
     """
     from mien.studies.diagnose import diagnose as diagnose_recipe
     from mien.studies.diagnosis_page import plain, render_diagnosis
+    from mien.studies.verdicts import verdicts
 
     out = out if out is not None else Path("diagnosis") / recipe
     found = diagnose_recipe(
@@ -101,5 +102,6 @@ def diagnose(
         imported=imported,
         command=command_line(),
     )
-    show(plain(found), render_diagnosis(found), as_json=as_json)
+    judged = verdicts(found)
+    show(plain(found, judged), render_diagnosis(found, judged), as_json=as_json)
     note(f"page: {out / 'diagnosis.html'}")

@@ -169,9 +169,7 @@ def teach(
             progress=progress,
             command=command_line(),
         )
-    about = facts()
-    about.add_row("soft targets", str(teaching.path))
-    about.add_row("views of each face", str(teaching.views))
+    about = facts(("soft targets", str(teaching.path)), ("views of each face", str(teaching.views)))
     show({"teaching": str(teaching.path), "views": teaching.views}, about, as_json=as_json)
     again = [] if imported is None else ["--import", str(imported)]
     student = ["mien", "train", recipe, "--data", data, "--set", f"targets.teacher={out}", *again]
@@ -230,17 +228,13 @@ def recipes(
 
         content, entry = to_dict(known.find(name)), known.entry(name)
         published = entry.published.figures()
-        fields = facts()
-        for field, value in flatten(content | ({"published": published} if published else {})):
-            fields.add_row(field, value)
-        shown = Group(Text(entry.evidence), Text(), fields)
+        fields = flatten(content | ({"published": published} if published else {}))
+        shown = Group(Text(entry.evidence), Text(), facts(*fields))
         said = {"evidence": entry.evidence, "system": entry.system, "published": published}
         show({"recipe": content, **said}, shown, as_json=as_json)
         return
     rows = [_recipe_row(name) for name in known.names()]
-    listing = facts()
-    for row in rows:
-        listing.add_row(row["name"], Text(row["summary"]))
+    listing = facts(*((row["name"], Text(row["summary"])) for row in rows))
     show({"recipes": rows}, Stack(listing, Text(), _side_by_side(rows)), as_json=as_json)
 
 
@@ -261,23 +255,30 @@ def _recipe_row(name: str) -> dict[str, Any]:
     }
 
 
+_MEASURED = (
+    "minutes of one training on FER-2013, and mean accuracy over seeds in single view; empty: not trained "
+    "in full in this form. For details: mien recipes NAME"
+)
+
+
 def _side_by_side(rows: Sequence[dict[str, Any]]) -> Table:
     """A table of the recipes' costs and scores, with a line for each."""
-    made = table("recipe", "parameters", "multiply-adds", "minutes", "cores", "PrivateTest")
+    made = table(
+        "recipe",
+        "parameters",
+        "multiply-adds",
+        "minutes",
+        "cores",
+        "PrivateTest",
+        caption=_MEASURED,
+    )
     for row in rows:
         found = row["measured"]
-        told = (
-            (str(found["minutes"]), str(found["cores"]), f"{found['accuracy']:.2%}")
-            if found
-            else ("", "", "")
-        )
+        told: list[str] = []
+        if found:
+            told = [str(found["minutes"]), str(found["cores"]), f"{found['accuracy']:.2%}"]
         costs = f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e6:,.1f} M"
         made.add_row(row["name"], *costs, *told)
-    made.caption_justify = "left"
-    made.caption = (
-        "minutes of one training on FER-2013, and mean accuracy over seeds in single view; empty: not trained "
-        "in full in this form. For details: mien recipes NAME"
-    )
     return made
 
 
@@ -324,8 +325,7 @@ def _packaged(*, as_json: bool) -> None:
     from mien.recognise.naming import packaged
 
     rows = []
-    listing = table("model", "size", "accuracy", "right by", "faces")
-    listing.columns[3].justify = "left"
+    listing = table("model", "size", "accuracy", "right by", "faces", words=(0, 3))
     for one in packaged():
         scores = one.card.scores["validation"]
         judged = scores.get("majority", scores)

@@ -36,7 +36,7 @@ def load(
     *,
     labels: Expressions | None = None,
     size: Size | None = None,
-    progress: bool | None = None,
+    progress: bool = True,
     skip_damaged: bool = False,
 ) -> FaceStore:
     """Load the faces of a source; a source that was read before comes from the cache.
@@ -81,7 +81,7 @@ def load(
             part,
             origin=origin,
             size=size,
-            progress=progress is not False,
+            progress=progress,
             layout=layout,
             notes=request.notes,
             skip_damaged=skip_damaged,

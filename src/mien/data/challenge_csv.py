@@ -137,20 +137,18 @@ class ChallengeCsv:
                 split = splits.split(usage, rows.line)
             for other in self._others:
                 refuse_hidden_split(names[other], [_text(row[other])], where)
-            values = _numbers(row[self._pixels])
-            wrong = values if isinstance(values, str) else _misfit(len(values), shape)
-            if wrong is not None or isinstance(values, str):
-                yield rows.damaged(name, wrong or "")
+            face = _face(row[self._pixels], shape)
+            if isinstance(face, str):
+                yield rows.damaged(name, face)
                 continue
-            side = math.isqrt(len(values))
-            shape = shape or (side, side)  # the first good row decides the size
+            shape = face.shape[0], face.shape[1]  # the first good row decides the size
             given = _text(row[self._label])
             label = label_given(given, self.expressions, where)
             if canonical(given) != self.expressions[label]:
                 for other in self._others:
                     others.add(names[other], _text(row[other]), self.expressions[label])
             if split is not None:
-                yield Sample(name, label, split, values.reshape(shape))
+                yield Sample(name, label, split, face)
         if splits:
             splits.refuse_unknown()
         others.refuse_contradiction(self._entry.where)
@@ -263,6 +261,22 @@ def _fields(line: bytes, separator: bytes) -> list[bytes]:
     return [field.strip().strip(b'"') for field in line.rstrip(b"\r\n").split(separator)]
 
 
+def _face(text: bytes, shape: tuple[int, int] | None) -> NDArray[np.uint8] | str:
+    """Parse a face, uint8 (H, W), from its pixels as text; return a string with the fault if it cannot be done.
+
+    The first face (`shape` is None) has to be square; all others have as many pixels as the first.
+    """
+    values = _numbers(text)
+    if isinstance(values, str):
+        return values
+    side = math.isqrt(len(values))
+    height, width = shape or (side, side)
+    if len(values) == height * width:
+        return values.reshape(height, width)
+    wanted = f" instead of {height * width}" if shape else ", which make no square face"
+    return f"{len(values)} pixels{wanted}"
+
+
 def _numbers(text: bytes) -> NDArray[np.uint8] | str:
     """Parse n integers in text to uint8 (n,); return a string with the fault if it cannot be done."""
     # Checked first, because `fromstring` would only warn of other letters; it is far faster than `int` for each pixel.
@@ -280,17 +294,6 @@ def _numbers(text: bytes) -> NDArray[np.uint8] | str:
             return f"{len(words)} pixels"
         return f"pixel {wrong[0] + 1} is {_text(words[wrong[0]])[:20]!r}, not an integer in 0..255"
     return values.astype(np.uint8)
-
-
-def _misfit(count: int, shape: tuple[int, int] | None) -> str | None:
-    """The fault of a face with `count` pixels, None if there is none.
-
-    The first face (`shape` is None) has to be square; all others have as many pixels as the first.
-    """
-    if shape is not None:
-        needed = shape[0] * shape[1]
-        return None if count == needed else f"{count} pixels instead of {needed}"
-    return None if math.isqrt(count) ** 2 == count else f"{count} pixels, which make no square face"
 
 
 def _text(field: bytes) -> str:

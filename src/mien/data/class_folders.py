@@ -124,7 +124,11 @@ def root_of(entry: Entry) -> str:
     while own and plain(folders[own - 1]) in SPLIT_NAMES:
         own -= 1
     own -= 1  # the class
-    if own == len(folders) - 1 and own > 0 and _folder_split(folders[own - 1], entry) is not None:
+    if (
+        own == len(folders) - 1
+        and own > 0
+        and split_in_name(folders[own - 1], entry.folder) is not None
+    ):
         own -= 1
     return "/".join(folders[: max(own, 0)])
 
@@ -159,10 +163,6 @@ def _labels(
     return {name: expressions.index(name) for name in where}
 
 
-def _folder_split(name: str, entry: Entry) -> int | None:
-    return split_in_name(name, entry.folder)
-
-
 def split_of(entry: Entry) -> int | None:
     """The split told by an image's name, else by the nearest folder above it; None if neither tells one."""
     *folders, name = entry.name.split("/")
@@ -170,5 +170,5 @@ def split_of(entry: Entry) -> int | None:
         if name.lower().startswith(prefix.lower()):
             return SPLIT_NAMES[prefix[:-1].lower()]
     own = class_name(entry)
-    told = (_folder_split(folder, entry) for folder in reversed(folders) if folder != own)
+    told = (split_in_name(one, entry.folder) for one in reversed(folders) if one != own)
     return next((split for split in told if split is not None), None)

@@ -87,9 +87,7 @@ AFFECTNET = KnownSet(
 CK_PLUS = KnownSet(
     "CK+",
     dict(
-        enumerate(
-            ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"),
-        )
+        enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"))
     ),
     "ReadMe_CK+ of 28 September 2010; Lucey et al., CVPR Workshops 2010",
     "for research by those who signed its agreement: no commercial use, not to be handed on",
@@ -145,27 +143,21 @@ class KnownFaces:
         """
         self.expressions = request.labels or known.expressions
         request.notes[:0] = known.notes()
-        if not set(self.expressions) <= set(known.expressions):
-            unknown = tuple(sorted(set(known.expressions) - set(self.expressions)))
-            if unknown:
-                raise UnknownClassesError(
-                    f"{where}: taken for {known.name}, whose expressions are "
-                    f"{', '.join(known.expressions)}; leave --labels out, or give some of these",
-                    unknown,
-                )
+        unknown = tuple(sorted(set(known.expressions) - set(self.expressions)))
+        if unknown and not set(self.expressions) <= set(known.expressions):
+            raise UnknownClassesError(
+                f"{where}: taken for {known.name}, whose expressions are "
+                f"{', '.join(known.expressions)}; leave --labels out, or give some of these",
+                unknown,
+            )
         if faces and all(face.entry is None for face in faces):
             raise InputError(
                 f"{where}: none of the {len(faces):,} pictures that it names is there; give the folder that "
                 "holds both"
             )
-        left_out: Counter[str] = Counter()
-        kept = []
-        for face in faces:
-            if face.name in self.expressions:
-                kept.append(face)
-            else:
-                left_out[face.name or "without an expression"] += 1
-        if left_out:
+        kept = [face for face in faces if face.name in self.expressions]
+        others = (face.name for face in faces if face.name not in self.expressions)
+        if left_out := Counter(name or "without an expression" for name in others):
             told = ", ".join(f"{count:,} {name}" for name, count in sorted(left_out.items()))
             request.notes.append(f"faces of {known.name} that are left out: {told}")
         self._faces = _once(kept, request.notes)

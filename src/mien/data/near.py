@@ -74,7 +74,8 @@ def near_pairs(
     kept = store.path / name if store.path is not None else None
     if kept is not None and (known := _read(kept)) is not None:
         return known
-    found = {tuple(sorted(pair)) for pair in _search(store, here, there, progress or _silence)}
+    progress = progress or (lambda _done, _total: None)
+    found = {tuple(sorted(pair)) for pair in _search(store, here, there, progress)}
     pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
     if kept is not None:
         with suppress(InputError), atomic_file(kept) as file:  # the cache may be read-only
@@ -104,10 +105,6 @@ def _read(path: Path) -> Pairs | None:
     except (OSError, ValueError, EOFError):
         return None
     return pairs if pairs.dtype == np.int64 and pairs.shape[1:] == (2,) else None
-
-
-def _silence(done: int, total: int) -> None:
-    pass
 
 
 def _search(

@@ -23,25 +23,12 @@ from mien.errors import InputError, one_line, reading_from
 from mien.expressions import Expressions, canonical, label_of
 
 #: Names of a split, as `plain` writes them: values of the challenge's Usage, and names of folders and files.
-SPLIT_NAMES = {
-    "training": TRAIN,
-    "publictest": VALIDATION,
-    "privatetest": TEST,
-    "train": TRAIN,
-    "trainset": TRAIN,
-    "trainingset": TRAIN,
-    "validation": VALIDATION,
-    "validationset": VALIDATION,
-    "valid": VALIDATION,
-    "validset": VALIDATION,
-    "val": VALIDATION,
-    "valset": VALIDATION,
-    "dev": VALIDATION,
-    "devset": VALIDATION,
-    "test": TEST,
-    "testing": TEST,
-    "testset": TEST,
-}
+SPLIT_NAMES = (
+    dict.fromkeys(("training", "train", "trainset", "trainingset"), TRAIN)
+    | dict.fromkeys(("publictest", "validation", "validationset", "valid", "validset"), VALIDATION)
+    | dict.fromkeys(("val", "valset", "dev", "devset"), VALIDATION)
+    | dict.fromkeys(("privatetest", "test", "testing", "testset"), TEST)
+)
 #: Names of a split inside longer names ("FER2013Test", "fer-train-00000"). The words left out are also names of
 #: people or ordinary words.
 _SPLIT_WORDS = {

@@ -100,7 +100,8 @@ def mapped(
     # A label set may list more classes than the data have; classes without faces need no mapping.
     present = {store.expressions[label] for label in np.unique(store.labels)}
     classes = complete_map(given, present, known, store.source)
-    places = np.array([_place(classes.get(name), known) for name in store.expressions])
+    own = [classes.get(name) for name in store.expressions]
+    places = np.array([-1 if name is None else known.index(name) for name in own])
     labels = places[faces.labels]
     names = np.array(store.expressions)[faces.labels[labels < 0]].tolist()
     relabelled = replace(store, labels=np.maximum(places[store.labels], 0), expressions=known)
@@ -134,7 +135,3 @@ def lacks_some(store: FaceStore, known: Expressions) -> bool:
     """Whether the data, over all splits, have no face of at least one of the expressions."""
     present = {store.expressions[label] for label in np.unique(store.labels)}
     return not present.issuperset(known)
-
-
-def _place(name: str | None, known: Expressions) -> int:
-    return -1 if name is None else known.index(name)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required
 from mien.evaluation.evaluation import Evaluation
-from mien.evaluation.metrics import RESAMPLES
+from mien.evaluation.metrics import RESAMPLES, interval_of
 from mien.evaluation.summary import MeanSd, OfSeeds, summarise
 from mien.runs import RunFolder
 
@@ -138,19 +138,16 @@ def mcnemar(right_first_N: NDArray[np.bool_], right_second_N: NDArray[np.bool_])
     return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
-def paired_interval(
-    difference_N: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+def paired_interval(difference_N: NDArray[np.float64]) -> tuple[float, float]:
     """95% percentile bootstrap interval of the mean of per-face differences, each -1..1.
 
     The faces are drawn with replacement, both classifiers' answers to a face together. Differences
     have few values (-1, 0, 1 for two runs), so their multinomial counts are drawn at once.
     """
     values, counts = np.unique(difference_N, return_counts=True)
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(difference_N), counts / len(difference_N), size=resamples)
-    low, high = np.percentile(drawn @ values / len(difference_N), [2.5, 97.5])
-    return float(low), float(high)
+    generator = np.random.default_rng(0)
+    drawn = generator.multinomial(len(difference_N), counts / len(difference_N), size=RESAMPLES)
+    return interval_of(drawn @ values / len(difference_N))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -128,7 +128,7 @@ def as_it_answers(
     if shown is None:
         return None
     judged = shown.majority is not None
-    truth = shown.truth if judged else shown.labels
+    truth = shown.truth
     known = truth >= 0
     probabilities = shown.probabilities[_VIEW][known].astype(np.float64)
     scores = compute_scores(probabilities, truth[known])
@@ -146,15 +146,14 @@ def as_it_answers(
 def _judged(
     evaluation: Evaluation, by_votes: bool
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """(logits (M, K), true answers (M,)) of the M faces with a known true answer."""
+    """(logits (M, K), true answers (M,)) of the M faces with a known true answer.
+
+    The logits are the logarithms of the probabilities, which differ from them only by a constant for each face.
+    """
     truth = evaluation.truth if by_votes else evaluation.labels
     known = truth >= 0
-    return _logits(evaluation)[known], truth[known]
-
-
-def _logits(evaluation: Evaluation) -> NDArray[np.floating]:
-    """Logarithms of the probabilities, (N, K): they differ from the logits only by a constant for each face."""
-    return np.log(np.maximum(evaluation.probabilities[_VIEW], SMALLEST_PROBABILITY))
+    probabilities_MK = evaluation.probabilities[_VIEW][known]
+    return np.log(np.maximum(probabilities_MK, SMALLEST_PROBABILITY)), truth[known]
 
 
 def _answers(

@@ -230,7 +230,7 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float:
 
 
 def calibration_chance(
-    confidence_N: NDArray[np.floating[Any]], *, seed: int = 0, draws: int = RESAMPLES
+    confidence_N: NDArray[np.floating[Any]], *, seed: int = 0
 ) -> tuple[float, float]:
     """The 95% interval of `calibration_error` for perfect calibration: each answer is right with its confidence.
 
@@ -242,7 +242,6 @@ def calibration_chance(
     Args:
         confidence_N: (N,), 0..1.
         seed: seed of the draws.
-        draws: number of draws.
     """
     edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
     place = _bin_of(confidence_N, edges)
@@ -250,9 +249,8 @@ def calibration_chance(
         place, weights=confidence_N * (1 - confidence_N), minlength=CALIBRATION_BINS
     )
     generator = np.random.default_rng(seed)
-    excess_DM = generator.normal(size=(draws, CALIBRATION_BINS)) * np.sqrt(variance_M)
-    low, high = np.percentile(np.abs(excess_DM).sum(axis=1) / len(confidence_N), [2.5, 97.5])
-    return float(low), float(high)
+    excess_DM = generator.normal(size=(RESAMPLES, CALIBRATION_BINS)) * np.sqrt(variance_M)
+    return interval_of(np.abs(excess_DM).sum(axis=1) / len(confidence_N))
 
 
 def brier_score(probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]) -> float:
@@ -286,16 +284,14 @@ def adaptive_calibration_error(
 
 
 def classwise_calibration_error(
-    probabilities_NK: NDArray[np.floating[Any]],
-    labels_N: NDArray[np.int64],
-    count: int = CALIBRATION_BINS,
+    probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]
 ) -> float:
     """The mean over classes of the calibration error of p(class) for "the face is of this class", 0..1.
 
     Uses equal-width bins. Source: Kull et al. 2019, Beyond temperature scaling, section 2.
     """
     errors = [
-        calibration_error(calibration_bins(probabilities_NK[:, k], labels_N == k, count))
+        calibration_error(calibration_bins(probabilities_NK[:, k], labels_N == k))
         for k in range(probabilities_NK.shape[1])
     ]
     return float(np.mean(errors))
@@ -351,9 +347,7 @@ def risk_coverage(
     return RiskCoverage(answered / len(confidence), wrong[last] / answered, confidence[last])
 
 
-def accuracy_interval(
-    right: int, count: int, *, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+def accuracy_interval(right: int, count: int, *, seed: int = 0) -> tuple[float, float]:
     """The 95% percentile bootstrap interval of the accuracy right/count.
 
     In `count` faces drawn with replacement, the number of right ones is binomial(count, right/count), so
@@ -361,8 +355,12 @@ def accuracy_interval(
     covers the choice of faces, not the choice of the training seed.
     """
     generator = np.random.default_rng(seed)
-    drawn = generator.binomial(count, right / count, size=resamples) / count
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    return interval_of(generator.binomial(count, right / count, size=RESAMPLES) / count)
+
+
+def interval_of(draws_D: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95% percentile interval of a figure from its bootstrap draws, float64 (D,)."""
+    low, high = np.percentile(draws_D, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien.data.ferplus import CHOICES, EIGHT, NO_FACE, UNKNOWN, LabelledVotes, Votes
 from mien.data.store import FaceView
 from mien.errors import InputError
-from mien.evaluation.metrics import RESAMPLES, SMALLEST_PROBABILITY
+from mien.evaluation.metrics import RESAMPLES, SMALLEST_PROBABILITY, interval_of
 from mien.expressions import Expressions
 
 
@@ -84,7 +84,7 @@ class People:
 
 
 def beside_people(
-    probabilities_NK: NDArray[np.floating[Any]], faces: FaceView, votes: Votes, *, seed: int = 0
+    probabilities_NK: NDArray[np.floating[Any]], faces: FaceView, votes: Votes
 ) -> People:
     """Compare a network's probabilities with the annotators' votes on the faces of a split.
 
@@ -92,7 +92,6 @@ def beside_people(
         probabilities_NK: (N, K), columns as the faces' expressions.
         faces: the N faces.
         votes: FER+'s votes.
-        seed: seed of the bootstrap intervals.
 
     Raises:
         InputError: the votes belong to other data (see `Votes.join`), or name no expression of these faces.
@@ -110,7 +109,7 @@ def beside_people(
             f"of {faces.store.source}; give a split with more faces"
         )
     majority = said.majority()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     named = _named(said, faces.expressions)
     answers = probabilities.argmax(axis=1)
     balanced, score = _balanced(answers[decided], named[decided], rng)
@@ -203,12 +202,11 @@ def _balanced(
     draws = np.array(
         [figures(rng.integers(len(answers), size=len(answers))) for _ in range(RESAMPLES)]
     )
-    lows, highs = np.percentile(draws, [2.5, 97.5], axis=0)
-    balanced, score = (
-        Estimate(value, (float(low), float(high)))
-        for value, low, high in zip(figures(np.arange(len(answers))), lows, highs, strict=True)
+    balanced, score = figures(np.arange(len(answers)))
+    return (
+        Estimate(balanced, interval_of(draws[:, 0])),
+        Estimate(score, interval_of(draws[:, 1])),
     )
-    return balanced, score
 
 
 def _distributions(
@@ -252,5 +250,4 @@ def _share(sums: NDArray[np.float64], counts: NDArray[Any], rng: np.random.Gener
     for i in range(RESAMPLES):
         chosen = rng.integers(len(sums), size=len(sums))
         drawn[i] = sums[chosen].sum() / max(counts[chosen].sum(), 1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(float(sums.sum() / counts.sum()), (float(low), float(high)))
+    return Estimate(float(sums.sum() / counts.sum()), interval_of(drawn))

@@ -27,6 +27,7 @@ REFERENCE = "four-block-cnn"
 REFERENCE_FILE = "four_block_corruptions.json"
 #: The severity of summary figures.
 MIDDLE = 3
+_BATCH = 256
 _FIGURES = ("accuracy", "calibration_error", "sure", "sure_accuracy")
 
 
@@ -85,14 +86,14 @@ class Robustness:
         """The mean error rate over severities, 0..1."""
         return float(np.mean([1 - item.accuracy for item in self.corrupted[corruption]]))
 
-    def relative_loss(self, corruption: str, severity: int = MIDDLE) -> float:
-        """The share of clean accuracy that is lost at a severity; negative for a gain."""
-        kept = self.corrupted[corruption][severity - 1].accuracy
+    def relative_loss(self, corruption: str) -> float:
+        """The share of clean accuracy that is lost at the middle severity; negative for a gain."""
+        kept = self.corrupted[corruption][MIDDLE - 1].accuracy
         return 1 - kept / self.clean.accuracy if self.clean.accuracy else 0.0
 
     @property
     def mean_relative_loss(self) -> float:
-        """The mean over corruptions of `relative_loss` at the middle severity."""
+        """The mean over corruptions of `relative_loss`."""
         return float(np.mean([self.relative_loss(name) for name in self.corrupted]))
 
     @property
@@ -137,10 +138,7 @@ class Robustness:
             "mean_corruption_error": reference and self.mean_corruption_error(reference),
             "corruptions": {
                 name: {
-                    "accuracy": [item.accuracy for item in items],
-                    "calibration_error": [item.calibration_error for item in items],
-                    "sure": [item.sure for item in items],
-                    "sure_accuracy": [item.sure_accuracy for item in items],
+                    **{key: [getattr(item, key) for item in items] for key in _FIGURES},
                     "relative_loss": self.relative_loss(name),
                     "corruption_error": reference and self.corruption_error(name, reference),
                 }
@@ -255,13 +253,12 @@ def _figures(
     corruption: Corruption | None = None,
     severity: int = 1,
     seed: int = 0,
-    batch_size: int = 256,
 ) -> Figures:
     """Score a network on faces, corrupted if `corruption` is given; `truth_N` int64 (N,) are the true answers."""
     answers: list[NDArray[np.float64]] = []
     sure: list[NDArray[np.bool_]] = []
-    for start in range(0, len(faces), batch_size):
-        part = replace(faces, indices=faces.indices[start : start + batch_size])
+    for start in range(0, len(faces), _BATCH):
+        part = replace(faces, indices=faces.indices[start : start + _BATCH])
         pixels = part.pixels()
         if corruption is not None:
             pixels = corruption.of_all(pixels, severity, part.digests, seed)

@@ -98,6 +98,7 @@ def _content(
         scores = compute_scores(headline.probabilities[_VIEW][known], headline.majority[known])
     people = headline.people and people_table(headline.people)
     channels, height, width = recipe.input.shape
+    commands = [environment.get("command"), *(one.command for one in evaluations.values())]
     return {
         "name": name,
         "network": recipe.model.name,
@@ -117,16 +118,7 @@ def _content(
         "calibration": trusted and _calibration(trusted),
         "people": people and markdown(people),
         "people_left_out": people and people.caption,
-        "commands": list(
-            dict.fromkeys(
-                _without_folders(command)
-                for command in (
-                    environment.get("command"),
-                    *(evaluation.command for evaluation in evaluations.values()),
-                )
-                if command
-            )
-        ),
+        "commands": list(dict.fromkeys(map(_without_folders, filter(None, commands)))),
     }
 
 
@@ -204,22 +196,17 @@ def _init(recipe: Recipe, environment: Mapping[str, Any]) -> str | None:
     return f"{source}; {percent(share, 0)} of them in what is kept" if source and share else source
 
 
-def _name(path: str) -> str:
-    """The last part of a path: a card must not reveal folders of its author's machine."""
-    return Path(path).name
-
-
 def _named(path: str | None) -> str | None:
-    return None if path is None else _name(path)
+    """The last part of a path: a card must not reveal folders of its author's machine."""
+    return None if path is None else Path(path).name
 
 
 def _without_folders(command: str) -> str:
-    return shlex.join(map(_without_folder, shlex.split(command)))
-
-
-def _without_folder(part: str) -> str:
-    setting, equals, path = part.rpartition("=")
-    return setting + equals + _name(path) if "/" in path else part
+    parts = [part.rpartition("=") for part in shlex.split(command)]
+    return shlex.join(
+        setting + equals + (Path(path).name if "/" in path else path)
+        for setting, equals, path in parts
+    )
 
 
 def _per_class(scores: Scores, expressions: tuple[str, ...]) -> Table:

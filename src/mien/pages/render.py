@@ -149,21 +149,16 @@ def as_terminal(*parts: Block) -> Stack:
 def _terminal(block: Block) -> RenderableType:
     match block:
         case blocks.Table(head, rows):
-            made = table(*head, title=shown(block.title) or None)
-            for column in made.columns[1 : block.words]:
-                column.justify = "left"
+            title, caption = shown(block.title) or None, shown(block.caption) or None
+            made = table(*head, title=title, caption=caption, words=range(block.words))
             for row in rows:
                 if row:
                     made.add_row(*map(named, row))
                 else:
                     made.add_section()
-            made.caption, made.caption_justify = shown(block.caption) or None, "left"
             return made
         case blocks.Facts(rows):
-            listed = facts()
-            for name, value in rows:
-                listed.add_row(named(name), named(value))
-            return listed
+            return facts(*((named(name), named(value)) for name, value in rows))
         case blocks.Heading(text):
             return RichText(text, style="bold")
         case blocks.Text(text):

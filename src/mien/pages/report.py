@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.evaluation import across
-from mien.evaluation.confidence import JUDGES, Confidence, as_it_answers, confidence
+from mien.evaluation.confidence import JUDGES, as_it_answers, confidence
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
@@ -32,6 +29,7 @@ from mien.pages.tables import (
 )
 from mien.recipe import to_dict
 from mien.recognise.explain import hidden_parts, painted
+from mien.recognise.pictures import data_url
 from mien.runs import RunFolder, validated
 
 #: Splits in the order of their weight as evidence: the headline has the score of the first that was evaluated.
@@ -311,20 +309,13 @@ def _honesty(run: RunFolder, evaluations: list[Evaluation]) -> list[blocks.Block
         described = "Reliability diagrams before and after calibration"
         before = [draw(both, run.path, "calibration", described, "wide")]
     rows = [row[: len(head)] for row in calibration_rows(found.before, found.after)]
+    risk = plots_of_confidence.risk_coverage(found)
+    shares = "Share of wrong answers by the share of faces answered"
     return blocks.section(
         "Are its probabilities honest?",
         *before,
-        blocks.Columns([_risk(run, found), blocks.Table(head, rows)]),
+        blocks.Columns([draw(risk, run.path, "risk-coverage", shares), blocks.Table(head, rows)]),
         said=f"{found.shown.capitalize()} faces, judged by {JUDGES[found.judge]}, {said} {found.doubt}",
-    )
-
-
-def _risk(run: RunFolder, found: Confidence) -> blocks.Drawing:
-    return draw(
-        plots_of_confidence.risk_coverage(found),
-        run.path,
-        "risk-coverage",
-        "Share of wrong answers by the share of faces answered",
     )
 
 
@@ -389,12 +380,9 @@ def find_mistakes(
 def _why(predict: Predictor, face: NDArray[np.uint8]) -> str:
     """Colour a face by the influence of its pixels on the answer; a PNG in a data: URL."""
     mattered = hidden_parts(predict, face, step=_COARSE)
-    return picture(painted(face, mattered).transpose(2, 0, 1))
+    return data_url(painted(face, mattered))
 
 
 def picture(face: NDArray[np.uint8]) -> str:
     """Encode a face, uint8 (C, H, W), as a PNG in a data: URL."""
-    pixels = face[0] if face.shape[0] == 1 else face.transpose(1, 2, 0)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_url(face[0] if face.shape[0] == 1 else face.transpose(1, 2, 0))

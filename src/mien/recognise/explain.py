@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 
 from mien.recognise.draw import letters
 from mien.recognise.showing import Origin, Shown
-from mien.recognise.track import FaceLike
 
 #: The hidden square's side and its steps, as shares of the face's side.
 PATCH, STEP = 1 / 5, 1 / 16
@@ -118,9 +117,6 @@ class Explanation(Shown):
     def plot(self) -> NDArray[np.uint8]:
         """Return the coloured photo with its legend: uint8 RGB (H, W, 3), of the photo's size."""
         return self.picture
-
-    def _faces(self) -> Sequence[FaceLike]:
-        return []
 
 
 def painted_photo(

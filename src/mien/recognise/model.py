@@ -149,20 +149,30 @@ def _check_ends(session: onnxruntime.InferenceSession, card: ModelCard, where: s
         )
 
 
+def session_options(threads: int | None) -> onnxruntime.SessionOptions:
+    """Options of an ONNX session; `threads` is 1 or more, None for one each core.
+
+    Raises:
+        InputError: `threads` is below 1.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # fatal only: errors are raised, so they need not be logged too
+    if threads is not None:
+        if threads < 1:
+            raise InputError(f"threads={threads}: give 1 or more")
+        options.intra_op_num_threads = threads
+    return options
+
+
 def _session(
     content: bytes, where: str, device: str, threads: int | None
 ) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     providers = _providers(device, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = (
-        4  # fatal only: errors are raised, so they need not be logged as well
-    )
-    if threads is not None:
-        if threads < 1:
-            raise InputError(f"threads={threads}: give 1 or more")
-        options.intra_op_num_threads = threads
+    options = session_options(threads)
     try:
         # ONNX Runtime's own fallback to the CPU would print to standard output.
         session = onnxruntime.InferenceSession(

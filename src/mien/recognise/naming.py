@@ -19,6 +19,7 @@ from mien.callbacks import Say
 from mien.card import ModelCard
 from mien.errors import InputError, extra_required, near_names, one_line, reading_from
 from mien.files import atomic_file, cache_folder
+from mien.recognise.media import is_address
 from mien.recognise.model_file import checked_card, digest_of, read_model_file
 from mien.runs import RunFolder
 from mien.terminal import Terminal
@@ -86,11 +87,6 @@ def is_packaged(name: str | os.PathLike[str]) -> bool:
     return not os.path.lexists(text) and any(one.name == text for one in packaged())
 
 
-def is_model_address(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is a URL, not a path."""
-    return "://" in os.fspath(name)
-
-
 def say_on_stderr(text: str) -> None:
     """Print a line on standard error: the default for functions that report progress."""
     Terminal(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -123,7 +119,7 @@ def find_model(
     if is_packaged(text):
         stem = next(one.stem for one in packaged() if one.name == text)
         return NamedModel(packaged_model(stem), "the model", packaged=stem)
-    if is_model_address(text):
+    if is_address(text):
         return _of_address(text, fetch, say)
     path = Path(text).expanduser()
     if os.path.isdir(path):  # noqa: PTH112 (a Path raises where a name is too long)

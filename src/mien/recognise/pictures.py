@@ -142,6 +142,13 @@ def from_base64(text: str, where: str) -> bytes:
         ) from None
 
 
+def data_url(pixels: NDArray[np.uint8]) -> str:
+    """Encode a picture, uint8 (H, W) gray or RGB (H, W, 3), as a PNG in a data: URL."""
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
 def is_data_url(text: str) -> bool:
     """Whether a text is a data: URL, by its first letters.
 

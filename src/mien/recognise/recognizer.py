@@ -24,7 +24,7 @@ from mien.recognise.model import FaceModel
 from mien.recognise.naming import find_model
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
-from mien.recognise.track import surely
+from mien.recognise.track import told
 from mien.recognise.yunet import Looked, YuNet
 from mien.resize import ready_crop
 
@@ -76,8 +76,7 @@ class Face:
 
     def __repr__(self) -> str:
         x, y, width, height = (round(side) for side in self.box)
-        doubt = "?" if self.uncertain else ""
-        return f"<Face {self.expression}{doubt} {surely(self)}, {width} x {height} at {x}, {y}>"
+        return f"<Face {told(self)}, {width} x {height} at {x}, {y}>"
 
     def crop(self, margin: float = 0.2) -> NDArray[np.uint8]:
         """Cut the face out of its picture.
@@ -153,7 +152,7 @@ class Faces(list[Face], Shown):
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"<Faces: {len(self)} in {width} x {height}{': ' * bool(self)}{', '.join(map(_told, self))}>"
+        return f"<Faces: {len(self)} in {width} x {height}{': ' * bool(self)}{', '.join(map(told, self))}>"
 
     def _faces(self) -> Faces:
         return self
@@ -445,10 +444,6 @@ class Recognizer:
             why_uncertain=doubt or improbable(named[expression], self.card.uncertain_below),
             angle=detect.angle_of(found, self.card.crop),
         )
-
-
-def _told(face: Face) -> str:
-    return f"{face.expression}{'?' if face.uncertain else ''} {surely(face)}"
 
 
 def _place(found: Detection) -> tuple[float, float]:

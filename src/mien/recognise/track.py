@@ -56,6 +56,11 @@ def surely(face: FaceLike) -> str:
     return f"{math.floor(percent) if face.uncertain else round(percent)} %"
 
 
+def told(face: FaceLike) -> str:
+    """A face's answer in a few words: its expression, with a `?` if uncertain, and its probability."""
+    return f"{face.expression}{'?' if face.uncertain else ''} {surely(face)}"
+
+
 @dataclass(frozen=True)
 class TrackedFace:
     """A face in one frame of a video.
@@ -81,9 +86,7 @@ class TrackedFace:
 
     def __repr__(self) -> str:
         x, y, width, height = (round(side) for side in self.box)
-        doubt = "?" if self.uncertain else ""
-        answer = f"{self.expression}{doubt} {surely(self)}"
-        return f"<TrackedFace {self.track_id} {answer}, {width} x {height} at {x}, {y}>"
+        return f"<TrackedFace {self.track_id} {told(self)}, {width} x {height} at {x}, {y}>"
 
     @property
     def uncertain(self) -> bool:

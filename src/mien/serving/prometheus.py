@@ -16,32 +16,29 @@ class Metrics:
     """The counters of one service, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        registry = self._registry = CollectorRegistry()
         self.requests = Counter(
-            "mien_requests", "Answers given.", ["route", "status"], registry=self._registry
+            "mien_requests", "Answers given.", ["route", "status"], registry=registry
         )
         self.seconds = Histogram(
             "mien_request_seconds",
             "From a request's head to the end of its answer.",
             ["route"],
             buckets=_SECONDS,
-            registry=self._registry,
+            registry=registry,
         )
-        self.faces = Counter("mien_faces", "Faces recognised.", registry=self._registry)
+        self.faces = Counter("mien_faces", "Faces recognised.", registry=registry)
         self.batch = Histogram(
-            "mien_batch_faces",
-            "Faces classified together.",
-            buckets=_SIZES,
-            registry=self._registry,
+            "mien_batch_faces", "Faces classified together.", buckets=_SIZES, registry=registry
         )
         self.waiting = Gauge(
-            "mien_waiting_pictures", "Pictures waiting or in work.", registry=self._registry
+            "mien_waiting_pictures", "Pictures waiting or in work.", registry=registry
         )
-        self.live = Gauge("mien_live", "Cameras connected.", registry=self._registry)
+        self.live = Gauge("mien_live", "Cameras connected.", registry=registry)
         self.frames = Counter(
-            "mien_live_frames", "Frames of cameras.", ["outcome"], registry=self._registry
+            "mien_live_frames", "Frames of cameras.", ["outcome"], registry=registry
         )
-        self.jobs = Gauge("mien_jobs", "Videos kept, waiting or done.", registry=self._registry)
+        self.jobs = Gauge("mien_jobs", "Videos kept, waiting or done.", registry=registry)
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus."""

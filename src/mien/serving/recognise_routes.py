@@ -1,20 +1,17 @@
 """The route POST /v1/recognise: pictures in, faces and expressions out."""
 
 import asyncio
-import base64
-import io
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from mien.recognise.detectors import USUAL
 from mien.recognise.explain import painted
+from mien.recognise.pictures import data_url
 from mien.recognise.yunet import SMALLEST
 from mien.serving import schemas, uploads
 from mien.serving.engine import Answer, DetectorName, Engine, Reason
@@ -24,8 +21,6 @@ from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
 from mien.serving.shares import Shares
 from mien.serving.uploads import PICTURE_TYPES, Upload
-
-_BINARY = {"type": "string", "format": "binary"}
 
 
 def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
@@ -135,39 +130,18 @@ def explanation(reason: Reason) -> dict[str, Any]:
         "width": width,
         "height": height,
         "map": [[round(value, 4) for value in row] for row in mattered.tolist()],
-        "image": _data_address(painted(face, mattered)),
+        "image": data_url(painted(face, mattered)),
     }
-
-
-def _data_address(pixels: NDArray[Any]) -> str:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _request_body(most: int) -> dict[str, Any]:
     """Describe the request's body for OpenAPI: a form, JSON or one picture."""
     several = {"type": "array", "minItems": 1, "maxItems": most}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {"schema": _only_images({**several, "items": _BINARY})},
-                "application/json": {
-                    "schema": _only_images(
-                        {**several, "items": {"type": "string", "format": "byte"}}
-                    )
-                },
-                **{kind: {"schema": _BINARY} for kind in PICTURE_TYPES},
-            },
+    base64 = {"type": "string", "format": "byte"}
+    return schemas.request_body(
+        {
+            "multipart/form-data": schemas.only("images", {**several, "items": schemas.BINARY}),
+            "application/json": schemas.only("images", {**several, "items": base64}),
+            **dict.fromkeys(PICTURE_TYPES, schemas.BINARY),
         }
-    }
-
-
-def _only_images(images: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"images": images},
-        "required": ["images"],
-        "additionalProperties": False,
-    }
+    )

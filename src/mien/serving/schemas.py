@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mien.card import ModelCard
 from mien.recognise.doubt import Reason
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+#: The schema of a file's bytes.
+BINARY = {"type": "string", "format": "binary"}
+
+
+def only(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object with one field."""
+    return {
+        "type": "object",
+        "properties": {name: value},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+def request_body(by_type: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe the body of a request for OpenAPI: media type -> schema."""
+    content = {kind: {"schema": schema} for kind, schema in by_type.items()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 class _Shape(BaseModel):
@@ -110,22 +133,10 @@ class LimitsShape(_Shape):
     frame_bytes: int
 
 
-class ModelShape(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class ModelShape(ModelCard):
     """The model's card, and the limits of this service."""
 
-    name: str
-    expressions: list[str]
-    input: dict[str, Any]
-    crop: dict[str, Any]
-    digest: str
-    temperature: float
-    uncertain_below: Probability
-    uncertain_beyond: dict[str, Any]
-    licence: str
-    provenance: dict[str, Any]
-    scores: dict[str, Any]
-    parity: dict[str, Any]
-    format: int
     version: str
     card_page: str | None
     detectors: list[str]

@@ -121,12 +121,16 @@ def pictures(content_type: str | None, body: bytearray, most: int) -> list[Uploa
         return _from_json(body, most)
     if kind == b"multipart/form-data":
         return _from_form(body, options.get(b"boundary"), most)
-    shown = f"of type {kind.decode('latin-1')[:80]!r}" if kind else "without a Content-Type"
-    raise Problem(
-        415,
-        f"a body {shown}: send a picture as image/..., a form as multipart/form-data, or JSON as "
-        "application/json",
+    raise unknown_type(
+        kind,
+        "send a picture as image/..., a form as multipart/form-data, or JSON as application/json",
     )
+
+
+def unknown_type(kind: bytes, advice: str) -> Problem:
+    """The refusal of a body whose Content-Type, empty if it is missing, is none of those taken."""
+    shown = f"of type {kind.decode('latin-1')[:80]!r}" if kind else "without a Content-Type"
+    return Problem(415, f"a body {shown}: {advice}")
 
 
 def _from_json(body: bytearray, most: int) -> list[Upload]:

@@ -155,9 +155,8 @@ async def _store(request: Request, target: Path, most: int, settings: Settings) 
                 async for piece in pieces:
                     await asyncio.to_thread(file.write, piece)
         else:
-            shown = f"of type {kind.decode('latin-1')[:80]!r}" if kind else "without a Content-Type"
-            raise Problem(
-                415, f"a body {shown}: send a video as video/..., or a form as multipart/form-data"
+            raise uploads.unknown_type(
+                kind, "send a video as video/..., or a form as multipart/form-data"
             )
     except OSError:
         raise busy("the service has no room for the video; try again later") from None
@@ -184,17 +183,5 @@ async def _store_form(pieces: AsyncIterator[bytes], boundary: bytes | None, targ
 
 def _request_body() -> dict[str, Any]:
     """Describe the request's body for OpenAPI: a form or the video itself."""
-    binary = {"type": "string", "format": "binary"}
-    form = {
-        "type": "object",
-        "properties": {"video": binary},
-        "required": ["video"],
-        "additionalProperties": False,
-    }
-    content = {"multipart/form-data": {"schema": form}}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": content | {kind: {"schema": binary} for kind in _RAW},
-        }
-    }
+    form = {"multipart/form-data": schemas.only("video", schemas.BINARY)}
+    return schemas.request_body(form | dict.fromkeys(_RAW, schemas.BINARY))

@@ -45,15 +45,11 @@ _PARTS_SHA256 = {
     _WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 _REGISTRY = "https://registry.npmjs.org/"
+_PACKAGE = f"onnxruntime-web/-/onnxruntime-web-{RUNTIME}.tgz"
+_INSTEAD = f"download {_REGISTRY}{_PACKAGE} and give it with --runtime FILE"
 
 _DETECTOR = "face_detection_yunet_2023mar.onnx"
 _NOT_PART_OF_A_SITE = ("config.json",)
-_CONFIG = {
-    "backend": "browser",
-    "version": __version__,
-    "runtime": "runtime",
-    "detector": f"models/{_DETECTOR}",
-}
 
 
 @dataclass(frozen=True)
@@ -120,8 +116,17 @@ def export_web(
         if about is not None:
             _write(folder / ADDRESS, about)
         count = len(content) + len(detector) + len(parts[_WASM])
-        config = {"model": place, "bytes": count, "card_page": None if about is None else ADDRESS}
-        write_json(folder / "config.json", {**_CONFIG, **config, "card": asdict(card)})
+        config = {
+            "backend": "browser",
+            "version": __version__,
+            "runtime": "runtime",
+            "detector": f"models/{_DETECTOR}",
+            "model": place,
+            "bytes": count,
+            "card_page": None if about is None else ADDRESS,
+            "card": asdict(card),
+        }
+        write_json(folder / "config.json", config)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         if out.exists():  # it goes only when the new one is whole
             replaced = out.rename(folder.with_suffix(".old"))
@@ -187,7 +192,7 @@ def _parts(given: Path) -> dict[str, bytes]:
 def _unpacked(package: bytes, where: str) -> dict[str, bytes]:
     if base64.b64encode(hashlib.sha512(package).digest()).decode() != _PACKAGE_SHA512:
         raise InputError(
-            f"{where}: not the npm package onnxruntime-web {RUNTIME} (its digest differs); {_instead()}"
+            f"{where}: not the npm package onnxruntime-web {RUNTIME} (its digest differs); {_INSTEAD}"
         )
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         found = {}
@@ -200,25 +205,17 @@ def _unpacked(package: bytes, where: str) -> dict[str, bytes]:
 def _checked(parts: Mapping[str, bytes], where: str) -> dict[str, bytes]:
     for name, data in parts.items():
         if hashlib.sha256(data).hexdigest() != _PARTS_SHA256[name]:
-            raise InputError(f"{where}: {name} is not from onnxruntime-web {RUNTIME}; {_instead()}")
+            raise InputError(f"{where}: {name} is not from onnxruntime-web {RUNTIME}; {_INSTEAD}")
     return dict(parts)
 
 
 def _fetched(say: Say) -> bytes:
     registry = _registry()
-    address = f"{registry.rstrip('/')}/{_package()}"
+    address = f"{registry.rstrip('/')}/{_PACKAGE}"
     if not address.startswith("https://"):
-        raise InputError(f"npm's registry {registry} does not use https; {_instead()}")
+        raise InputError(f"npm's registry {registry} does not use https; {_INSTEAD}")
     say(f"fetching onnxruntime-web {RUNTIME} (33 MB, once) from {registry}")
-    return fetched(address, f"onnxruntime-web {RUNTIME} from {registry}", _instead())
-
-
-def _instead() -> str:
-    return f"download {_REGISTRY}{_package()} and give it with --runtime FILE"
-
-
-def _package() -> str:
-    return f"onnxruntime-web/-/onnxruntime-web-{RUNTIME}.tgz"
+    return fetched(address, f"onnxruntime-web {RUNTIME} from {registry}", _INSTEAD)
 
 
 def _registry() -> str:

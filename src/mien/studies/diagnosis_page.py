@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mien.pages.blocks import Block, Columns, Facts, Heading, Page, Table, Text,
 from mien.pages.render import as_terminal, draw, write
 from mien.studies import diagnosis_figures as figures
 from mien.studies.plan import Diagnosis, PlannedTrial
-from mien.studies.verdicts import Effect, effect, label_noise, summary, verdicts
+from mien.studies.verdicts import Effect, Verdict, effect, label_noise, summary, verdicts
 from mien.terminal import Stack
 
 _HEAD = [
@@ -54,15 +55,14 @@ def write_diagnosis(diagnosis: Diagnosis) -> Path:
     blocks += section("Data, budget and machine", Facts(_facts(diagnosis)))
     page = Page(f"{diagnosis.recipe.name}: why does it overfit?", blocks)
     write(page, diagnosis.out / "diagnosis.md")
-    write_json(diagnosis.out / "diagnosis.json", plain(diagnosis))
+    write_json(diagnosis.out / "diagnosis.json", plain(diagnosis, found))
     return write(page, diagnosis.out / "diagnosis.html")
 
 
-def render_diagnosis(diagnosis: Diagnosis) -> Stack:
+def render_diagnosis(diagnosis: Diagnosis, found: Sequence[Verdict]) -> Stack:
     """Render a diagnosis for the terminal: the trials, then the answers and the facts behind them."""
     shown = [_HEAD.index(name) for name in ("trial", "training", "validation", "difference", "gap")]
     rows = [[row[place] for place in shown] for row in _rows(diagnosis)]
-    found = verdicts(diagnosis)
     answers: list[Block] = [Text(summary(diagnosis, found)), Text("")]
     for item in found:
         answers += [Heading(item.question), Text(item.text), Text("")]
@@ -70,9 +70,8 @@ def render_diagnosis(diagnosis: Diagnosis) -> Stack:
     return as_terminal(trials, *answers, Facts(_facts(diagnosis)))
 
 
-def plain(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Convert a diagnosis to plain values, for diagnosis.json."""
-    found = verdicts(diagnosis)
+def plain(diagnosis: Diagnosis, found: Sequence[Verdict]) -> dict[str, Any]:
+    """Convert a diagnosis and its verdicts to plain values, for diagnosis.json."""
     return {
         "recipe": diagnosis.recipe.name,
         "data": diagnosis.train.store.source,

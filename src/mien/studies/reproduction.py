@@ -16,10 +16,11 @@ from mien.errors import MienError
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.summary import MeanSd, OfSeeds, over_seeds
 from mien.evaluation.text import flatten
-from mien.models import cost, entry
+from mien.models import cost
 from mien.recipes import Published
 from mien.runs import RunFolder, validated
-from mien.training import ModelSpec, Recipe, from_dict, to_dict
+from mien.training import Recipe, from_dict, to_dict
+from mien.training.record import with_all_options
 from mien.version import __version__
 
 #: Views and splits on the page.
@@ -306,10 +307,7 @@ def _standing(name: str, run: RunFolder) -> tuple[str, str]:
 
 def _settings(recipe: Recipe) -> dict[str, str]:
     """Flatten a recipe to field -> text, with all options of the network and without the seed."""
-    model = entry(recipe.model.name)
-    whole = replace(
-        recipe, model=ModelSpec(model.name, model.options(recipe.model.options)), seed=0
-    )
+    whole = replace(with_all_options(recipe), seed=0)
     checked = from_dict(to_dict(whole), recipe.name)  # so that 10 and 10.0 are equal
     return dict(flatten(to_dict(checked)))
 

@@ -24,9 +24,7 @@ def parallel(found: Sweep) -> Figure:
     """Draw parallel coordinates: a line per trial through its settings to its accuracy, the best in orange."""
     shown = [trial for trial in found.trials if trial.accuracy is not None]
     dimensions = list(found.space)
-    figure = plots.blank(max(9.6, 1.9 * (len(dimensions) + 1)), 4.8)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas(max(9.6, 1.9 * (len(dimensions) + 1)), 4.8)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     accuracies = np.array([trial.accuracy for trial in shown])
@@ -75,9 +73,7 @@ def parallel(found: Sweep) -> Figure:
     axes.set_yticks([])
     axes.set_xlim(-0.15, len(names) - 1 + 0.45)
     axes.set_ylim(-0.06, 1.06)
-    plots.title(
-        axes, "Each trial's settings and what they gave; the best in orange, pruned ones dashed"
-    )
+    plots.title(axes, "Settings and accuracy of each trial; the best in orange, pruned ones dashed")
     return figure
 
 
@@ -85,9 +81,7 @@ def history(found: Sweep) -> Figure:
     """Draw the accuracy of each trial in the order in which they began, and the best so far."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = plots.blank(6.8, 4.2)
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas()
     complete = found.complete
     others = [t for t in found.trials if t.state != "complete" and t.accuracy is not None]
     if others:
@@ -114,7 +108,7 @@ def history(found: Sweep) -> Figure:
     axes.yaxis.set_major_formatter(lambda value, _: percent(value))
     axes.set_xlabel("trial")
     axes.set_ylabel("validation accuracy")
-    plots.title(axes, "What each trial gave")
+    plots.title(axes, "Validation accuracy of each trial")
     plots.legend(axes)
     return figure
 
@@ -122,9 +116,7 @@ def history(found: Sweep) -> Figure:
 def importance(found: Sweep) -> Figure:
     """Draw the share of the variance of accuracy that each setting explains."""
     items = list(found.importance.items())[::-1]
-    figure = plots.blank(6.8, 1.4 + 0.45 * len(items))
-    axes = figure.add_subplot()
-    plots.style(axes)
+    figure, axes = plots.canvas(6.8, 1.4 + 0.45 * len(items))
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=LINE, linewidth=0.8)
     axes.barh(range(len(items)), [share for _, share in items], 0.6, color=BLUE)
@@ -133,7 +125,7 @@ def importance(found: Sweep) -> Figure:
     plots.in_percent(axes.xaxis)
     axes.set_xlim(0, 1)
     axes.set_xlabel(f"share of the variance between {len(found.complete)} complete trials (fANOVA)")
-    plots.title(axes, "How much each field matters")
+    plots.title(axes, "Importance of each field")
     return figure
 
 

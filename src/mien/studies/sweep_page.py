@@ -43,9 +43,9 @@ def write_sweep(found: Sweep) -> Path:
         blocks.Tiles(_tiles(found)),
         *_drawings(found),
         *blocks.section("The trials", blocks.Table(head, rows, words=2), said=EXPLANATION),
-        *blocks.section("What failed", blocks.Facts(problems)),
+        *blocks.section("Failed trials", blocks.Facts(problems)),
         *blocks.commands(
-            [found.command, next_command(found)], "How this was made, and what comes next"
+            [found.command, next_command(found)], "How this was made, and the next step"
         ),
     ]
     return write(blocks.Page(f"A sweep of {found.recipe.name}", parts), found.out / "sweep.html")

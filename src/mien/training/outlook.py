@@ -71,15 +71,16 @@ class Outlook:
         for split, by_name in self.counts.items():
             faces.add_row(split, *(f"{n:,}" for n in [*by_name.values(), sum(by_name.values())]))
         copied = ", ".join(f"{number:,} of {split}" for split, number in self.copies.items())
-        said = facts()
-        said.add_row("data", Text(f"{self.source} ({self.layout or 'a store'})"))
-        said.add_row("validation", self.validation)
-        said.add_row("copies in training", copied)
         size = f"{self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} M multiply-adds"
-        said.add_row("network", f"{self.network}, {size}, input {self.input}")
-        said.add_row("machine", f"{self.device}, {self.precision}")
         epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
-        said.add_row("plan", f"{epochs}, {self.steps:,} steps of {self.batch_size} faces")
+        said = facts(
+            ("data", Text(f"{self.source} ({self.layout or 'a store'})")),
+            ("validation", self.validation),
+            ("copies in training", copied),
+            ("network", f"{self.network}, {size}, input {self.input}"),
+            ("machine", f"{self.device}, {self.precision}"),
+            ("plan", f"{epochs}, {self.steps:,} steps of {self.batch_size} faces"),
+        )
         return Group(faces, said, *(Text(f"note: {sentence}") for sentence in self.notes))
 
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from mien.files import read_json, write_json
 from mien.pages import plots
@@ -74,12 +73,10 @@ class Tracking(Watcher):
     matrix of the best epoch is drawn only at the end, because drawing takes as long as many steps.
     """
 
-    def __init__(
-        self, name: str, tracker: ExperimentTracker, console: Console | None = None
-    ) -> None:
+    def __init__(self, name: str, tracker: ExperimentTracker) -> None:
         self._name = name
         self._tracker: ExperimentTracker | None = tracker
-        self._console = console or Terminal(stderr=True)
+        self._console = Terminal(stderr=True)
         self._expressions: tuple[str, ...] = ()
         self._validation_accuracy: float | None = None
         self._best: tuple[str, NDArray[np.int64]] | None = None
