@@ -18,7 +18,7 @@ from mien.files import (
     atomic_file,
     atomic_folder,
     claim,
-    fitting_name,
+    fitting,
     holds_something,
     sweep,
     write_json,
@@ -191,7 +191,7 @@ def test_names_as_long_as_a_file_system_takes_can_be_written(name, tmp_path):
 
 
 def test_longer_names_are_cut_and_stay_different():
-    one, other = (fitting_name("笑" * 100 + f"{n}.jpg") for n in (1, 2))
+    one, other = (fitting(Path("笑" * 100 + f"{n}.jpg")).name for n in (1, 2))
 
     assert one != other
     assert one.endswith("1.jpg")

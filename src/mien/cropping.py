@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import atomic_folder, fitting_name, spreadsheet_name
+from mien.files import atomic_folder, fitting, write_reasons
 from mien.input_spec import InputSpec
 from mien.recognise.detect import Detection, Detector, checked, crop, crop_side
 from mien.recognise.detectors import USUAL, open_detector
@@ -53,9 +53,10 @@ class Cropped:
     faces: int
     skipped: list[Skipped]
 
-    def count(self, kind: str) -> int:
-        """The number of photos that were skipped for a reason of this kind."""
-        return sum(one.kind == kind for one in self.skipped)
+    @property
+    def counts(self) -> Counter[str]:
+        """The number of skipped photos by the kind of the reason."""
+        return Counter(one.kind for one in self.skipped)
 
 
 def crop_faces(
@@ -114,14 +115,14 @@ def crop_faces(
         cropped = Cropped(out, len(found) - len(skipped), skipped)
         if not cropped.faces:
             raise InputError(f"{photos}: nothing to crop ({_summary(cropped)}); {_WANTED}")
-        _write_list(folder / SKIPPED, skipped)
+        write_reasons(folder / SKIPPED, "file", ((one.file, one.reason) for one in skipped))
     return cropped
 
 
 def _write_face(file: Path, face: NDArray[np.uint8]) -> None:
     """Write a face; the file keeps the photo's suffix, so that 1.jpg and 1.png give two files."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(face).save(file.with_name(fitting_name(file.name)))
+    Image.fromarray(face).save(fitting(file))
 
 
 def _refuse_misfits(photos: Path, out: Path, side: int | None, several: str) -> None:
@@ -172,13 +173,5 @@ def _area(face: Detection) -> float:
 
 
 def _summary(cropped: Cropped) -> str:
-    kinds = dict.fromkeys(one.kind for one in cropped.skipped)
-    return ", ".join(f"{kind}: {cropped.count(kind):,}" for kind in kinds) or "no photos"
-
-
-def _write_list(path: Path, skipped: list[Skipped]) -> None:
-    # File names that are not UTF-8 are written as their original bytes.
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["file", "reason"])
-        rows.writerows([spreadsheet_name(one.file), one.reason] for one in skipped)
+    counts = (f"{kind}: {number:,}" for kind, number in cropped.counts.items())
+    return ", ".join(counts) or "no photos"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import json
@@ -10,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -49,19 +50,19 @@ def cache_folder() -> Path:
     return Path(base) / "mien"
 
 
-def fitting_name(name: str) -> str:
-    """Shorten a file's name if it is too long for file systems; its end and a digest are kept.
+def fitting(path: Path) -> Path:
+    """Shorten the name of a file if it is too long for file systems; its end and a digest are kept.
 
-    >>> fitting_name("happy.jpg")
+    >>> fitting(Path("faces/happy.jpg")).name
     'happy.jpg'
     """
-    encoded = os.fsencode(name)
+    encoded = os.fsencode(path.name)
     if len(encoded) <= _LONGEST_NAME:
-        return name
+        return path
     end = os.fsdecode(encoded)[-_KEPT_END:]
     mark = f"~{hashlib.blake2b(encoded, digest_size=4).hexdigest()}~"
     room = _LONGEST_NAME - len(os.fsencode(mark + end))
-    return encoded[:room].decode("utf-8", "ignore") + mark + end
+    return path.with_name(encoded[:room].decode("utf-8", "ignore") + mark + end)
 
 
 def spreadsheet_name(name: str) -> str:
@@ -71,6 +72,15 @@ def spreadsheet_name(name: str) -> str:
     ('./=1+1.jpg', 'happy/=1+1.jpg')
     """
     return f"./{name}" if name.startswith(_FORMULA_STARTS) else name
+
+
+def write_reasons(path: Path, name: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Write a CSV of left out files, each with the reason; `name` heads the first column."""
+    # File names that are not UTF-8 are written as their original bytes.
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([name, "reason"])
+        writer.writerows([spreadsheet_name(one), reason] for one, reason in rows)
 
 
 def _part_prefix(path: Path) -> str:

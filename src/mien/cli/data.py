@@ -200,8 +200,8 @@ def _crop(
         )
     counts = table("photos", "number")
     counts.add_row("with a face", f"{cropped.faces:,}")
-    for kind in dict.fromkeys(one.kind for one in cropped.skipped):
-        counts.add_row(kind, f"{cropped.count(kind):,}")
+    for kind, number in cropped.counts.items():
+        counts.add_row(kind, f"{number:,}")
     content = {"out": str(out), "faces": cropped.faces}
     show(content | {"skipped": [asdict(one) for one in cropped.skipped]}, counts, as_json=as_json)
     if cropped.skipped:
@@ -209,7 +209,7 @@ def _crop(
         for one in cropped.skipped:
             note(f"  {one.reason}" if one.kind == "unreadable" else f"  {one.file}: {one.reason}")
     note(f"next: mien train RECIPE --data {out}")
-    if cropped.count("unreadable"):
+    if cropped.counts["unreadable"]:
         raise typer.Exit(1)
 
 

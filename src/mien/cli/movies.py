@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.errors import InputError
-from mien.files import fitting_name
+from mien.files import fitting
 from mien.terminal import named, table
 
 if TYPE_CHECKING:
@@ -24,65 +23,55 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Movies:
-    """Settings for recognising videos and cameras.
+def recognise_movie(
+    item: Item,
+    recognizer: Recognizer,
+    rows: RowFile | None,
+    on_frame: Callable[[Frame, int | None], None],
+    *,
+    every: int | None,
+    out: Path | None,
+    timeline: bool,
+) -> Summary:
+    """Recognise one video, stream or camera.
 
-    every: search faces in every N-th frame; None is ten frames a second.
-    out: folder for annotated copies, or None; timeline: also write a plot beside each copy.
+    Args:
+        item: the source.
+        recognizer: the recogniser.
+        rows: the table for its rows, or None.
+        on_frame: called after each frame with the frame and the estimated number of frames, or None.
+        every: search faces in every N-th frame; None is ten frames a second.
+        out: folder for annotated copies, or None.
+        timeline: also write a plot beside the copy.
+
+    Raises:
+        SourceError: the source cannot be read.
+        InputError: any other: a result cannot be written.
     """
-
-    recognizer: Recognizer
-    every: int | None = None
-    out: Path | None = None
-    timeline: bool = False
-
-    def recognise(
-        self, item: Item, rows: RowFile | None, on_frame: Callable[[Frame, int | None], None]
-    ) -> Summary:
-        """Recognise one video, stream or camera.
-
-        Args:
-            item: the source.
-            rows: the table for its rows, or None.
-            on_frame: called after each frame with the frame and the estimated number of frames, or None.
-
-        Raises:
-            SourceError: the source cannot be read.
-            InputError: any other: a result cannot be written.
-        """
-        from mien.recognise.film import recognise_film
-
-        takers: list[Callable[[list[Row]], object]] = [] if rows is None else [rows.write]
-        timeline = None
-        if self.timeline:
-            from mien.pages.timeline import Timeline
-
-            timeline = Timeline()
-            takers.append(timeline.add)
-        done = recognise_film(
-            item,
-            self.recognizer,
-            every=self.every,
-            rows=takers,
-            copy=None if self.out is None else _copy(item, self.out),
-            on_frame=on_frame,
-        )
-        if timeline is not None and self.out is not None:
-            timeline.save(_timeline_path(item, self.out))
-        return done
-
-
-def _timeline_path(item: Item, out: Path) -> Path:
-    path = out / f"{item.name}.timeline.png"
-    return path.with_name(fitting_name(path.name))
-
-
-def _copy(item: Item, out: Path) -> Path:
+    from mien.recognise.film import recognise_film
     from mien.recognise.video_writer import copy_name
 
-    target = out / copy_name(item.name)
-    target = target.with_name(fitting_name(target.name))
+    takers: list[Callable[[list[Row]], object]] = [] if rows is None else [rows.write]
+    drawn = None
+    if timeline:
+        from mien.pages.timeline import Timeline
+
+        drawn = Timeline()
+        takers.append(drawn.add)
+    copy = None if out is None else target_of(item, out / copy_name(item.name), out)
+    done = recognise_film(item, recognizer, every=every, rows=takers, copy=copy, on_frame=on_frame)
+    if drawn is not None and out is not None:
+        drawn.save(fitting(out / f"{item.name}.timeline.png"))
+    return done
+
+
+def target_of(item: Item, path: Path, out: Path) -> Path:
+    """The path of an item's copy in `out`, its name shortened if file systems need it.
+
+    Raises:
+        InputError: the copy would replace the item.
+    """
+    target = fitting(path)
     if target.resolve() == Path(item.where).resolve():
         raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
     return target

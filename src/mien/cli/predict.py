@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli import options
-from mien.cli.movies import Movies
+from mien.cli.movies import recognise_movie, target_of
 from mien.cli.output import note, show
 from mien.cli.predict_on_ray import recognise_on_cluster, refuse_others
 from mien.cli.predicted import Bar, Told
 from mien.errors import InputError, OccupiedError
-from mien.files import fitting_name
+from mien.files import fitting
 from mien.terminal import Stack
 
 if TYPE_CHECKING:
@@ -256,7 +256,6 @@ def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, 
     from mien.recognise.rows import RowFile
 
     kept = {"model": recognizer.card.digest, **of_rows}
-    movies = Movies(recognizer, every=settings.every, out=settings.out, timeline=settings.timeline)
     told = Told(everything=settings.as_json)
     with ExitStack() as stack:
         sink = None
@@ -274,7 +273,16 @@ def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, 
                 if item.kind == "photo":
                     _recognise_photo(item, recognizer, settings, sink, told)
                 else:
-                    told.add_movie(item, movies.recognise(item, sink, bar.frame))
+                    done = recognise_movie(
+                        item,
+                        recognizer,
+                        sink,
+                        bar.frame,
+                        every=settings.every,
+                        out=settings.out,
+                        timeline=settings.timeline,
+                    )
+                    told.add_movie(item, done)
             except SourceError as error:
                 told.fail(item, error)
                 continue
@@ -349,18 +357,18 @@ def _show_page(named: list[str], others: list[str], model: str | None, device: s
 
 def _copy_target(item: Item, out: Path) -> Path:
     """The path of a photo's marked copy: unique among the photos beside it, and not too long for file systems."""
-    target, photo = out / item.name, Path(item.where)
-    if target.suffix.lower() not in _WRITTEN:
+    wanted, photo = out / item.name, Path(item.where)
+    if wanted.suffix.lower() not in _WRITTEN:
         end, number = ".png", 1
         # A photo x.bmp.png may exist beside x.bmp. os.path.exists, as Path.exists raises for names that are too long.
         while os.path.exists(f"{photo}{end}"):  # noqa: PTH110
             number += 1
             end = f".{number}.png"
-        target = target.with_name(target.name + end)
-    fitting = target.with_name(fitting_name(target.name))
-    if fitting != target:
-        note(f"{item.shown}: its name is too long for a copy, which is called {fitting.name}")
-    return fitting
+        wanted = wanted.with_name(wanted.name + end)
+    target = target_of(item, wanted, out)
+    if target != wanted:
+        note(f"{item.shown}: its name is too long for a copy, which is called {target.name}")
+    return target
 
 
 def _write_copy(item: Item, faces: Faces, out: Path, *, explain: bool) -> None:
@@ -368,10 +376,6 @@ def _write_copy(item: Item, faces: Faces, out: Path, *, explain: bool) -> None:
 
     With `explain` also write a picture for each face with the pixels that mattered.
     """
-    target = _copy_target(item, out)
-    if target.resolve() == Path(item.where).resolve():
-        raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
-    faces.save(target)
+    faces.save(_copy_target(item, out))
     for number, face in enumerate(faces if explain else [], 1):
-        name = Path(item.name)
-        face.explain().save(out / name.with_name(fitting_name(f"{name.name}.face-{number}.png")))
+        face.explain().save(fitting(out / f"{item.name}.face-{number}.png"))

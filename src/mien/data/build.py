@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import sys
@@ -22,7 +21,7 @@ from mien.data.reading import Damaged, Sample, Source
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import read_json, spreadsheet_name
+from mien.files import read_json, write_reasons
 from mien.input_spec import InputSpec
 from mien.resize import ready_crop
 
@@ -109,7 +108,7 @@ def write_store(
     _write_names(folder / "rows.npy", writer.rows)
     notes = list(notes)
     if damaged:
-        _write_damaged(folder / DAMAGED, damaged)
+        write_reasons(folder / DAMAGED, "row", ((one.row, one.reason) for one in damaged))
         notes.append(
             f"damaged pictures, left out and listed in {DAMAGED} of the store: {len(damaged):,}"
         )
@@ -311,13 +310,6 @@ def _damage(damaged: Sequence[Damaged]) -> InputError:
         f"{len(damaged):,} damaged pictures: {named}{f'; and {more:,} more' if more > 0 else ''}; "
         "correct them, or leave them out with --skip-damaged"
     )
-
-
-def _write_damaged(path: Path, damaged: Sequence[Damaged]) -> None:
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["row", "reason"])
-        rows.writerows([spreadsheet_name(one.row), one.reason] for one in damaged)
 
 
 def _resized(image: NDArray[np.uint8], size: Size, *, gray: bool = False) -> NDArray[np.uint8]:
