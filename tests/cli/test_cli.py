@@ -213,6 +213,21 @@ def test_a_mistake_is_one_sentence_and_status_2(case, capsys, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "empty", [["--out", ""], ["--out="], ["--model", ""], ["--csv", "rows.csv", ""]]
+)
+def test_an_unset_variable_is_not_the_current_folder(empty, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("a.png")
+
+    status, out, err = mien(capsys, "predict", "a.png", *empty)
+
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {empty[-1] or empty[-2]}")
+    assert "an empty value; give one" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_a_folder_that_is_not_a_run_is_refused(capsys, tmp_path):
     status, _, err = mien(capsys, "evaluate", tmp_path)
     assert (status, "not a run folder" in err) == (2, True)

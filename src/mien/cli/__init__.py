@@ -6,6 +6,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage or input, 130 and 143 stopped by Ct
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -79,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line, and return its exit status. A user's mistake prints one sentence, never a traceback."""
     try:
+        _refuse_empty(arguments)
         app(list(arguments), prog_name="mien")
     except MienError as error:
         if str(error):  # empty in a distributed training if another process prints the message
@@ -94,3 +97,15 @@ def run(arguments: Sequence[str]) -> int:
             )
         return leaving.code if isinstance(leaving.code, int) else 1
     return 0
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an argument without a letter, which as a path would be the current folder: `--out "$UNSET"`.
+
+    Raises:
+        InputError: there is one.
+    """
+    for before, argument in itertools.pairwise(["mien", *arguments]):
+        named = argument or f"{before} ''"
+        if not argument or re.fullmatch("--[a-z0-9-]+=", argument):
+            raise InputError(f"{named}: an empty value; give one, or set the variable in its place")
