@@ -21,6 +21,9 @@ DEMO_EPOCHS ?= 8
 # uv installs quicker, where it is there. It is to choose among indices as pip does.
 INSTALL := $(if $(shell command -v uv 2>/dev/null), uv pip install --index-strategy unsafe-best-match --python $(BIN)/python, $(BIN)/python -m pip install)
 
+# One thread each: two processes of several threads would wait for one another.
+FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -34,15 +37,15 @@ demo: $(TRAIN) ## train on drawn faces, evaluate, write demo/report.html
 	cp demo/run/report.html demo/report.html
 	@echo "Done. Open demo/report.html in a browser."
 
-test: $(STAMP) ## the fast tests
-	$(BIN)/python -m pytest -m "not slow"
+test: $(STAMP) ## the fast tests, in two processes
+	$(FAST)
 
 check: $(STAMP) ## format, lint, types, import directions, the fast tests, then the slow ones
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(FAST)
 	$(BIN)/python -m pytest -m slow
 
 format: $(STAMP) ## put the code into its one format, mend what the linter can
