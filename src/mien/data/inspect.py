@@ -75,23 +75,25 @@ _FACE, _GAP, _MARGIN, _NAMES, _HEAD = 76, 6, 28, 132, 88
 _PAPER, _INK, _FAINT, _BAR, _TRACK = "#fbfaf7", "#22262b", "#7a8087", "#3c6e91", "#e6e3dc"
 
 
-def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12) -> None:
+def contact_sheet(store: FaceStore, path: Path, *, columns: int = 12, seed: int = 0) -> None:
     """Save the picture of `draw_samples`; the file appears complete or not at all.
 
     Args:
         store: the faces.
         path: the file; its suffix decides the format (any that Pillow writes, else PNG).
         columns: faces in each line.
+        seed: seed of the random choice of faces.
     """
-    sheet = draw_samples(store, columns)
+    sheet = draw_samples(store, columns=columns, seed=seed)
     with atomic_file(path) as file:
         sheet.save(file, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
 
 
-def draw_samples(store: FaceStore, columns: int) -> Image.Image:
+def draw_samples(store: FaceStore, *, columns: int = 12, seed: int = 0) -> Image.Image:
     """Draw a picture of the store: for each expression a line with its count and `columns` faces.
 
-    The faces are chosen at random from all splits, each time the same ones.
+    The faces are chosen at random, by `seed`, from all splits. A notebook shows the picture if it is the
+    last value of a cell.
     """
     expressions = store.expressions
     counts = np.bincount(store.labels, minlength=len(expressions))
@@ -109,7 +111,7 @@ def draw_samples(store: FaceStore, columns: int) -> Image.Image:
         _FAINT,
         small,
     )
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     for label, name in enumerate(expressions):
         top = _HEAD + label * (_FACE + _GAP)
         share = counts[label] / max(1, len(store))
