@@ -141,7 +141,7 @@ def measure_detection(folder: Path, options: argparse.Namespace) -> dict[str, An
 def measure_film(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Frames a second of `mien predict`, to rows alone or with the annotated copy."""
     from mien.allocator import peak_memory
-    from mien.cli.movies import Movies
+    from mien.recognise.film import recognise_film
     from mien.recognise.media import Item
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile
@@ -151,12 +151,11 @@ def measure_film(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     recognizer = Recognizer(threads=options.threads)
     recognizer.recognize(folder / "frame.png")
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "marked" if kind == "marked" else None
+        copy = Path(scratch) / "marked.mp4" if kind == "marked" else None
         started, worked = time.perf_counter(), time.process_time()
         with RowFile(Path(scratch) / "rows.csv", recognizer.card.expressions) as rows:
-            done = Movies(recognizer, out=out).recognise(
-                Item("video", str(source), source.name), rows, lambda _frame, _total: None
-            )
+            item = Item("video", str(source), source.name)
+            done = recognise_film(item, recognizer, rows=[rows.write], copy=copy)
         seconds, work = time.perf_counter() - started, time.process_time() - worked
     return {
         "frames_per_second": done.frames / seconds,

@@ -52,7 +52,7 @@ def resident_megabytes() -> float | None:
 
 def measure(film: Path, every: int | None) -> dict[str, Any]:
     from mien.allocator import peak_memory
-    from mien.cli.movies import Movies
+    from mien.recognise.film import recognise_film
     from mien.recognise.media import Frame, Item
     from mien.recognise.recognizer import Recognizer
     from mien.recognise.rows import RowFile
@@ -67,7 +67,7 @@ def measure(film: Path, every: int | None) -> dict[str, Any]:
     started = time.perf_counter()
     with RowFile(film.with_suffix(".csv"), recognizer.card.expressions) as rows:
         item = Item("video", str(film), film.name)
-        done = Movies(recognizer, every=every).recognise(item, rows, told)
+        done = recognise_film(item, recognizer, every=every, rows=[rows.write], on_frame=told)
     return {
         "frames": done.frames,
         "looked_at": done.looked_at,
