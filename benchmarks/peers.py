@@ -39,7 +39,7 @@ from mien.data.class_folders import class_name
 from mien.data.ferplus import read_votes
 from mien.data.splits import needed
 from mien.data.tree import FolderTree
-from mien.decoding import SUFFIXES
+from mien.decoding import is_image
 from mien.errors import InputError
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import accuracy_interval, class_scores
@@ -112,7 +112,7 @@ def of_folder(folder: Path, crops: bool) -> Shown:
     pictures, labels, left_out = [], [], 0
     for entry in FolderTree(folder).entries:
         named = class_name(entry)
-        if named is None or not entry.name.lower().endswith(SUFFIXES):
+        if named is None or not is_image(entry.name):
             continue
         try:
             label = label_of(named, SEVEN, entry.where)

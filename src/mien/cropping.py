@@ -14,9 +14,9 @@ from PIL import Image
 from mien.callbacks import Progress
 from mien.card import MAX_SIDE, CropRule
 from mien.data.class_folders import ClassFolders, class_name
-from mien.data.images import is_image
 from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
+from mien.decoding import is_image
 from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import atomic_folder, fitting, write_reasons

@@ -20,8 +20,8 @@ from mien.errors import InputError, one_line
 #: Accepted formats. Pillow reads more, some through other programs (EPS runs Ghostscript), which is not safe for
 #: files from strangers.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-#: Suffixes of such files, and of HEIC, which needs a package: one list for training and recognition.
-SUFFIXES = (
+#: Suffixes of such files, and of HEIC, which needs a package.
+_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pbm", ".pgm", ".ppm",
     ".pnm", ".avif", ".jp2", ".j2k", ".heic", ".heif",
 )  # fmt: skip
@@ -165,6 +165,11 @@ def _without_end(stream: IO[bytes], limit: Callable[[Image.Image], None]) -> NDA
     return pictures[0]
 
 
+def is_image(name: str) -> bool:
+    """Whether a file's name has the suffix of an image, for training and recognition alike."""
+    return name.lower().endswith(_SUFFIXES)
+
+
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a Pillow image to pixels as a viewer shows them: uint8 (H, W) gray or (H, W, 3) RGB.
 
@@ -181,9 +186,8 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     if turn is not None:
         image = image.transpose(turn)
     if image.mode == "RGBA" and not image.getchannel("A").getbbox():
-        image = image.convert(
-            "RGB"
-        )  # RGBX, as screenshots have it: as alpha it would hide everything
+        # RGBX, as screenshots have it: as alpha it would hide everything.
+        image = image.convert("RGB")
     # In strips: Pillow's pixels, a converted copy and the array at once would take three times the memory.
     height = max(1, _STRIP // image.width)
     if image.height <= height:

@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse an argument without a letter, which as a path would be the current folder: `--out "$UNSET"`.
+    """Refuse an empty argument, which as a path would be the current folder: `--out "$UNSET"`.
 
     Raises:
         InputError: there is one.

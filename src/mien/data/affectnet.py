@@ -13,11 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from mien.data.images import is_image
 from mien.data.known_sets import AFFECTNET, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading, split_in_path
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError, one_line
 
 _LABEL = re.compile(r"(?P<base>.*/|)annotations/(?P<name>[^/]+)_exp\.npy")

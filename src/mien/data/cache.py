@@ -13,11 +13,11 @@ from pathlib import Path
 
 from mien.data import synthetic
 from mien.data.build import DamagedStoreError, Size, open_store, write_store
-from mien.data.images import is_image
 from mien.data.reading import Request, Source, reading
 from mien.data.sources import open_source
 from mien.data.store import FaceStore
 from mien.data.tree import walk
+from mien.decoding import is_image
 from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import atomic_folder, cache_folder

@@ -21,10 +21,10 @@ from mien.data.columns import (
     position,
     refuse_hidden_split,
 )
-from mien.data.images import is_image
 from mien.data.layout import Found, Rank
 from mien.data.reading import Damaged, Request, Sample, label_given, plain, reading, split_in_path
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError
 from mien.expressions import SEVEN, canonical
 

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from mien.data.class_folders import class_name, root_of, split_of
-from mien.data.images import is_image
 from mien.data.known_sets import CK_PLUS, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError
 from mien.expressions import canonical
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from mien.data.doubles import Named, without_doubled_trees
-from mien.data.images import is_image, sample_or_damage
+from mien.data.images import sample_or_damage
 from mien.data.known_sets import AFFECTNET, RAF_DB
 from mien.data.layout import Found, Rank
 from mien.data.reading import (
@@ -21,6 +21,7 @@ from mien.data.reading import (
     split_in_name,
 )
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError, near_names
 from mien.expressions import SEVEN, Expressions, canonical
 

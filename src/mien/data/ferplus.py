@@ -176,7 +176,9 @@ class Votes:
                 (`LEAST_AGREEMENT`) that rows or labels must be in another order.
         """
         found = self[self._positions(store)]
-        joined = LabelledVotes(**(vars(found) | {"labels": _labels(store)}))
+        joined = LabelledVotes(
+            found.votes, found.rows, found.splits, found.has_face, found.source, _labels(store)
+        )
         elsewhere = np.flatnonzero(joined.splits != store.splits)
         if len(elsewhere):
             face = elsewhere[0]

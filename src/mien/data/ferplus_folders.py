@@ -16,12 +16,12 @@ from pathlib import PurePath
 import numpy as np
 
 from mien.data.ferplus import CHOICES, EIGHT, Votes, vote_counts
-from mien.data.images import is_image
 from mien.data.known_sets import FER_PLUS, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading
 from mien.data.store import TEST, TRAIN, VALIDATION
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError, one_line
 
 _SPLITS = {"FER2013Train": TRAIN, "FER2013Valid": VALIDATION, "FER2013Test": TEST}

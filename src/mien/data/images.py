@@ -14,11 +14,6 @@ from mien.data.tree import Entry
 from mien.errors import InputError
 
 
-def is_image(name: str) -> bool:
-    """Whether a file's name has the suffix of an image."""
-    return name.lower().endswith(decoding.SUFFIXES)
-
-
 def sample_or_damage(entry: Entry, row: str, label: int, split: int | None) -> Sample | Damaged:
     """Decode the image in a file, or return `Damaged` with the reason, so that reading can continue.
 

@@ -17,7 +17,7 @@ from mien.data.columns import (
     refuse_hidden_split,
 )
 from mien.data.doubles import without_same_files
-from mien.data.images import UndecodableError, decode, is_image
+from mien.data.images import UndecodableError, decode
 from mien.data.layout import Found, Rank
 from mien.data.reading import (
     FOUND,
@@ -30,6 +30,7 @@ from mien.data.reading import (
     split_in_path,
 )
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError, extra_required, one_line
 from mien.expressions import SEVEN, Expressions, canonical, label_of
 

@@ -15,12 +15,12 @@ from functools import partial
 
 from mien.data.class_folders import class_name, root_of, split_of
 from mien.data.columns import SplitColumn
-from mien.data.images import is_image
 from mien.data.known_sets import RAF_DB, KnownFaces, ListedFace
 from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading
 from mien.data.store import TEST, TRAIN
 from mien.data.tree import Entry, Tree
+from mien.decoding import is_image
 from mien.errors import InputError
 
 #: Names of the list of labels; the first (sic) is the set's own spelling.

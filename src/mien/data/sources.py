@@ -15,10 +15,10 @@ from mien.data import (
     parquet,
     raf_db,
 )
-from mien.data.images import is_image
 from mien.data.layout import Layout, Rank
 from mien.data.reading import Request, Source, reading
 from mien.data.tree import Entry, FolderTree, LoneFile, TarTree, Tree, ZipTree
+from mien.decoding import is_image
 from mien.errors import InputError
 from mien.registry import Registry
 

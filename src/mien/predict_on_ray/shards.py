@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from mien.decoding import SUFFIXES, check_bytes
+from mien.decoding import check_bytes, is_image
 from mien.errors import InputError, one_line
 from mien.predict_on_ray.storage import Place
 
@@ -67,7 +66,7 @@ class Plan:
         mine = f"{out.path.rstrip('/')}/"
         files = [path for path in place.files() if not path.startswith(mine)]
         tables = [path for path in files if path.lower().endswith(".parquet")]
-        photos = [path for path in files if PurePosixPath(path).suffix.lower() in SUFFIXES]
+        photos = [path for path in files if is_image(path)]
         if tables and photos:
             raise InputError(
                 f"{place.where}: holds photos and parquet files; give the path of one kind"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.decoding import SUFFIXES
+from mien.decoding import is_image
 from mien.errors import InputError, reading_from
 
 Kind = Literal["photo", "video", "camera"]
@@ -214,7 +214,7 @@ def _refuse_file(address: str) -> None:
     """
     if address.lower().startswith("file:"):
         raise InputError(f"{address}: the URL of a file; give its path, without file://")
-    if urlsplit(address).path.lower().endswith(SUFFIXES):
+    if is_image(urlsplit(address).path):
         raise not_downloaded(address)
 
 
@@ -291,7 +291,7 @@ def _kind(file: Path) -> Kind | None:
         kind = "photo" if start[8:12] in _PHOTO_BRANDS else "video"
     elif file.suffix.lower() in _TRANSPORT_SUFFIXES:
         kind = "video" if b"G" in (start[:1], start[4:5]) else None
-    elif file.suffix.lower() in SUFFIXES:
+    elif is_image(file.name):
         kind = "photo"
     elif file.suffix.lower() in VIDEO_SUFFIXES:
         kind = "video"

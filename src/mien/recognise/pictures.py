@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 import threading
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,7 +24,7 @@ from mien.decoding import (
     pixels_of,
 )
 from mien.errors import InputError, reading_from
-from mien.recognise.media import not_downloaded
+from mien.recognise.media import is_address, not_downloaded
 
 #: A picture: a path, a data: URL, the bytes of an encoded file, a Pillow image, an array, or the result of
 #: `read_photo`.
@@ -33,7 +32,6 @@ Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.g
 
 #: From the alphabet of URL-safe base64 (RFC 4648, section 5) to the standard one.
 _USUAL = str.maketrans("-_", "+/")
-_ADDRESS = re.compile(r"[a-z]{2,10}://", re.IGNORECASE)
 #: A Pillow image decodes itself at its first use, which is not thread-safe.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -100,7 +98,7 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
             return _contiguous(
                 decode(io.BytesIO(content), "the data: URL given", max_pixels=max_pixels)
             )
-        if _ADDRESS.match(source):
+        if is_address(source):
             raise not_downloaded(source)
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(source), max_pixels)
