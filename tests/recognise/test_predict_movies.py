@@ -173,3 +173,19 @@ def test_a_video_without_a_face_is_an_answer(mien, tmp_path):
     assert status == 0
     assert "no face" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]
+
+
+def test_one_of_a_thing_is_told_as_one(mien, tmp_path):
+    picture = portrait()
+    film = write_video(
+        tmp_path / "short.mp4",
+        [0],
+        size=(picture.shape[1], picture.shape[0]),
+        sound=False,
+        pictures=itertools.repeat(picture),
+    )
+
+    status, said, err = mien(film)
+
+    assert status == 0, err
+    assert "1 frame, looked at 1" in said

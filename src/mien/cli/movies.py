@@ -100,8 +100,8 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
     for _, summary in done:
         more = len(summary.faces) - _SHOWN
         said.append(
-            f"{summary.frames:,} frames, looked at {summary.looked_at:,}"
-            + (f"; {more:,} more faces, seen more briefly" if more > 0 else "")
+            f"{summary.frames:,} frame{'s' * (summary.frames != 1)}, looked at {summary.looked_at:,}"
+            + (f"; {more:,} more face{'s' * (more != 1)}, seen more briefly" if more > 0 else "")
         )
     lines.caption = "\n".join(said)
     return lines
