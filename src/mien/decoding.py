@@ -116,7 +116,9 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
                 image = Image.open(stream, formats=["HEIF"] if heic else formats or FORMATS)
         except UnidentifiedImageError:
             if start.startswith(_TIFF):
-                raise _Unusual("a TIFF that is damaged or of an unusual kind, such as float colours; save it as PNG") from None
+                raise _UnusualError(
+                    "a TIFF that is damaged or of an unusual kind, such as float colours; save it as PNG"
+                ) from None
             raise
         with image:
             size = image.size
@@ -194,7 +196,9 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_gray_of(image))
     elif _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
-        raise _Unusual("its values are signed bytes; scale them to 0..255 and convert to uint8")
+        raise _UnusualError(
+            "its values are signed bytes; scale them to 0..255 and convert to uint8"
+        )
     if turn is not None:
         image = image.transpose(turn)
     if image.mode == "RGBA" and not image.getchannel("A").getbbox():
@@ -224,7 +228,7 @@ def _gray_of(image: Image.Image) -> NDArray[np.uint8]:
     try:
         return eight_bits(deep)
     except ValueError as error:
-        raise _Unusual(str(error)) from None
+        raise _UnusualError(str(error)) from None
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> Any:
@@ -241,7 +245,7 @@ def _plain(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
-class _Unusual(ValueError):
+class _UnusualError(ValueError):
     """A picture is complete, but has values or a layout that are not read; the message has the remedy."""
 
 
@@ -256,7 +260,7 @@ def decoding(where: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except _Unusual as error:  # a fresh copy would not help
+    except _UnusualError as error:  # a fresh copy would not help
         raise InputError(f"{where}: {error}") from error
     except Exception as error:  # decoders raise nearly anything
         # Its text has the name of a Python object.

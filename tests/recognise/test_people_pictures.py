@@ -71,7 +71,7 @@ def test_a_tiff_that_pillow_cannot_read_is_told_so():
     written, colours = cv2.imencode(".tiff", np.dstack([RAMP / 255] * 3).astype(np.float32))
 
     assert written
-    with pytest.raises(InputError, match="a TIFF that is damaged or of an unusual kind.*PNG"):
+    with pytest.raises(InputError, match=r"a TIFF that is damaged or of an unusual kind.*PNG"):
         read_picture(colours.tobytes())
 
 

@@ -45,8 +45,8 @@ def read_picture(
     orientation is applied, transparency is blended on white, and more than 8 bits are reduced to 8 by
     the range in use (8, 10, 12, 14 or 16 bits); of a colour file with 16 bits the upper 8 count, as in a
     viewer. Floats are refused: they have no agreed black and white. Gray, palettes and CMYK become RGB;
-    an animation gives its first frame. JPEGs of more than 30 megapixels are decoded at a half or a quarter of their size;
-    `read_photo` also gives the original size.
+    an animation gives its first frame. JPEGs of more than 30 megapixels are decoded at a half or a quarter
+    of their size; `read_photo` also gives the original size.
 
     Args:
         source: a path, a data: URL, the bytes of a file, a Pillow image, or an array: integers of 8

@@ -217,7 +217,11 @@ class VideoReader:
                 f"{f' ({why})' if why else ''}; this part was processed, copy the file again for the rest"
             )
         elif self._damaged and self.problem is None:
-            places = f"{self._damaged:,} places, which were" if self._damaged > 1 else "1 place, which was"
+            places = (
+                f"{self._damaged:,} places, which were"
+                if self._damaged > 1
+                else "1 place, which was"
+            )
             self.problem = f"{self.name}: damaged in {places} left out; copy it again"
 
     def _note_leap(self, before: float, now: float) -> None:
