@@ -70,7 +70,8 @@ def photo_of(origin: Origin | None) -> Decoded:
     """
     if origin is None:
         raise InputError(
-            "the picture is not kept with these faces; draw with mien.draw(picture, faces)"
+            "the picture is not kept with these faces (of a long film, ask with stream=True); draw with "
+            "mien.draw(picture, faces)"
         )
     return origin.photo()
 
