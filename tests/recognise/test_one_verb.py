@@ -105,6 +105,24 @@ def test_a_list_of_a_films_results_keeps_a_limited_part_of_its_pictures(
     assert all(result.origin is not None for result in streamed)
 
 
+def test_a_list_in_the_list_is_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(InputError, match="a list among the sources; give them all in one list"):
+        mien.predict([[photo()]], model=recognizer)  # type: ignore[list-item]
+
+
+def test_the_home_folder_is_meant_by_a_wave(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mien.predict` and films read `~`; photos of a Recognizer did not, and `save` made a folder of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    recognizer.recognize(photo()).save("~/marked.png")
+
+    assert recognizer.recognize("~/marked.png").size == recognizer.recognize(photo()).size
+    with pytest.raises(InputError, match=r"~nobody-of-this-name/a\.jpg: no such file"):
+        mien.predict("~nobody-of-this-name/a.jpg", model=recognizer)
+
+
 def test_a_data_url_is_a_picture(recognizer: Recognizer) -> None:
     text = f"data:image/jpeg;base64,{base64.b64encode(photo().read_bytes()).decode()}"
     alone, *rest = mien.predict(text, model=recognizer) + mien.predict([text], model=recognizer)

@@ -24,6 +24,7 @@ from mien.decoding import (
     pixels_of,
 )
 from mien.errors import InputError, reading_from
+from mien.files import from_home
 from mien.recognise.media import is_address, not_downloaded
 
 #: A picture: a path, a data: URL, the bytes of an encoded file, a Pillow image, an array, or the result of
@@ -102,7 +103,7 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
         if is_address(source):
             raise not_downloaded(source)
     if isinstance(source, str | os.PathLike):
-        return _from_file(Path(source), max_pixels)
+        return _from_file(from_home(source), max_pixels)
     if source is None:
         raise InputError(
             "the picture is None, which cv2.imread returns for a file that it cannot read: check the "

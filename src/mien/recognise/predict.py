@@ -128,6 +128,8 @@ def predict(
     if every is not None and every < 1:
         raise InputError(f"every={every}: give 1 for each frame, 2 for every second one, and so on")
     for one in given:  # report missing paths before any work is done
+        if isinstance(one, list | tuple):
+            raise InputError(f"a {type(one).__name__} among the sources; give them all in one list")
         if _is_place(one):
             next(find([os.fspath(one)]))
         if not stream and _endless(one):
