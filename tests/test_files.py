@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mien import files
 from mien.errors import InputError
 from mien.files import (
     alone,
@@ -258,3 +259,22 @@ def test_a_home_that_is_not_known_is_no_traceback(monkeypatch):
     monkeypatch.setattr(Path, "home", unknown)
     with pytest.raises(InputError, match="no home folder; set MIEN_CACHE"):
         cache_folder()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not locked there")
+def test_a_lock_on_a_file_that_its_last_holder_removed_is_none(tmp_path, monkeypatch):
+    """Two commands then wrote one table: the second locked the removed file, the third a new one."""
+    journal = tmp_path / "faces.csv.done"
+    journal.touch()
+    locked = files._locked
+
+    def late(descriptor):
+        journal.unlink()
+        return locked(descriptor)
+
+    monkeypatch.setattr(files, "_locked", late)
+    with (
+        pytest.raises(InputError, match="another process is writing rows here"),
+        alone(journal, "is writing rows"),
+    ):
+        pass

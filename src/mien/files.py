@@ -254,11 +254,20 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if not _locked(descriptor):
+        # The last holder may have removed a file after it was opened here: its lock would hold nobody off.
+        if not _locked(descriptor) or not _is_at(descriptor, folder):
             raise InputError(f"{folder}: another process {doing} here; wait for it, or stop it")
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file or folder is the one that is at the path now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
