@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from mien import files
 from mien.errors import InputError
 from mien.files import (
     alone,
     atomic_file,
     atomic_folder,
+    cache_folder,
     claim,
     fitting,
+    from_home,
     holds_something,
     sweep,
     write_json,
@@ -240,3 +243,38 @@ def test_a_folder_of_something_else_is_not_claimed(tmp_path):
     with pytest.raises(InputError, match=r"plan\.json: not readable as JSON"):
         claim(tmp_path / "plan.json", {"data": "a"}, "a sweep")
     assert (tmp_path / "plan.json").read_text() == '{"data": '
+
+
+def test_a_home_that_is_not_known_is_no_traceback(monkeypatch):
+    """As in a container: a user without a name has none, and nobody has that of ~nobody-of-this-name."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert from_home("~/faces") == Path("/home/me/faces")
+    assert from_home("~nobody-of-this-name/faces") == Path("~nobody-of-this-name/faces")
+
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("MIEN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(InputError, match="no home folder; set MIEN_CACHE"):
+        cache_folder()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not locked there")
+def test_a_lock_on_a_file_that_its_last_holder_removed_is_none(tmp_path, monkeypatch):
+    """Two commands then wrote one table: the second locked the removed file, the third a new one."""
+    journal = tmp_path / "faces.csv.done"
+    journal.touch()
+    locked = files._locked
+
+    def late(descriptor):
+        journal.unlink()
+        return locked(descriptor)
+
+    monkeypatch.setattr(files, "_locked", late)
+    with (
+        pytest.raises(InputError, match="another process is writing rows here"),
+        alone(journal, "is writing rows"),
+    ):
+        pass

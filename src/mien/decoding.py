@@ -38,6 +38,11 @@ _ONE_SCAN_A_CHANNEL = 4
 #: A marker of JPEG. After 0xFF, the excluded bytes are coded data, restart markers or padding.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _ORIENTATION = 0x0112
+#: First bytes of TIFF, and its tags for what 0 means and for the kind of numbers (TIFF 6.0): gray of 16 bits with white
+#: as 0, and signed bytes, are not converted by Pillow.
+_TIFF = (b"II*\x00", b"MM\x00*")
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_SAMPLE_FORMAT, _SIGNED = 339, 2
 #: EXIF orientation -> how to turn the pixels upright (EXIF 2.32, section 4.6.4).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -106,8 +111,15 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
         _know_heic(where)
     formats = [name for magic, name in _BY_FIRST_BYTES.items() if start.startswith(magic)]
     with decoding(where):
-        with _quietly():
-            image = Image.open(stream, formats=["HEIF"] if heic else formats or FORMATS)
+        try:
+            with _quietly():
+                image = Image.open(stream, formats=["HEIF"] if heic else formats or FORMATS)
+        except UnidentifiedImageError:
+            if start.startswith(_TIFF):
+                raise _UnusualError(
+                    "a TIFF that is damaged or of an unusual kind, such as float colours; save it as PNG"
+                ) from None
+            raise
         with image:
             size = image.size
             scans = _count_scans(stream, where) if image.format in ("JPEG", "MPO") else 0
@@ -182,7 +194,11 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     image.load()  # first: it turns a TIFF upright, and reads tags that are stored after the pixels
     turn = _TURNS.get(_orientation(image))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(eight_bits(np.asarray(image)))
+        image = Image.fromarray(_gray_of(image))
+    elif _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
+        raise _UnusualError(
+            "its values are signed bytes; scale them to 0..255 and convert to uint8"
+        )
     if turn is not None:
         image = image.transpose(turn)
     if image.mode == "RGBA" and not image.getchannel("A").getbbox():
@@ -204,12 +220,33 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     return pixels
 
 
+def _gray_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert an image of more than 8 bits, gray, to uint8 (H, W)."""
+    deep = np.asarray(image)
+    if image.mode.startswith("I;16") and _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:
+        deep = 0xFFFF - deep
+    try:
+        return eight_bits(deep)
+    except ValueError as error:
+        raise _UnusualError(str(error)) from None
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> Any:
+    """The first value of a TIFF's tag; None for other formats."""
+    value = getattr(image, "tag_v2", {}).get(tag)
+    return value[0] if isinstance(value, tuple) else value
+
+
 def _plain(image: Image.Image) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
     mode = "L" if image.mode in ("1", "L") else "RGB"
     return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+class _UnusualError(ValueError):
+    """A picture is complete, but has values or a layout that are not read; the message has the remedy."""
 
 
 @contextmanager
@@ -223,6 +260,8 @@ def decoding(where: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except _UnusualError as error:  # a fresh copy would not help
+        raise InputError(f"{where}: {error}") from error
     except Exception as error:  # decoders raise nearly anything
         # Its text has the name of a Python object.
         unknown = isinstance(error, UnidentifiedImageError)
@@ -319,7 +358,10 @@ def eight_bits(deep: NDArray[Any]) -> NDArray[np.uint8]:
     [0, 255]
     """
     if not np.issubdtype(deep.dtype, np.integer):
-        raise ValueError("its values are not integers; scale them to 0..255 and convert to uint8")
+        raise ValueError(
+            "its values are not integers, so which is black and which is white is not known; "
+            "scale them to 0..255 and convert to uint8"
+        )
     most = int(deep.max(initial=0))
     if int(deep.min(initial=0)) < 0 or most > 0xFFFF:
         raise ValueError(

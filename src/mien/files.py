@@ -37,16 +37,32 @@ _NAMED = 6
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
+def from_home(path: str | os.PathLike[str]) -> Path:
+    """Replace a leading `~` by the home folder; where that is not known (`~nobody/faces`), the path stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises RuntimeError)
+
+
 def cache_folder() -> Path:
-    """The folder of mien's cache: `MIEN_CACHE`, else the platform's folder for caches. mien can make it again."""
+    """The folder of mien's cache: `MIEN_CACHE`, else the platform's folder for caches. mien can make it again.
+
+    Raises:
+        InputError: neither is known, as in a container whose user has no home folder.
+    """
     if chosen := os.environ.get("MIEN_CACHE"):
-        return Path(chosen).expanduser()
+        return from_home(chosen)
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base, below = os.environ.get("LOCALAPPDATA"), "AppData/Local"
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base, below = None, "Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        base, below = os.environ.get("XDG_CACHE_HOME"), ".cache"
+    if not base:
+        try:
+            base = str(Path.home() / below)
+        except RuntimeError:
+            raise InputError(
+                "the cache: this user has no home folder; set MIEN_CACHE to a folder for it"
+            ) from None
     return Path(base) / "mien"
 
 
@@ -238,11 +254,20 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if not _locked(descriptor):
+        # The last holder may have removed a file after it was opened here: its lock would hold nobody off.
+        if not _locked(descriptor) or not _is_at(descriptor, folder):
             raise InputError(f"{folder}: another process {doing} here; wait for it, or stop it")
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file or folder is the one that is at the path now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

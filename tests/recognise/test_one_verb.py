@@ -13,6 +13,7 @@ from stand_in import StandIn, photo
 
 import mien
 from mien.errors import InputError
+from mien.recognise import predict as verb
 from mien.recognise.media import Item, find
 from mien.recognise.recognizer import Recognizer
 
@@ -84,6 +85,42 @@ def test_a_film_gives_its_frames_one_at_a_time(recognizer: Recognizer, tmp_path:
     frames = [first, *results]
     assert [result.frame for result in frames] == list(range(12))
     assert first.plot().ndim == 3
+
+
+def test_a_list_of_a_films_results_keeps_a_limited_part_of_its_pictures(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It kept every frame: gigabytes for a minute of film."""
+    film = write_video(tmp_path / "film.mp4", range(0, 500, 100), sound=False)
+    frame = next(mien.predict(film, model=recognizer, stream=True)).plot()
+    monkeypatch.setattr(verb, "_KEPT_BYTES", 2 * frame.nbytes)
+
+    results = mien.predict(film, model=recognizer)
+
+    assert [result.origin is None for result in results] == [False, False, True, True, True]
+    assert results[1].plot().shape == frame.shape
+    with pytest.raises(InputError, match=r"not kept.*stream=True"):
+        results[2].plot()
+    streamed = mien.predict(film, model=recognizer, stream=True)
+    assert all(result.origin is not None for result in streamed)
+
+
+def test_a_list_in_the_list_is_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(InputError, match="a list among the sources; give them all in one list"):
+        mien.predict([[photo()]], model=recognizer)  # type: ignore[list-item]
+
+
+def test_the_home_folder_is_meant_by_a_wave(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mien.predict` and films read `~`; photos of a Recognizer did not, and `save` made a folder of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    recognizer.recognize(photo()).save("~/marked.png")
+
+    assert recognizer.recognize("~/marked.png").size == recognizer.recognize(photo()).size
+    with pytest.raises(InputError, match=r"~nobody-of-this-name/a\.jpg: no such file"):
+        mien.predict("~nobody-of-this-name/a.jpg", model=recognizer)
 
 
 def test_a_data_url_is_a_picture(recognizer: Recognizer) -> None:

@@ -7,6 +7,7 @@ import builtins
 import io
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +54,36 @@ def test_more_than_eight_bits_are_read_by_the_range_they_hold(bits):
 def test_values_of_no_known_range_are_refused_with_what_to_do(array):
     with pytest.raises(InputError, match=r"scale them to 0\.\.255 and convert to uint8"):
         read_picture(array)
+
+
+@pytest.mark.parametrize("scaled", [RAMP / 255, RAMP / 1.0, RAMP / 127.5 - 1])
+def test_a_picture_of_floats_is_refused_with_what_to_do(scaled):
+    """It was told to be damaged, and to copy it again."""
+    picture = Image.fromarray(scaled.astype(np.float32))
+
+    for source in (picture, encoded(picture, "TIFF")):
+        with pytest.raises(InputError, match=r"integers.*; scale them to 0\.\.255") as refused:
+            read_picture(source)
+        assert "copy it again" not in str(refused.value)
+
+
+def test_a_tiff_that_pillow_cannot_read_is_told_so():
+    written, colours = cv2.imencode(".tiff", np.dstack([RAMP / 255] * 3).astype(np.float32))
+
+    assert written
+    with pytest.raises(InputError, match=r"a TIFF that is damaged or of an unusual kind.*PNG"):
+        read_picture(colours.tobytes())
+
+
+def test_tiffs_that_pillow_does_not_convert_are_read_right_or_refused():
+    """Deep gray with white as 0 was read as its negative, and signed bytes wrapped around."""
+    deep = RAMP.astype(np.uint16) * 257
+    negative = encoded(Image.fromarray(0xFFFF - deep), "TIFF", tiffinfo={262: 0})
+    signed = encoded(Image.fromarray(RAMP), "TIFF", tiffinfo={339: 2})
+
+    assert np.array_equal(read_picture(negative), read_picture(RAMP))
+    with pytest.raises(InputError, match="signed bytes"):
+        read_picture(signed)
 
 
 def test_an_empty_fourth_channel_is_not_transparency():

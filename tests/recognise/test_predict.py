@@ -126,7 +126,7 @@ def test_what_was_stopped_is_gone_on_with(mien, folder, tmp_path, monkeypatch):
     status, out, _ = mien(folder, "--csv", rows, "--resume")
 
     assert (status, len(asked)) == (0, 4)
-    assert "2 were done before" in out
+    assert "done before: 2" in out
     assert rows.read_text() == whole
 
 

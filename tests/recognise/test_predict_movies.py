@@ -6,6 +6,10 @@ import csv
 import io
 import itertools
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -173,3 +177,41 @@ def test_a_video_without_a_face_is_an_answer(mien, tmp_path):
     assert status == 0
     assert "no face" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]
+
+
+def test_one_of_a_thing_is_told_as_one(mien, tmp_path):
+    picture = portrait()
+    film = write_video(
+        tmp_path / "short.mp4",
+        [0],
+        size=(picture.shape[1], picture.shape[0]),
+        sound=False,
+        pictures=itertools.repeat(picture),
+    )
+
+    status, said, err = mien(film)
+
+    assert status == 0, err
+    assert "1 frame, looked at 1" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these to one process")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_nothing_half_written(tmp_path, name):
+    """The copy stayed under a hidden name, and another one after each such end."""
+    size = (128, 96)
+    film = write_video(tmp_path / "film.mp4", range(0, 512 * 1500, 512), size=size, sound=False)
+    out, table = tmp_path / "out", tmp_path / "faces.csv"
+    # The tests may run where it is ignored, as under nohup.
+    code = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL); from mien.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", film, "--out", out, "--csv", table]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(out.glob(".film.mp4.*")):
+        time.sleep(0.01)
+
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (-getattr(signal, name), "")
+    assert list(out.iterdir()) == []
+    assert sorted(tmp_path.iterdir()) == [film, out]

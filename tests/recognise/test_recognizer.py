@@ -191,6 +191,10 @@ def test_a_detector_that_gives_no_detections_is_told(model, wrong):
 
 
 def test_unknown_detectors_and_missing_models_are_refused(model, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="a detector is a name or a function, not int"):
+        Recognizer(StandIn(), detector=3)
+    with pytest.raises(InputError, match="device 0 is not known: use auto, cpu, cuda or cuda:N"):
+        Recognizer(device=0)
     with pytest.raises(InputError, match=r"no detector 'haar' \(known: none, yunet\)"):
         Recognizer(model, detector="haar")
     with pytest.raises(InputError, match=r"missing\.onnx"):

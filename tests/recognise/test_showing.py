@@ -68,6 +68,8 @@ def test_a_face_is_cut_out_within_the_picture(recognizer: Recognizer) -> None:
     assert face.crop(margin=1).shape == (64, 45, 3)
     with pytest.raises(InputError, match="0 or more"):
         face.crop(margin=-1)
+    with pytest.raises(InputError, match="margin inf"):
+        face.crop(margin=float("inf"))
 
 
 def test_a_line_says_who_is_there(recognizer: Recognizer) -> None:

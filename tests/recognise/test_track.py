@@ -192,3 +192,13 @@ def test_a_crowd_is_matched_by_few_comparisons(monkeypatch):
     tracker.update(0.0, crowd)
     assert [one.track_id for one in tracker.update(0.1, crowd)] == list(range(1, 485))
     assert len(compared) < 5000
+
+
+def test_two_frames_of_one_time_do_not_cost_the_track():
+    """The velocity was 0 / 0, after which no face was near its expected place."""
+    tracker = FaceTracker()
+    scene = [(0.0, 100), (0.0, 104), (0.1, 104), (0.2, 105)]
+
+    numbers = [tracker.update(t, [Found(box_at(x), HAPPY)])[0].track_id for t, x in scene]
+
+    assert numbers == [1, 1, 1, 1]

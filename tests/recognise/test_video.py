@@ -416,3 +416,16 @@ def test_a_stamp_that_leaps_in_a_transport_stream_is_told(tmp_path):
         list(video)
     assert video.problem is not None
     assert "time stamps leap" in video.problem
+
+
+def test_a_video_that_was_read_is_not_told_to_be_damaged(tmp_path):
+    film = write_video(tmp_path / "film.mp4", range(0, 300, 100), sound=False)
+    with VideoReader(film) as video:
+        assert len(list(video)) == 3
+        with pytest.raises(InputError, match=r"film\.mp4: read or closed already; open it again"):
+            list(video)
+
+    closed = VideoReader(film)
+    closed.close()
+    with pytest.raises(InputError, match="open it again"):
+        list(closed)

@@ -13,6 +13,7 @@ from mien.data.reading import FOUND, UnknownClassesError
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions
+from mien.files import from_home
 from mien.recognise.media import is_address
 from mien.recognise.naming import is_packaged
 from mien.runs import RunFolder
@@ -105,7 +106,7 @@ def chosen_recipe(
 
 
 def _anchored(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().absolute())
+    return None if path is None else str(from_home(path).absolute())
 
 
 def is_model_file(name: str | Path) -> bool:

@@ -1,6 +1,6 @@
 """The command line: parse, call a function of `mien.api`, print.
 
-Exit status: 0 done, 1 failed, 2 wrong usage or input, 130 and 143 stopped by Ctrl-C or SIGTERM.
+Exit status: 0 done, 1 failed, 2 wrong usage or input, 130 stopped by Ctrl-C, 129 and 143 by SIGHUP or SIGTERM.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -46,6 +49,10 @@ app.add_typer(sweep.app)
 app.add_typer(data.app, name="data")
 app.add_typer(doctor.app)
 
+#: The exit status after Ctrl-C; and the other signals that stop a command, as far as the system has them.
+_INTERRUPTED = 130
+_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -75,7 +82,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Characters that the terminal's encoding lacks are printed as escapes, not as a traceback.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    with _stopped_like_ctrl_c() as came:
+        status = run(sys.argv[1:] if arguments is None else arguments)
+    if came and status == _INTERRUPTED:
+        sys.stdout.flush()
+        signal.raise_signal(came[0])  # who started this process sees which signal ended it
+    sys.exit(status)
+
+
+@contextmanager
+def _stopped_like_ctrl_c() -> Iterator[list[int]]:
+    """In this block, SIGTERM and SIGHUP end a command as Ctrl-C does, so that nothing half-written stays.
+
+    Signals that are ignored (nohup) or handled already stay so.
+
+    Yields:
+        The numbers of the signals that came.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    ours = [number for number in _STOPS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield came
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run(arguments: Sequence[str]) -> int:

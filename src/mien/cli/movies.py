@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from mien.errors import InputError
+from mien.errors import InputError, visible
 from mien.files import fitting
 from mien.terminal import named, table
 
@@ -97,11 +97,12 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
                 f"{face.first_s:.1f} to {face.last_s:.1f}",
             )
     said = []
-    for _, summary in done:
+    for item, summary in done:
         more = len(summary.faces) - _SHOWN
         said.append(
-            f"{summary.frames:,} frames, looked at {summary.looked_at:,}"
-            + (f"; {more:,} more faces, seen more briefly" if more > 0 else "")
+            (f"{visible(item.name)}: " if len(done) > 1 else "")
+            + f"{summary.frames:,} frame{'s' * (summary.frames != 1)}, looked at {summary.looked_at:,}"
+            + (f"; {more:,} more face{'s' * (more != 1)}, seen more briefly" if more > 0 else "")
         )
     lines.caption = "\n".join(said)
     return lines

@@ -57,7 +57,7 @@ def recognise_on_cluster(
     task = bar.add_task("starting Ray", total=None)
 
     def told(done: int, shards: int, counts: Counts) -> None:
-        said = f"{done:,} of {shards:,} shards, {counts.pictures:,} pictures"
+        said = f"{done:,} of {shards:,} shards, {counts.pictures:,} picture{'s' * (counts.pictures != 1)}"
         bar.update(task, completed=done, total=shards, description=said)
 
     with bar:

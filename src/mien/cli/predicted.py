@@ -98,7 +98,7 @@ class Told:
             said.append(f"the first {len(self.answers)} pictures are shown, --csv writes all")
         said += _looked([answer for _, answer in self.answers])
         if self.done_before:
-            said.append(f"{self.done_before:,} were done before")
+            said.append(f"done before: {self.done_before:,}")
         reasons = {face.why_uncertain for _, answer in self.answers for face in answer}
         if why := ", ".join(words for reason, words in IN_WORDS.items() if reason in reasons):
             said.append(f"?: uncertain ({why})")

@@ -20,7 +20,7 @@ from mien.data.tree import walk
 from mien.decoding import is_image
 from mien.errors import InputError
 from mien.expressions import Expressions
-from mien.files import atomic_folder, cache_folder
+from mien.files import atomic_folder, cache_folder, from_home
 
 #: Increase it when a reader or the store's format changes: older stores are then built again.
 READER_VERSION = 6
@@ -96,7 +96,7 @@ def _origin(name: str) -> tuple[str, str]:
         raise InputError("the data path is empty; give a file, a folder or 'synthetic'")
     if synthetic.is_named(name):
         return name, synthetic.stamp()
-    path = Path(name).expanduser().resolve()
+    path = from_home(name).resolve()
     with reading(name):
         return str(path), _stamp(path)
 
@@ -106,7 +106,7 @@ def _source(name: str, request: Request) -> Iterator[tuple[str, Source]]:
     if synthetic.is_named(name):
         yield "drawn faces", synthetic.SyntheticSource(name, request.labels)
     else:
-        with open_source(Path(name).expanduser(), request) as found:
+        with open_source(from_home(name), request) as found:
             yield found
 
 

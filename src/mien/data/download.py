@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mien.callbacks import Say
 from mien.errors import InputError, extra_required, writing_to
+from mien.files import from_home
 
 _CHALLENGE = "challenges-in-representation-learning-facial-expression-recognition-challenge"
 _FOLDERS = "msambare/fer2013"
@@ -37,7 +38,7 @@ def download_fer2013(out: Path | None = None, say: Say | None = None) -> Path:
     refused = (exceptions.UnauthenticatedError, exceptions.KaggleApiHTTPError)
     target = str(out) if out else None
     say = say or (lambda _: None)
-    with writing_to(out or Path.home()):
+    with writing_to(out or from_home("~")):
         try:
             try:
                 path = kagglehub.competition_download(_CHALLENGE, output_dir=target)

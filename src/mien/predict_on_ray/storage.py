@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.fs
 
 from mien.errors import InputError, one_line
-from mien.files import atomic_file
+from mien.files import atomic_file, from_home
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Place:
     def of(cls, where: str | Path) -> Place:
         """Make a place from a path or address; paths become absolute, because workers have other directories."""
         text = str(where)
-        return cls(text if "://" in text else str(Path(text).expanduser().resolve()))
+        return cls(text if "://" in text else str(from_home(text).resolve()))
 
     @cached_property
     def _resolved(self) -> tuple[Any, str]:

@@ -31,10 +31,12 @@ def open_detector(
     """Make a detector by its name; a detector that is given is returned, with `size` if that is not None.
 
     Raises:
-        InputError: the name is unknown, or the detector takes no size.
+        InputError: the name is unknown, it is neither a name nor a function, or the detector takes no size.
     """
     if isinstance(detector, str):
         return DETECTORS[detector](size=size, threads=threads)
+    if not callable(detector):
+        raise InputError(f"a detector is a name or a function, not {type(detector).__name__}")
     return detector if size is None else with_size(detector, size)
 
 

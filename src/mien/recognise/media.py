@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien.decoding import is_image
 from mien.errors import InputError, reading_from
+from mien.files import from_home
 
 Kind = Literal["photo", "video", "camera"]
 
@@ -136,7 +137,7 @@ def find(
     taken: set[str] = set()
     out = leave_out.resolve() if leave_out is not None else None
     for text in given:
-        path = Path(text).expanduser()
+        path = from_home(text)
         files: Iterable[Path]
         if not text:
             raise InputError(

@@ -190,7 +190,7 @@ def _session(
 
 def _providers(device: str, available: list[str]) -> list[Any]:
     """The execution providers of ONNX Runtime for a device, in order of preference."""
-    kind, colon, number = device.partition(":")
+    kind, colon, number = str(device).partition(":")
     if kind not in ("auto", "cpu", "cuda") or (
         colon and not (kind == "cuda" and number.isdecimal())
     ):

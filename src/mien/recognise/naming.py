@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from mien.callbacks import Say
 from mien.card import ModelCard
 from mien.errors import InputError, extra_required, near_names, one_line, reading_from
-from mien.files import atomic_file, cache_folder
+from mien.files import atomic_file, cache_folder, from_home
 from mien.recognise.media import is_address
 from mien.recognise.model_file import checked_card, digest_of, read_model_file
 from mien.runs import RunFolder
@@ -121,7 +121,7 @@ def find_model(
         return NamedModel(packaged_model(stem), "the model", packaged=stem)
     if is_address(text):
         return _of_address(text, fetch, say)
-    path = Path(text).expanduser()
+    path = from_home(text)
     if os.path.isdir(path):  # noqa: PTH112 (a Path raises where a name is too long)
         return _of_run(path, say)
     if not os.path.lexists(path) and path.name == text and not path.suffix:

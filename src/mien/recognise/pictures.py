@@ -24,6 +24,7 @@ from mien.decoding import (
     pixels_of,
 )
 from mien.errors import InputError, reading_from
+from mien.files import from_home
 from mien.recognise.media import is_address, not_downloaded
 
 #: A picture: a path, a data: URL, the bytes of an encoded file, a Pillow image, an array, or the result of
@@ -43,9 +44,10 @@ def read_picture(
 
     The same picture as a file, its bytes, a Pillow image or an array gives a bit-identical array. EXIF
     orientation is applied, transparency is blended on white, and more than 8 bits are reduced to 8 by
-    the range in use (8, 10, 12, 14 or 16 bits). Gray, palettes and CMYK become RGB; an animation gives
-    its first frame. JPEGs of more than 30 megapixels are decoded at a half or a quarter of their size;
-    `read_photo` also gives the original size.
+    the range in use (8, 10, 12, 14 or 16 bits); of a colour file with 16 bits the upper 8 count, as in a
+    viewer. Floats are refused: they have no agreed black and white. Gray, palettes and CMYK become RGB;
+    an animation gives its first frame. JPEGs of more than 30 megapixels are decoded at a half or a quarter
+    of their size; `read_photo` also gives the original size.
 
     Args:
         source: a path, a data: URL, the bytes of a file, a Pillow image, or an array: integers of 8
@@ -101,7 +103,7 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
         if is_address(source):
             raise not_downloaded(source)
     if isinstance(source, str | os.PathLike):
-        return _from_file(Path(source), max_pixels)
+        return _from_file(from_home(source), max_pixels)
     if source is None:
         raise InputError(
             "the picture is None, which cv2.imread returns for a file that it cannot read: check the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, TypeGuard, cast, overload
 
 from mien.errors import InputError
@@ -23,6 +23,9 @@ from mien.recognise.track import FaceLike
 Source: TypeAlias = Picture | int
 Opened: TypeAlias = str | os.PathLike[str] | bytes | Model | Recognizer | None
 
+#: Bytes of films' frames that a list of results keeps: a minute of 1920 x 1080 has eleven times as many.
+_KEPT_BYTES = 1_000_000_000
+
 
 @dataclass(frozen=True)
 class Result(Shown):
@@ -36,7 +39,7 @@ class Result(Shown):
         time_s: seconds from a video's beginning; None for a photo.
         faces: the faces, from left to right; in a video tracked and smoothed, with a `track_id`.
         problem: a sentence if the source could not be read, or a video not to its end; then without faces.
-        origin: the picture, for displaying it; None if there is a problem.
+        origin: the picture, for displaying it; None if there is a problem, or it was not kept: see `predict`.
 
     >>> import numpy as np
     >>> (result,) = predict([np.zeros((48, 48), np.uint8)], detector="none")
@@ -103,8 +106,9 @@ def predict(
         source: the path of a photo or video, a folder (searched recursively), a pattern
             (`trip/**/*.jpg`), the URL of a stream (`rtsp://...`), the number of a camera (0), an array
             (see `bgr`), a Pillow image, the bytes of a file, a data: URL; or a list of these.
-        stream: yield results one at a time in constant memory; otherwise they are collected in a list.
-            Needed for a camera or stream, which has no end.
+        stream: yield results one at a time in constant memory; otherwise they are collected in a list,
+            which keeps the pictures of a film's first frames only, 1 GB of them: later ones cannot be
+            displayed. Needed for a camera or stream, which has no end.
         model: a name, a file, a run folder or a URL with its SHA-256, as `Recognizer` takes it; or a
             Recognizer. By default the packaged model.
         detector, device: as `Recognizer` takes them; ignored if `model` is a Recognizer.
@@ -124,6 +128,8 @@ def predict(
     if every is not None and every < 1:
         raise InputError(f"every={every}: give 1 for each frame, 2 for every second one, and so on")
     for one in given:  # report missing paths before any work is done
+        if isinstance(one, list | tuple):
+            raise InputError(f"a {type(one).__name__} among the sources; give them all in one list")
         if _is_place(one):
             next(find([os.fspath(one)]))
         if not stream and _endless(one):
@@ -133,7 +139,19 @@ def predict(
     elif size is not None:
         model = model.with_size(size)
     results = _results(given, model, every, bgr)
-    return results if stream else list(results)
+    return results if stream else _collected(results)
+
+
+def _collected(results: Iterator[Result]) -> list[Result]:
+    """Collect results; the frames of films beyond `_KEPT_BYTES` are left without their pictures."""
+    collected, held = [], 0
+    for result in results:
+        if result.time_s is not None and result.origin is not None:
+            held += result.origin.photo().pixels.nbytes
+            if held > _KEPT_BYTES:
+                result = replace(result, origin=None)
+        collected.append(result)
+    return collected
 
 
 def _is_place(one: Source) -> TypeGuard[str | os.PathLike[str]]:

@@ -358,10 +358,11 @@ class Recognizer:
             if self._ready
             else detect.to_crop(found, self.card.crop, spec)
         )
+        points = round(100 * float(np.abs(mattered).max()))
         legend = (
             f"red: for {face.expression}",
             "blue: against",
-            f"strongest: hiding it moves {face.probability:.0%} by {100 * np.abs(mattered).max():.0f} points",
+            f"strongest: hiding it moves {face.probability:.0%} by {points} point{'s' * (points != 1)}",
         )
         picture = painted_photo(pixels, mattered, to_crop, legend)
         return Explanation(face.expression, face.probability, crop, mattered, picture, origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from mien.decoding import MAX_PIXELS, Decoded
 from mien.errors import InputError
+from mien.files import from_home
 from mien.recognise.draw import marked, write_picture
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
@@ -70,7 +72,8 @@ def photo_of(origin: Origin | None) -> Decoded:
     """
     if origin is None:
         raise InputError(
-            "the picture is not kept with these faces; draw with mien.draw(picture, faces)"
+            "the picture is not kept with these faces (of a long film, ask with stream=True); draw with "
+            "mien.draw(picture, faces)"
         )
     return origin.photo()
 
@@ -97,7 +100,7 @@ class Shown:
         Raises:
             InputError: as `plot`; or the file cannot be written.
         """
-        target = Path(path)
+        target = from_home(path)
         write_picture(target, self.plot())
         return target
 
@@ -146,7 +149,7 @@ def cut(photo: Decoded, box: Sequence[float], margin: float) -> NDArray[np.uint8
     Raises:
         InputError: the margin is below 0 or not a number.
     """
-    if not margin >= 0:
+    if not 0 <= margin < math.inf:
         raise InputError(f"margin {margin}: a share of the box's sides, 0 or more")
     x, y, width, height = photo.read_part(box)
     more_x, more_y = margin * width, margin * height

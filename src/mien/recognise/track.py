@@ -118,9 +118,10 @@ class _Track:
     def move(self, time_s: float, box: Box) -> None:
         """Update the track with the face's box at a later time."""
         elapsed = time_s - self.time_s
-        newest = (np.array(_centre(box)) - np.array(_centre(self.box))) / elapsed
-        before = newest if self.velocity is None else self.velocity
-        self.velocity = smoothed(before, newest, elapsed, _INERTIA_S)
+        if elapsed > 0:  # a coarse clock (Windows: 1/64 s) gives two frames the same time
+            newest = (np.array(_centre(box)) - np.array(_centre(self.box))) / elapsed
+            before = newest if self.velocity is None else self.velocity
+            self.velocity = smoothed(before, newest, elapsed, _INERTIA_S)
         self.time_s, self.box = time_s, box
 
 
@@ -153,7 +154,7 @@ class FaceTracker:
         """Track the faces of the next frame.
 
         Args:
-            time_s: the frame's time in seconds; has to grow from call to call.
+            time_s: the frame's time in seconds; never falls from call to call.
             faces: its faces.
 
         Returns:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.decoding import MAX_PIXELS, check_size
 from mien.errors import InputError, extra_required, one_line, reading_from
+from mien.files import from_home
 from mien.recognise.media import Frame, SourceError, is_address, without_password
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class VideoReader:
         self.problem: str | None = None
         self._watch = watch
         self._container = _opened(str(source), self.name, self.live, max_pixels)
-        self._closed = False
+        self._begun = self._closed = False
         try:
             self._look(max_pixels, threads)
         except BaseException:
@@ -163,8 +164,12 @@ class VideoReader:
         """Yield the frames.
 
         Raises:
+            InputError: they were read already, or the file is closed.
             SourceError: not one can be decoded.
         """
+        if self._begun or self._closed:
+            raise InputError(f"{self.name}: read or closed already; open it again for its frames")
+        self._begun = True
         time_s, index = -1.0, 0
         for decoded in self._decoded():
             before, own = time_s, decoded.time
@@ -217,7 +222,12 @@ class VideoReader:
                 f"{f' ({why})' if why else ''}; this part was processed, copy the file again for the rest"
             )
         elif self._damaged and self.problem is None:
-            self.problem = f"{self.name}: damaged in {self._damaged:,} places, which were left out; copy it again"
+            places = (
+                f"{self._damaged:,} places, which were"
+                if self._damaged > 1
+                else "1 place, which was"
+            )
+            self.problem = f"{self.name}: damaged in {places} left out; copy it again"
 
     def _note_leap(self, before: float, now: float) -> None:
         self.problem = self.problem or (
@@ -293,7 +303,7 @@ def open_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
     import av
 
     # An absolute path, as FFmpeg would take a name such as `http:x` for a protocol.
-    name = str(Path(path).expanduser().absolute())
+    name = str(from_home(path).absolute())
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(FORMATS),
@@ -330,7 +340,7 @@ def _opened(source: str, name: str, live: bool, max_pixels: int) -> InputContain
             raise InputError(
                 f"{name}: cannot be opened ({_why(error, source)}); check the address and that it is on"
             ) from error
-    path = Path(source).expanduser()
+    path = from_home(source)
     with reading_from(name):
         with path.open("rb"):  # for the system's error messages, which are clearer than FFmpeg's
             pass
