@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.files import fitting
 from mien.terminal import named, table
 
@@ -100,8 +100,8 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
     for _, summary in done:
         more = len(summary.faces) - _SHOWN
         said.append(
-            f"{summary.frames:,} frames, looked at {summary.looked_at:,}"
-            + (f"; {more:,} more faces, seen more briefly" if more > 0 else "")
+            f"{quantity(summary.frames, 'frame')}, looked at {summary.looked_at:,}"
+            + (f"; {quantity(more, 'more face')}, seen more briefly" if more > 0 else "")
         )
     lines.caption = "\n".join(said)
     return lines

@@ -97,7 +97,7 @@ def diagnose(
         out=out,
         votes=votes,
         overrides=overrides or [],
-        labels=options.names(labels),
+        labels=labels,
         device=device,
         imported=imported,
         command=command_line(),

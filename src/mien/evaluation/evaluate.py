@@ -17,7 +17,7 @@ from mien.data.ferplus import Votes
 from mien.data.mapping import ClassMap
 from mien.data.near import near_copies
 from mien.data.store import FaceStore, FaceView
-from mien.errors import InputError, extra_required
+from mien.errors import InputError, extra_required, quantity
 from mien.evaluation.across import Across, OwnAnswers, name_of
 from mien.evaluation.choosing import choose, choose_for_run, split_rule_in
 from mien.evaluation.evaluation import Evaluation
@@ -105,7 +105,7 @@ def _probabilities(
         for view, answer in look(predict, batch, views).items():
             if answer.shape != (len(batch), len(faces.expressions)):
                 raise InputError(
-                    f"{faces.store.source}: the predictor answered {len(batch)} faces of "
+                    f"{faces.store.source}: the predictor answered {quantity(len(batch), 'face')} of "
                     f"{len(faces.expressions)} expressions with an array of shape {answer.shape}; "
                     "give data with the label set of the run"
                 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.store import FaceView
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.evaluation import across
 from mien.evaluation.confidence import JUDGES, as_it_answers, confidence
 from mien.evaluation.evaluation import Evaluation
@@ -149,7 +149,7 @@ def _headline(evaluations: list[Evaluation]) -> list[blocks.Block]:
         blocks.Text(
             f"95 % interval **{interval_text(scores.accuracy_interval)} %**", "quiet", marked=True
         ),
-        blocks.Text(f"{scores.count:,} faces of {first.source}", "quiet"),
+        blocks.Text(f"{quantity(scores.count, 'face')} of {first.source}", "quiet"),
     ]
     accuracy = figure_text("accuracy", scores.accuracy)
     return [blocks.Headline(accuracy, f"{first.split} accuracy, single view", beside)]
@@ -178,7 +178,7 @@ def _tiles(
         tiles.append(("overfitting gap", gap, "training - validation, last epoch"))
     if history:
         seconds = sum(row["seconds"] for row in history)
-        tiles.append(("trained for", duration(seconds), f"{len(history)} epochs"))
+        tiles.append(("trained for", duration(seconds), quantity(len(history), "epoch")))
     return tiles
 
 
@@ -255,7 +255,7 @@ def _split(run: RunFolder, item: Evaluation, mistakes: list[blocks.Pictured]) ->
 
 def _counts(item: Evaluation) -> str:
     copies, near = int(item.copies.sum()), item.near_copies_in_training
-    said = f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
+    said = f"{quantity(len(item), 'face')} of {item.source} (fingerprint {item.fingerprint[:12]})"
     if item.training_faces:
         said += f", {copies:,} with an exact copy in training"
     return said + (f", {near:,} more with a near one." if near else ".")

@@ -14,6 +14,7 @@ from mien.callbacks import Say
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError, MienError
 from mien.models import entry, pick_device
+from mien.recipe import refuse_seed
 from mien.runs import RunFolder
 from mien.studies.reproduction import SPLITS, Reproduction, changes, current_evaluation, survey
 from mien.studies.reproduction_page import write_reproduction
@@ -97,6 +98,7 @@ def _noted(failures: dict[str, list[str]], recipe: Recipe, say: Say) -> Iterator
 
 
 def _chosen(only: Sequence[str] | None, overrides: Sequence[str]) -> list[Recipe]:
+    refuse_seed(overrides)
     names = dict.fromkeys(only if only is not None else recipes.reference_names())
     chosen = [override(recipes.find(name), overrides) for name in names]
     for recipe in chosen:
