@@ -13,6 +13,7 @@ from mien.data.store import FaceView
 from mien.errors import InputError, quantity
 from mien.evaluation import across
 from mien.evaluation.confidence import JUDGES, as_it_answers, confidence
+from mien.evaluation.evaluate import other_data_told
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
@@ -124,14 +125,18 @@ def _notes(
                 f"The {item.split} scores belong to other weights than the run has now: "
                 "evaluate again."
             )
-        notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in item.notes]
+        told = list(item.notes)
+        # Files of earlier versions lack this note.
+        if (
+            trained_on
+            and item.fingerprint
+            and item.fingerprint != trained_on
+            and item.across is None
+        ):
+            told.append(other_data_told(item.split, item.source))
+        notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in told]
         if item.across is not None:
             continue  # its own section explains it
-        if trained_on and item.fingerprint and item.fingerprint != trained_on:
-            notes.append(
-                f"The {item.split} scores were made on other data ({item.source}) than the run was "
-                "trained on: copies of its training faces were looked for in those data only."
-            )
         if item.training_faces == 0 and item.split != "train":
             notes.append(
                 f"The data of the {item.split} scores hold no training faces, so copies of them "
