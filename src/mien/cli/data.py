@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -163,7 +164,7 @@ def download(
             f"there is no dataset {name!r} to download ({near_names(name, ['fer2013'])})"
         )
     folder = download_fer2013(out, note)
-    note(f"next: mien data inspect {folder}")
+    note(f"next: mien data inspect {shlex.quote(str(folder))}")
 
 
 def _crop(
@@ -206,7 +207,7 @@ def _crop(
         note(f"skipped, also in {out / SKIPPED}:")
         for one in cropped.skipped:
             note(f"  {one.reason}" if one.kind == "unreadable" else f"  {one.file}: {one.reason}")
-    note(f"next: mien train RECIPE --data {out}")
+    note(f"next: mien train RECIPE --data {shlex.quote(str(out))}{_with(labels)}")
     if cropped.counts["unreadable"]:
         raise typer.Exit(1)
 
@@ -226,7 +227,7 @@ def _relabel(
     counts.add_row("all", *(f"{number:,}" for number in sums.values()))
     show({"out": str(out), **asdict(written)}, counts, as_json=as_json)
     note(f"left out: {written.unknown:,} without a majority, {written.no_face:,} that are no face")
-    note(f"next: mien train RECIPE --data {out} --labels {','.join(EIGHT)}")
+    note(f"next: mien train RECIPE --data {shlex.quote(str(out))} --labels {','.join(EIGHT)}")
 
 
 def _counts(found: Inspection) -> Table:
@@ -343,4 +344,10 @@ def audit(
     show(found.to_dict(), render_audit(found), as_json=as_json)
     note(f"page: {out / 'audit.html'}")
     note(f"next: read {out / 'exclusions.csv'}, delete rows that you do not agree with, then")
-    note(f"      mien train RECIPE --data {path} --exclude {out / 'exclusions.csv'}")
+    excluded = shlex.quote(str(out / "exclusions.csv"))
+    note(f"      mien train RECIPE --data {shlex.quote(path)} --exclude {excluded}{_with(labels)}")
+
+
+def _with(labels: str | None) -> str:
+    """The label set as it goes on in the next command."""
+    return "" if labels is None else f" --labels {shlex.quote(labels)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,7 @@ def export(
         device=device,
     )
     show(made.to_dict(), _figures(made), as_json=as_json)
-    note(f"next: mien evaluate {out} --data PATH")
+    note(f"next: mien evaluate {shlex.quote(str(out))} --data PATH")
 
 
 def _figures(made: Exported) -> Table:

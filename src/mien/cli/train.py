@@ -172,6 +172,8 @@ def teach(
     about = facts(("soft targets", str(teaching.path)), ("views of each face", str(teaching.views)))
     show({"teaching": str(teaching.path), "views": teaching.views}, about, as_json=as_json)
     again = [] if imported is None else ["--import", str(imported)]
+    again += [part for one in overrides or [] for part in ("--set", one)]
+    again += [] if labels is None else ["--labels", labels]
     student = ["mien", "train", recipe, "--data", data, "--set", f"targets.teacher={out}", *again]
     note(f"next: {shlex.join(student)}")
 

@@ -305,9 +305,9 @@ def style(axes: Axes) -> None:
 
 
 def in_percent(*axes: Axis) -> None:
-    """Format the numbers of axes, 0..1, as whole percents."""
+    """Format the numbers of axes, 0..1, as percents, with the digits that they need (2.5 %)."""
     for axis in axes:
-        axis.set_major_formatter(lambda value, _: percent(value, 0))
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
 
 
 def title(axes: Axes, text: str) -> None:
