@@ -352,6 +352,7 @@ def test_pictures_show_every_run(passed):
     ("wrong", "words"),
     [
         ({"only": ["basic-cn"]}, "did you mean basic-cnn"),
+        ({"only": "basic-cnn, simple-cn"}, "'simple-cn' .did you mean simple-cnn"),
         ({"only": []}, "names no recipe"),
         ({"data": "no/such/file.csv"}, "no/such/file.csv"),
         ({"epochs": 0}, "epochs"),

@@ -107,7 +107,7 @@ def _figures(made: Exported) -> Table:
         "test",
         f"{tested['official_accuracy']:.2%}, as the run was evaluated"
         if tested
-        else "not in the card; to add it: mien evaluate RUN --split test, then export again",
+        else "not in the card; to add it: mien evaluate RUN --split test (on the training's data), then export again",
     )
     rows.add_row(
         "temperature",

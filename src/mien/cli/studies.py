@@ -46,7 +46,7 @@ def reproduce(
     found = reproduce_all(
         data,
         out,
-        only=[name.strip() for name in only.split(",")] if only is not None else None,
+        only=only,
         overrides=[*(overrides or []), *([f"epochs={epochs}"] if epochs is not None else [])],
         seeds=api.parse_seeds(seeds),
         device=device,

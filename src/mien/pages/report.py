@@ -79,7 +79,7 @@ def write_report(
     }
     name = recipe.name or run.path.name
     parts = [
-        *(blocks.Text(note, "note") for note in _notes(run, environment, evaluations)),
+        *(blocks.Text(note, "note") for note in _notes(run, evaluations)),
         *_headline(evaluations),
         *([blocks.Tiles(tiles)] if (tiles := _tiles(history, evaluations)) else []),
         *_scores(evaluations),
@@ -107,9 +107,7 @@ def _subtitle(run: RunFolder, name: str, environment: Mapping[str, Any]) -> str:
     return " · ".join(str(part) for part in parts if part)
 
 
-def _notes(
-    run: RunFolder, environment: Mapping[str, Any], evaluations: list[Evaluation]
-) -> list[str]:
+def _notes(run: RunFolder, evaluations: list[Evaluation]) -> list[str]:
     """Warnings that limit the validity of the figures, as sentences."""
     notes = []
     if not evaluations:
@@ -118,7 +116,6 @@ def _notes(
             "The curves below are the training's own."
         )
     current = run.weights_digest()
-    trained_on = (environment.get("data") or {}).get("fingerprint")
     for item in evaluations:
         if item.weights and item.weights != current:
             notes.append(
@@ -127,12 +124,7 @@ def _notes(
             )
         told = list(item.notes)
         # Files of earlier versions lack this note.
-        if (
-            trained_on
-            and item.fingerprint
-            and item.fingerprint != trained_on
-            and item.across is None
-        ):
+        if not run.may_be_trained_on(item.fingerprint) and item.across is None:
             told.append(other_data_told(item.split, item.source))
         notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in told]
         if item.across is not None:
