@@ -11,6 +11,7 @@ from mien.errors import (
     MissingExtraError,
     extra_required,
     near_names,
+    quantity,
     writing_to,
 )
 from mien.expressions import SEVEN, canonical, label_of, parse_expressions
@@ -87,6 +88,20 @@ def test_near_names():
 )
 def test_expressions_go_by_one_name(given, expected):
     assert canonical(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 faces"), (1, "1 face"), (2, "2 faces"), (12345, "12,345 faces")]
+)
+def test_one_is_not_said_in_the_plural(number, said):
+    assert quantity(number, "face") == said
+
+
+def test_a_label_set_may_be_one_text():
+    """A text is a sequence, too: of its letters."""
+    assert parse_expressions("Happiness, calm,sad") == ("happy", "calm", "sad")
+    with pytest.raises(InputError, match="'abc': give two or more different names"):
+        parse_expressions("abc")
 
 
 def test_labels_are_found_by_name():

@@ -86,3 +86,21 @@ def test_a_recipe_file_with_an_unknown_field_is_refused():
     content = to_dict(RECIPE) | {"epcohs": 3}
     with pytest.raises(InputError, match=r"recipe.json: .*'epcohs'.*epochs"):
         from_dict(content, "recipe.json")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "said"),
+    [
+        (["epochs=31", "epochs=30"], "epochs is given twice, as 31 and as 30"),
+        (["model.dropout=0.1", "model.options.dropout=0.2"], "twice, as 0.1 and as 0.2"),
+        (["init=a.safetensors", "init=none"], "init is given twice"),
+    ],
+)
+def test_a_field_with_two_values_is_refused_instead_of_taking_the_last(assignments, said):
+    with pytest.raises(InputError, match=said):
+        override(RECIPE, assignments)
+    assert override(RECIPE, ["epochs=30", "epochs = 30"]).epochs == 30
+
+
+def test_a_text_alone_is_one_change():
+    assert override(RECIPE, "epochs=30").epochs == 30

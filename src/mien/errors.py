@@ -82,6 +82,15 @@ def near_names(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(shown)}"
 
 
+def quantity(number: int, one: str, several: str = "") -> str:
+    """A number and what it counts, for messages; `several` is the plural if it is not `one` with an s.
+
+    >>> quantity(1, "face"), quantity(2000, "face"), quantity(2, "copy", "copies")
+    ('1 face', '2,000 faces', '2 copies')
+    """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 @contextmanager
 def extra_required(extra: str, purpose: str) -> Iterator[None]:
     """Turn the ImportError of an optional package into a message with the command to install it.

@@ -47,11 +47,16 @@ def is_expression(name: str) -> bool:
 
 
 def parse_expressions(names: Sequence[str]) -> Expressions:
-    """Make a label set from a user's names.
+    """Make a label set from a user's names, or from one text with commas between them.
 
     Raises:
         InputError: there are fewer than two names, empty ones or repeated ones.
+
+    >>> parse_expressions("joy, calm")
+    ('happy', 'calm')
     """
+    if isinstance(names, str):
+        names = names.split(",")
     expressions = tuple(canonical(name) for name in names)
     if len(expressions) < 2 or "" in expressions or len(set(expressions)) != len(expressions):
         raise InputError(

@@ -289,6 +289,28 @@ def read_recipe(path: Path) -> Recipe:
     return from_dict(content, str(path))
 
 
+def listed(given: str | Sequence[str]) -> list[str]:
+    """Texts as a list; a text alone is one of them: as a sequence it would be its letters.
+
+    >>> listed("epochs=3"), listed(("epochs=3", "ema=none"))
+    (['epochs=3'], ['epochs=3', 'ema=none'])
+    """
+    return [given] if isinstance(given, str) else list(given)
+
+
+def refuse_seed(assignments: str | Sequence[str]) -> None:
+    """Refuse a change of the seed where seeds are given as such: it would have no effect.
+
+    Raises:
+        InputError: one of the assignments is of `seed`.
+    """
+    for assignment in listed(assignments):
+        if assignment.partition("=")[0].strip() == "seed":
+            raise InputError(
+                f"--set {assignment}: here the seeds are given by --seeds; leave one of them out"
+            )
+
+
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Change fields of a recipe, as `--set` does: `["epochs=3", "optimizer.lr=3e-4"]`.
 
@@ -296,10 +318,12 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     separated by commas.
 
     Raises:
-        InputError: a field is unknown or has a wrong value, or two fields contradict each other.
+        InputError: a field is unknown, has a wrong value or gets two different ones, or two fields contradict
+            each other.
     """
     content = to_dict(recipe)
-    for assignment in assignments:
+    given: dict[tuple[int, str], str] = {}  # (id of the group, field) -> value
+    for assignment in (assignments := listed(assignments)):
         if assignment.strip().startswith("expressions="):
             raise InputError(f"--set {assignment}: give the label set of the data with --labels")
         path, equals, value = assignment.partition("=")
@@ -322,7 +346,13 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         if isinstance(place.get(leaf), dict):
             inner = ", ".join(f"{path}.{name}" for name in place[leaf])
             raise InputError(f"--set {assignment}: {path} is a group; set one of {inner or path}")
-        place[leaf] = _parsed(value.strip(), place.get(leaf), allowed)
+        value = value.strip()
+        if (first := given.setdefault((id(place), leaf), value)) != value:
+            raise InputError(
+                f"{path.strip()} is given twice, as {first} and as {value} (by --set, or by its own option); "
+                "give it once"
+            )
+        place[leaf] = _parsed(value, place.get(leaf), allowed)
     return from_dict(content, f"--set {' '.join(assignments)}" if assignments else recipe.name)
 
 

@@ -258,6 +258,11 @@ class RunFolder:
         """The same as `environment`, but empty if its file is missing."""
         return self.environment() if self.environment_path.is_file() else {}
 
+    def may_be_trained_on(self, fingerprint: str | None) -> bool:
+        """Whether data of this fingerprint are those of the training; True if one of the two is not known."""
+        trained_on = (self.known_environment().get("data") or {}).get("fingerprint")
+        return not trained_on or not fingerprint or fingerprint == trained_on
+
     def plot(self) -> Any:
         """Plot accuracy and loss of the validated epochs: a matplotlib Figure, which a notebook displays.
 

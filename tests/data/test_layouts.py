@@ -10,6 +10,7 @@ from make_layouts import LAYOUTS, NAMES, encoded, image_files, made_up, write_fi
 
 from mien.data import SPLITS, FaceStore, load
 from mien.data.build import digest
+from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
 from mien.resize import ready_crop
@@ -213,6 +214,46 @@ def test_links_to_folders_are_followed_once(root: Path) -> None:
     (root / "elsewhere" / "loop").symlink_to(root / "elsewhere", target_is_directory=True)
 
     assert len(load(data)) == len(FACES)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("train", "test", "a link to test, so the same faces would be train and test"),
+        ("test", "train", "a link to train, so the same faces would be test and train"),
+        ("validation", "test", "the same faces would be validation and test"),
+        ("train/sad", "train/happy", "the same faces would be sad and happy"),
+    ],
+)
+def test_a_link_that_gives_faces_a_second_split_or_class_is_refused(
+    root: Path, link: str, target: str, said: str
+) -> None:
+    """Which of the two names counted was chance, and training could be on test faces."""
+    files = {
+        f"{split}/{name}/{n}.png": encoded(FACES[n].pixels, "png")
+        for n, (split, name) in enumerate(
+            (split, name) for split in ("train", "validation", "test") for name in ("happy", "sad")
+        )
+    }
+    write_files(
+        root / "data",
+        {path: content for path, content in files.items() if not path.startswith(f"{link}/")},
+    )
+    (root / "data" / link).symlink_to(root / "data" / target, target_is_directory=True)
+
+    with pytest.raises(InputError, match=said):
+        load(root / "data")
+
+
+def test_a_second_name_of_the_same_meaning_is_noted(root: Path) -> None:
+    data, picture = root / "data", encoded(FACES[0].pixels, "png")
+    write_files(data, {"train/happy/1.png": picture})
+    (data / "train/joy").symlink_to(data / "train/happy", target_is_directory=True)
+
+    store = load(data)
+
+    assert len(store) == 1
+    assert "train/joy: a link to train/happy, whose faces are read once" in store.notes
 
 
 def test_synthetic_faces_need_no_file() -> None:

@@ -215,7 +215,11 @@ def test_a_drawn_validation_split_is_refused_on_other_data(store, make_store, ma
     other = make_store(store.splits, fingerprint="e" * 64)
     with pytest.raises(InputError, match="drew its validation faces from other data"):
         evaluate_run(run, other, "validation")
-    assert len(evaluate_run(run, other, "test")) == 20
+    scored = evaluate_run(run, other, "test")
+    assert len(scored) == 20
+    (told,) = (note for note in scored.notes if "other data" in note)
+    assert "than the network was trained on, or these have changed since" in told
+    assert not any("other data" in note for note in evaluate_run(run, store, "test").notes)
 
 
 def test_refuses_a_predictor_that_does_not_fit(store):

@@ -123,6 +123,17 @@ def test_votes_and_teachers_are_named(run, tmp_path):
     assert "/data/" not in text
 
 
+def test_scores_on_other_data_are_not_the_cards(run, tmp_path):
+    """`evaluate --data OTHER --split test` writes the same file."""
+    path = run.evaluation_path("test")
+    content = json.loads(path.read_text())
+    content["data"]["fingerprint"] = "e" * 64
+    path.write_text(json.dumps(content))
+    text = write_card(run, tmp_path / "out").markdown.read_text()
+    assert "mien evaluate carded --split validation" in text
+    assert "mien evaluate carded --split test" not in text
+
+
 def test_a_run_without_scores_of_its_weights_gets_no_card(run, make_run, tmp_path):
     with pytest.raises(InputError, match="mien evaluate"):
         write_card(make_run("bare"), tmp_path / "card")

@@ -190,17 +190,19 @@ def test_the_runs_test_figures_are_those_of_these_weights():
     views = {"none": {"official": {"accuracy": 0.6}, "deduplicated": None}}
     people = {"decided": 90, "majority": {"value": 0.8}, "balanced": {"value": 0.7}}
     found = {"weights_sha256": "a", "views": views, "people": people}
-    digests = ["a", "others"]
+    digests, trained_on = ["a", "others", "a"], [True, False]
     run = SimpleNamespace(
         evaluation=lambda split: found if split == "test" else None,
         weights_digest=lambda: digests.pop(0),
+        may_be_trained_on=lambda _: trained_on.pop(0),
     )
     assert export._test_scores(run)["test_of_the_run"] == {
         "official_accuracy": 0.6,
         "deduplicated_accuracy": None,
         "majority": {"faces": 90, "accuracy": 0.8, "balanced_accuracy": 0.7},
     }
-    assert export._test_scores(run) == {}
+    assert export._test_scores(run) == {}  # of other weights
+    assert export._test_scores(run) == {}  # on other data
 
 
 @pytest.mark.slow

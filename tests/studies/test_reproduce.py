@@ -23,13 +23,15 @@ FACES = "synthetic:70"
 NAMES = ["basic-cnn", "four-block-cnn"]
 
 
-def quick(out, *, data=FACES, only=NAMES, epochs=1, seeds=(0,), watchers=(), said=None):
+def quick(
+    out, *, data=FACES, only=NAMES, epochs=1, seeds=(0,), watchers=(), said=None, overrides=()
+):
     """A quick pass on few drawn faces; what it says is appended to `said`."""
     return reproduce(
         data,
         out,
         only=only,
-        overrides=[f"epochs={epochs}"],
+        overrides=[f"epochs={epochs}", *overrides],
         seeds=seeds,
         device="cpu",
         watchers=watchers,
@@ -350,10 +352,12 @@ def test_pictures_show_every_run(passed):
     ("wrong", "words"),
     [
         ({"only": ["basic-cn"]}, "did you mean basic-cnn"),
+        ({"only": "basic-cnn, simple-cn"}, "'simple-cn' .did you mean simple-cnn"),
         ({"only": []}, "names no recipe"),
         ({"data": "no/such/file.csv"}, "no/such/file.csv"),
         ({"epochs": 0}, "epochs"),
         ({"only": ["basic-cnn"], "epochs": "1 2"}, "epochs"),
+        ({"only": ["basic-cnn"], "overrides": ["seed=3"]}, "seeds are given by"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_done(tmp_path, wrong, words):

@@ -94,6 +94,7 @@ def test_what_is_right_only_beside_another_setting_may_be_swept(tmp_path):
     text = "optimizer.name = { choice = ['adam', 'sgd'] }\noptimizer.momentum = { low = 0.5, high = 0.9 }\n"
     found = read(tmp_path, text + "optimizer.nesterov = { choice = [false, true] }")
     assert [one.name for one in found][-1] == "optimizer.nesterov"
+    assert read(tmp_path, "augment.scale = { choice = ['0.9,1.1', '1,1.2', '0.8,1'] }")
     with pytest.raises(InputError, match="nesterov needs"):
         read(tmp_path, "optimizer.nesterov = { choice = [false, true] }")
 
@@ -215,6 +216,12 @@ def test_a_trial_that_fails_is_said_and_the_others_go_on(space, tmp_path, monkey
     assert "training diverged" in (tmp_path / "out" / "sweep.html").read_text(encoding="utf-8")
 
 
+def test_a_swept_field_cannot_be_set_as_well(space, tmp_path, monkeypatch):
+    Pretended(monkeypatch)
+    with pytest.raises(InputError, match=r"--set batch_size=8: .*space\.toml sweeps batch_size"):
+        quick(space, tmp_path / "out", 1, overrides=["batch_size=8"])
+
+
 def test_where_nothing_could_be_trained_the_first_reason_is_said(space, tmp_path, monkeypatch):
     pretended = Pretended(monkeypatch)
     pretended.fail_at = 0
@@ -249,7 +256,7 @@ def test_trials_that_another_process_trains_are_left_to_it_and_count(space, tmp_
     monkeypatch.setattr(sweep_trials, "train_trial", meanwhile)
     found = quick(space, out, 3)
     assert len(begun) == 2
-    assert said[-1] == "1 trials are with other processes; the last of them writes the whole page"
+    assert said[-1] == "with other processes: 1 trial; the last of them writes the whole page"
     assert [trial.state for trial in found.trials] == ["complete"] * 3
 
 

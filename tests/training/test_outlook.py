@@ -12,8 +12,9 @@ from rich.console import Console
 
 import mien
 from mien import cli, recipes
+from mien.errors import InputError
 from mien.runs import RunFolder
-from mien.training import TerminalWatcher
+from mien.training import TerminalWatcher, to_dict
 from mien.training.watch import Moment
 
 
@@ -91,3 +92,30 @@ def test_the_time_to_go_is_told_once_after_some_steps(tmp_path):
         watcher.stepped(Moment(1, step, 1.0, 0.5, 10.0))
 
     assert shown.getvalue().count("to go") == 1
+
+
+def test_a_setting_that_is_given_twice_is_refused(tmp_path, capsys):
+    short = ["--epochs", "30", "--set", "epochs=31"]
+    data = ["--data", str(a_table(tmp_path, USAGES)), "--device", "cpu", "--dry-run"]
+    assert cli.run(["train", "basic-cnn", *data, *short]) == 2
+    assert "epochs is given twice, as 31 and as 30" in capsys.readouterr().err
+    assert cli.run(["train", "basic-cnn", *data, "--epochs", "1", "--set", "epochs=1"]) == 0
+
+
+def test_a_seed_beside_seeds_is_refused(tmp_path):
+    """It had no effect: each run has its own seed."""
+    data = a_table(tmp_path, USAGES)
+    with pytest.raises(InputError, match="--set seed=3: here the seeds are given by --seeds"):
+        mien.train_seeds([0, 1], "basic-cnn", data, tmp_path / "runs", overrides=["seed=3"])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_texts_that_stand_alone_are_not_taken_by_their_letters(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(to_dict(recipes.find("basic-cnn"))))
+    plan = mien.plan(path, a_table(tmp_path, USAGES), overrides="epochs=7", device="cpu")
+    assert plan.epochs == 7
+    with pytest.raises(InputError, match=r"--seeds 0-b: write it as 0-4"):
+        mien.train_seeds("0-b", "basic-cnn", tmp_path / "no data")
+    with pytest.raises(InputError, match=r"no tracker 'tensorbord' \(did you mean tensorboard"):
+        mien.train("basic-cnn", tmp_path / "no data", track="tensorbord")

@@ -14,6 +14,7 @@ from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import SEVEN, parse_expressions
 from mien.files import from_home
+from mien.recipe import listed
 from mien.recognise.media import is_address
 from mien.recognise.naming import is_packaged
 from mien.runs import RunFolder
@@ -34,7 +35,8 @@ def load(
 
     Args:
         data: a CSV, parquet, archive or folder (detected by its content), `synthetic`, `synthetic:N`.
-        labels: the label set of the data, if it is not the seven expressions of FER-2013.
+        labels: the label set of the data, if it is not the seven expressions of FER-2013: names, or one
+            text, `"calm,tense,laughing"`.
         size: (height, width) in pixels for images of mixed sizes; a uniform source keeps its own.
         skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
             names them.
@@ -71,7 +73,7 @@ def load_for(
 
 
 def chosen_recipe(
-    recipe: str | Recipe, overrides: Sequence[str], init: str | Path | None = None
+    recipe: str | Path | Recipe, overrides: Sequence[str], init: str | Path | None = None
 ) -> Recipe:
     """Find a recipe, apply changes and check it.
 
@@ -87,13 +89,14 @@ def chosen_recipe(
     """
     from mien import models, recipes, training
 
-    if not isinstance(recipe, str):
+    if isinstance(recipe, training.Recipe):
         chosen = recipe
-    elif recipe.endswith(".json"):
+    elif str(recipe).endswith(".json"):
         chosen = training.read_recipe(Path(recipe))
     else:
-        chosen = recipes.find(recipe)
-    chosen = training.override(chosen, [*overrides, *([] if init is None else [f"init={init}"])])
+        chosen = recipes.find(str(recipe))
+    changes = [*listed(overrides), *([] if init is None else [f"init={init}"])]
+    chosen = training.override(chosen, changes)
     init = chosen.init
     if init not in (None, models.HUB, models.PACKAGE):
         init = _anchored(str(init))
@@ -180,6 +183,6 @@ def read_for(
     try:
         return load_for(network, data, labels, skip_damaged=skip_damaged)
     except UnknownClassesError as error:
-        if labels is not None and tuple(labels) != network.expressions:
+        if labels is not None and parse_expressions(labels) != network.expressions:
             raise  # the label set that the user gave lacks a class
         raise unmapped(error.unknown, network.expressions, str(data)) from None

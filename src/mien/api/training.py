@@ -16,6 +16,7 @@ from mien.data.splits import Splits, needed
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
 from mien.files import alone, atomic_file
+from mien.recipe import refuse_seed
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ RUNS = Path("runs")
 
 
 def train(
-    recipe: str | Recipe,
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore = "synthetic",
     out: str | Path | None = None,
     *,
@@ -117,7 +118,7 @@ def train(
 
 
 def plan(
-    recipe: str | Recipe,
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore = "synthetic",
     out: str | Path | None = None,
     *,
@@ -159,7 +160,7 @@ class _Ready:
 
 
 def _ready(
-    recipe: str | Recipe,
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore,
     out: str | Path | None,
     overrides: Sequence[str],
@@ -203,8 +204,8 @@ def _ready(
 
 
 def train_seeds(
-    seeds: Sequence[int],
-    recipe: str | Recipe,
+    seeds: Sequence[int] | str,
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore = "synthetic",
     out: str | Path | None = None,
     *,
@@ -220,7 +221,8 @@ def train_seeds(
 ) -> list[RunFolder]:
     """Train a recipe once for each seed, into `out/seed-N`; all other arguments as for `train`.
 
-    `resume` continues the seeds that were begun, and starts the others.
+    `seeds` are numbers, or a text such as `"0-4"` or `"0,2,7"`. `resume` continues the seeds that were begun,
+    and starts the others.
 
     Returns:
         The runs, in the order of `seeds`.
@@ -230,6 +232,9 @@ def train_seeds(
     """
     from mien import training
 
+    if isinstance(seeds, str):
+        seeds = parse_seeds(seeds)
+    refuse_seed(overrides)
     if not resume:
         _import(imported, None)
     chosen = chosen_recipe(recipe, overrides, init)
@@ -283,8 +288,8 @@ def _begun(folder: Path, seeds: Sequence[int], *, resume: bool) -> set[int]:
 
 
 def teach(
-    teachers: Sequence[str | Path | RunFolder],
-    recipe: str | Recipe,
+    teachers: str | Path | RunFolder | Sequence[str | Path | RunFolder],
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore = "synthetic",
     *,
     out: str | Path,
@@ -315,6 +320,8 @@ def teach(
     """
     from mien import models, training
 
+    if isinstance(teachers, str | Path | RunFolder):
+        teachers = [teachers]
     runs = [run for path in teachers for run in RunFolder.expand(path)]
     if imported is not None:
         own = models.OwnFile.read(imported)

@@ -10,6 +10,7 @@ from mien.auditing.findings import Finding, count_by_split
 from mien.data.copies import Copies
 from mien.data.exclusions import write_exclusions
 from mien.data.store import SPLITS, FaceStore
+from mien.errors import quantity
 from mien.evaluation.text import duration
 from mien.files import write_json
 from mien.pages import blocks
@@ -54,10 +55,10 @@ def _write_page(audit: Audit, path: Path) -> Path:
     said, store = audit.inspection, audit.store
     title = f"{Path(said.source).name}: audit"
     about = (
-        f"{said.images:,} faces, {said.width} x {said.height} · {said.source} · "
+        f"{quantity(said.images, 'face')}, {said.width} x {said.height} · {said.source} · "
         f"fingerprint {said.fingerprint[:12]}"
     )
-    share = f"{audit.excluded / said.images:.1%} of {said.images:,} faces"
+    share = f"{audit.excluded / said.images:.1%} of {quantity(said.images, 'face')}"
     balance = blocks.Table(["split", *said.expressions, "all"], _balance(audit))
     times = [(name, duration(seconds)) for name, seconds in audit.seconds.items()]
     parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +20,7 @@ from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
 from mien.data.majority import write_majority
 from mien.data.store import FaceStore
-from mien.errors import InputError, near_names
-from mien.expressions import parse_expressions
+from mien.errors import InputError, near_names, quantity
 from mien.terminal import facts, table
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ Source = Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien 
 
 
 def _load(path: str, labels: str | None, *, skip_damaged: bool = False) -> FaceStore:
-    store = api.load(path, labels=options.names(labels), skip_damaged=skip_damaged)
+    store = api.load(path, labels=labels, skip_damaged=skip_damaged)
     for sentence in store.notes:
         note(f"note: {sentence}")
     return store
@@ -164,7 +164,7 @@ def download(
             f"there is no dataset {name!r} to download ({near_names(name, ['fer2013'])})"
         )
     folder = download_fer2013(out, note)
-    note(f"next: mien data inspect {folder}")
+    note(f"next: mien data inspect {shlex.quote(str(folder))}")
 
 
 def _crop(
@@ -187,7 +187,6 @@ def _crop(
         raise InputError("--crop needs --out: the folder to write to")
     if several not in ("skip", "largest"):
         raise InputError(f"--several {several!r} is not known: use skip or largest")
-    names = options.names(labels)
     with counting("cropping") as progress:
         cropped = crop_faces(
             Path(photos),
@@ -195,7 +194,7 @@ def _crop(
             side=side,
             size=size,
             several="largest" if several == "largest" else "skip",
-            labels=None if names is None else parse_expressions(names),
+            labels=labels,
             progress=progress,
         )
     counts = table("photos", "number")
@@ -208,7 +207,7 @@ def _crop(
         note(f"skipped, also in {out / SKIPPED}:")
         for one in cropped.skipped:
             note(f"  {one.reason}" if one.kind == "unreadable" else f"  {one.file}: {one.reason}")
-    note(f"next: mien train RECIPE --data {out}")
+    note(f"next: mien train RECIPE --data {shlex.quote(str(out))}{_with(labels)}")
     if cropped.counts["unreadable"]:
         raise typer.Exit(1)
 
@@ -222,17 +221,17 @@ def _relabel(
     said = read_votes(votes)
     written = write_majority(_load(path, labels), said, out)
     sums = {split: sum(by.values()) for split, by in written.counts.items()}
-    counts = table("majority", *sums, title=f"{sum(sums.values()):,} faces")
+    counts = table("majority", *sums, title=quantity(sum(sums.values()), "face"))
     for name in EIGHT:
         counts.add_row(name, *(f"{by[name]:,}" for by in written.counts.values()))
     counts.add_row("all", *(f"{number:,}" for number in sums.values()))
     show({"out": str(out), **asdict(written)}, counts, as_json=as_json)
     note(f"left out: {written.unknown:,} without a majority, {written.no_face:,} that are no face")
-    note(f"next: mien train RECIPE --data {out} --labels {','.join(EIGHT)}")
+    note(f"next: mien train RECIPE --data {shlex.quote(str(out))} --labels {','.join(EIGHT)}")
 
 
 def _counts(found: Inspection) -> Table:
-    counts = table("split", *found.expressions, "all", title=f"{found.images:,} faces")
+    counts = table("split", *found.expressions, "all", title=quantity(found.images, "face"))
     for split, by_expression in found.counts.items():
         numbers = [*by_expression.values(), sum(by_expression.values())]
         counts.add_row(split, *(f"{number:,}" for number in numbers))
@@ -281,12 +280,12 @@ def _facts(found: Inspection) -> Table:
     copies = found.copies
     in_train = ", ".join(f"{n:,} {split}" for split, n in copies.with_copy_in_train.items())
     groups = (
-        f"{copies.groups:,} groups of {copies.images:,} images; {copies.groups_across_splits:,} "
-        f"groups span splits, {copies.groups_with_different_labels:,} carry different labels"
+        f"{quantity(copies.groups, 'group')} of {quantity(copies.images, 'image')}; across splits: "
+        f"{copies.groups_across_splits:,}, with different labels: {copies.groups_with_different_labels:,}"
     )
     return facts(
         ("read as", found.layout or "a store"),
-        ("size", f"{found.width} x {found.height}, {found.channels} channel(s)"),
+        ("size", f"{found.width} x {found.height}, {quantity(found.channels, 'channel')}"),
         ("fingerprint", found.fingerprint),
         ("exact copies", groups),
         ("copies in training", f"of {in_train} images"),
@@ -331,7 +330,7 @@ def audit(
         from mien.auditing.cross_validation import CrossValidation
 
         looks = (CrossValidation(30 if budget is None else budget, device),)
-    store = api.load(path, labels=options.names(labels))
+    store = api.load(path, labels=labels)
     with progress_bar() as bar:
         tasks: dict[str, int] = {}
 
@@ -345,4 +344,10 @@ def audit(
     show(found.to_dict(), render_audit(found), as_json=as_json)
     note(f"page: {out / 'audit.html'}")
     note(f"next: read {out / 'exclusions.csv'}, delete rows that you do not agree with, then")
-    note(f"      mien train RECIPE --data {path} --exclude {out / 'exclusions.csv'}")
+    excluded = shlex.quote(str(out / "exclusions.csv"))
+    note(f"      mien train RECIPE --data {shlex.quote(path)} --exclude {excluded}{_with(labels)}")
+
+
+def _with(labels: str | None) -> str:
+    """The label set as it goes on in the next command."""
+    return "" if labels is None else f" --labels {shlex.quote(labels)}"

@@ -113,7 +113,7 @@ def evaluate(
         "data": data,
         "split": split,
         "votes": votes,
-        "labels": options.names(labels),
+        "labels": labels,
         "skip_damaged": skip_damaged,
         "imported": imported,
         "device": device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from mien import api
 from mien.cli import options
 from mien.cli.output import note, show
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.evaluation.calibration import SURE_SHARE
 from mien.runs import RunFolder
 from mien.terminal import facts
@@ -74,12 +75,12 @@ def export(
         licence=licence,
         name=name,
         votes=votes,
-        labels=options.names(labels),
+        labels=labels,
         imported=imported,
         device=device,
     )
     show(made.to_dict(), _figures(made), as_json=as_json)
-    note(f"next: mien evaluate {out} --data PATH")
+    note(f"next: mien evaluate {shlex.quote(str(out))} --data PATH")
 
 
 def _figures(made: Exported) -> Table:
@@ -93,12 +94,12 @@ def _figures(made: Exported) -> Table:
     rows.add_row("model file", f"{made.path} ({made.size / 1e6:.2f} MB)")
     rows.add_row(
         "validation",
-        f"{scores['accuracy']:.2%} of {scores['faces']:,} faces, single view",
+        f"{scores['accuracy']:.2%} of {quantity(scores['faces'], 'face')}, single view",
     )
     if judged is not scores:
         rows.add_row(
             "majority of votes",
-            f"{judged['accuracy']:.2%} of {judged['faces']:,} validation faces, balanced "
+            f"{judged['accuracy']:.2%} of {quantity(judged['faces'], 'validation face')}, balanced "
             f"{judged['balanced_accuracy']:.2%}; the figures below are by the majority",
         )
     tested = card.scores.get("test_of_the_run")
@@ -106,7 +107,7 @@ def _figures(made: Exported) -> Table:
         "test",
         f"{tested['official_accuracy']:.2%}, as the run was evaluated"
         if tested
-        else "not in the card; to add it: mien evaluate RUN --split test, then export again",
+        else "not in the card; to add it: mien evaluate RUN --split test (on the training's data), then export again",
     )
     rows.add_row(
         "temperature",
@@ -123,7 +124,7 @@ def _figures(made: Exported) -> Table:
     few = "" if answered >= SURE_SHARE else f"; {SURE_SHARE:.0%} were to be answered"
     rows.add_row(
         "uncertain below",
-        f"{card.uncertain_below:.3f}: {doubted['share']:.1%} of {doubted['faces']:,} faces by the "
+        f"{card.uncertain_below:.3f}: {doubted['share']:.1%} of {quantity(doubted['faces'], 'face')} by the "
         f"{doubted['judge']}, right on {_share(doubted['accuracy'])} of them and on "
         f"{_share(doubted['accuracy_of_others'])} of the others{few}",
     )
@@ -131,7 +132,7 @@ def _figures(made: Exported) -> Table:
     rows.add_row(
         "parity with torch",
         f"logits within {parity['logits']:.1e}, probabilities within {parity['probabilities']:.1e} "
-        f"on {parity['faces']} faces",
+        f"on {quantity(parity['faces'], 'face')}",
     )
     for kind in made.speeds.keys() - {"float32"}:
         small = card.parity[kind]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from mien.errors import InputError, visible
+from mien.errors import InputError, quantity, visible
 from mien.files import fitting
 from mien.terminal import named, table
 
@@ -101,8 +101,8 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
         more = len(summary.faces) - _SHOWN
         said.append(
             (f"{visible(item.name)}: " if len(done) > 1 else "")
-            + f"{summary.frames:,} frame{'s' * (summary.frames != 1)}, looked at {summary.looked_at:,}"
-            + (f"; {more:,} more face{'s' * (more != 1)}, seen more briefly" if more > 0 else "")
+            + f"{quantity(summary.frames, 'frame')}, looked at {summary.looked_at:,}"
+            + (f"; {quantity(more, 'more face')}, seen more briefly" if more > 0 else "")
         )
     lines.caption = "\n".join(said)
     return lines

@@ -88,8 +88,3 @@ Run = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="A run folder, a folder of seeds, or a model file (.onnx)."),
 ]
-
-
-def names(labels: str | None) -> list[str] | None:
-    """Split the value of --labels at commas."""
-    return labels.split(",") if labels is not None else None

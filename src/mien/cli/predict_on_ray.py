@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mien.cli.output import note, progress_bar, show
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.terminal import facts
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def recognise_on_cluster(
     task = bar.add_task("starting Ray", total=None)
 
     def told(done: int, shards: int, counts: Counts) -> None:
-        said = f"{done:,} of {shards:,} shards, {counts.pictures:,} picture{'s' * (counts.pictures != 1)}"
+        said = f"{done:,} of {quantity(shards, 'shard')}, {quantity(counts.pictures, 'picture')}"
         bar.update(task, completed=done, total=shards, description=said)
 
     with bar:

@@ -46,7 +46,7 @@ def reproduce(
     found = reproduce_all(
         data,
         out,
-        only=[name.strip() for name in only.split(",")] if only is not None else None,
+        only=only,
         overrides=[*(overrides or []), *([f"epochs={epochs}"] if epochs is not None else [])],
         seeds=api.parse_seeds(seeds),
         device=device,
@@ -97,7 +97,7 @@ def diagnose(
         out=out,
         votes=votes,
         overrides=overrides or [],
-        labels=options.names(labels),
+        labels=labels,
         device=device,
         imported=imported,
         command=command_line(),

@@ -72,7 +72,7 @@ def sweep(
         out=out,
         workers=workers,
         overrides=overrides or [],
-        labels=options.names(labels),
+        labels=labels,
         device=device,
         imported=imported,
         say=note,

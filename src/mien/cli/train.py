@@ -95,7 +95,7 @@ def train(
             *_short({"epochs": epochs, "batch_size": batch_size, "optimizer.lr": lr}),
         ],
         "init": init,
-        "labels": options.names(labels),
+        "labels": labels,
         "device": device,
         "exclude": exclude,
         "skip_damaged": skip_damaged,
@@ -115,7 +115,7 @@ def train(
     if seeds is None:
         runs = [api.train(recipe, data, out, **settings)]
     else:
-        runs = api.train_seeds(api.parse_seeds(seeds), recipe, data, out, **settings)
+        runs = api.train_seeds(seeds, recipe, data, out, **settings)
     from mien.training import is_first
 
     if not is_first():  # of the processes that torchrun started, only the first one prints
@@ -163,7 +163,7 @@ def teach(
             views=views,
             seed=seed,
             overrides=overrides or [],
-            labels=options.names(labels),
+            labels=labels,
             device=device,
             imported=imported,
             progress=progress,
@@ -172,6 +172,8 @@ def teach(
     about = facts(("soft targets", str(teaching.path)), ("views of each face", str(teaching.views)))
     show({"teaching": str(teaching.path), "views": teaching.views}, about, as_json=as_json)
     again = [] if imported is None else ["--import", str(imported)]
+    again += [part for one in overrides or [] for part in ("--set", one)]
+    again += [] if labels is None else ["--labels", labels]
     student = ["mien", "train", recipe, "--data", data, "--set", f"targets.teacher={out}", *again]
     note(f"next: {shlex.join(student)}")
 

@@ -18,7 +18,7 @@ from mien.data.layout import Found, Rank
 from mien.data.reading import Request, reading, split_in_path
 from mien.data.tree import Entry, Tree
 from mien.decoding import is_image
-from mien.errors import InputError, one_line
+from mien.errors import InputError, one_line, quantity
 
 _LABEL = re.compile(r"(?P<base>.*/|)annotations/(?P<name>[^/]+)_exp\.npy")
 #: The largest label file in bytes; an .npy of one number needs about a tenth. Larger files are refused unread.
@@ -77,7 +77,7 @@ def _number(entry: Entry) -> float:
         value = np.load(io.BytesIO(data), allow_pickle=False)
         text = value.reshape(-1).astype(str).tolist()
         if len(text) != 1:
-            raise ValueError(f"{len(text)} values")
+            raise ValueError(quantity(len(text), "value"))
         return float(text[0])
     except Exception as error:  # damaged bytes make numpy raise nearly anything
         raise InputError(

@@ -25,7 +25,7 @@ from mien.data.layout import Found, Rank
 from mien.data.reading import Damaged, Request, Sample, label_given, plain, reading, split_in_path
 from mien.data.tree import Entry, Tree
 from mien.decoding import is_image
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.expressions import SEVEN, canonical
 
 #: Bytes of the longest line; longer ones are refused before they fill the memory. Enough for 2,000 x 2,000 pixels.
@@ -126,7 +126,7 @@ class ChallengeCsv:
             where, name = rows.where, str(count)
             count += 1
             if len(row) != len(names):
-                yield rows.damaged(name, f"{len(row)} columns instead of {len(names)}")
+                yield rows.damaged(name, f"{quantity(len(row), 'column')} instead of {len(names)}")
                 continue
             split: int | None = whole
             if splits and self._split is not None:
@@ -274,7 +274,7 @@ def _face(text: bytes, shape: tuple[int, int] | None) -> NDArray[np.uint8] | str
     if len(values) == height * width:
         return values.reshape(height, width)
     wanted = f" instead of {height * width}" if shape else ", which make no square face"
-    return f"{len(values)} pixels{wanted}"
+    return f"{quantity(len(values), 'pixel')}{wanted}"
 
 
 def _numbers(text: bytes) -> NDArray[np.uint8] | str:
@@ -291,7 +291,7 @@ def _numbers(text: bytes) -> NDArray[np.uint8] | str:
             if not word.isdigit() or len(word.lstrip(b"0")) > 3 or int(word) > 255
         ]
         if not wrong:
-            return f"{len(words)} pixels"
+            return quantity(len(words), "pixel")
         return f"pixel {wrong[0] + 1} is {_text(words[wrong[0]])[:20]!r}, not an integer in 0..255"
     return values.astype(np.uint8)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mien.data.reading import reading, split_named
 from mien.data.store import SPLITS, FaceStore
-from mien.errors import InputError, one_line
+from mien.errors import InputError, one_line, quantity
 from mien.expressions import SEVEN, Expressions, canonical
 
 #: The expressions that annotators could choose. Labels 0..6 are the challenge's; it has no contempt.
@@ -219,7 +219,7 @@ class Votes:
         beyond = np.flatnonzero(positions < 0)
         if len(beyond):
             raise InputError(
-                f"{store.source}: row {rows[beyond[0]]} is not among the {len(self):,} rows of "
+                f"{store.source}: row {rows[beyond[0]]} is not among the {quantity(len(self), 'row')} of "
                 f"{self.source}; give the challenge's rows"
             )
         return positions
@@ -336,7 +336,7 @@ def read_votes(path: str | Path) -> Votes:
             raise InputError(f"{path}: not a table in text ({one_line(error)}); {_GIVE}") from error
     if len(table) != ROWS:
         raise InputError(
-            f"{path}: {len(table):,} rows instead of FER+'s {ROWS:,}, and faces are found by row "
+            f"{path}: {quantity(len(table), 'row')} instead of FER+'s {ROWS:,}, and faces are found by row "
             f"number; {_GIVE}"
         )
     return Votes(
@@ -369,7 +369,9 @@ def vote_counts(texts: list[str], where: str) -> list[int]:
             raise InputError(f"{where}: {text.strip()[:20]!r} is not a number of votes; {_GIVE}")
     counts = [int(text) for text in texts]
     if not 0 < sum(counts) <= ANNOTATORS:
-        raise InputError(f"{where}: {sum(counts)} votes of {ANNOTATORS} annotators; {_GIVE}")
+        raise InputError(
+            f"{where}: {quantity(sum(counts), 'vote')} of {ANNOTATORS} annotators; {_GIVE}"
+        )
     return counts
 
 

@@ -22,7 +22,7 @@ from mien.data.reading import Request, reading
 from mien.data.store import TEST, TRAIN, VALIDATION
 from mien.data.tree import Entry, Tree
 from mien.decoding import is_image
-from mien.errors import InputError, one_line
+from mien.errors import InputError, one_line, quantity
 
 _SPLITS = {"FER2013Train": TRAIN, "FER2013Valid": VALIDATION, "FER2013Test": TEST}
 #: Accepted numbers of columns: older versions of the file have no box of the face after the name.
@@ -87,8 +87,8 @@ def _votes(entry: Entry) -> tuple[list[str], Votes]:
                 where = f"{entry.where}, line {lines.line_num}"
                 if len(line) not in _COLUMNS:
                     raise InputError(
-                        f"{where}: {len(line)} columns instead of a name, a box and {len(CHOICES)} numbers of "
-                        "votes; get the file again"
+                        f"{where}: {quantity(len(line), 'column')} instead of a name, a box and {len(CHOICES)} "
+                        "numbers of votes; get the file again"
                     )
                 names.append(line[0].strip())
                 counts.append(vote_counts(line[-len(CHOICES) :], where))

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.data.copies import Copies, count_copies
 from mien.data.store import SPLITS, FaceStore
+from mien.errors import quantity
 from mien.expressions import Expressions
 from mien.files import atomic_file
 
@@ -107,7 +108,7 @@ def draw_samples(store: FaceStore, *, columns: int = 12, seed: int = 0) -> Image
     draw.text((_MARGIN, 20), Path(store.source).name, _INK, title)
     draw.text(
         (_MARGIN, 52),
-        f"{len(store):,} faces, {face_width} x {face_height} {kind}, {store.fingerprint[:12]}",
+        f"{quantity(len(store), 'face')}, {face_width} x {face_height} {kind}, {store.fingerprint[:12]}",
         _FAINT,
         small,
     )

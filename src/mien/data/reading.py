@@ -208,8 +208,14 @@ def split_in_path(path: str, where: str) -> int:
     Raises:
         InputError: a name may mean validation or test; `where` is the place for the message.
     """
+    told = split_told(path, where)
+    return TRAIN if told is None else told
+
+
+def split_told(path: str, where: str) -> int | None:
+    """As `split_in_path`, but None if no name tells a split."""
     told = (split_in_name(part, where) for part in reversed(path.split("/")))
-    return next((split for split in told if split is not None), TRAIN)
+    return next((split for split in told if split is not None), None)
 
 
 def label_given(value: object, expressions: Expressions, where: str) -> int:

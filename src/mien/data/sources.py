@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ from mien.data import (
     raf_db,
 )
 from mien.data.layout import Layout, Rank
-from mien.data.reading import Request, Source, reading
+from mien.data.reading import Request, Source, reading, split_told
+from mien.data.store import SPLITS
 from mien.data.tree import Entry, FolderTree, LoneFile, TarTree, Tree, ZipTree
 from mien.decoding import is_image
 from mien.errors import InputError
+from mien.expressions import canonical
 from mien.registry import Registry
 
 #: All layouts that can be read from a path. To add one, write its file and add a line here.
@@ -84,6 +87,8 @@ def _in_tree(
         raise _nothing(tree, where)
     if len(chosen) > 1:
         raise _several([one.name for one in chosen], where)
+    for link, folder in tree.second_names:
+        request.notes.append(_second_name(tree, link, folder))
     if tree.dead_links:
         request.notes.append(_links(tree.dead_links))
     return chosen[0].name, chosen[0].make(request)
@@ -132,3 +137,28 @@ def _not_ours(entry: Entry) -> InputError:
 def _links(names: list[str]) -> str:
     named = ", ".join(names[:_LINKS_NAMED]) + (", ..." if len(names) > _LINKS_NAMED else "")
     return f"links that lead nowhere or are not followed, passed over: {len(names):,} ({named})"
+
+
+def _second_name(tree: Tree, link: str, folder: str) -> str:
+    """The note on a link to a folder of the same tree, whose faces are read once.
+
+    Raises:
+        InputError: the link's name gives these faces another split or class.
+    """
+    where = tree.describe(link)
+    splits = [split_told(path, where) for path in (link, folder)]
+    if splits[0] != splits[1]:
+        first, second = ("no split" if one is None else SPLITS[one] for one in splits)
+        raise InputError(
+            f"{where}: a link to {folder}, so the same faces would be {first} and {second}; remove the link, "
+            "or put other faces in its place"
+        )
+    names = [canonical(posixpath.basename(path)) for path in (link, folder)]
+    of_class = any(
+        posixpath.dirname(entry.name) == folder for entry in tree.entries if is_image(entry.name)
+    )
+    if of_class and names[0] != names[1]:
+        raise InputError(
+            f"{where}: a link to {folder}, so the same faces would be {names[0]} and {names[1]}; remove the link"
+        )
+    return f"{link}: a link to {folder}, whose faces are read once"

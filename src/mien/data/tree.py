@@ -158,6 +158,8 @@ class Tree(ABC):
     def __init__(self) -> None:
         #: Links below the root that lead nowhere or are not followed.
         self.dead_links: list[str] = []
+        #: Links to folders of the tree: (path of the link, path under which the folder is read).
+        self.second_names: list[tuple[str, str]] = []
         self.heads: dict[Any, bytes] = {}
         self.kept: dict[Any, tuple[IO[bytes], ExitStack]] = {}
 
@@ -194,7 +196,7 @@ class FolderTree(Tree):
         with reading(str(root)):
             listing = walk(root)
         names = sorted(name for name, _ in listing.files)
-        self.dead_links = listing.dead_links
+        self.dead_links, self.second_names = listing.dead_links, listing.second_names
         self.entries = [Entry(name, self, name) for name in names]
 
     def open(self, key: str) -> IO[bytes]:
@@ -327,25 +329,39 @@ class Listing:
         files: (path relative to the folder, entry) of each file.
         folders: paths of the folder itself and all below it.
         dead_links: relative paths of links that lead nowhere.
+        second_names: (link, folder), relative paths, of links to a folder that is listed under its own name; without
+            links to a folder that they lie in.
     """
 
     files: list[tuple[str, os.DirEntry[str]]]
     folders: list[Path]
     dead_links: list[str]
+    second_names: list[tuple[str, str]]
 
 
 def walk(root: Path) -> Listing:
-    """List a folder and all below it, without hidden files and clutter; links are followed, each folder once."""
-    listing = Listing([], [], [])
-    seen: set[tuple[int, int]] = set()
+    """List a folder and all below it, without hidden files and clutter; links are followed, each folder once.
+
+    A folder's own name comes before that of a link to it, whatever the order on the disk.
+    """
+    listing = Listing([], [], [], [])
+    seen: dict[
+        tuple[int, int], str
+    ] = {}  # (device, inode) of a folder -> its path with "/" at the end
     waiting = [(root, "")]
-    while waiting:
+    links: list[tuple[Path, str]] = []
+    while waiting or links:
+        if not waiting:
+            links.sort(key=lambda link: link[1], reverse=True)
+            waiting.append(links.pop())
         folder, prefix = waiting.pop()
         status = folder.stat()
         identity = (status.st_dev, status.st_ino)
         if identity in seen:
+            if folder.is_symlink() and not folder.parent.resolve().is_relative_to(folder.resolve()):
+                listing.second_names.append((prefix[:-1], seen[identity][:-1]))
             continue
-        seen.add(identity)
+        seen[identity] = prefix
         listing.folders.append(folder)
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -355,7 +371,9 @@ def walk(root: Path) -> Listing:
                 if _leads_nowhere(entry):
                     listing.dead_links.append(prefix + name)
                 elif entry.is_dir():
-                    waiting.append((folder / name, f"{prefix}{name}/"))
+                    (links if entry.is_symlink() else waiting).append(
+                        (folder / name, f"{prefix}{name}/")
+                    )
                 elif entry.is_file():
                     listing.files.append((prefix + name, entry))
     return listing

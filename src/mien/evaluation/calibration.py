@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, extra_required
+from mien.errors import InputError, extra_required, quantity
 from mien.evaluation.metrics import SMALLEST_PROBABILITY
 
 #: The least number of faces to fit a temperature. Fitted on 10 faces drawn from PublicTest, it makes probabilities
@@ -69,8 +69,8 @@ def enough_to_calibrate(faces: int, source: str) -> None:
     """
     if faces < LEAST_FACES:
         raise InputError(
-            f"{source}: {faces} validation faces are too few to calibrate, {LEAST_FACES} are needed; train "
-            "with more, or set a larger share of the training faces aside (--set split.holdout=0.3)"
+            f"{source}: too few to calibrate with {quantity(faces, 'validation face')}, {LEAST_FACES} are needed; "
+            "train with more, or set a larger share of the training faces aside (--set split.holdout=0.3)"
         )
 
 

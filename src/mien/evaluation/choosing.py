@@ -39,12 +39,14 @@ class Chosen:
         trained: the network's training faces in the same store; empty if it was trained on other data.
         split: the name of the split.
         across: the mapping of classes, if they were mapped, else None.
+        foreign: whether the network is known to have been trained on other data.
     """
 
     faces: FaceView
     trained: FaceView
     split: str
     across: Across | None
+    foreign: bool = False
 
 
 def check_request(split: str | None, tta: str) -> None:
@@ -153,10 +155,10 @@ def choose(
     if split in ("train", "validation") and _is_carved(splits):
         _refuse_other_data(where, trained_on, store)
     if not by_class:
-        return Chosen(faces, splits.train, split, None)
+        return Chosen(faces, splits.train, split, None, foreign)
     faces, across = mapped(faces, mapping or {}, known, split)
     trained = splits.train.indices[: 0 if foreign or split == ALL else None]
-    return Chosen(faces, faces.store.faces(trained), split, across)
+    return Chosen(faces, faces.store.faces(trained), split, across, foreign)
 
 
 def split_rule_in(recipe: Any, where: str) -> SplitRule:

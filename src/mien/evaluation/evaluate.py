@@ -17,9 +17,9 @@ from mien.data.ferplus import Votes
 from mien.data.mapping import ClassMap
 from mien.data.near import near_copies
 from mien.data.store import FaceStore, FaceView
-from mien.errors import InputError, extra_required
+from mien.errors import InputError, extra_required, quantity
 from mien.evaluation.across import Across, OwnAnswers, name_of
-from mien.evaluation.choosing import choose, choose_for_run, split_rule_in
+from mien.evaluation.choosing import Chosen, choose, choose_for_run, split_rule_in
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.people import beside_people, majority_of
@@ -105,7 +105,7 @@ def _probabilities(
         for view, answer in look(predict, batch, views).items():
             if answer.shape != (len(batch), len(faces.expressions)):
                 raise InputError(
-                    f"{faces.store.source}: the predictor answered {len(batch)} faces of "
+                    f"{faces.store.source}: the predictor answered {quantity(len(batch), 'face')} of "
                     f"{len(faces.expressions)} expressions with an array of shape {answer.shape}; "
                     "give data with the label set of the run"
                 )
@@ -124,6 +124,14 @@ def find_copies(
     return np.array([tuple(digest) in known for digest in digests_N2.tolist()], dtype=np.bool_)
 
 
+def other_data_told(split: str, source: str) -> str:
+    """The note on scores of other data than the training's: another source, or the same with another content."""
+    return (
+        f"the {split} scores were made on other data ({source}) than the network was trained on, or these have changed "
+        "since: copies of its training faces were looked for in those data only"
+    )
+
+
 @dataclass(frozen=True)
 class Subject:
     """A network and the faces to score it on.
@@ -137,6 +145,7 @@ class Subject:
         across: the mapping of classes, if the data are not the training's and have other classes.
         is_sure: (uint8 (B, C, H, W), probabilities (B, K)) -> bool (B,), answers that are not uncertain;
             None for a run, because export fits its threshold.
+        foreign: whether the network is known to have been trained on other data.
     """
 
     predict: Predictor
@@ -148,6 +157,7 @@ class Subject:
     is_sure: Callable[[NDArray[np.uint8], NDArray[np.floating[Any]]], NDArray[np.bool_]] | None = (
         None
     )
+    foreign: bool = False
 
     @classmethod
     def of_run(
@@ -181,7 +191,7 @@ class Subject:
                 f"{', '.join(chosen.faces.expressions)}; the run folder was mixed up, train again"
             )
         digest = run.weights_digest()
-        return cls(classifier, chosen.faces, chosen.trained, chosen.split, digest, chosen.across)
+        return cls._chosen(classifier, chosen, digest)
 
     @classmethod
     def of_model(
@@ -214,7 +224,19 @@ class Subject:
             trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
             mapping=mapping,
         )
-        return cls(predict, chosen.faces, chosen.trained, chosen.split, card.digest, chosen.across)
+        return cls._chosen(predict, chosen, card.digest)
+
+    @classmethod
+    def _chosen(cls, predict: Predictor, chosen: Chosen, weights: str | None) -> Subject:
+        return cls(
+            predict,
+            chosen.faces,
+            chosen.trained,
+            chosen.split,
+            weights,
+            chosen.across,
+            foreign=chosen.foreign,
+        )
 
     def without(self, excluded: Exclusions | None) -> Subject:
         """The same subject without the faces on a list.
@@ -266,6 +288,9 @@ class Subject:
         evaluation = replace(evaluation, command=command, weights=self.weights)
         if self.across is not None:
             return _restricted(evaluation, self.across)
+        if self.foreign:
+            told = other_data_told(self.split, evaluation.source)
+            evaluation = replace(evaluation, notes=(*evaluation.notes, told))
         if votes is None:
             return evaluation
         people = beside_people(evaluation.probabilities["none"], self.faces, votes)

@@ -391,9 +391,11 @@ def _headlines(scores: Scores) -> dict[str, Any]:
 
 
 def _test_scores(run: RunFolder) -> dict[str, Any]:
-    """The test scores of exactly these weights, single view, if `mien evaluate --split test` was run."""
+    """The test scores, single view, of exactly these weights on the training's data, if they were evaluated."""
     found = run.evaluation("test")
     if found is None or found.get("weights_sha256") != run.weights_digest():
+        return {}
+    if not run.may_be_trained_on((found.get("data") or {}).get("fingerprint")):
         return {}
     said = found["views"]["none"]
     scores: dict[str, Any] = {

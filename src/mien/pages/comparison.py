@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mien.errors import quantity
 from mien.evaluation.compare import VIEW, Comparison
 from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
 from mien.evaluation.text import duration
@@ -28,7 +29,7 @@ def render_comparison(comparison: Comparison) -> Stack:
     contenders = Table(
         ["", *names],
         [[name, *values] for name, values in zip(_HEAD[1:], figures, strict=True)],
-        title=f"{comparison.split}: {comparison.faces:,} faces, view {VIEW}",
+        title=f"{comparison.split}: {quantity(comparison.faces, 'face')}, view {VIEW}",
     )
     return as_terminal(contenders, *([_pairs(comparison)] if comparison.pairs else []))
 
@@ -42,7 +43,9 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> Path:
     folder = Path(folder)
     write_json(folder / "compare.json", comparison.to_dict())
     title = f"{' · '.join(c.name for c in comparison.contenders)}: {comparison.split}"
-    about = f"{comparison.faces:,} faces, single view; ± is one standard deviation over seeds"
+    about = (
+        f"{quantity(comparison.faces, 'face')}, single view; ± is one standard deviation over seeds"
+    )
     blocks = section("Scores", Table(_HEAD, _rows(comparison)))
     if histories := {c.name: c.histories for c in comparison.contenders if c.histories}:
         curves, said = plots.overlay(histories), f"Accuracy by epoch of {', '.join(histories)}"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.colours import BLUE, CYCLE, GREEN, ORANGE
-from mien.errors import extra_required
+from mien.errors import extra_required, quantity
 from mien.evaluation.metrics import Scores
 from mien.evaluation.text import percent
 from mien.expressions import Expressions
@@ -126,7 +126,7 @@ def class_bars(scores: Scores, expressions: Expressions, what: str) -> Figure:
     axes.set_xticks(
         places,
         [
-            f"{short(expressions[label])}\n{scores.per_class[label].support:,} faces"
+            f"{short(expressions[label])}\n{quantity(scores.per_class[label].support, 'face')}"
             for label in order
         ],
         parse_math=False,
@@ -305,9 +305,9 @@ def style(axes: Axes) -> None:
 
 
 def in_percent(*axes: Axis) -> None:
-    """Format the numbers of axes, 0..1, as whole percents."""
+    """Format the numbers of axes, 0..1, as percents, with the digits that they need (2.5 %)."""
     for axis in axes:
-        axis.set_major_formatter(lambda value, _: percent(value, 0))
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
 
 
 def title(axes: Axes, text: str) -> None:

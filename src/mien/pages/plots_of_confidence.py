@@ -37,7 +37,8 @@ def risk_coverage(found: Confidence) -> Figure:
     """Draw the share of wrong answers by the share of faces answered, and the threshold of `uncertain`."""
     figure, axes = plots.canvas(6.8, 4.4)
     curve = found.curve
-    few = 20 / found.after.count  # the share of fewer answers is too noisy to draw
+    # The share of fewer answers is too noisy to draw; but half of the curve is drawn, however few the faces.
+    few = min(20 / found.after.count, 0.5)
     from_here = np.searchsorted(curve.coverage, few)
     axes.plot(
         curve.coverage[from_here:],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.colours import BLUE, ORANGE
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.evaluation.text import percent
 from mien.expressions import Expressions
 from mien.pages import plots
@@ -43,14 +43,16 @@ def draw_predictions(
     """
     count = len(faces_NCHW)
     if not 1 <= count <= MOST_FACES:
-        raise InputError(f"{count} faces to draw: give 1 to {MOST_FACES} of them")
+        raise InputError(f"{quantity(count, 'face')} to draw: give 1 to {MOST_FACES} of them")
     if probabilities_NK.shape != (count, len(expressions)):
         raise InputError(
-            f"{count} faces of {len(expressions)} expressions need probabilities of shape "
+            f"{quantity(count, 'face')} of {len(expressions)} expressions: the probabilities have to be of shape "
             f"{(count, len(expressions))}, not {probabilities_NK.shape}"
         )
     if labels_N is not None and len(labels_N) != count:
-        raise InputError(f"{count} faces need as many labels, not {len(labels_N)}")
+        raise InputError(
+            f"{quantity(len(labels_N), 'label')} for {quantity(count, 'face')}: give one for each"
+        )
     columns = min(_COLUMNS, count)
     rows = -(-count // columns)
     height = 0.5 + 0.18 * max(len(expressions), 6)

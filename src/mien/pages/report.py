@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.store import FaceView
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.evaluation import across
 from mien.evaluation.confidence import JUDGES, as_it_answers, confidence
+from mien.evaluation.evaluate import other_data_told
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
@@ -78,7 +79,7 @@ def write_report(
     }
     name = recipe.name or run.path.name
     parts = [
-        *(blocks.Text(note, "note") for note in _notes(run, environment, evaluations)),
+        *(blocks.Text(note, "note") for note in _notes(run, evaluations)),
         *_headline(evaluations),
         *([blocks.Tiles(tiles)] if (tiles := _tiles(history, evaluations)) else []),
         *_scores(evaluations),
@@ -106,9 +107,7 @@ def _subtitle(run: RunFolder, name: str, environment: Mapping[str, Any]) -> str:
     return " · ".join(str(part) for part in parts if part)
 
 
-def _notes(
-    run: RunFolder, environment: Mapping[str, Any], evaluations: list[Evaluation]
-) -> list[str]:
+def _notes(run: RunFolder, evaluations: list[Evaluation]) -> list[str]:
     """Warnings that limit the validity of the figures, as sentences."""
     notes = []
     if not evaluations:
@@ -117,21 +116,19 @@ def _notes(
             "The curves below are the training's own."
         )
     current = run.weights_digest()
-    trained_on = (environment.get("data") or {}).get("fingerprint")
     for item in evaluations:
         if item.weights and item.weights != current:
             notes.append(
                 f"The {item.split} scores belong to other weights than the run has now: "
                 "evaluate again."
             )
-        notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in item.notes]
+        told = list(item.notes)
+        # Files of earlier versions lack this note.
+        if not run.may_be_trained_on(item.fingerprint) and item.across is None:
+            told.append(other_data_told(item.split, item.source))
+        notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in told]
         if item.across is not None:
             continue  # its own section explains it
-        if trained_on and item.fingerprint and item.fingerprint != trained_on:
-            notes.append(
-                f"The {item.split} scores were made on other data ({item.source}) than the run was "
-                "trained on: copies of its training faces were looked for in those data only."
-            )
         if item.training_faces == 0 and item.split != "train":
             notes.append(
                 f"The data of the {item.split} scores hold no training faces, so copies of them "
@@ -149,7 +146,7 @@ def _headline(evaluations: list[Evaluation]) -> list[blocks.Block]:
         blocks.Text(
             f"95 % interval **{interval_text(scores.accuracy_interval)} %**", "quiet", marked=True
         ),
-        blocks.Text(f"{scores.count:,} faces of {first.source}", "quiet"),
+        blocks.Text(f"{quantity(scores.count, 'face')} of {first.source}", "quiet"),
     ]
     accuracy = figure_text("accuracy", scores.accuracy)
     return [blocks.Headline(accuracy, f"{first.split} accuracy, single view", beside)]
@@ -178,7 +175,7 @@ def _tiles(
         tiles.append(("overfitting gap", gap, "training - validation, last epoch"))
     if history:
         seconds = sum(row["seconds"] for row in history)
-        tiles.append(("trained for", duration(seconds), f"{len(history)} epochs"))
+        tiles.append(("trained for", duration(seconds), quantity(len(history), "epoch")))
     return tiles
 
 
@@ -255,7 +252,7 @@ def _split(run: RunFolder, item: Evaluation, mistakes: list[blocks.Pictured]) ->
 
 def _counts(item: Evaluation) -> str:
     copies, near = int(item.copies.sum()), item.near_copies_in_training
-    said = f"{len(item):,} faces of {item.source} (fingerprint {item.fingerprint[:12]})"
+    said = f"{quantity(len(item), 'face')} of {item.source} (fingerprint {item.fingerprint[:12]})"
     if item.training_faces:
         said += f", {copies:,} with an exact copy in training"
     return said + (f", {near:,} more with a near one." if near else ".")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.colours import BLUE
+from mien.errors import quantity
 from mien.evaluation.confidence import JUDGES
 from mien.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from mien.evaluation.robustness import MIDDLE, REFERENCE, Figures, Robustness, reference_for
@@ -39,7 +40,7 @@ def write_robustness_page(robustness: Robustness, folder: Path) -> Path:
     """Write the page and its figure into a folder; return the path of the page."""
     name = robustness.file_name
     about = (
-        f"{robustness.faces:,} faces of the {robustness.split} split of {robustness.source}, single view, "
+        f"{quantity(robustness.faces, 'face')} of the {robustness.split} split of {robustness.source}, single view, "
         f"judged by {JUDGES[robustness.judge]}"
     )
     drawn = curves(robustness)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mien.errors import quantity
 from mien.evaluation.across import Across
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.metrics import Scores
@@ -59,7 +60,7 @@ def render_table(evaluation: Evaluation) -> Stack:
             rows.append([f"  {BY_CHANCE}", *chances])
     if across is not None:
         rows += _own_answers(across, evaluation.views)
-    title = f"{name}: {len(evaluation):,} faces, {counts}"
+    title = f"{name}: {quantity(len(evaluation), 'face')}, {counts}"
     parts: list[Block] = [
         Table(["", *evaluation.views], rows, title=title),
         per_class_table(evaluation, evaluation.views[0]),
@@ -164,7 +165,7 @@ def _left_out(people: People) -> str:
     """The caption of the comparison: definitions, and the faces that were left out."""
     told = (
         f"Majority and votes as FER+'s authors define them, over {', '.join(people.expressions)}. Without a "
-        f"majority: {people.unknown:,} faces; called no face: {people.no_face:,}"
+        f"majority: {quantity(people.unknown, 'face')}; called no face: {people.no_face:,}"
     )
     if people.elsewhere:
         told += f"; a majority for what the network does not know: {people.elsewhere:,}"
@@ -195,7 +196,7 @@ def render_summary(evaluations: Sequence[Evaluation]) -> Stack:
         for name in HEADLINES
         if name != NEAR or any(NEAR in of for of in summaries.values())
     ]
-    title = f"{first.split}: {len(first):,} faces, mean ± sd over {len(evaluations)} seeds"
+    title = f"{first.split}: {quantity(len(first), 'face')}, mean ± sd over {len(evaluations)} runs"
     others = f"The {first.split} faces are not the same for all: figures differ by that, too."
     caption = others if len({_faces(evaluation) for evaluation in evaluations}) > 1 else ""
     return as_terminal(Table(["", *summaries], rows, title=title, caption=caption))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    recipe: str | Recipe,
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore = "synthetic",
     *,
     budget: float,

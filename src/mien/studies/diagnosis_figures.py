@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.colours import BLUE, GREEN, ORANGE
+from mien.errors import quantity
 from mien.evaluation.text import percent
 from mien.pages import plots
 from mien.studies.plan import Diagnosis
@@ -83,7 +84,8 @@ def learning(diagnosis: Diagnosis) -> Figure:
     plots.in_percent(axes.yaxis)
     plots.title(
         axes,
-        f"Validation: {percent(validation[0])} on {sizes[0]:,} faces, {percent(validation[-1])} on {sizes[-1]:,}",
+        f"Validation: {percent(validation[0])} on {quantity(sizes[0], 'face')}, "
+        f"{percent(validation[-1])} on {sizes[-1]:,}",
     )
     plots.legend(axes)
     return figure

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mien.data.ferplus import LabelledVotes
 from mien.data.store import FaceView
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.recipe import Augment, Optimizer, Recipe
 from mien.studies.trials import SAMPLE, Outcome, Trial, subset
 
@@ -239,7 +239,7 @@ def choose_base(
     if least > budget:
         raise InputError(
             f"--budget {budget / 60:g}: the three trials that tell most, on {smallest:.0%} of the "
-            f"faces, take about {math.ceil(least / 60)} minutes here; give at least that, or fewer "
+            f"faces, take about {quantity(math.ceil(least / 60), 'minute')} here; give at least that, or fewer "
             "epochs with --set epochs=N"
         )
     return smallest

@@ -14,6 +14,7 @@ from mien.callbacks import Say
 from mien.data.store import TEST, FaceStore
 from mien.errors import InputError, MienError
 from mien.models import entry, pick_device
+from mien.recipe import refuse_seed
 from mien.runs import RunFolder
 from mien.studies.reproduction import SPLITS, Reproduction, changes, current_evaluation, survey
 from mien.studies.reproduction_page import write_reproduction
@@ -44,7 +45,7 @@ def reproduce(
     Args:
         data: a path, `synthetic`, `synthetic:N`.
         out: the folder of runs and page.
-        only: names of recipes; by default those that follow a reference system.
+        only: names of recipes, or one text, `"basic-cnn,simple-cnn"`; by default those that follow a reference system.
         overrides: changed settings, as `["epochs=1"]` for a quick pass. A run that differs from its recipe is
             marked as such and never counts as a reproduction.
         seeds: the seeds, one training each.
@@ -97,6 +98,9 @@ def _noted(failures: dict[str, list[str]], recipe: Recipe, say: Say) -> Iterator
 
 
 def _chosen(only: Sequence[str] | None, overrides: Sequence[str]) -> list[Recipe]:
+    refuse_seed(overrides)
+    if isinstance(only, str):
+        only = [name.strip() for name in only.split(",")]
     names = dict.fromkeys(only if only is not None else recipes.reference_names())
     chosen = [override(recipes.find(name), overrides) for name in names]
     for recipe in chosen:

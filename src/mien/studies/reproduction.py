@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien import recipes
-from mien.errors import MienError
+from mien.errors import MienError, quantity
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.summary import MeanSd, OfSeeds, over_seeds
 from mien.evaluation.text import flatten
@@ -292,16 +292,18 @@ def _standing(name: str, run: RunFolder) -> tuple[str, str]:
     whole = recipes.find(name).epochs
     said = [f"{field}={ours}, not {theirs}" for field, (ours, theirs) in differing.items()]
     if not run.is_finished():
-        return UNFINISHED, "; ".join([f"{len(run.history())} of {epochs} epochs", *said])
+        return UNFINISHED, "; ".join(
+            [f"{len(run.history())} of {quantity(epochs, 'epoch')}", *said]
+        )
     if epochs < whole:
         others = [text for text in said if not text.startswith("epochs=")]
-        return SHORTENED, "; ".join([f"{epochs} of {whole} epochs", *others])
+        return SHORTENED, "; ".join([f"{epochs} of {quantity(whole, 'epoch')}", *others])
     if said:
         return CHANGED, "; ".join(said)
     stated = recipes.entry(name).published.faces
     seen = sum(_counts(run).values())
     if stated is not None and seen != stated:
-        return OTHER_FACES, f"trained and validated on {seen:,} faces, not {stated:,}"
+        return OTHER_FACES, f"trained and validated on {quantity(seen, 'face')}, not {stated:,}"
     return FULL, ""
 
 

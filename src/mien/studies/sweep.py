@@ -15,8 +15,9 @@ from pathlib import Path
 from mien import api
 from mien.callbacks import Say
 from mien.data.store import FaceStore
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.files import claim, together
+from mien.recipe import listed
 from mien.studies.sweep_result import Sweep, summarise
 from mien.studies.sweep_space import read_space
 from mien.studies.sweep_trials import SweepJob, train_trials
@@ -24,7 +25,7 @@ from mien.training import Recipe, to_dict
 
 
 def sweep(
-    recipe: str | Recipe,
+    recipe: str | Path | Recipe,
     data: str | Path | FaceStore = "synthetic",
     *,
     space: str | Path,
@@ -69,6 +70,11 @@ def sweep(
     own = None if imported is None else models.import_own(imported)
     chosen = api.chosen_recipe(recipe, overrides)
     found = read_space(Path(space), chosen)
+    for assignment in listed(overrides):
+        if (field := assignment.partition("=")[0].strip()) in found.distributions():
+            raise InputError(
+                f"--set {assignment}: {space} sweeps {field}; leave it out in one of the two"
+            )
     models.pick_device(device)
     store = api.load_for(chosen, data, labels)
     chosen = dataclasses.replace(chosen, expressions=store.expressions)
@@ -86,7 +92,9 @@ def sweep(
                 summary = summarise(job)
                 write_sweep(summary)
     if left := summary.running:
-        say(f"{left} trials are with other processes; the last of them writes the whole page")
+        say(
+            f"with other processes: {quantity(left, 'trial')}; the last of them writes the whole page"
+        )
     elif summary.best is None:
         raise InputError(f"{out}: no trial was completed ({summary.first_problem})")
     return summary

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from mien.errors import quantity
 from mien.evaluation.text import duration, figure_text
 from mien.files import write_json
 from mien.pages import blocks
@@ -79,7 +80,7 @@ def _importance(found: Sweep) -> str:
 def _drawings(found: Sweep) -> list[blocks.Block]:
     if not any(trial.accuracy is not None for trial in found.trials):
         return []
-    lines = f"Settings and validation accuracy of {len(found.trials)} trials, a line a trial"
+    lines = f"Settings and validation accuracy of {quantity(len(found.trials), 'trial')}, a line a trial"
     order = "Validation accuracy of each trial in the order they began, and the best so far"
     parallel = draw(sweep_figures.parallel(found), found.out, "sweep-parallel", lines, "wide")
     pair = [draw(sweep_figures.history(found), found.out, "sweep-history", order)]
@@ -94,7 +95,7 @@ def _tiles(found: Sweep) -> list[tuple[str, str, str]]:
         return str(sum(trial.state == state for trial in found.trials))
 
     return [
-        ("complete", count("complete"), f"of {len(found.trials)} trials"),
+        ("complete", count("complete"), f"of {quantity(len(found.trials), 'trial')}"),
         ("pruned", count("pruned"), "stopped as others did better"),
         ("failed", count("failed"), "could not be trained"),
         (

@@ -216,7 +216,8 @@ def _values(name: str, given: Mapping[str, Any], where: str) -> Range | Choice:
 def _check_value(recipe: Recipe, assignment: str, beside: list[list[str]], where: str) -> None:
     """Raise InputError if the recipe takes the value neither alone nor together with others of the space."""
     problems = []
-    for others in beside:
+    name, _, _ = assignment.partition("=")
+    for others in ([one for one in group if one.partition("=")[0] != name] for group in beside):
         try:
             _overridden(recipe, [*others, assignment])
         except InputError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mien.errors import quantity
 from mien.evaluation.compare import paired_interval
 from mien.evaluation.metrics import accuracy_interval
 from mien.evaluation.text import percent
@@ -165,7 +166,7 @@ def learnt_nothing(diagnosis: Diagnosis) -> str | None:
     if low > chance:
         return None
     return (
-        f"on {len(right):,} validation faces the recipe as it is reaches {percent(float(right.mean()))} "
+        f"on {quantity(len(right), 'validation face')} the recipe as it is reaches {percent(float(right.mean()))} "
         f"(95 % interval {percent(low)} to {percent(high)}), and always naming the commonest expression "
         f"{percent(chance)}. A network that has not clearly learnt cannot show why it overfits: give it more "
         "faces, more epochs or a larger budget."
@@ -180,7 +181,7 @@ def _blurred(interval: tuple[float, float], faces: int) -> str | None:
         return None
     enough = faces * (half / _OF_NOTE) ** 2
     return (
-        f"no verdict: {faces:,} validation faces leave ± {points(half)}; "
+        f"no verdict: with {quantity(faces, 'validation face')} it is known to ± {points(half)}; "
         f"about {max(100, round(enough, -2)):,.0f} of them would tell."
     )
 
@@ -189,7 +190,7 @@ def summary(diagnosis: Diagnosis, found: Sequence[Verdict]) -> str:
     """Summarise the verdicts in two or three sentences."""
     baseline = diagnosis.baseline
     start = (
-        f"Trained on {len(baseline.trial.faces(diagnosis.train)):,} faces, {diagnosis.recipe.name} "
+        f"Trained on {quantity(len(baseline.trial.faces(diagnosis.train)), 'face')}, {diagnosis.recipe.name} "
         f"names {percent(baseline.train_accuracy)} of them rightly and {percent(baseline.validation_accuracy)} "
         f"of the validation faces: a gap of {points(baseline.gap)}."
     )
@@ -241,7 +242,7 @@ def _data(diagnosis: Diagnosis) -> Verdict:
         helps = None
     return Verdict(
         "data",
-        f"From {few:,} to {many:,} faces, validation accuracy goes from "
+        f"From {few:,} to {quantity(many, 'face')}, validation accuracy goes from "
         f"{percent(first.validation_accuracy)} to {percent(most.validation_accuracy)}, {points(doubling)} with "
         f"each doubling ({points(last)} for the last one), and the gap from {points(first.gap)} to "
         f"{points(most.gap)}: "

@@ -16,6 +16,7 @@ from rich.text import Text
 from mien.data.copies import has_copy
 from mien.data.splits import Splits
 from mien.data.store import FaceStore, FaceView
+from mien.errors import quantity
 from mien.models import cost, create, pick_device
 from mien.recipe import CARVED_SHARE, Recipe, SplitRule
 from mien.terminal import facts, table
@@ -72,14 +73,14 @@ class Outlook:
             faces.add_row(split, *(f"{n:,}" for n in [*by_name.values(), sum(by_name.values())]))
         copied = ", ".join(f"{number:,} of {split}" for split, number in self.copies.items())
         size = f"{self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} M multiply-adds"
-        epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        epochs, steps = quantity(self.epochs, "epoch"), quantity(self.steps, "step")
         said = facts(
             ("data", Text(f"{self.source} ({self.layout or 'a store'})")),
             ("validation", self.validation),
             ("copies in training", copied),
             ("network", f"{self.network}, {size}, input {self.input}"),
             ("machine", f"{self.device}, {self.precision}"),
-            ("plan", f"{epochs}, {self.steps:,} steps of {self.batch_size} faces"),
+            ("plan", f"{epochs}, {steps} of {quantity(self.batch_size, 'face')}"),
         )
         return Group(faces, said, *(Text(f"note: {sentence}") for sentence in self.notes))
 

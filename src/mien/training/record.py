@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from mien.data.store import FaceView
-from mien.errors import InputError
+from mien.errors import InputError, quantity
 from mien.files import differing, write_json
 from mien.models import entry
 from mien.recipe import ModelSpec, Recipe, to_dict
@@ -89,8 +89,8 @@ def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], proc
     began = environment.get("processes", 1)
     if began != processes:
         raise InputError(
-            f"{run.path}: was trained by {began} processes, not {processes}, and another number rounds "
-            f"sums of gradients differently: resume with torchrun and {began} processes in all"
+            f"{run.path}: was trained by {quantity(began, 'process', 'processes')}, not {processes}, and another "
+            f"number rounds sums of gradients differently: start as many (torchrun starts several)"
         )
     trained_on = environment.get("data") or {}
     if differing(trained_on, {name: data[name] for name in ("fingerprint", "counts")}):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from mien.errors import InputError
+from mien.recipe import listed
 from mien.training.trackers.mlflow_store import MLflow
 from mien.training.trackers.tensorboard_events import TensorBoard
 from mien.training.trackers.tracking import TRACKERS, ExperimentTracker, Tracking
@@ -24,7 +25,7 @@ def trackers_named(names: Sequence[str]) -> list[Tracking]:
         InputError: there is no such tracker, its library is not installed, or the user is not logged in.
             Later failures are only warnings.
     """
-    chosen = {name: TRACKERS[name] for name in names}
+    chosen = {name: TRACKERS[name] for name in listed(names)}
     made = {name: make() for name, make in chosen.items()}
     if len({tracker.library for tracker in made.values()}) < len(made):
         raise InputError("--track wandb and --track wandb-offline: choose one of them")
