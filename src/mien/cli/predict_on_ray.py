@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 _NAMED = 10
 
 
-def refuse_others(engine: str, given: Sequence[str]) -> None:
-    """Check the engine's name, and options that it does not have.
-
-    Raises:
-        InputError: the engine is unknown, or an option does not fit.
-    """
-    if engine != "ray":
-        raise InputError(f"--engine {engine}: use local or ray")
-    if given:
-        raise InputError(f"--engine ray recognises pictures only; leave out {', '.join(given)}")
-
-
 def recognise_on_cluster(
     inputs: Sequence[str],
     out: str | None,
