@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import counting, note, progress_bar, show
+from mien.cli.output import show
 from mien.data.ferplus import CHOICES, EIGHT, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
@@ -21,7 +21,7 @@ from mien.data.majority import write_majority
 from mien.data.store import FaceStore
 from mien.errors import InputError
 from mien.expressions import parse_expressions
-from mien.terminal import facts, table
+from mien.terminal import counting, facts, note, progress_bar, table
 
 app = typer.Typer(
     help="Inspect data, audit them, prepare them for training, download FER-2013.",

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import note, show
+from mien.cli.output import show
 from mien.errors import InputError
 from mien.evaluation.calibration import SURE_SHARE
 from mien.runs import RunFolder
-from mien.terminal import facts
+from mien.terminal import facts, note
 
 if TYPE_CHECKING:
     from mien.card import Limits

@@ -12,12 +12,12 @@ import typer
 
 from mien.cli import options
 from mien.cli.movies import recognise_movie, target_of
-from mien.cli.output import note, show
+from mien.cli.output import show
 from mien.cli.predict_on_ray import recognise_on_cluster
 from mien.cli.predicted import Bar, Told
 from mien.errors import InputError, OccupiedError
 from mien.files import fitting
-from mien.terminal import Stack
+from mien.terminal import Stack, note
 
 if TYPE_CHECKING:
     from mien.recognise.media import Item

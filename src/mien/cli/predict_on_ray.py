@@ -9,9 +9,9 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mien.cli.output import note, progress_bar, show
+from mien.cli.output import show
 from mien.errors import InputError
-from mien.terminal import facts
+from mien.terminal import facts, note, progress_bar
 
 if TYPE_CHECKING:
     from mien.predict_on_ray import Recognised

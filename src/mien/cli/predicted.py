@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.movies import render
-from mien.cli.output import progress_bar
 from mien.errors import InputError, visible
-from mien.terminal import table
+from mien.terminal import progress_bar, table
 
 if TYPE_CHECKING:
     from mien.recognise.media import Frame, Item

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from mien.cli import options
-from mien.cli.output import command_line, note, show
+from mien.cli.output import command_line, show
+from mien.terminal import note
 
 app = typer.Typer()
 

@@ -55,7 +55,7 @@ def score(
         InputError: there are no faces, a view is unknown, or the probabilities have a wrong shape or values.
 
     >>> from mien.data import load, split
-    >>> parts = split(load("synthetic:35", progress=False))
+    >>> parts = split(load("synthetic:35"))
     >>> def predict(faces):
     ...     return np.full((len(faces), 7), 1 / 7)
     >>> evaluation = score(predict, parts.test, parts.train.digests)

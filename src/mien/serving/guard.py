@@ -200,7 +200,8 @@ class Gate:
         if not self._rate:
             return None
         client = client_of(connection)
-        bucket = self._clients[client] = self._clients.pop(client, None) or Bucket(self._rate)
+        bucket = self._clients.setdefault(client, Bucket(self._rate))
+        self._clients.move_to_end(client)
         if len(self._clients) > _MOST_CLIENTS:
             self._clients.popitem(last=False)
         seconds = bucket.take()
