@@ -228,8 +228,6 @@ class Subject:
         self,
         tta: str = "none",
         *,
-        batch_size: int = 256,
-        progress: Progress | None = None,
         command: str | None = None,
         votes: Votes | None = None,
     ) -> Evaluation:
@@ -237,8 +235,6 @@ class Subject:
 
         Args:
             tta: a name in VIEWS.
-            batch_size: faces at a time.
-            progress: called after each batch.
             command: the command, for the record.
             votes: FER+'s votes on the faces; if given, also compare the single view with the annotators.
 
@@ -258,8 +254,6 @@ class Subject:
             self.faces,
             trained.digests,
             tuple(dict.fromkeys(("none", tta))),
-            batch_size,
-            progress,
             split=self.split,
             near=near_copies(self.faces, trained),
         )

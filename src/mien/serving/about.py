@@ -30,13 +30,7 @@ def router(
             "card_page": card_page.ADDRESS if card is not None else None,
             "detectors": list(DETECTORS),
             "formats": list(FORMATS),
-            "limits": {
-                "body_bytes": settings.max_body,
-                "pixels": settings.max_pixels,
-                "images": settings.max_images,
-                "video_bytes": settings.max_video,
-                "frame_bytes": settings.max_frame,
-            },
+            "limits": _limits(settings),
         }
     )
 
@@ -82,3 +76,13 @@ def router(
             return HTMLResponse(card, headers={"Content-Security-Policy": card_page.POLICY})
 
     return routes
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    return {
+        "body_bytes": settings.max_body,
+        "pixels": settings.max_pixels,
+        "images": settings.max_images,
+        "video_bytes": settings.max_video,
+        "frame_bytes": settings.max_frame,
+    }

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -72,15 +72,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         engine.check_room(client)
         holding.check(client, uploads.announced(request, settings.max_body))
         with holding.taken(client) as hold:
-            body = await uploads.whole_body(request, settings, hold)
-            async with parsing:
-                found = await asyncio.to_thread(
-                    uploads.pictures,
-                    request.headers.get("content-type"),
-                    body,
-                    settings.max_images,
-                )
-            del body
+            found = await _received(request, settings, hold, parsing)
             answers = await engine.recognise(
                 [one.content for one in found],
                 asked.detector,
@@ -99,6 +91,16 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         return Response(told, media_type="application/json")
 
     return routes
+
+
+async def _received(
+    request: Request, settings: Settings, hold: Callable[[int], None], parsing: asyncio.Semaphore
+) -> list[Upload]:
+    """The pictures of a request, read and parsed; its body is not kept."""
+    kind = request.headers.get("content-type")
+    body = await uploads.whole_body(request, settings, hold)
+    async with parsing:
+        return await asyncio.to_thread(uploads.pictures, kind, body, settings.max_images)
 
 
 def _image(upload: Upload, answer: Answer | Problem, top: int, *, explain: bool) -> dict[str, Any]:
