@@ -211,8 +211,11 @@ def _subject(
             raise InputError(
                 "--out is for model files only: a run's report is in its folder; leave it out"
             )
+        from mien.models import pick_device
+
+        pick_device(device)  # one that is not there is refused before the data are read
         folder, store = run_and_data(
-            run, data, labels, device, mapping, imported=imported, skip_damaged=skip_damaged
+            run, data, labels, mapping, imported=imported, skip_damaged=skip_damaged
         )
         return Subject.of_run(folder, store, split, device, mapping), folder
     if imported is not None:
@@ -243,7 +246,7 @@ def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
         if isinstance(folder, ModelFolder):  # it has no note of its data
             return {}
         try:
-            _, store = run_and_data(folder, None, None, "cpu")
+            _, store = run_and_data(folder, None, None)
         except InputError:  # the training data have been moved or deleted
             return {}
     return {

@@ -53,7 +53,6 @@ def export(
         ),
     ] = None,
     imported: options.Import = None,
-    device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
@@ -76,7 +75,6 @@ def export(
         votes=votes,
         labels=options.names(labels),
         imported=imported,
-        device=device,
     )
     show(made.to_dict(), _figures(made), as_json=as_json)
     note(f"next: mien evaluate {out} --data PATH")
