@@ -221,7 +221,7 @@ class Clock(Watcher):
 def overhead(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """A save is its computing time and its waiting for the disk, a step its computing time: what others on
     the machine do lengthens neither, but for the disk."""
-    store = load("synthetic:640", progress=False)
+    store = load("synthetic:640")
     parts = split(store, WHOLE.split)
     few = store.faces(parts.validation.indices[:16])
     computed: list[float] = []

@@ -75,7 +75,7 @@ PLAIN = replace(
 
 
 def faces() -> tuple[FaceView, FaceView]:
-    parts = split(load(f"synthetic:{FACES}", progress=False), WHOLE.split)
+    parts = split(load(f"synthetic:{FACES}"), WHOLE.split)
     return parts.train, parts.validation
 
 

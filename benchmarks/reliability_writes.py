@@ -108,10 +108,10 @@ def writes(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         train(WHOLE, fitted, selecting, out, device="cpu", resume=is_begun, checkpoint_every="3")
 
     def build() -> None:
-        if load("synthetic:7", progress=False).fingerprint != fingerprint:
+        if load("synthetic:7").fingerprint != fingerprint:
             raise RuntimeError("other faces")
 
-    fingerprint = load("synthetic:7", progress=False).fingerprint
+    fingerprint = load("synthetic:7").fingerprint
     whole = outcome(train(WHOLE, fitted, selecting, scratch / "whole", device="cpu"))
     begun = scratch / "begun"
     with_state = fork(

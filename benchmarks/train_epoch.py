@@ -60,7 +60,7 @@ def measure(name: str, steps: int) -> dict[str, Any]:
     settings = ["epochs=1"]
     if recipe.precise_norm is not None:
         settings.append(f"precise_norm={recipe.precise_norm // SHARE}")
-    store = load(f"synthetic:{recipe.batch_size * steps + VALIDATION // SHARE}", progress=False)
+    store = load(f"synthetic:{recipe.batch_size * steps + VALIDATION // SHARE}")
     positions = list(range(len(store)))
     fitted, judged = positions[: recipe.batch_size * steps], positions[-(VALIDATION // SHARE) :]
     clock = Clock()

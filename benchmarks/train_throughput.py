@@ -156,7 +156,7 @@ def measure_ours(precision: str, data: str, faces: int) -> dict[str, Any]:
     recipe = override(
         find("four-block-cnn"), [f"epochs={EPOCHS}", f"precision={precision}", "input.channels=1"]
     )
-    store = load(data, progress=False)
+    store = load(data)
     splits = split(store, recipe.split)
     with tempfile.TemporaryDirectory() as scratch:
         run: RunFolder = train(

@@ -42,11 +42,17 @@ def directives(module: str) -> str:
 
 
 def public(module: str) -> list[str]:
-    """The functions and classes in a module's `__all__`, read without importing it: that may need torch."""
+    """The functions and classes that a package exports, read without importing it: that may need torch.
+
+    They are the names that its `__init__.py` imports as themselves (`from mien.api import load as load`).
+    """
     path = _SOURCE.joinpath(*module.split("."), "__init__.py")
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id="__all__")]):
-                names = ast.literal_eval(statement.value)
-                return [name for name in names if not name.isupper() and name != "__version__"]
-    raise ValueError(f"{module}: has no __all__")
+    imports = [
+        node
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    names = [one.name for node in imports for one in node.names if one.name == one.asname]
+    if not names:
+        raise ValueError(f"{module}: exports nothing")
+    return sorted(name for name in names if not name.isupper())

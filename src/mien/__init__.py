@@ -25,18 +25,25 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from mien.version import __version__
 
 if TYPE_CHECKING:
-    from mien.api import evaluate, export, load, plan, teach, train, train_seeds
-    from mien.cropping import crop_faces
-    from mien.errors import InputError, MienError
-    from mien.recognise.detect import Detection
-    from mien.recognise.predict import predict
-    from mien.recognise.recognizer import Recognizer
-    from mien.recognise.showing import draw
-    from mien.recognise.stream import follow
-    from mien.recognise.video import VideoReader
-    from mien.recognise.yunet import YuNet
-    from mien.studies.diagnose import diagnose
-    from mien.studies.reproduce import reproduce
+    from mien.api import evaluate as evaluate
+    from mien.api import export as export
+    from mien.api import load as load
+    from mien.api import plan as plan
+    from mien.api import teach as teach
+    from mien.api import train as train
+    from mien.api import train_seeds as train_seeds
+    from mien.cropping import crop_faces as crop_faces
+    from mien.errors import InputError as InputError
+    from mien.errors import MienError as MienError
+    from mien.recognise.detect import Detection as Detection
+    from mien.recognise.predict import predict as predict
+    from mien.recognise.recognizer import Recognizer as Recognizer
+    from mien.recognise.showing import draw as draw
+    from mien.recognise.stream import follow as follow
+    from mien.recognise.video import VideoReader as VideoReader
+    from mien.recognise.yunet import YuNet as YuNet
+    from mien.studies.diagnose import diagnose as diagnose
+    from mien.studies.reproduce import reproduce as reproduce
 
 _HOME = {
     "Detection": "mien.recognise.detect",
@@ -63,28 +70,7 @@ _HOME = {
 #: Names whose modules import torch: without torch, `dir` and `help` leave them out.
 _NEED_TORCH = {"diagnose", "reproduce"}
 
-__all__ = [
-    "Detection",
-    "InputError",
-    "MienError",
-    "Recognizer",
-    "VideoReader",
-    "YuNet",
-    "__version__",
-    "crop_faces",
-    "diagnose",
-    "draw",
-    "evaluate",
-    "export",
-    "follow",
-    "load",
-    "plan",
-    "predict",
-    "reproduce",
-    "teach",
-    "train",
-    "train_seeds",
-]
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

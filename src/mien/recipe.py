@@ -122,7 +122,7 @@ class Targets:
 class Objective:
     """The training loss.
 
-    name: a registered objective.
+    name: mean cross-entropy in nats.
     logit_adjustment: tau of `logits + tau * ln(share of each expression among the targets)`, used in training only:
         the network then learns how well a face fits an expression, independently of the expression's frequency
         (Menon et al. 2021). 0 is off, 1 minimises the balanced error.
@@ -130,7 +130,7 @@ class Objective:
     class_weights: `balanced` weights a class by N / (K x its count).
     """
 
-    name: str = "cross-entropy"
+    name: Literal["cross-entropy"] = "cross-entropy"
     logit_adjustment: Annotated[float, Ge(0), Le(3)] = 0.0
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     class_weights: Literal["none", "balanced"] = "none"

@@ -1,4 +1,4 @@
-"""Registries of parts by name: networks, recipes, objectives."""
+"""Registries of parts by name: networks, recipes, layouts of data, trackers, detectors."""
 
 from __future__ import annotations
 

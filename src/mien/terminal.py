@@ -1,13 +1,15 @@
-"""The style of all tables in the terminal, and safe printing of names."""
+"""The style of all tables in the terminal, safe printing of names, and notes and progress for people."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from textwrap import wrap
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.jupyter import JupyterMixin
+from rich.progress import Progress, ProgressColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -71,3 +73,28 @@ def facts(*rows: tuple[RenderableType, RenderableType]) -> Table:
     for row in rows:
         made.add_row(*row)
     return made
+
+
+#: The console for people, on standard error: progress, notes, errors.
+_MESSAGES = Terminal(stderr=True)
+
+
+def note(text: str) -> None:
+    """Print a line for people on standard error."""
+    _MESSAGES.print(visible(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Make a progress bar of some columns, or the usual ones; it is shown on a terminal only, and goes at its end."""
+    return Progress(*columns, console=_MESSAGES, transient=True, disable=not _MESSAGES.is_terminal)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a progress bar on a terminal; yields the function to call with (number done, total number or None)."""
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=None)
+        if bar.disable:  # an update takes 10 microseconds even so
+            yield lambda _done, _total: None
+        else:
+            yield lambda done, total: bar.update(task, completed=done, total=total)

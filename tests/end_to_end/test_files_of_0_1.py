@@ -66,7 +66,7 @@ def test_a_run_is_scored_and_exported_today(run, tmp_path):
     before = Evaluation.load(run, "validation").scores["none"].official.accuracy
     mien.evaluate(run, device="cpu")
     assert Evaluation.load(run, "validation").scores["none"].official.accuracy == before
-    mien.export(run, tmp_path / "new.onnx", device="cpu")
+    mien.export(run, tmp_path / "new.onnx")
     assert FaceModel.open(tmp_path / "new.onnx").card.expressions
 
 

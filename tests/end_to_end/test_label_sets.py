@@ -178,7 +178,7 @@ def test_a_user_s_own_three_classes(capsys, tmp_path, small):
     assert scores["across"] is None
     accuracy = scores["views"]["none"]["official"]["accuracy"]
     assert accuracy > 0.6
-    mien(capsys, "export", run, "--out", model, "--device", "cpu")
+    mien(capsys, "export", run, "--out", model)
     faces = {name: sorted((data / "test" / name).iterdir()) for name in THREE}
     test = {name: [face.read_bytes() for face in paths] for name, paths in faces.items()}
     check_use(model, THREE, test, accuracy)
@@ -256,7 +256,7 @@ def test_ferplus_with_contempt(capsys, tmp_path, small):
     assert people["labels"] == 1
     assert people["majority"]["value"] == accuracy
     assert people["elsewhere"] == 0
-    mien(capsys, "export", run, "--out", model, "--device", "cpu")
+    mien(capsys, "export", run, "--out", model)
     check_use(model, EIGHT, seen, accuracy)
     # FER-2013 itself has no contempt: scores are over the seven that both know.
     out, _ = mien(

@@ -234,8 +234,8 @@ def test_interval_is_that_of_resampled_indices_and_of_the_normal_law():
 
 
 def test_interval_depends_on_the_seed_alone():
-    assert accuracy_interval(60, 100, seed=4) == accuracy_interval(60, 100, seed=4)
-    assert accuracy_interval(60, 100, seed=4) != accuracy_interval(60, 101, seed=4)
+    assert accuracy_interval(60, 100) == accuracy_interval(60, 100)
+    assert accuracy_interval(60, 100) != accuracy_interval(60, 101)
     assert accuracy_interval(10, 10) == (1.0, 1.0)
     assert accuracy_interval(0, 10) == (0.0, 0.0)
 

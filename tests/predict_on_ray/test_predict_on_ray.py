@@ -164,7 +164,6 @@ def test_the_column_of_pictures_is_found_by_its_type():
         (["mixed", "empty", "--out", "o"], "takes one folder"),
         (["photos", "--out", "o", "--column", "image"], "holds photos, not parquet"),
         (["photos", "--out", "o", "--csv", "x.csv", "--explain"], "leave out --csv, --explain"),
-        (["photos", "--out", "o", "--camera", "0"], "leave out --camera"),
         (["photos", "--out", "o", "--every", "2"], "leave out --every"),
         (["photos", "--out", "o", "--device", "abacus"], "device 'abacus' is not known"),
         (["x3://bucket/photos", "--out", "o"], "not an address that pyarrow reads"),

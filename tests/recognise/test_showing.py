@@ -78,9 +78,8 @@ def test_a_line_says_who_is_there(recognizer: Recognizer) -> None:
     assert repr(faces) == f"<Faces: 1 in 64 x 64: {said}>"
     assert repr(faces[0]) == f"<Face {said}, 30 x 40 at 10, 20>"
     assert repr(recognizer).startswith(f"<Recognizer {recognizer.card.name}: angry, ")
-    tracked = TrackedFace(
-        3, (10, 20, 30, 40), 0.9, "sad", 0.419, "probability", {"sad": 0.419}, None
-    )
+    sad = ((10, 20, 30, 40), 0.9, "sad", 0.419, {"sad": 0.419}, "probability")
+    tracked = TrackedFace(*sad, track_id=3, raw=None)
     assert repr(tracked) == "<TrackedFace 3 sad? 41 %, 30 x 40 at 10, 20>"
 
 

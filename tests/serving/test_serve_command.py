@@ -203,7 +203,6 @@ def test_a_camera_is_shown_on_loopback_alone_by_the_services_page(monkeypatch, c
     monkeypatch.setattr(server, "Server", Listening)
     monkeypatch.setattr(typer, "launch", opened.append)
     assert cli.run(["predict", "0", "--show"]) == 0
-    assert cli.run(["predict", "--camera", "0", "--show"]) == 0
     for (host, port), page in zip(hosts, opened, strict=True):
         assert (host, page) == ("127.0.0.1", f"http://127.0.0.1:{port}/#camera")
     assert opened[0] in capsys.readouterr().err
@@ -214,7 +213,6 @@ def test_a_camera_is_shown_on_loopback_alone_by_the_services_page(monkeypatch, c
     [
         (["photo.jpg"], "is for a camera only"),
         (["0", "1"], "is for a camera only"),
-        ([], "is for a camera only"),
         (["0", "--csv", "rows.csv", "--out", "out"], "leave out --csv, --out"),
         (["0", "--engine", "ray"], "leave out --show"),
     ],

@@ -173,7 +173,7 @@ class TestNoVerdict:
     def test_a_network_at_chance_is_not_diagnosed(self):
         found = verdicts.verdicts(self.diagnosis(faces=14, right=3))
         assert [item.culprit for item in found] == [None] * 4
-        assert all("14 validation faces" in item.text for item in found)
+        assert all("14 validation faces" in item.verdict for item in found)
         assert verdicts.learnt_nothing(self.diagnosis(faces=1400, right=210)) is not None
 
     def test_one_that_has_learnt_is(self):

@@ -461,9 +461,3 @@ def test_two_processes_share_the_trials_of_one_sweep(space, tmp_path):
     told = json.loads((out / "sweep.json").read_text(encoding="utf-8"))  # the last one's
     assert [trial["number"] for trial in told["trials"]] == list(range(5))
     assert len({tuple(trial["settings"].values()) for trial in told["trials"]}) == 5
-
-
-def test_the_engine_that_is_gone_names_the_way_there_is(space, capsys):
-    line = ["sweep", "basic-cnn", "--space", str(space), "--engine", "ray"]
-    assert cli.run(line) == 2
-    assert "the same command without it on every machine" in capsys.readouterr().err

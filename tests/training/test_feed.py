@@ -23,7 +23,7 @@ def from_file(monkeypatch):
 
 @pytest.fixture(scope="module")
 def on_disk():
-    opened = load("synthetic:40", progress=False)
+    opened = load("synthetic:40")
     assert isinstance(opened.pixels, np.memmap)
     return opened
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mien.errors import InputError
-from mien.recipe import Objective
+from mien.recipe import ModelSpec, Objective, Recipe, override
 from mien.training.objectives import build_objective
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 1.0]])
@@ -39,9 +39,10 @@ def test_a_class_without_faces_takes_no_part_in_balanced_smoothing():
     assert (logits.grad[:, 3] > 0).all()
 
 
-def test_an_unknown_objective_is_refused_with_a_hint():
-    with pytest.raises(InputError, match=r"cross-entropi.*did you mean cross-entropy"):
-        build_objective(Objective(name="cross-entropi"), LABELS, 3)
+def test_an_unknown_objective_is_refused_with_the_known_one():
+    recipe = Recipe("mine", ModelSpec("basic-cnn"))
+    with pytest.raises(InputError, match=r"cross-entropi.*'cross-entropy'"):
+        override(recipe, ["objective.name=cross-entropi"])
 
 
 def test_logit_adjustment_adds_the_logarithm_of_each_share():

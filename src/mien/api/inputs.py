@@ -121,7 +121,6 @@ def run_and_data(
     run: str | Path | RunFolder,
     data: str | Path | FaceStore | None,
     labels: Sequence[str] | None,
-    device: str,
     mapping: ClassMap | None = None,
     *,
     imported: str | Path | None = None,
@@ -133,15 +132,13 @@ def run_and_data(
         run: a run folder.
         data: the data; None is the data that the run was trained on.
         labels, mapping, skip_damaged: see `read_for`.
-        device: only checked for being available.
         imported: the user's file that the run was trained with, if there was one; it is run.
 
     Raises:
-        InputError: the run, the device or the data cannot be used.
+        InputError: the run or the data cannot be used.
     """
-    from mien.models import import_own, pick_device, refuse_unknown
+    from mien.models import import_own, refuse_unknown
 
-    pick_device(device)
     folder = RunFolder.open(run)
     if imported is not None:
         import_own(imported, folder)

@@ -27,7 +27,6 @@ def export(
     votes: str | Path | None = None,
     labels: Sequence[str] | None = None,
     imported: str | Path | None = None,
-    device: str = "auto",
 ) -> Exported:
     """Write a run's best network as one ONNX file, which contains its card and needs no torch.
 
@@ -45,7 +44,6 @@ def export(
             of its annotators instead of the labels.
         labels: the label set of the data, by default the run's.
         imported: the user's file that the run was trained with, if there was one; it is run.
-        device: only checked for being available; the file is compared with torch on the CPU.
 
     Returns:
         The file, its card and its measured speeds.
@@ -57,7 +55,7 @@ def export(
     from mien.exporting import export_run
 
     said = read_votes(votes) if votes is not None else None
-    folder, store = run_and_data(run, data, labels, device, imported=imported)
+    folder, store = run_and_data(run, data, labels, imported=imported)
     return export_run(
         folder,
         store,
@@ -67,5 +65,4 @@ def export(
         licence=licence,
         name=name,
         votes=said,
-        device=device,
     )

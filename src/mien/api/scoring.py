@@ -88,15 +88,7 @@ def evaluate(
     excluded = read_exclusions(exclude) if exclude is not None else None
     said = read_votes(votes) if votes is not None else None
     subject, folder = _subject(
-        run,
-        data,
-        split,
-        _class_map(mapping),
-        labels,
-        device,
-        out,
-        imported,
-        skip_damaged=skip_damaged,
+        run, data, split, _class_map(mapping), labels, device, out, imported, skip_damaged
     )
     subject = subject.without(excluded)
     if excluded is None:  # before scoring, which takes minutes, so that it fails early
@@ -164,9 +156,7 @@ def evaluate_corrupted(
 
     evaluation.check_request(split, "none")
     said = read_votes(votes) if votes is not None else None
-    subject, folder = _subject(
-        run, data, split, None, labels, device, out, imported, skip_damaged=skip_damaged
-    )
+    subject, folder = _subject(run, data, split, None, labels, device, out, imported, skip_damaged)
     if subject.across is not None:
         raise InputError(
             f"{subject.faces.store.source}: its classes differ from the network's, but --corruptions "
@@ -208,8 +198,7 @@ def _subject(
     device: str,
     out: str | Path | None,
     imported: str | Path | None,
-    *,
-    skip_damaged: bool = False,
+    skip_damaged: bool,
 ) -> tuple[Subject, RunFolder]:
     """Open a run or model file with its data, as a `Subject`; and the folder of its scores, not yet created."""
     from mien.evaluation import Subject
@@ -222,8 +211,11 @@ def _subject(
             raise InputError(
                 "--out is for model files only: a run's report is in its folder; leave it out"
             )
+        from mien.models import pick_device
+
+        pick_device(device)  # one that is not there is refused before the data are read
         folder, store = run_and_data(
-            run, data, labels, device, mapping, imported=imported, skip_damaged=skip_damaged
+            run, data, labels, mapping, imported=imported, skip_damaged=skip_damaged
         )
         return Subject.of_run(folder, store, split, device, mapping), folder
     if imported is not None:
@@ -254,7 +246,7 @@ def _pictured(folder: RunFolder, subject: Subject) -> dict[str, FaceView]:
         if isinstance(folder, ModelFolder):  # it has no note of its data
             return {}
         try:
-            _, store = run_and_data(folder, None, None, "cpu")
+            _, store = run_and_data(folder, None, None)
         except InputError:  # the training data have been moved or deleted
             return {}
     return {

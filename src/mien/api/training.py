@@ -94,7 +94,6 @@ def train(
     ready = _ready(
         recipe, data, out, overrides, init, labels, device, resume, exclude, skip_damaged
     )
-    notes = {**_keep_exclusions(ready, resume), **_keep_imported(ready, own, resume)}
     if watchers is None:
         watchers = training.usual_watchers(plan=not resume)
     if watchers and training.is_first():
@@ -113,7 +112,8 @@ def train(
         checkpoint_every=checkpoint_every,
         compiled=compiled,
         watchers=[*watchers, *sheet, *tracking],
-        notes={"command": command, **notes},
+        notes={"command": command, **_keep_exclusions(ready, resume)},
+        own=own,
     )
 
 
@@ -371,15 +371,6 @@ def _import(path: str | Path | None, resumed: Path | None) -> OwnFile | None:
     if run is not None:
         models.refuse_unknown(run)
     return None
-
-
-def _keep_imported(ready: _Ready, own: OwnFile | None, resume: bool) -> dict[str, Any]:
-    """The run's notes about the user's file of --import; a new run also gets a copy, for the record."""
-    if own is None:
-        return {}
-    if not resume:
-        own.keep(RunFolder(ready.folder))
-    return own.notes
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:

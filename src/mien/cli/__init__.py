@@ -28,8 +28,8 @@ from mien.cli import (
     sweep,
     train,
 )
-from mien.cli.output import note
 from mien.errors import InputError, MienError
+from mien.terminal import note
 from mien.version import __version__
 
 app = typer.Typer(

@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Group
@@ -14,14 +14,14 @@ from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import counting, note, progress_bar, show
+from mien.cli.output import show
 from mien.data.ferplus import CHOICES, EIGHT, VoteCounts, count_votes, read_votes
 from mien.data.inspect import Inspection, contact_sheet
 from mien.data.inspect import inspect as count
 from mien.data.majority import write_majority
 from mien.data.store import FaceStore
-from mien.errors import InputError, near_names, quantity
-from mien.terminal import facts, table
+from mien.errors import InputError, quantity
+from mien.terminal import counting, facts, note, progress_bar, table
 
 app = typer.Typer(
     help="Inspect data, audit them, prepare them for training, download FER-2013.",
@@ -64,7 +64,7 @@ def inspect(
 
 
 Crop = Annotated[
-    str | None,
+    Literal["faces"] | None,
     typer.Option(
         metavar="faces",
         help="PATH has photos in class folders: crop their faces into --out, as recognition does.",
@@ -95,7 +95,7 @@ Size = Annotated[
     ),
 ]
 Several = Annotated[
-    str | None,
+    Literal["skip", "largest"] | None,
     typer.Option(
         metavar="skip|largest",
         help="With --crop: skip photos with several faces (the default), or take the largest.",
@@ -132,7 +132,7 @@ def prepare(
             "--crop is for photos, --votes for the labels of FER-2013: give one of them"
         )
     if crop is not None:
-        _crop(crop, path, out, side, size, several or "skip", labels, as_json=as_json)
+        _crop(path, out, side, size, several or "skip", labels, as_json=as_json)
         return
     for name, given in (("--side", side), ("--size", size), ("--several", several)):
         if given is not None:
@@ -150,7 +150,9 @@ def prepare(
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(metavar="fer2013", help="The dataset's name.")],
+    _name: Annotated[
+        Literal["fer2013"], typer.Argument(metavar="fer2013", help="The dataset's name.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Target folder; by default kagglehub's cache."),
@@ -159,21 +161,16 @@ def download(
     """Download FER-2013 from Kaggle with your own API key (extra 'data')."""
     from mien.data.download import download_fer2013
 
-    if name != "fer2013":
-        raise InputError(
-            f"there is no dataset {name!r} to download ({near_names(name, ['fer2013'])})"
-        )
     folder = download_fer2013(out, note)
     note(f"next: mien data inspect {shlex.quote(str(folder))}")
 
 
 def _crop(
-    what: str,
     photos: str,
     out: Path | None,
     side: int | None,
     size: int | None,
-    several: str,
+    several: Literal["skip", "largest"],
     labels: str | None,
     *,
     as_json: bool,
@@ -181,19 +178,15 @@ def _crop(
     """Crop faces from photos; list the skipped photos, and exit with 1 if some could not be read."""
     from mien.cropping import SKIPPED, crop_faces
 
-    if what != "faces":
-        raise InputError(f"--crop {what!r} is not known: use --crop faces")
     if out is None:
         raise InputError("--crop needs --out: the folder to write to")
-    if several not in ("skip", "largest"):
-        raise InputError(f"--several {several!r} is not known: use skip or largest")
     with counting("cropping") as progress:
         cropped = crop_faces(
             Path(photos),
             out,
             side=side,
             size=size,
-            several="largest" if several == "largest" else "skip",
+            several=several,
             labels=labels,
             progress=progress,
         )

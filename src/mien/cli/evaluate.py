@@ -12,9 +12,10 @@ from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, counting, note, show
+from mien.cli.output import command_line, show
 from mien.errors import InputError
 from mien.runs import RunFolder
+from mien.terminal import counting, note
 
 if TYPE_CHECKING:
     from mien.evaluation import Evaluation

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import note, show
+from mien.cli.output import show
 from mien.errors import InputError, quantity
 from mien.evaluation.calibration import SURE_SHARE
 from mien.runs import RunFolder
-from mien.terminal import facts
+from mien.terminal import facts, note
 
 if TYPE_CHECKING:
     from mien.card import Limits
@@ -54,7 +54,6 @@ def export(
         ),
     ] = None,
     imported: options.Import = None,
-    device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
 ) -> None:
@@ -77,7 +76,6 @@ def export(
         votes=votes,
         labels=labels,
         imported=imported,
-        device=device,
     )
     show(made.to_dict(), _figures(made), as_json=as_json)
     note(f"next: mien evaluate {shlex.quote(str(out))} --data PATH")

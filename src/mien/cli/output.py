@@ -1,25 +1,17 @@
-"""Output of the command line: results on standard output, everything else on standard error."""
+"""Results of the command line, on standard output; `mien.terminal.note` writes everything else."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
-from rich.progress import Progress as Bar
-from rich.progress import ProgressColumn
 
-from mien.callbacks import Progress
-from mien.errors import visible, writing_to
+from mien.errors import writing_to
 from mien.terminal import Terminal
-
-#: The console for people, on standard error: progress, notes, errors.
-messages = Terminal(stderr=True)
 
 
 def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
@@ -34,24 +26,6 @@ def show(content: Any, table: RenderableType, *, as_json: bool) -> None:
         else:
             Terminal().print(table)
         sys.stdout.flush()
-
-
-def note(text: str) -> None:
-    """Print a line for people on standard error."""
-    messages.print(visible(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
-def progress_bar(*columns: ProgressColumn) -> Bar:
-    """Make a progress bar of some columns, or the usual ones; it is shown on a terminal only, and goes at its end."""
-    return Bar(*columns, console=messages, transient=True, disable=not messages.is_terminal)
-
-
-@contextmanager
-def counting(what: str) -> Iterator[Progress]:
-    """Show a progress bar on a terminal; yields the function to call with (number done, total number)."""
-    with progress_bar() as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def command_line() -> str:

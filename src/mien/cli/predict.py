@@ -6,18 +6,18 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mien.cli import options
 from mien.cli.movies import recognise_movie, target_of
-from mien.cli.output import note, show
-from mien.cli.predict_on_ray import recognise_on_cluster, refuse_others
+from mien.cli.output import show
+from mien.cli.predict_on_ray import recognise_on_cluster
 from mien.cli.predicted import Bar, Told
 from mien.errors import InputError, OccupiedError
 from mien.files import fitting
-from mien.terminal import Stack
+from mien.terminal import Stack, note
 
 if TYPE_CHECKING:
     from mien.recognise.media import Item
@@ -31,7 +31,7 @@ _WRITTEN = (".jpg", ".jpeg", ".png", ".webp")
 
 
 Inputs = Annotated[
-    list[str] | None,
+    list[str],
     typer.Argument(
         metavar="INPUT",
         help=(
@@ -39,10 +39,6 @@ Inputs = Annotated[
             "(rtsp://...), a camera's number (0), whose rows go to standard output until Ctrl-C."
         ),
     ),
-]
-Camera = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=0, hidden=True, help="The older option for a camera."),
 ]
 Model = Annotated[
     str | None,
@@ -117,7 +113,7 @@ Size = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(metavar="N", help="By default one for each core.")]
 Engine = Annotated[
-    str,
+    Literal["local", "ray"],
     typer.Option(
         metavar="local|ray",
         help=(
@@ -140,8 +136,7 @@ Column = Annotated[
 
 @app.command()
 def predict(
-    inputs: Inputs = None,
-    camera: Camera = None,
+    inputs: Inputs,
     model: Model = None,
     where: Out = None,
     rows: Csv = None,
@@ -160,12 +155,13 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Recognise the expressions of all faces. A photo with no face is an answer, not an error."""
-    others: dict[str, object] = {"--camera": camera, "--csv": rows, "--resume": resume}
-    others |= {"--explain": explain, "--every": every, "--timeline": timeline, "--threads": threads}
-    if engine != "local":
-        refuse_others(engine, _given({**others, "--show": show_page}))
+    others: dict[str, object] = {"--csv": rows, "--resume": resume, "--explain": explain}
+    others |= {"--every": every, "--timeline": timeline, "--threads": threads}
+    if engine == "ray":
+        others["--show"] = show_page
+        _refuse(others, "--engine ray recognises pictures only")
         recognise_on_cluster(
-            inputs or [],
+            inputs,
             where,
             as_json=as_json,
             model=model,
@@ -178,19 +174,16 @@ def predict(
         return
     if workers is not None or column is not None:
         raise InputError("--workers and --column belong to --engine ray")
-    named = [*(inputs or []), *([] if camera is None else [str(camera)])]
     if show_page:
-        given = _given(
-            {**others, "--camera": None, "--out": where, "--size": size, "--json": as_json}
-        )
-        _show_page(named, given, model, device)
+        others |= {"--out": where, "--size": size, "--json": as_json}
+        _refuse(others, "--show only opens the page")
+        _show_page(inputs, model, device)
         return
     from mien.recognise.recognizer import Recognizer
 
     settings = _Settings(
-        inputs=inputs or [],
-        camera=camera,
-        rows=_rows(rows, named, as_json=as_json),
+        inputs=inputs,
+        rows=_rows(rows, inputs, as_json=as_json),
         out=Path(where) if where is not None else None,
         resume=resume,
         explain=explain,
@@ -211,7 +204,6 @@ class _Settings:
     """The inputs and outputs of one command."""
 
     inputs: list[str]
-    camera: int | None
     rows: Path | None
     out: Path | None
     resume: bool
@@ -226,10 +218,6 @@ class _Settings:
         Raises:
             InputError: they do not fit together.
         """
-        if not self.inputs and self.camera is None:
-            raise InputError(
-                "give photos, videos or folders, or the number of a camera: mien predict 0"
-            )
         for name, wanted in (("--explain", self.explain), ("--timeline", self.timeline)):
             if wanted and self.out is None:
                 raise InputError(f"{name} needs --out: the folder to write to")
@@ -239,8 +227,11 @@ class _Settings:
             raise InputError("--json and --csv - both write to standard output; choose one")
 
 
-def _given(named: dict[str, object]) -> list[str]:
-    return [name for name, value in named.items() if value is not None and value is not False]
+def _refuse(others: dict[str, object], why: str) -> None:
+    """Refuse the options (name -> value) that were given."""
+    given = [name for name, value in others.items() if value is not None and value is not False]
+    if given:
+        raise InputError(f"{why}; leave out {', '.join(given)}")
 
 
 def _rows(rows: Path | None, inputs: list[str], *, as_json: bool) -> Path | None:
@@ -265,7 +256,7 @@ def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, 
             )
             sink = stack.enter_context(file)
         bar = stack.enter_context(Bar())
-        for item in bar.each(settings.inputs, settings.camera, settings.out, told):
+        for item in bar.each(settings.inputs, settings.out, told):
             if sink is not None and item.shown in sink:
                 told.done_before += 1
                 continue
@@ -343,15 +334,13 @@ def _tell(settings: _Settings, recognizer: Recognizer, told: Told) -> None:
             note(f"  {one['error']}")
 
 
-def _show_page(named: list[str], others: list[str], model: str | None, device: str) -> None:
+def _show_page(inputs: list[str], model: str | None, device: str) -> None:
     """Serve the web page's camera tab to this computer until Ctrl-C."""
     from mien.cli.serve import show_camera
     from mien.recognise.media import is_camera
 
-    if len(named) != 1 or not is_camera(named[0]):
+    if len(inputs) != 1 or not is_camera(inputs[0]):
         raise InputError("--show is for a camera only: mien predict 0 --show; for photos use --out")
-    if others:
-        raise InputError(f"--show only opens the page; leave out {', '.join(others)}")
     show_camera(model, device)
 
 

@@ -9,9 +9,9 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mien.cli.output import note, progress_bar, show
+from mien.cli.output import show
 from mien.errors import InputError, quantity
-from mien.terminal import facts
+from mien.terminal import facts, note, progress_bar
 
 if TYPE_CHECKING:
     from mien.predict_on_ray import Recognised
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 
 #: Most broken pictures that are printed; broken.csv lists all.
 _NAMED = 10
-
-
-def refuse_others(engine: str, given: Sequence[str]) -> None:
-    """Check the engine's name, and options that it does not have.
-
-    Raises:
-        InputError: the engine is unknown, or an option does not fit.
-    """
-    if engine != "ray":
-        raise InputError(f"--engine {engine}: use local or ray")
-    if given:
-        raise InputError(f"--engine ray recognises pictures only; leave out {', '.join(given)}")
 
 
 def recognise_on_cluster(

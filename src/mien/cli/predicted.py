@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.movies import render
-from mien.cli.output import progress_bar
 from mien.errors import InputError, visible
-from mien.terminal import table
+from mien.terminal import progress_bar, table
 
 if TYPE_CHECKING:
     from mien.recognise.media import Frame, Item
@@ -152,22 +150,18 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def each(
-        self, inputs: list[str], camera: int | None, out: Path | None, told: Told
-    ) -> Iterator[Item]:
+    def each(self, inputs: list[str], out: Path | None, told: Told) -> Iterator[Item]:
         """Iterate over all items, and advance the bar.
 
         The inputs are listed twice: first to count them and to report missing paths before any work,
         then to process them; so a million files need no memory.
         """
-        from mien.recognise.media import Item, find
+        from mien.recognise.media import find
 
-        found = find(inputs, leave_out=out, on_error=lambda _: None)
-        cameras = [] if camera is None else [Item.camera(camera)]
-        total = len(cameras) + sum(1 for _ in found)
+        total = sum(1 for _ in find(inputs, leave_out=out, on_error=lambda _: None))
         task = self._bar.add_task(f"0 of {total:,}", total=total, speed="", visible=total > 1)
         started = time.monotonic()
-        items = itertools.chain(find(inputs, leave_out=out, on_error=told.unlisted), cameras)
+        items = find(inputs, leave_out=out, on_error=told.unlisted)
         for number, item in enumerate(items, 1):
             yield item
             speed = f"{number / (time.monotonic() - started):.1f} files/s"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli import options
-from mien.cli.output import note
 from mien.errors import InputError, extra_required, reading_from
+from mien.terminal import note
 
 if TYPE_CHECKING:
     from mien.serving.settings import Settings

@@ -9,7 +9,8 @@ import typer
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, note, show
+from mien.cli.output import command_line, show
+from mien.terminal import note
 
 app = typer.Typer()
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from mien.cli import options
-from mien.cli.output import command_line, note, show
-from mien.errors import InputError
+from mien.cli.output import command_line, show
+from mien.terminal import note
 
 app = typer.Typer()
 
@@ -31,7 +31,6 @@ Trials = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="Folder of trials and report; by default sweeps/RECIPE.")
 ]
-Engine = Annotated[str, typer.Option(hidden=True)]
 Workers = Annotated[int, typer.Option(metavar="N", min=1, help="Trials at a time.")]
 
 
@@ -42,7 +41,6 @@ def sweep(
     trials: Trials = 20,
     data: options.Data = "synthetic",
     out: Out = None,
-    engine: Engine = "optuna",
     workers: Workers = 1,
     overrides: options.Overrides = None,
     imported: options.Import = None,
@@ -59,10 +57,6 @@ def sweep(
     from mien.studies.sweep import sweep as sweep_recipe
     from mien.studies.sweep_page import next_command, render_sweep
 
-    if engine != "optuna":
-        raise InputError(
-            f"--engine {engine}: gone; give the same command without it on every machine that sees --out"
-        )
     out = out if out is not None else Path("sweeps") / Path(recipe).stem
     found = sweep_recipe(
         recipe,

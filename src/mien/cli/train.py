@@ -15,9 +15,9 @@ from rich.text import Text
 
 from mien import api
 from mien.cli import options
-from mien.cli.output import command_line, counting, note, show
+from mien.cli.output import command_line, show
 from mien.runs import RunFolder
-from mien.terminal import Stack, facts, table
+from mien.terminal import Stack, counting, facts, note, table
 
 app = typer.Typer()
 

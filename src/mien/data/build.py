@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +22,7 @@ from mien.expressions import Expressions
 from mien.files import read_json, write_reasons
 from mien.input_spec import InputSpec
 from mien.resize import ready_crop
+from mien.terminal import counting
 
 Size = tuple[int, int]
 _ROWS_AT_A_TIME = 65_536
@@ -70,7 +69,6 @@ def write_store(
     *,
     origin: str,
     size: Size,
-    progress: bool,
     layout: str = "",
     notes: Sequence[str] = (),
     skip_damaged: bool = False,
@@ -87,7 +85,6 @@ def write_store(
         folder: an empty folder for the store.
         origin: the path or name of the source, for messages.
         size: (height, width) in pixels for a source with mixed sizes.
-        progress: show a progress bar if standard error is a terminal.
         layout: the name of the source's layout, for messages.
         notes: remarks on the source, kept in the store.
         skip_damaged: leave out pictures that cannot be decoded, and list them in `DAMAGED`.
@@ -96,9 +93,7 @@ def write_store(
         InputError: the source has a fault or no faces, or pictures cannot be decoded (all are named)
             and `skip_damaged` is False.
     """
-    writer, damaged = _write_pixels(
-        source, folder / "pixels.npy", size, progress=progress, skip_damaged=skip_damaged
-    )
+    writer, damaged = _write_pixels(source, folder / "pixels.npy", size, skip_damaged=skip_damaged)
     labels = np.frombuffer(writer.labels, np.int64)
     splits = np.frombuffer(writer.splits, np.uint8)
     digests = np.frombuffer(writer.digests, np.uint64).reshape(-1, 2)
@@ -127,7 +122,7 @@ def write_store(
 
 
 def _write_pixels(
-    source: Source, path: Path, size: Size, *, progress: bool, skip_damaged: bool
+    source: Source, path: Path, size: Size, *, skip_damaged: bool
 ) -> tuple[_Writer, list[Damaged]]:
     """Write all pixels, again from the start if pictures of mixed kinds are met.
 
@@ -138,15 +133,15 @@ def _write_pixels(
     # Ends, because each new plan only adds facts: colour, expected size, one size for all.
     while True:
         damaged: list[Damaged] = []
-        with path.open("wb") as file, _bar(source.total, progress) as advance:
+        with path.open("wb") as file, counting("reading faces") as progress:
             writer = _Writer(file, plan, size)
             try:
-                for sample in source.samples():
+                for done, sample in enumerate(source.samples(), 1):
                     if isinstance(sample, Damaged):
                         damaged.append(sample)
                     else:
                         writer.add(sample)
-                    advance()
+                    progress(done, source.total)
                 if damaged and not skip_damaged:
                     raise _damage(damaged)
                 writer.finish()
@@ -337,25 +332,3 @@ def _write_names(path: Path, names: list[str]) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(names), _ROWS_AT_A_TIME):
             file.write(np.array(names[start : start + _ROWS_AT_A_TIME], kind).tobytes())
-
-
-@contextmanager
-def _bar(total: int | None, shown: bool) -> Iterator[Any]:
-    """Show a progress bar if standard error is a terminal; yields a function to call after each face."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    bar = Progress(
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("reading faces", total=total)
-        yield lambda: bar.advance(task)

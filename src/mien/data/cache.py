@@ -36,10 +36,9 @@ def load(
     *,
     labels: Expressions | None = None,
     size: Size | None = None,
-    progress: bool = True,
     skip_damaged: bool = False,
 ) -> FaceStore:
-    """Load the faces of a source; a source that was read before comes from the cache.
+    """Load the faces of a source; a source that was read before comes from the cache. A terminal shows a progress bar.
 
     Args:
         path: a CSV, parquet, archive or folder (recognised by content), or `synthetic[:N]` for
@@ -47,7 +46,6 @@ def load(
         labels: the label set; default: the challenge's seven.
         size: (height, width) in pixels for a source with mixed sizes; default 48 x 48. A source
             with one size keeps it.
-        progress: False hides the progress bar (it is shown on a terminal only).
         skip_damaged: leave out pictures that cannot be decoded; they are counted and listed in the
             store (`damaged.csv`). By default they are an error that names them.
 
@@ -57,7 +55,7 @@ def load(
     Raises:
         InputError: the source has a fault, named in one sentence; nothing is left on disk.
 
-    >>> store = load("synthetic:7", progress=False)
+    >>> store = load("synthetic:7")
     >>> len(store), store.pixels.shape[1:], store.expressions[3]
     (9, (1, 48, 48), 'happy')
     """
@@ -81,7 +79,6 @@ def load(
             part,
             origin=origin,
             size=size,
-            progress=progress,
             layout=layout,
             notes=request.notes,
             skip_damaged=skip_damaged,

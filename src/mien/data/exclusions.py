@@ -35,7 +35,7 @@ class Exclusions:
         source: the file of the list, for messages.
 
     >>> from mien.data import load
-    >>> store = load("synthetic:10", progress=False)
+    >>> store = load("synthetic:10")
     >>> excluded = Exclusions(frozenset({"train:1"}), store.fingerprint, "a list")
     >>> excluded.applied(store.faces(np.arange(3))).rows.tolist()
     ['train:0', 'train:2']

@@ -46,7 +46,7 @@ def inspect(store: FaceStore) -> Inspection:
     """Count the faces and the exact copies of a store. Pixels are not read.
 
     >>> from mien.data import load
-    >>> inspect(load("synthetic:7", progress=False)).counts["train"]["happy"]
+    >>> inspect(load("synthetic:7")).counts["train"]["happy"]
     1
     """
     table = np.zeros((len(SPLITS), len(store.expressions)), np.int64)

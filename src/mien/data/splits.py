@@ -36,7 +36,7 @@ def split(store: FaceStore, rule: SplitRule = SplitRule()) -> Splits:
     `CARVED_SHARE` of its training faces is taken. Splits may be empty: see `needed`.
 
     >>> from mien.data import load
-    >>> parts = split(load("synthetic:10", progress=False))
+    >>> parts = split(load("synthetic:10"))
     >>> len(parts.train), len(parts.validation), len(parts.test)
     (10, 2, 2)
     """

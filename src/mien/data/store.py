@@ -43,7 +43,7 @@ class FaceStore:
         damaged: number of pictures left out because they could not be decoded.
 
     >>> from mien.data import load
-    >>> store = load("synthetic:10", progress=False)
+    >>> store = load("synthetic:10")
     >>> store.faces(np.array([4, 0])).pixels().shape
     (2, 1, 48, 48)
     """
@@ -100,7 +100,7 @@ class FaceView:
         indices: int64 (n,), positions of the faces in the store.
 
     >>> from mien.data import load, split
-    >>> train = split(load("synthetic:10", progress=False)).train
+    >>> train = split(load("synthetic:10")).train
     >>> [batch.shape for batch in train.batches(8)]
     [(8, 1, 48, 48), (2, 1, 48, 48)]
     """

@@ -1,32 +1,21 @@
 """Scores and comparisons of any predictor: nothing here needs torch. `mien.pages` shows them."""
 
-from mien.evaluation.choosing import SPLIT_NAMES, check_request, faces_to_score
-from mien.evaluation.compare import Comparison, compare
-from mien.evaluation.evaluate import Subject, find_copies, score
-from mien.evaluation.evaluation import Evaluation, ViewScores
-from mien.evaluation.metrics import Scores, compute_scores
-from mien.evaluation.robustness import Robustness, evaluate_corrupted
-from mien.evaluation.summary import ensemble, over_seeds, summarise
-from mien.evaluation.views import VIEWS, Predictor
-
-__all__ = [
-    "SPLIT_NAMES",
-    "VIEWS",
-    "Comparison",
-    "Evaluation",
-    "Predictor",
-    "Robustness",
-    "Scores",
-    "Subject",
-    "ViewScores",
-    "check_request",
-    "compare",
-    "compute_scores",
-    "ensemble",
-    "evaluate_corrupted",
-    "faces_to_score",
-    "find_copies",
-    "over_seeds",
-    "score",
-    "summarise",
-]
+from mien.evaluation.choosing import SPLIT_NAMES as SPLIT_NAMES
+from mien.evaluation.choosing import check_request as check_request
+from mien.evaluation.choosing import faces_to_score as faces_to_score
+from mien.evaluation.compare import Comparison as Comparison
+from mien.evaluation.compare import compare as compare
+from mien.evaluation.evaluate import Subject as Subject
+from mien.evaluation.evaluate import find_copies as find_copies
+from mien.evaluation.evaluate import score as score
+from mien.evaluation.evaluation import Evaluation as Evaluation
+from mien.evaluation.evaluation import ViewScores as ViewScores
+from mien.evaluation.metrics import Scores as Scores
+from mien.evaluation.metrics import compute_scores as compute_scores
+from mien.evaluation.robustness import Robustness as Robustness
+from mien.evaluation.robustness import evaluate_corrupted as evaluate_corrupted
+from mien.evaluation.summary import ensemble as ensemble
+from mien.evaluation.summary import over_seeds as over_seeds
+from mien.evaluation.summary import summarise as summarise
+from mien.evaluation.views import VIEWS as VIEWS
+from mien.evaluation.views import Predictor as Predictor

@@ -55,7 +55,7 @@ def score(
         InputError: there are no faces, a view is unknown, or the probabilities have a wrong shape or values.
 
     >>> from mien.data import load, split
-    >>> parts = split(load("synthetic:35", progress=False))
+    >>> parts = split(load("synthetic:35"))
     >>> def predict(faces):
     ...     return np.full((len(faces), 7), 1 / 7)
     >>> evaluation = score(predict, parts.test, parts.train.digests)
@@ -250,8 +250,6 @@ class Subject:
         self,
         tta: str = "none",
         *,
-        batch_size: int = 256,
-        progress: Progress | None = None,
         command: str | None = None,
         votes: Votes | None = None,
     ) -> Evaluation:
@@ -259,8 +257,6 @@ class Subject:
 
         Args:
             tta: a name in VIEWS.
-            batch_size: faces at a time.
-            progress: called after each batch.
             command: the command, for the record.
             votes: FER+'s votes on the faces; if given, also compare the single view with the annotators.
 
@@ -280,8 +276,6 @@ class Subject:
             self.faces,
             trained.digests,
             tuple(dict.fromkeys(("none", tta))),
-            batch_size,
-            progress,
             split=self.split,
             near=near_copies(self.faces, trained),
         )

@@ -101,14 +101,13 @@ class Scores:
 
 
 def compute_scores(
-    probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64], *, seed: int = 0
+    probabilities_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64]
 ) -> Scores:
     """Compute all figures of `Scores`.
 
     Args:
         probabilities_NK: (N, K), 0..1, each row summing to 1; N and K at least 1.
         labels_N: (N,), 0..K-1.
-        seed: seed of the bootstrap, so that the same probabilities give the same interval.
 
     Raises:
         InputError: the arrays have other shapes or values.
@@ -124,7 +123,7 @@ def compute_scores(
     return Scores(
         count=len(labels),
         accuracy=float(right.mean()),
-        accuracy_interval=accuracy_interval(int(right.sum()), len(labels), seed=seed),
+        accuracy_interval=accuracy_interval(int(right.sum()), len(labels)),
         balanced_accuracy=_mean(item.recall for item in per_class),
         macro_f1=_mean(item.f1 for item in per_class),
         cross_entropy=cross_entropy(probabilities, labels),
@@ -135,7 +134,7 @@ def compute_scores(
         brier_score=brier_score(probabilities, labels),
         adaptive_calibration_error=adaptive_calibration_error(confidence, right),
         classwise_calibration_error=classwise_calibration_error(probabilities, labels),
-        calibration_chance=calibration_chance(confidence, seed=seed),
+        calibration_chance=calibration_chance(confidence),
     )
 
 
@@ -229,9 +228,7 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float:
     )
 
 
-def calibration_chance(
-    confidence_N: NDArray[np.floating[Any]], *, seed: int = 0
-) -> tuple[float, float]:
+def calibration_chance(confidence_N: NDArray[np.floating[Any]]) -> tuple[float, float]:
     """The 95% interval of `calibration_error` for perfect calibration: each answer is right with its confidence.
 
     Method: consistency resampling (Bröcker & Smith 2007, Increasing the Reliability of Reliability Diagrams;
@@ -241,14 +238,13 @@ def calibration_chance(
 
     Args:
         confidence_N: (N,), 0..1.
-        seed: seed of the draws.
     """
     edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
     place = _bin_of(confidence_N, edges)
     variance_M = np.bincount(
         place, weights=confidence_N * (1 - confidence_N), minlength=CALIBRATION_BINS
     )
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     excess_DM = generator.normal(size=(RESAMPLES, CALIBRATION_BINS)) * np.sqrt(variance_M)
     return interval_of(np.abs(excess_DM).sum(axis=1) / len(confidence_N))
 
@@ -347,14 +343,14 @@ def risk_coverage(
     return RiskCoverage(answered / len(confidence), wrong[last] / answered, confidence[last])
 
 
-def accuracy_interval(right: int, count: int, *, seed: int = 0) -> tuple[float, float]:
+def accuracy_interval(right: int, count: int) -> tuple[float, float]:
     """The 95% percentile bootstrap interval of the accuracy right/count.
 
     In `count` faces drawn with replacement, the number of right ones is binomial(count, right/count), so
     resamples are drawn as counts: the same distribution as drawing indices, but faster. The interval
     covers the choice of faces, not the choice of the training seed.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     return interval_of(generator.binomial(count, right / count, size=RESAMPLES) / count)
 
 

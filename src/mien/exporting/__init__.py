@@ -7,6 +7,7 @@ with extra_required("train", "Exporting a model"):
     import onnxscript  # noqa: F401
     import torch  # noqa: F401
 
-from mien.exporting.export import MAX_DIFFERENCE, Exported, Weights, export_run
-
-__all__ = ["MAX_DIFFERENCE", "Exported", "Weights", "export_run"]
+from mien.exporting.export import MAX_DIFFERENCE as MAX_DIFFERENCE
+from mien.exporting.export import Exported as Exported
+from mien.exporting.export import Weights as Weights
+from mien.exporting.export import export_run as export_run

@@ -31,7 +31,7 @@ from mien.exporting.graph import halved, traced, with_probabilities
 from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
 from mien.files import atomic_file
 from mien.input_spec import InputSpec
-from mien.models import Classifier, load_classifier, pick_device
+from mien.models import Classifier, load_classifier
 from mien.recipe import to_dict
 from mien.recognise.model import BATCH, FaceModel
 from mien.recognise.model_file import OPSET, digest_of, sealed
@@ -95,7 +95,6 @@ def export_run(
     licence: str | None = None,
     name: str | None = None,
     votes: Votes | None = None,
-    device: str = "auto",
 ) -> Exported:
     """Write a run's best network as a model file.
 
@@ -113,8 +112,6 @@ def export_run(
         licence: the licence of the weights, for the card.
         name: of the model, in its card; by default the recipe's.
         votes: FER+'s votes on these data.
-        device: checked, but the file is always compared with torch on the CPU, because a GPU rounds
-            differently and the file would then depend on the machine.
 
     Returns:
         The path, size, card and speeds of the file.
@@ -128,7 +125,7 @@ def export_run(
     validation, training = faces_to_score(run, store, "validation")
     judge = _judge(validation, votes)
     enough_to_calibrate(int((judge.labels >= 0).sum()), store.source)
-    pick_device(device)
+    # A GPU rounds differently: the file would depend on the machine.
     reference = load_classifier(run, "cpu")
     spec = reference.spec
     card = ModelCard(

@@ -12,6 +12,5 @@ from mien.errors import extra_required
 with extra_required("scale", "Recognising with Ray"):
     import pyarrow  # noqa: F401
 
-from mien.predict_on_ray.job import Recognised, recognise
-
-__all__ = ["Recognised", "recognise"]
+from mien.predict_on_ray.job import Recognised as Recognised
+from mien.predict_on_ray.job import recognise as recognise

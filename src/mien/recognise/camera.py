@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Generator
 from fractions import Fraction
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.recognise.media import Frame, SourceError
+from mien.recognise.media import Frame, Movie, SourceError
 
 
-class Camera:
+class Camera(Movie):
     """The frames of a camera of this computer: a `Movie` without an end.
 
     Args:
@@ -30,7 +30,6 @@ class Camera:
     live = True
     rate = Fraction(25)  # nominal: the true rate depends on the camera and the light
     time_base = Fraction(1, 1000)
-    duration_s = None
 
     def __init__(
         self,
@@ -40,7 +39,6 @@ class Camera:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = f"camera {number}"
-        self.problem: str | None = None
         self._clock = clock
         self._capture = (capture or _quiet_capture)(number)
         if not self._capture.isOpened():
@@ -49,12 +47,6 @@ class Camera:
                 f"{self.name}: there is none, or another program has it; give the number of a camera, "
                 "from 0"
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the camera for other programs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from mien.decoding import MAX_PIXELS
 from mien.errors import InputError
 from mien.recognise.camera import Camera
-from mien.recognise.media import Frame, Item, SourceError
+from mien.recognise.media import Frame, Item, Movie, SourceError
 from mien.recognise.recognizer import Recognizer
 from mien.recognise.rows import Row
 from mien.recognise.stream import (
@@ -33,7 +33,7 @@ def open_movie(
     max_pixels: int = MAX_PIXELS,
     threads: int = 0,
     watch: Callable[[], object] = lambda: None,
-) -> VideoReader | Camera:
+) -> Movie:
     """Open a video, stream or camera; the caller has to close it.
 
     Args:
@@ -108,7 +108,7 @@ def recognise_film(
 
 
 def follow_film(
-    movie: VideoReader | Camera, recognizer: Recognizer, every: int | None = None
+    movie: Movie, recognizer: Recognizer, every: int | None = None
 ) -> Generator[tuple[Frame, list[TrackedFace]]]:
     """Yield the frames of an open video or camera with their tracked faces; arguments as for `recognise_film`."""
     recognize, step, tracker = _usual(movie, recognizer, every)
@@ -117,7 +117,7 @@ def follow_film(
 
 
 def _usual(
-    movie: VideoReader | Camera, recognizer: Recognizer, every: int | None
+    movie: Movie, recognizer: Recognizer, every: int | None
 ) -> tuple[Recognize, int, FaceTracker]:
     """The defaults for a film: the recognising function, the interval of frames, the tracker."""
     step = every or usual_interval(movie)

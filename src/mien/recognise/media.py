@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -88,8 +89,8 @@ class Frame:
         return self.read()
 
 
-class Movie(Protocol):
-    """A source of frames in order: a video file, a stream or a camera.
+class Movie(ABC):
+    """A source of frames in order: a video file, a stream or a camera. A context manager, which closes it.
 
     name: its name in messages.
     live: frames arrive in real time; a reader that is too slow misses some.
@@ -98,19 +99,26 @@ class Movie(Protocol):
     problem: after the last frame, a sentence if a part could not be read correctly; else None.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def live(self) -> bool: ...
-    @property
-    def rate(self) -> Fraction: ...
-    @property
-    def time_base(self) -> Fraction: ...
-    @property
-    def duration_s(self) -> float | None: ...
-    @property
-    def problem(self) -> str | None: ...
-    def __iter__(self) -> Generator[Frame]: ...
+    name: str
+    live: bool
+    rate: Fraction
+    time_base: Fraction
+    duration_s: float | None = None
+    problem: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file or camera; frames that were yielded keep their pixels."""
+
+    @abstractmethod
+    def __iter__(self) -> Generator[Frame]:
+        """Yield the frames, once."""
 
 
 def find(

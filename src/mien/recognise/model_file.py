@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mien.card import ModelCard
-from mien.errors import InputError
+from mien.errors import InputError, reading_from
 
 #: The version of ONNX's operator set that mien writes, the only one it reads.
 OPSET = 18
@@ -95,7 +95,7 @@ def read_model_file(path: Path) -> bytes:
     Raises:
         InputError: it is missing, a folder, too large or cannot be read.
     """
-    try:
+    with reading_from(str(path)):
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no such model file"
             raise InputError(f"{path}: {what}; give a file that `mien export` wrote")
@@ -106,9 +106,6 @@ def read_model_file(path: Path) -> bytes:
                 f"(at most {MAX_BYTES / 1e9:,.0f} GB)"
             )
         return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({reason}); give another model file") from error
 
 
 def checked_card(content: bytes, where: str) -> ModelCard:

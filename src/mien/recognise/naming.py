@@ -22,7 +22,7 @@ from mien.files import atomic_file, cache_folder, from_home
 from mien.recognise.media import is_address
 from mien.recognise.model_file import checked_card, digest_of, read_model_file
 from mien.runs import RunFolder
-from mien.terminal import Terminal
+from mien.terminal import note
 from mien.version import __version__
 
 #: Largest file that is downloaded, in bytes.
@@ -87,13 +87,8 @@ def is_packaged(name: str | os.PathLike[str]) -> bool:
     return not os.path.lexists(text) and any(one.name == text for one in packaged())
 
 
-def say_on_stderr(text: str) -> None:
-    """Print a line on standard error: the default for functions that report progress."""
-    Terminal(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
 def find_model(
-    name: str | os.PathLike[str] | None = None, *, fetch: bool = False, say: Say = say_on_stderr
+    name: str | os.PathLike[str] | None = None, *, fetch: bool = False, say: Say = note
 ) -> NamedModel:
     """Find a model by its name.
 

@@ -24,7 +24,7 @@ from mien.recognise.model import FaceModel
 from mien.recognise.naming import find_model
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.showing import Origin, Shown, cut, photo_of
-from mien.recognise.track import told
+from mien.recognise.track import FaceLike, told
 from mien.recognise.yunet import Looked, YuNet
 from mien.resize import ready_crop
 
@@ -47,7 +47,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Face:
+class Face(FaceLike):
     """A face and its expression.
 
     Attributes:
@@ -65,12 +65,8 @@ class Face:
         origin: the picture, for `crop`; None in copies that went to another process.
     """
 
-    box: Box
     detection_score: float
-    expression: str
-    probability: float
     probabilities: dict[str, float] = field(hash=False)
-    why_uncertain: Reason | None = None
     angle: float = 0.0
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
@@ -107,11 +103,6 @@ class Face:
             )
         explanation: Explanation = self.origin.recognizer.explained(self, self.origin)
         return explanation
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether the answer should not be relied on; `why_uncertain` is the reason."""
-        return self.why_uncertain is not None
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The k most probable expressions with their probabilities, the most probable first."""

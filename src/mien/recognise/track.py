@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,29 +27,27 @@ _GROWTH = 2.0
 _INERTIA_S = 0.3
 
 
-class FaceLike(Protocol):
-    """The attributes that tracking, drawing and tables need; `Face` and `TrackedFace` have them."""
+@dataclass(frozen=True)
+class FaceLike:
+    """What tracking, drawing and tables need of a face; `Face` and `TrackedFace` add to it."""
+
+    box: Box
+    detection_score: float | None
+    expression: str
+    probability: float
+    probabilities: Mapping[str, float] = field(hash=False)
+    why_uncertain: Reason | None = None
 
     @property
-    def box(self) -> Box: ...
-    @property
-    def detection_score(self) -> float | None: ...
-    @property
-    def expression(self) -> str: ...
-    @property
-    def probability(self) -> float: ...
-    @property
-    def probabilities(self) -> Mapping[str, float]: ...
-    @property
-    def uncertain(self) -> bool: ...
-    @property
-    def why_uncertain(self) -> Reason | None: ...
+    def uncertain(self) -> bool:
+        """Whether the answer should not be relied on; `why_uncertain` is the reason."""
+        return self.why_uncertain is not None
 
 
 def surely(face: FaceLike) -> str:
     """A face's probability in whole percent; rounded down if uncertain, so that it never reads as the limit.
 
-    >>> surely(TrackedFace(1, (0, 0, 9, 9), 0.9, "happy", 0.509, "probability", {"happy": 0.509}, None))
+    >>> surely(FaceLike((0, 0, 9, 9), 0.9, "happy", 0.509, {"happy": 0.509}, "probability"))
     '50 %'
     """
     percent = 100 * face.probability
@@ -62,7 +60,7 @@ def told(face: FaceLike) -> str:
 
 
 @dataclass(frozen=True)
-class TrackedFace:
+class TrackedFace(FaceLike):
     """A face in one frame of a video.
 
     track_id: number of its track, from 1; the same in all frames of a face.
@@ -75,23 +73,12 @@ class TrackedFace:
     raw: the probabilities in this frame alone; None in a frame that was not searched.
     """
 
-    track_id: int
-    box: Box
-    detection_score: float | None
-    expression: str
-    probability: float
-    why_uncertain: Reason | None
-    probabilities: Mapping[str, float] = field(hash=False)
-    raw: Mapping[str, float] | None = field(hash=False)
+    track_id: int = field(kw_only=True)
+    raw: Mapping[str, float] | None = field(kw_only=True, hash=False)
 
     def __repr__(self) -> str:
         x, y, width, height = (round(side) for side in self.box)
         return f"<TrackedFace {self.track_id} {told(self)}, {width} x {height} at {x}, {y}>"
-
-    @property
-    def uncertain(self) -> bool:
-        """Whether the expression should not be relied on; `why_uncertain` is the reason."""
-        return self.why_uncertain is not None
 
     def carried(self, box: Box) -> TrackedFace:
         """The same face in a frame that was not searched, with an interpolated box."""
@@ -138,7 +125,7 @@ class FaceTracker:
         uncertain_below: answers with a smoothed probability below this are uncertain.
 
     >>> tracker = FaceTracker()
-    >>> face = TrackedFace(0, (10, 10, 40, 40), 0.9, "happy", 1.0, None, {"happy": 1.0, "sad": 0.0}, None)
+    >>> face = FaceLike((10, 10, 40, 40), 0.9, "happy", 1.0, {"happy": 1.0, "sad": 0.0})
     >>> [tracker.update(time_s, [face])[0].track_id for time_s in (0.0, 0.1)]
     [1, 1]
     """

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.decoding import MAX_PIXELS, check_size
 from mien.errors import InputError, extra_required, one_line, reading_from
 from mien.files import from_home
-from mien.recognise.media import Frame, SourceError, is_address, without_password
+from mien.recognise.media import Frame, Movie, SourceError, is_address, without_password
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -53,8 +53,8 @@ _USUAL_RATE = Fraction(25)
 _LONGEST = 4
 
 
-class VideoReader:
-    """Reads the frames of a video file or of a stream's URL; a `Movie`, a context manager, to be read once.
+class VideoReader(Movie):
+    """Reads the frames of a video file or of a stream's URL; a `Movie`, to be read once.
 
     Frames come in display order, with the file's rotation, mirroring and pixel aspect ratio applied.
     Times are the file's own, so variable frame rates are kept; if a frame has no time, or one that does
@@ -97,7 +97,6 @@ class VideoReader:
     ) -> None:
         self.name = without_password(str(source))
         self.live = is_address(str(source))
-        self.problem: str | None = None
         self._watch = watch
         self._container = _opened(str(source), self.name, self.live, max_pixels)
         self._begun = self._closed = False
@@ -148,12 +147,6 @@ class VideoReader:
         self._one_at_a_time = Lock()  # frames may be asked for their pixels in any thread
         self._size: tuple[int, int] | None = None  # width and height before turning
         self._damaged = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; frames that were yielded keep their pixels."""

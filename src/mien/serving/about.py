@@ -1,10 +1,12 @@
-"""Routes that describe the service: model card, health and readiness checks, Prometheus metrics."""
+"""Routes that describe the service: model card, /docs, health and readiness checks, Prometheus metrics."""
 
 import json
+from pathlib import Path
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from mien.pages.render import filled
 from mien.recognise.detectors import DETECTORS
 from mien.serving import card_page, schemas
 from mien.serving.engine import FORMATS, Engine
@@ -12,6 +14,8 @@ from mien.serving.problems import busy, refusals
 from mien.serving.prometheus import MEDIA_TYPE, Metrics
 from mien.serving.settings import Settings
 from mien.version import __version__
+
+_STYLE = Path(__file__).parent / "templates" / "docs.css"
 
 
 def router(
@@ -26,13 +30,7 @@ def router(
             "card_page": card_page.ADDRESS if card is not None else None,
             "detectors": list(DETECTORS),
             "formats": list(FORMATS),
-            "limits": {
-                "body_bytes": settings.max_body,
-                "pixels": settings.max_pixels,
-                "images": settings.max_images,
-                "video_bytes": settings.max_video,
-                "frame_bytes": settings.max_frame,
-            },
+            "limits": _limits(settings),
         }
     )
 
@@ -62,6 +60,15 @@ def router(
         """Counts and times, for Prometheus."""
         return Response(metrics.text(), media_type=MEDIA_TYPE)
 
+    @routes.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        """The routes and their parameters; openapi.json has the schemas."""
+        return HTMLResponse(filled("docs.html.j2", "mien.serving", api=request.app.openapi()))
+
+    @routes.get("/docs.css", include_in_schema=False)
+    async def style() -> FileResponse:
+        return FileResponse(_STYLE, media_type="text/css")
+
     if card is not None:
 
         @routes.get(f"/{card_page.ADDRESS}", include_in_schema=False)
@@ -69,3 +76,13 @@ def router(
             return HTMLResponse(card, headers={"Content-Security-Policy": card_page.POLICY})
 
     return routes
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    return {
+        "body_bytes": settings.max_body,
+        "pixels": settings.max_pixels,
+        "images": settings.max_images,
+        "video_bytes": settings.max_video,
+        "frame_bytes": settings.max_frame,
+    }

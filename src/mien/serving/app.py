@@ -19,7 +19,6 @@ from starlette.websockets import WebSocketClose
 from mien.recognise.recognizer import Model
 from mien.serving import (
     about,
-    docs,
     guard,
     live,
     problems,
@@ -84,7 +83,6 @@ def create_app(
     app.include_router(live.router(engine, settings, metrics))
     app.include_router(video_routes.router(jobs, settings))
     app.include_router(about.router(engine, settings, metrics, card=card))
-    docs.add(app)
     _describe(app, settings)
     if PAGE.is_dir():
         app.mount("/page", StaticFiles(directory=PAGE, html=True))

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 from mien.serving.problems import Problem
 from mien.serving.prometheus import Metrics
 from mien.serving.settings import Settings
+from mien.serving.shares import Bucket
 
 _log = logging.getLogger("mien.serving")
 
@@ -151,11 +152,8 @@ class OnlyOurOwn:
         """
         if name in self._hosts or name == "localhost":
             return True
-        try:
-            address = ipaddress.ip_address(name.strip("[]"))
-        except ValueError:
-            return False
-        return address.is_loopback or not self._loopback
+        address = _address(name.strip("[]"))
+        return address is not None and (address.is_loopback or not self._loopback)
 
 
 def _name(host: str) -> str:
@@ -172,7 +170,7 @@ class Gate:
         self._app = app
         self._keys = [_digest(key.encode()) for key in settings.api_keys]
         self._rate = settings.rate
-        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._clients: OrderedDict[str, Bucket] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = None
@@ -199,20 +197,17 @@ class Gate:
         return None
 
     def _too_often(self, connection: HTTPConnection) -> Problem | None:
-        """Token bucket for each client: `rate` tokens a second, and room for those of two seconds."""
         if not self._rate:
             return None
         client = client_of(connection)
-        now = time.monotonic()
-        most = max(1.0, 2 * self._rate)
-        left, then = self._clients.pop(client, (most, now))
-        left = min(most, left + (now - then) * self._rate)
-        self._clients[client] = (max(0.0, left - 1), now)
+        bucket = self._clients.setdefault(client, Bucket(self._rate))
+        self._clients.move_to_end(client)
         if len(self._clients) > _MOST_CLIENTS:
             self._clients.popitem(last=False)
-        if left >= 1:
+        seconds = bucket.take()
+        if not seconds:
             return None
-        wait = max(1, round((1 - left) / self._rate))
+        wait = max(1, round(seconds))
         return Problem(
             429,
             f"more than {self._rate:g} request{'s' * (self._rate != 1)} a second; come again in {wait} s",
@@ -255,11 +250,8 @@ def client_of(request: HTTPConnection) -> str:
 
 def network_of(address: str) -> str:
     """An IPv4 address as it is; for IPv6 the first address of its /64, as one client may own them all."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
+    parsed = _address(address.partition("%")[0])
+    if parsed is None or parsed.version == 4:
         return address
     mapped = parsed.ipv4_mapped
     return str(mapped or ipaddress.ip_network((parsed, 64), strict=False).network_address)
@@ -275,9 +267,12 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is loopback, so that only this computer can connect."""
-    if host == "localhost":
-        return True
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None

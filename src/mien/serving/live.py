@@ -19,7 +19,7 @@ from mien.serving.problems import Problem
 from mien.serving.prometheus import Metrics
 from mien.serving.recognise_routes import likeliest
 from mien.serving.settings import Settings
-from mien.serving.shares import Shares
+from mien.serving.shares import Bucket, Shares
 
 #: Seconds that a face may be out of sight and keep its track; generous, since a slow server sees few frames.
 _GAP_S = 3.0
@@ -87,9 +87,8 @@ class _Camera:
             reading.cancel()
 
     async def _read(self) -> None:
-        """Receive frames; a token bucket of two seconds limits their rate."""
-        most = 2 * self._settings.max_frames_per_s
-        left, then = most, time.monotonic()
+        """Receive frames, within the limit of their rate."""
+        bucket = Bucket(self._settings.max_frames_per_s)
         while True:
             try:
                 async with asyncio.timeout(self._settings.idle_s):
@@ -98,10 +97,7 @@ class _Camera:
                 raise _TooMuchError(f"no frame for {self._settings.idle_s:g} s") from None
             if message["type"] == "websocket.disconnect":
                 return
-            now = time.monotonic()
-            left = min(most, left + (now - then) * self._settings.max_frames_per_s) - 1
-            then = now
-            if left < 0:
+            if bucket.take():
                 raise _TooMuchError(
                     f"more than {self._settings.max_frames_per_s:g} frames a second; send fewer"
                 )

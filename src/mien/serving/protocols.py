@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 
 import h11
@@ -15,7 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from mien.serving.guard import network_of
-from mien.serving.problems import MEDIA_TYPE, Problem, busy
+from mien.serving.problems import MEDIA_TYPE, Problem
+from mien.serving.shares import Shares
 
 #: Most bytes of a request's head.
 _MAX_HEAD = 65_536
@@ -54,34 +55,12 @@ class _Connection(h11.Connection):
         return event
 
 
-class _Places:
-    """Counts open connections; one client may have half of them at most."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: Counter[str] = Counter()
-
-    def take(self, transport: asyncio.Transport) -> str | None:
-        """Count one more connection: returns its client, or None if there is no room."""
-        peer = transport.get_extra_info("peername")
-        client = network_of(peer[0]) if isinstance(peer, tuple) else ""
-        if self._open.total() >= self._most or 2 * self._open[client] >= self._most:
-            return None
-        self._open[client] += 1
-        return client
-
-    def give_back(self, client: str) -> None:
-        self._open[client] -= 1
-        if not self._open[client]:
-            del self._open[client]
-
-
 class _Read:
     """Closes the connection of a client that does not read its answer in time."""
 
     #: Of all connections of a service, set by `protocols`.
     patience_s: float
-    places: _Places
+    places: Shares
     transport: asyncio.Transport
     _unread: asyncio.TimerHandle | None = None
 
@@ -100,17 +79,20 @@ class _Http(_Read, H11Protocol):
     """Also closes it if the head of a request does not arrive in time."""
 
     _late: asyncio.TimerHandle | None = None
-    _place: str | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.conn = _Connection(h11.SERVER, _MAX_HEAD)
+        self._place = ExitStack()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._place = self.places.take(transport)
-        if self._place is None:
-            self._refuse(busy("too many connections are open; close some, or come later"))
+        peer = transport.get_extra_info("peername")
+        client = network_of(peer[0]) if isinstance(peer, tuple) else ""
+        try:
+            self._place.enter_context(self.places.taken(client, 1))
+        except Problem as problem:
+            self._refuse(problem)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +100,7 @@ class _Http(_Read, H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self._place.close()
         super().connection_lost(exc)
         self._watch()
 
@@ -127,7 +109,7 @@ class _Http(_Read, H11Protocol):
         self.loop.call_later(self.patience_s, self.transport.abort)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._leave()  # cameras have their own limit: `Settings.max_live`
+        self._place.close()  # cameras have their own limit: `Settings.max_live`
         super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
@@ -158,11 +140,6 @@ class _Http(_Read, H11Protocol):
         except h11.LocalProtocolError:
             self.transport.abort()
         self.transport.close()
-
-    def _leave(self) -> None:
-        if self._place is not None:
-            self.places.give_back(self._place)
-            self._place = None
 
     def _watch(self) -> None:
         """Run the timer of a request's head: started while one is awaited, cancelled otherwise."""
@@ -222,5 +199,6 @@ def protocols(
     Returns:
         The HTTP class and the WebSocket class.
     """
-    settings = {"patience_s": patience_s, "places": _Places(connections)}
+    places = Shares(connections, "too many connections are open; close some, or come later")
+    settings = {"patience_s": patience_s, "places": places}
     return type("Http", (_Http,), settings), type("WebSocket", (_WebSocket,), settings)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -72,15 +72,7 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
         engine.check_room(client)
         holding.check(client, uploads.announced(request, settings.max_body))
         with holding.taken(client) as hold:
-            body = await uploads.whole_body(request, settings, hold)
-            async with parsing:
-                found = await asyncio.to_thread(
-                    uploads.pictures,
-                    request.headers.get("content-type"),
-                    body,
-                    settings.max_images,
-                )
-            del body
+            found = await _received(request, settings, hold, parsing)
             answers = await engine.recognise(
                 [one.content for one in found],
                 asked.detector,
@@ -92,23 +84,36 @@ def router(engine: Engine, settings: Settings, metrics: Metrics) -> APIRouter:
             raise answers[0]
         metrics.faces.inc(sum(len(one.faces) for one in answers if isinstance(one, Answer)))
         images = [
-            _image(upload, answer, asked) for upload, answer in zip(found, answers, strict=True)
+            _image(upload, answer, asked.top, explain=asked.explain)
+            for upload, answer in zip(found, answers, strict=True)
         ]
         told = await asyncio.to_thread(json.dumps, {"model": named, "images": images})
         return Response(told, media_type="application/json")
 
-    def _image(upload: Upload, answer: Answer | Problem, asked: RecogniseQuery) -> dict[str, Any]:
-        if isinstance(answer, Problem):
-            return {"name": upload.name, "problem": answer.to_dict()}
-        told = answer.faces.to_dict()
-        for place, face in enumerate(answer.faces):
-            told["faces"][place]["probabilities"] = likeliest(face.probabilities, asked.top)
-            if asked.explain:
-                reasons = answer.reasons[place : place + 1]
-                told["faces"][place]["explanation"] = explanation(*reasons) if reasons else None
-        return {"name": upload.name, **told}
-
     return routes
+
+
+async def _received(
+    request: Request, settings: Settings, hold: Callable[[int], None], parsing: asyncio.Semaphore
+) -> list[Upload]:
+    """The pictures of a request, read and parsed; its body is not kept."""
+    kind = request.headers.get("content-type")
+    body = await uploads.whole_body(request, settings, hold)
+    async with parsing:
+        return await asyncio.to_thread(uploads.pictures, kind, body, settings.max_images)
+
+
+def _image(upload: Upload, answer: Answer | Problem, top: int, *, explain: bool) -> dict[str, Any]:
+    """The answer for one picture as plain values, with the `top` highest probabilities of each face."""
+    if isinstance(answer, Problem):
+        return {"name": upload.name, "problem": answer.to_dict()}
+    told = answer.faces.to_dict()
+    for place, face in enumerate(answer.faces):
+        told["faces"][place]["probabilities"] = likeliest(face.probabilities, top)
+        if explain:
+            reasons = answer.reasons[place : place + 1]
+            told["faces"][place]["explanation"] = explanation(*reasons) if reasons else None
+    return {"name": upload.name, **told}
 
 
 def likeliest(probabilities: Mapping[str, float], top: int) -> dict[str, float]:

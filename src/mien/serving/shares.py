@@ -1,7 +1,8 @@
-"""Shared limits: a total for all clients, of which one client gets half at most."""
+"""Shared limits: a total for all clients, of which one client gets half at most; and limits of a rate."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,3 +76,23 @@ class Shares:
             self._taken[client] -= mine
             if self._taken[client] <= 0:
                 del self._taken[client]
+
+
+class Bucket:
+    """Limits a rate: a token bucket with room for the tokens of two seconds.
+
+    Args:
+        rate: tokens a second, above 0.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._most = self._left = max(1.0, 2 * rate)
+        self._then = time.monotonic()
+
+    def take(self) -> float:
+        """Take a token: returns 0, or the seconds until there is one."""
+        now = time.monotonic()
+        left = min(self._most, self._left + (now - self._then) * self._rate)
+        self._left, self._then = max(0.0, left - 1), now
+        return 0.0 if left >= 1 else (1 - left) / self._rate

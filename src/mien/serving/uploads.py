@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 _JSON = 'it is {"images": ["<base64>", ...]}'
 PICTURE_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
+
+
+class _Pictures(BaseModel):
+    """A body of JSON."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    images: list[str] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -141,29 +148,15 @@ def _from_json(body: bytearray, most: int) -> list[Upload]:
             422, f"the JSON body: more than {most} pictures, or other things than pictures; {_JSON}"
         )
     try:
-        said = json.loads(body.decode())
-    except json.JSONDecodeError as error:
-        raise _no_json(400, "", f"{error.msg} at character {error.pos}") from None
-    # Not UTF-8, or a number with more digits than Python accepts.
-    except (ValueError, RecursionError):
-        raise _no_json(400, "", "cannot be read") from None
-    if not isinstance(said, dict):
-        raise _no_json(422, "", "is not an object")
-    for name in said:
-        if name != "images":
-            raise _no_json(422, name[:80], "is not known here")
-    texts = said.get("images")
-    if not isinstance(texts, list) or not texts:
-        raise _no_json(422, "images", "has to be a list of one or more strings")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise _no_json(422, f"images.{place}", "is not a string")
-    _check_count(len(texts), most)
-    return [Upload(None, _from_base64(text)) for text in texts]
-
-
-def _no_json(status: int, where: str, fault: str) -> Problem:
-    return Problem(status, f"the JSON body{where and f', {where}'}: {fault}; {_JSON}")
+        found = _Pictures.model_validate_json(body)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        status = 400 if fault["type"] == "json_invalid" else 422
+        where = ".".join(map(str, fault["loc"]))[:80]
+        said = f"the JSON body{where and f', {where}'}: {fault['msg']}"
+        raise Problem(status, f"{said}; {_JSON}") from None
+    _check_count(len(found.images), most)
+    return [Upload(None, _from_base64(text)) for text in found.images]
 
 
 def _from_base64(text: str) -> bytes | Problem:

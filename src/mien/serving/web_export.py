@@ -14,6 +14,7 @@ import base64
 import hashlib
 import importlib.metadata
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from typing import Any
 from mien.callbacks import Say
 from mien.card import ModelCard
 from mien.errors import InputError, reading_from, writing_to
-from mien.files import atomic_folder, cache_folder, write_json
+from mien.files import atomic_folder, cache_folder
 from mien.recognise.model_file import checked_card
 from mien.recognise.naming import fetched, find_model
 from mien.recognise.yunet import browser_detector
@@ -49,7 +50,6 @@ _PACKAGE = f"onnxruntime-web/-/onnxruntime-web-{RUNTIME}.tgz"
 _INSTEAD = f"download {_REGISTRY}{_PACKAGE} and give it with --runtime FILE"
 
 _DETECTOR = "face_detection_yunet_2023mar.onnx"
-_NOT_PART_OF_A_SITE = ("config.json",)
 
 
 @dataclass(frozen=True)
@@ -98,57 +98,47 @@ def export_web(
             downloaded, or `out` holds other files.
     """
     named = find_model(model, say=say)
-    content = named.content
-    card = checked_card(content, named.where)
+    card = checked_card(named.content, named.where)
     about = read_card_page(card_page, bundled=named.packaged)
     _check_replaceable(out)
     parts = _parts(runtime) if runtime is not None else _kept_parts(say)
-    place = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
-    detector = browser_detector()
+    detector = f"models/{_DETECTOR}"
+    classifier = f"models/{_plain(card.name)}-{card.digest[:8]}.onnx"
+    files = {
+        **{file.name: file.read_bytes() for file in page_folder().iterdir() if file.is_file()},
+        **{f"runtime/{name}": data for name, data in parts.items()},
+        detector: browser_detector(),
+        classifier: named.content,
+        "licences.txt": _licences(card).encode(),
+    }
+    if about is not None:
+        files[ADDRESS] = about
+    config = {  # in place of the service's own
+        "backend": "browser",
+        "version": __version__,
+        "runtime": "runtime",
+        "detector": detector,
+        "model": classifier,
+        "bytes": len(files[classifier]) + len(files[detector]) + len(parts[_WASM]),
+        "card_page": None if about is None else ADDRESS,
+        "card": asdict(card),
+    }
+    files["config.json"] = json.dumps(config, indent=2, allow_nan=False).encode() + b"\n"
     replaced: Path | None = None
     with atomic_folder(out) as folder:
-        _write_page(folder)
-        _write(folder / "models" / _DETECTOR, detector)
-        _write(folder / place, content)
-        for name, data in parts.items():
-            _write(folder / "runtime" / name, data)
-        _write(folder / "licences.txt", _licences(card).encode())
-        if about is not None:
-            _write(folder / ADDRESS, about)
-        count = len(content) + len(detector) + len(parts[_WASM])
-        config = {
-            "backend": "browser",
-            "version": __version__,
-            "runtime": "runtime",
-            "detector": f"models/{_DETECTOR}",
-            "model": place,
-            "bytes": count,
-            "card_page": None if about is None else ADDRESS,
-            "card": asdict(card),
-        }
-        write_json(folder / "config.json", config)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
         if out.exists():  # it goes only when the new one is whole
             replaced = out.rename(folder.with_suffix(".old"))
     if replaced is not None:
         shutil.rmtree(replaced)
-    return Site(out, size, card)
+    return Site(out, sum(map(len, files.values())), card)
 
 
 def page_folder() -> Path:
     """The folder of the web page's files in the package."""
     return Path(str(resources.files("mien.serving"))) / "page"
-
-
-def _write_page(folder: Path) -> None:
-    for file in page_folder().iterdir():
-        if file.is_file() and file.name not in _NOT_PART_OF_A_SITE:
-            _write(folder / file.name, file.read_bytes())
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
 
 
 def _plain(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def write_diagnosis(diagnosis: Diagnosis) -> Path:
         *drawn["overview"],
     ]
     for item in found:
-        blocks += [Heading(item.question), Text(item.text), *drawn.get(item.factor, [])]
+        blocks += [Heading(item.question), Text(item.verdict), *drawn.get(item.factor, [])]
     trials = Table(_HEAD, _rows(diagnosis))
     blocks += section("The trials", trials, said=EXPLANATION)
     blocks += section("Data, budget and machine", Facts(_facts(diagnosis)))
@@ -65,7 +66,7 @@ def render_diagnosis(diagnosis: Diagnosis, found: Sequence[Verdict]) -> Stack:
     rows = [[row[place] for place in shown] for row in _rows(diagnosis)]
     answers: list[Block] = [Text(summary(diagnosis, found)), Text("")]
     for item in found:
-        answers += [Heading(item.question), Text(item.text), Text("")]
+        answers += [Heading(item.question), Text(item.verdict), Text("")]
     trials = Table([_HEAD[place] for place in shown], rows, title=diagnosis.recipe.name)
     return as_terminal(trials, *answers, Facts(_facts(diagnosis)))
 
@@ -78,15 +79,7 @@ def plain(diagnosis: Diagnosis, found: Sequence[Verdict]) -> dict[str, Any]:
         "fingerprint": diagnosis.train.store.fingerprint,
         "base_share": diagnosis.base,
         "summary": summary(diagnosis, found),
-        "findings": [
-            {
-                "factor": item.factor,
-                "question": item.question,
-                "verdict": item.text,
-                "culprit": item.culprit,
-            }
-            for item in found
-        ],
+        "findings": [asdict(item) | {"question": item.question} for item in found],
         "trials": [_plain_trial(step, diagnosis) for step in diagnosis.outcomes],
         "left_out_seconds": {
             step.trial.name: round(seconds) for step, seconds in diagnosis.left_out.items()

@@ -19,8 +19,7 @@ from mien.files import alone
 from mien.models import OwnFile
 from mien.runs import RunFolder, validated
 from mien.studies.sweep_space import Space, assignments
-from mien.studies.trials import train_with
-from mien.training import Recipe, StoppedError, Watcher, override
+from mien.training import Recipe, StoppedError, Watcher, override, train
 from mien.training.stopping import StopRequest, signals_noted
 
 with extra_required("sweep", "mien sweep"):
@@ -237,14 +236,15 @@ def train_trial(
     if job.own is not None:
         job.own.run()
     recipe = override(job.recipe, assignments(settings))
-    run = train_with(
-        job.own,
+    run = train(
         recipe,
         *faces,
         folder,
         device=job.device,
+        resume=RunFolder(folder).recipe_path.exists(),
         watchers=[_Reporter(on_epoch, recipe.epochs)],
-        command=job.command,
+        notes={"command": job.command},
+        own=job.own,
     )
     return run.kept_epoch()["validation_accuracy"]
 

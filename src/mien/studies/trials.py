@@ -137,16 +137,19 @@ def complete(
         StoppedError: SIGINT or SIGTERM; the run is saved and can be resumed.
         MienError: the loss became NaN or infinite, or the device's memory is full.
     """
+    from mien import training
+
     fitted = trial.faces(train)
-    run = train_with(
-        own,
+    run = training.train(
         trial.recipe,
         fitted,
         validation,
         folder,
         device=device,
+        resume=RunFolder(folder).recipe_path.exists(),
         watchers=watchers,
-        command=command,
+        notes={"command": command},
+        own=own,
     )
     if not all_train_faces and len(fitted) > SAMPLE:
         fitted = subset(fitted, SAMPLE / len(fitted))
@@ -155,52 +158,6 @@ def complete(
         run,
         train=_scored(run, fitted, "train", device),
         validation=_scored(run, validation, "validation", device),
-    )
-
-
-def train_with(
-    own: OwnFile | None,
-    recipe: Recipe,
-    train: FaceView,
-    validation: FaceView,
-    folder: Path,
-    *,
-    device: str,
-    watchers: Sequence[Watcher],
-    command: str | None,
-) -> RunFolder:
-    """Train a run of a study, or resume it.
-
-    Args:
-        own: the user's file that registers the network; a new run keeps a copy as a record.
-        recipe: the recipe to train.
-        train: the faces to train on.
-        validation: the faces that select the weights to keep.
-        folder: the run folder; need not exist.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
-        watchers: told of every epoch.
-        command: the command line, for the record.
-
-    Raises:
-        InputError: the folder holds a run of another recipe or of other data, or the device cannot train it.
-        StoppedError: SIGINT or SIGTERM; the run is saved and can be resumed.
-        MienError: the loss became NaN or infinite, or the device's memory is full.
-    """
-    from mien import training
-
-    run = RunFolder(folder)
-    resume = run.recipe_path.exists()
-    if own is not None and not resume:
-        own.keep(run)
-    return training.train(
-        recipe,
-        train,
-        validation,
-        folder,
-        device=device,
-        resume=resume,
-        watchers=watchers,
-        notes={"command": command} | ({} if own is None else own.notes),
     )
 
 

@@ -86,12 +86,12 @@ class Verdict:
 
     Attributes:
         factor: a key of FACTORS.
-        text: the answer in one or two sentences.
+        verdict: the answer in one or two sentences.
         culprit: whether the factor is a cause of the overfitting; None if the question stays open.
     """
 
     factor: str
-    text: str
+    verdict: str
     culprit: bool | None
 
     @property

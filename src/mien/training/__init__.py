@@ -6,58 +6,31 @@ with extra_required("train", "Training"):
     import safetensors  # noqa: F401
     import torch  # noqa: F401
 
-from mien.recipe import (
-    Augment,
-    Mixing,
-    ModelSpec,
-    Objective,
-    Optimizer,
-    Recipe,
-    Schedule,
-    Targets,
-    from_dict,
-    override,
-    read_recipe,
-    to_dict,
-)
-from mien.training.checkpoint import Interval
-from mien.training.distributed import is_first
-from mien.training.judging import refuse_silent_judge
-from mien.training.loop import train
-from mien.training.outlook import Outlook, outlook
-from mien.training.sheet import SheetWatcher
-from mien.training.stopping import StoppedError
-from mien.training.teaching import Teaching, teach
-from mien.training.trackers import trackers_named
-from mien.training.watch import Moment, PictureWatcher, TerminalWatcher, Watcher, usual_watchers
-
-__all__ = [
-    "Augment",
-    "Interval",
-    "Mixing",
-    "ModelSpec",
-    "Moment",
-    "Objective",
-    "Optimizer",
-    "Outlook",
-    "PictureWatcher",
-    "Recipe",
-    "Schedule",
-    "SheetWatcher",
-    "StoppedError",
-    "Targets",
-    "Teaching",
-    "TerminalWatcher",
-    "Watcher",
-    "from_dict",
-    "is_first",
-    "outlook",
-    "override",
-    "read_recipe",
-    "refuse_silent_judge",
-    "teach",
-    "to_dict",
-    "trackers_named",
-    "train",
-    "usual_watchers",
-]
+from mien.recipe import Augment as Augment
+from mien.recipe import Mixing as Mixing
+from mien.recipe import ModelSpec as ModelSpec
+from mien.recipe import Objective as Objective
+from mien.recipe import Optimizer as Optimizer
+from mien.recipe import Recipe as Recipe
+from mien.recipe import Schedule as Schedule
+from mien.recipe import Targets as Targets
+from mien.recipe import from_dict as from_dict
+from mien.recipe import override as override
+from mien.recipe import read_recipe as read_recipe
+from mien.recipe import to_dict as to_dict
+from mien.training.checkpoint import Interval as Interval
+from mien.training.distributed import is_first as is_first
+from mien.training.judging import refuse_silent_judge as refuse_silent_judge
+from mien.training.loop import train as train
+from mien.training.outlook import Outlook as Outlook
+from mien.training.outlook import outlook as outlook
+from mien.training.sheet import SheetWatcher as SheetWatcher
+from mien.training.stopping import StoppedError as StoppedError
+from mien.training.teaching import Teaching as Teaching
+from mien.training.teaching import teach as teach
+from mien.training.trackers import trackers_named as trackers_named
+from mien.training.watch import Moment as Moment
+from mien.training.watch import PictureWatcher as PictureWatcher
+from mien.training.watch import TerminalWatcher as TerminalWatcher
+from mien.training.watch import Watcher as Watcher
+from mien.training.watch import usual_watchers as usual_watchers

@@ -25,6 +25,7 @@ from mien.allocator import keep_freed_memory, peak_memory
 from mien.data.store import FaceView
 from mien.errors import InputError, MienError, writing_to
 from mien.files import alone, write_json
+from mien.models import OwnFile
 from mien.recipe import Recipe
 from mien.runs import JUDGED_BY_PEOPLE, KEPT_EPOCH, RunFolder, worth
 from mien.training import checkpoint, record
@@ -64,6 +65,7 @@ def train(
     compiled: bool = False,
     watchers: Sequence[Watcher] = (),
     notes: Mapping[str, Any] | None = None,
+    own: OwnFile | None = None,
 ) -> RunFolder:
     """Train a recipe. Test faces are never passed to this function.
 
@@ -83,6 +85,7 @@ def train(
             continues without.
         watchers: notified of the progress, see `Watcher`.
         notes: further entries for environment.json (the command, for example).
+        own: the user's file that registers the network; a new run keeps a copy, as a record.
 
     Returns:
         The finished run.
@@ -105,7 +108,7 @@ def train(
             if resume:
                 training.restore()
             else:
-                training.announce(notes or {})
+                training.announce(notes or {}, own)
             if compiled:
                 training.capture()
             training.run_to_end()
@@ -174,10 +177,10 @@ class _Training:
         """The network that is validated and kept; changes to it are made to a copy, not to the one in training."""
         return self.judge.kept(self.parts.judged, self.parts.start)
 
-    def announce(self, notes: Mapping[str, Any]) -> None:
+    def announce(self, notes: Mapping[str, Any], own: OwnFile | None) -> None:
         """Write the recipe and the environment of a new run into its folder."""
         environment = {**self._machine(), **notes, "data": self.data, "init": self.parts.init}
-        self.team.lead(lambda: record.announce(self.run, self.recipe, environment))
+        self.team.lead(lambda: record.announce(self.run, self.recipe, environment, own))
 
     def _machine(self) -> dict[str, Any]:
         return {**describe(self.device, self.parts.dtype), "processes": self.team.size}

@@ -1,20 +1,14 @@
-"""The training losses by name.
+"""The training loss.
 
-A loss is called with logits, float32 (B, K), and targets: labels, int64 (B,), or distributions, float32 (B, K).
+It is called with logits, float32 (B, K), and targets: labels, int64 (B,), or distributions, float32 (B, K).
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from mien.recipe import Objective
-from mien.registry import Registry
-
-#: (logits_BK, targets) -> scalar loss
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class LogitAdjusted(nn.Module):
@@ -36,25 +30,6 @@ class LogitAdjusted(nn.Module):
         return loss
 
 
-def cross_entropy(objective: Objective, counts_K: Tensor) -> nn.Module:
-    """Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7).
-
-    Args:
-        objective: label smoothing and class weights.
-        counts_K: float32 (K,), training faces of each expression, for balanced class weights.
-    """
-    weights = None
-    if objective.class_weights == "balanced":
-        weights = counts_K.sum() / (len(counts_K) * counts_K.clamp(min=1))
-        # Weight 0 for absent classes: label smoothing would otherwise push every face towards them.
-        weights = torch.where(counts_K > 0, weights, 0)
-    return nn.CrossEntropyLoss(weight=weights, label_smoothing=objective.label_smoothing)
-
-
-_OBJECTIVES = Registry[Callable[[Objective, Tensor], nn.Module]]("objective")
-_OBJECTIVES.add("cross-entropy", cross_entropy)
-
-
 def build_objective(
     objective: Objective, labels: Tensor, classes: int, targets: Tensor | None = None
 ) -> nn.Module:
@@ -67,12 +42,16 @@ def build_objective(
         targets: float32 (N, K) if the network learns from distributions; their mean gives the shares for
             logit adjustment. Otherwise the counts of the labels do.
 
-    Raises:
-        InputError: there is no such objective.
+    Returns:
+        Mean cross-entropy in nats, with label smoothing (Szegedy et al. 2016, section 7) and class weights.
     """
-    build = _OBJECTIVES[objective.name]
     counts_K = torch.bincount(labels.cpu(), minlength=classes).float()
-    loss = build(objective, counts_K)
+    weights_K = None
+    if objective.class_weights == "balanced":
+        weights_K = counts_K.sum() / (classes * counts_K.clamp(min=1))
+        # Weight 0 for absent classes: label smoothing would otherwise push every face towards them.
+        weights_K = torch.where(counts_K > 0, weights_K, 0)
+    loss: nn.Module = nn.CrossEntropyLoss(weights_K, label_smoothing=objective.label_smoothing)
     if objective.logit_adjustment:
         soft = targets is not None and targets.is_floating_point()
         shares_K = (

@@ -10,7 +10,7 @@ from typing import Any
 from mien.data.store import FaceView
 from mien.errors import InputError, quantity
 from mien.files import differing, write_json
-from mien.models import entry
+from mien.models import OwnFile, entry
 from mien.recipe import ModelSpec, Recipe, to_dict
 from mien.runs import RunFolder
 
@@ -39,14 +39,19 @@ def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
     }
 
 
-def announce(run: RunFolder, recipe: Recipe, environment: Mapping[str, Any]) -> None:
-    """Write environment.json and recipe.json of a new run.
+def announce(
+    run: RunFolder, recipe: Recipe, environment: Mapping[str, Any], own: OwnFile | None
+) -> None:
+    """Write environment.json and recipe.json of a new run, and a copy of the user's own file if it needs one.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written.
     """
     run.refuse_if_taken()
     started = {"started": _now(), "seconds": None}
+    if own is not None:
+        own.keep(run)
+        started |= own.notes
     write_json(run.environment_path, {**environment, **started})
     write_json(run.recipe_path, to_dict(recipe))
 

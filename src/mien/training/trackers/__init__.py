@@ -9,7 +9,9 @@ from mien.errors import InputError
 from mien.recipe import listed
 from mien.training.trackers.mlflow_store import MLflow
 from mien.training.trackers.tensorboard_events import TensorBoard
-from mien.training.trackers.tracking import TRACKERS, ExperimentTracker, Tracking
+from mien.training.trackers.tracking import TRACKERS as TRACKERS
+from mien.training.trackers.tracking import ExperimentTracker as ExperimentTracker
+from mien.training.trackers.tracking import Tracking as Tracking
 from mien.training.trackers.weights_and_biases import WeightsAndBiases
 
 TRACKERS.add("wandb", WeightsAndBiases)
@@ -30,6 +32,3 @@ def trackers_named(names: Sequence[str]) -> list[Tracking]:
     if len({tracker.library for tracker in made.values()}) < len(made):
         raise InputError("--track wandb and --track wandb-offline: choose one of them")
     return [Tracking(name, tracker) for name, tracker in made.items()]
-
-
-__all__ = ["TRACKERS", "ExperimentTracker", "Tracking", "trackers_named"]

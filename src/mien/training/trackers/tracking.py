@@ -17,7 +17,7 @@ from mien.pages import plots
 from mien.recipe import Recipe, to_dict
 from mien.registry import Registry
 from mien.runs import RunFolder, validated
-from mien.terminal import Terminal, named
+from mien.terminal import note
 from mien.training.watch import Moment, Watcher
 
 
@@ -76,7 +76,6 @@ class Tracking(Watcher):
     def __init__(self, name: str, tracker: ExperimentTracker) -> None:
         self._name = name
         self._tracker: ExperimentTracker | None = tracker
-        self._console = Terminal(stderr=True)
         self._expressions: tuple[str, ...] = ()
         self._validation_accuracy: float | None = None
         self._best: tuple[str, NDArray[np.int64]] | None = None
@@ -152,8 +151,7 @@ class Tracking(Watcher):
             self._say(f"{reason}; training goes on and is no longer logged there", "warning: ")
 
     def _say(self, text: str, kind: str = "") -> None:
-        line = f"{kind}{self._name}: {text}"
-        self._console.print(named(line), soft_wrap=True)
+        note(f"{kind}{self._name}: {text}")
 
 
 def title(run: RunFolder) -> str:
