@@ -268,6 +268,14 @@ def test_what_follows_a_jpeg_is_not_counted() -> None:
     assert np.array_equal(read_picture(IMAGES["jpeg"] + film), read_picture(IMAGES["jpeg"]))
 
 
+def test_a_film_is_told_where_films_are_recognised(tmp_path: Path) -> None:
+    film = tmp_path / "holiday.mp4"
+    film.write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2")
+
+    with pytest.raises(InputError, match=r"a film, not a picture; recognise it with mien\.predict"):
+        read_picture(film)
+
+
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
 REFUSED = {
     "nothing": (b"", "they are empty"),

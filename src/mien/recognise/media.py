@@ -168,12 +168,12 @@ def find(
                 path.stat()
             if not path.is_file():  # opening a named pipe would wait for its writer
                 raise InputError(f"{text}: neither a file nor a folder; check the path")
-            yield Item(_kind(path) or "photo", str(path), _free(path.name, taken))
+            yield Item(kind_of(path) or "photo", str(path), _free(path.name, taken))
             continue
         label = _free(root.resolve().name, taken) if len(given) > 1 else ""
         found = False
         for file in files:
-            kind = _kind(file)
+            kind = kind_of(file)
             if kind is not None:
                 found = True
                 yield Item(kind, str(file), str(Path(label, file.relative_to(root))))
@@ -284,7 +284,7 @@ def _is_pattern(text: str) -> bool:
     return re.search(r"[*?[]", text) is not None
 
 
-def _kind(file: Path) -> Kind | None:
+def kind_of(file: Path) -> Kind | None:
     """Photo, video or neither, by the first bytes, else by the suffix."""
     try:
         with file.open("rb") as stream:

@@ -25,7 +25,7 @@ from mien.decoding import (
 )
 from mien.errors import InputError, reading_from
 from mien.files import from_home
-from mien.recognise.media import is_address, not_downloaded
+from mien.recognise.media import is_address, kind_of, not_downloaded
 
 #: A picture: a path, a data: URL, the bytes of an encoded file, a Pillow image, an array, or the result of
 #: `read_photo`.
@@ -173,6 +173,10 @@ def _from_file(path: Path, max_pixels: int) -> Decoded:
         if path.exists() and not path.is_file():
             raise InputError(f"{where}: not a file; give the path of a picture")
         check_bytes(about.st_size, where)
+        if kind_of(path) == "video":
+            raise InputError(
+                f"{where}: a film, not a picture; recognise it with mien.predict({where!r})"
+            )
         with path.open("rb") as stream:
             return _contiguous(decode(stream, where, max_pixels=max_pixels))
 
