@@ -215,7 +215,7 @@ class Gate:
         wait = max(1, round((1 - left) / self._rate))
         return Problem(
             429,
-            f"more than {self._rate:g} requests a second; come again in {wait} s",
+            f"more requests than {self._rate:g} a second; come again in {wait} s",
             Retry_After=str(wait),
         )
 

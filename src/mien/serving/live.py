@@ -103,7 +103,7 @@ class _Camera:
             then = now
             if left < 0:
                 raise _TooMuchError(
-                    f"more than {self._settings.max_frames_per_s:g} frames a second; send fewer"
+                    f"more frames than {self._settings.max_frames_per_s:g} a second; send fewer"
                 )
             if self._newest.put(message.get("bytes")):
                 self._metrics.frames.labels("dropped").inc()
