@@ -56,3 +56,18 @@ def test_the_curve_of_wrong_answers_is_drawn_of_a_few_faces_too(count):
     shown = axes.lines[0].get_xdata()
     assert len(shown)
     assert shown[0] <= min(20 / count, 0.5) + 1 / count
+
+
+def test_a_run_of_one_epoch_is_a_dot_where_a_line_cannot_be_seen():
+    row = {
+        "epoch": 1,
+        "train_accuracy": 0.3,
+        "validation_accuracy": 0.2,
+        "train_loss": 2,
+        "validation_loss": 2,
+    }
+    figures = [plots.overlay({"short": [[row]]}), plots.accuracy_curves([row])]
+    for figure in figures:
+        assert [line.get_marker() for line in figure.axes[0].lines[:2]] == ["o", "o"]
+    longer = plots.overlay({"long": [[row, row | {"epoch": 2}]]})
+    assert {line.get_marker() for line in longer.axes[0].lines} == {"None"}

@@ -122,7 +122,7 @@ def test_a_flood_ends_the_call(serve):
         while True:
             call.recv(timeout=10)
     assert closed.value.rcvd.code == 1008
-    assert "20 frames a second" in closed.value.rcvd.reason
+    assert "more frames than 20 a second" in closed.value.rcvd.reason
     assert service.figure("mien_live{") + service.figure("mien_live ") == 0
 
 

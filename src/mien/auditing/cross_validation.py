@@ -17,7 +17,7 @@ from mien.data.copies import grouped
 from mien.data.near import near_pairs
 from mien.data.splits import needed, split
 from mien.data.store import TRAIN, FaceStore, FaceView
-from mien.errors import InputError, extra_required
+from mien.errors import InputError, extra_required, quantity
 
 if TYPE_CHECKING:
     from mien.training import Recipe
@@ -64,7 +64,7 @@ class CrossValidation:
         most = np.bincount(store.labels).max() / len(store)
         if right.mean() < _ABOVE_GUESSING * most:
             raise InputError(
-                f"--budget {self.budget:g}: after {epochs} epochs networks are right about "
+                f"--budget {self.budget:g}: after {quantity(epochs, 'epoch')} networks are right about "
                 f"{right.mean():.0%} of faces, and naming the most frequent expression would be about "
                 f"{most:.0%}: what they reject says nothing; give more minutes"
             )
@@ -75,7 +75,7 @@ class CrossValidation:
             for face, expression in zip(faces.tolist(), taken.tolist(), strict=True)
         )
         explanation = (
-            f"Networks ({RECIPE}, {epochs} epochs, {FOLDS} folds, right about {right.mean():.0%} of faces) "
+            f"Networks ({RECIPE}, {quantity(epochs, 'epoch')}, {FOLDS} folds, right about {right.mean():.0%} of faces) "
             "that were not trained on these faces take them confidently for something else. Such a network "
             "is wrong itself about many: look before you leave them out. The list of exclusions has those "
             "of Training."

@@ -214,8 +214,25 @@ def overlay(histories: Mapping[str, Sequence[History]]) -> Figure:
             epochs, train, validation = _columns(history, "accuracy")
             longest = max(longest, epochs, key=len)
             label = short(name, 2 * LONGEST_NAME) if seed == 0 else None
-            axes.plot(epochs, validation, color=colour, linewidth=2, linestyle=dashes, label=label)
-            axes.plot(epochs, train, color=colour, linewidth=1.2, linestyle=(0, (1, 1.6)))
+            dot = _dot_of_one(epochs)
+            axes.plot(
+                epochs,
+                validation,
+                color=colour,
+                linewidth=2,
+                linestyle=dashes,
+                marker=dot,
+                label=label,
+            )
+            axes.plot(
+                epochs,
+                train,
+                color=colour,
+                linewidth=1.2,
+                linestyle=(0, (1, 1.6)),
+                marker=dot,
+                markersize=3,
+            )
     title(axes, "Accuracy of each run: validation solid, training dotted")
     in_percent(axes.yaxis)
     _finish_curves(axes, longest, "accuracy")
@@ -346,7 +363,20 @@ def _columns(history: History, figure: str) -> tuple[Any, Any, Any]:
 
 
 def _line(axes: Axes, x: Any, y: Any, colour: str, label: str) -> None:
-    axes.plot(x, y, color=colour, linewidth=2.2, label=label, solid_capstyle="round")
+    axes.plot(
+        x,
+        y,
+        color=colour,
+        linewidth=2.2,
+        marker=_dot_of_one(x),
+        label=label,
+        solid_capstyle="round",
+    )
+
+
+def _dot_of_one(x: Any) -> str | None:
+    """The marker of a curve: a dot if it has one point only, since a line of it cannot be seen."""
+    return "o" if len(x) == 1 else None
 
 
 def _dot(axes: Axes, x: float, y: float, label: str) -> None:

@@ -210,7 +210,7 @@ class Gate:
         wait = max(1, round(seconds))
         return Problem(
             429,
-            f"more than {self._rate:g} request{'s' * (self._rate != 1)} a second; come again in {wait} s",
+            f"more requests than {self._rate:g} a second; come again in {wait} s",
             Retry_After=str(wait),
         )
 

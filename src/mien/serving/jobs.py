@@ -242,7 +242,7 @@ def _recognise(job: Job, recognizer: Recognizer, settings: Settings) -> None:
             raise _StoppedError
         if time.monotonic() > end:
             raise InputError(
-                f"the video: takes longer than {settings.max_job_s / 60:g} minutes; send a "
+                f"the video: takes longer than {settings.max_job_s / 60:g} min; send a "
                 "shorter one, or look at fewer of its frames with every=N"
             )
 

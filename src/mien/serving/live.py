@@ -99,7 +99,7 @@ class _Camera:
                 return
             if bucket.take():
                 raise _TooMuchError(
-                    f"more than {self._settings.max_frames_per_s:g} frames a second; send fewer"
+                    f"more frames than {self._settings.max_frames_per_s:g} a second; send fewer"
                 )
             if self._newest.put(message.get("bytes")):
                 self._metrics.frames.labels("dropped").inc()

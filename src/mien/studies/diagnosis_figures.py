@@ -93,6 +93,8 @@ def learning(diagnosis: Diagnosis) -> Figure:
 
 def memorising(real: Outcome, shuffled: Outcome) -> Figure:
     """Draw the training accuracy by epoch on the real labels and on permuted labels."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = plots.canvas()
     for outcome, colour, label in (
         (real, BLUE, "real labels"),
@@ -107,6 +109,7 @@ def memorising(real: Outcome, shuffled: Outcome) -> Figure:
             linewidth=2.2,
             label=label,
         )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel("training accuracy, as it trains")
     axes.set_ylim(bottom=0)

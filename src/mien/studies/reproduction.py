@@ -350,7 +350,9 @@ def _counts(run: RunFolder) -> dict[str, int]:
 def _device(environment: Mapping[str, Any]) -> str:
     device, threads = environment.get("device", "-"), environment.get("threads")
     if device == "cpu":
-        device = f"{environment.get('processor') or 'CPU'}, {threads} threads"
+        device = environment.get("processor") or "CPU"
+        if isinstance(threads, int):
+            device += f", {quantity(threads, 'thread')}"
     return f"{device}, {environment.get('precision', '-')}"
 
 
