@@ -178,7 +178,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "csv: label empty": (a_line(6, ROW[1:]), ["line 6", "label is empty"]),
     "csv: label unknown": (a_line(6, "hapy" + ROW[1:]), ["line 6", "did you mean happy?"]),
     "csv: unknown Usage": (a_line(9, ROW + "s"), ["line 9", "'Trainings'", "PublicTest"]),
-    "csv: too few columns": (a_line(9, "1"), ["line 9", "1 columns instead of 3"]),
+    "csv: too few columns": (a_line(9, "1"), ["line 9", "1 column instead of 3"]),
     "csv: no rows": (a_csv("emotion,pixels,Usage\n"), ["a.csv", "no rows"]),
     "csv: cut short": (a_csv(TEXT[:-100]), ["a.csv, line 43", "cut short", "again"]),
     "csv: cut in Usage": (a_csv(TEXT[:-4]), ["line 43", "'PrivateT'"]),

@@ -219,7 +219,7 @@ def test_a_face_without_an_image_name_is_none_whatever_the_votes(tmp_path: Path)
         (b"emotion,pixels,Usage\n0,1 2 3,Training\n", "no column Image name, neutral, happiness"),
         (HEADER.replace(",contempt", "").encode(), "no column contempt; give fer2013new.csv"),
         (b"", "no column Usage"),
-        (f"{HEADER}\n{FILLER}\n".encode(), "1 rows instead of FER+'s 35,887"),
+        (f"{HEADER}\n{FILLER}\n".encode(), "1 row instead of FER+'s 35,887"),
         (b"PAR1\x00\xff\xfe\x15\x04", "not a table in text"),
         ((HEADER + "\n" + FILLER[:-4]).encode(), "line 2: cut short"),
         (HEADER + "\n" + line({"anger": -1, "fear": 11}), "line 2: '-1' is not a number of votes"),

@@ -80,7 +80,7 @@ def test_colour_faces_and_a_single_one_can_be_drawn():
         (61, np.zeros((61, 3)), None, "1 to 60"),
         (2, np.zeros((2, 7)), None, r"\(2, 3\)"),
         (2, np.zeros((3, 3)), None, r"\(2, 3\)"),
-        (2, np.zeros((2, 3)), np.zeros(5, np.int64), "as many labels"),
+        (2, np.zeros((2, 3)), np.zeros(5, np.int64), "5 labels for 2 faces"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(count, probabilities, labels, said):

@@ -59,8 +59,8 @@ def meant(body: bytes) -> list[bytes | None] | None:
     texts = said.get("images") if isinstance(said, dict) and set(said) == {"images"} else None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return None
-    if not 1 <= len(texts) <= MOST:
-        return None
+    if not 1 <= len(texts) <= MOST or any(re.search("[\ud800-\udfff]", text) for text in texts):
+        return None  # halves of a surrogate pair are no Unicode
     return [in_base64(text) for text in texts]
 
 

@@ -69,7 +69,7 @@ def enough_to_calibrate(faces: int, source: str) -> None:
     """
     if faces < LEAST_FACES:
         raise InputError(
-            f"{source}: too few to calibrate with {quantity(faces, 'validation face')}, {LEAST_FACES} are needed; "
+            f"{source}: {quantity(faces, 'validation face')}, and calibration needs {LEAST_FACES}; "
             "train with more, or set a larger share of the training faces aside (--set split.holdout=0.3)"
         )
 
