@@ -73,7 +73,7 @@ def test_networks_that_have_learnt_nothing_reject_nothing(monkeypatch):
     monkeypatch.setattr(CrossValidation, "_epochs", lambda *_: 1)
     store = load("synthetic:210")
     dealt = np.random.default_rng(0).permutation(store.labels)
-    with pytest.raises(InputError, match=r"--budget 1: after 1 epochs .* give more minutes"):
+    with pytest.raises(InputError, match=r"--budget 1: after 1 epoch .* give more minutes"):
         CrossValidation(1, "cpu")(replace(store, labels=dealt, path=None), silent)
 
 
