@@ -345,9 +345,8 @@ def walk(root: Path) -> Listing:
     A folder's own name comes before that of a link to it, whatever the order on the disk.
     """
     listing = Listing([], [], [], [])
-    seen: dict[
-        tuple[int, int], str
-    ] = {}  # (device, inode) of a folder -> its path with "/" at the end
+    # (device, inode) of a folder -> its path with "/" at the end
+    seen: dict[tuple[int, int], str] = {}
     waiting = [(root, "")]
     links: list[tuple[Path, str]] = []
     while waiting or links:

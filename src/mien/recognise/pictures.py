@@ -173,12 +173,15 @@ def _from_file(path: Path, max_pixels: int) -> Decoded:
         if path.exists() and not path.is_file():
             raise InputError(f"{where}: not a file; give the path of a picture")
         check_bytes(about.st_size, where)
-        if kind_of(path) == "video":
-            raise InputError(
-                f"{where}: a film, not a picture; recognise it with mien.predict({where!r})"
-            )
         with path.open("rb") as stream:
-            return _contiguous(decode(stream, where, max_pixels=max_pixels))
+            try:
+                return _contiguous(decode(stream, where, max_pixels=max_pixels))
+            except InputError as error:
+                if kind_of(path) != "video":
+                    raise
+                raise InputError(
+                    f"{where}: a film, not a picture; recognise it with mien.predict({where!r})"
+                ) from error
 
 
 def _from_array(array: NDArray[np.generic], bgr: bool, max_pixels: int) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.card import ModelCard
 from mien.decoding import MAX_PIXELS
-from mien.errors import InputError, extra_required, visible
+from mien.errors import InputError, extra_required, quantity, visible
 from mien.expressions import Expressions
 from mien.recognise import detect, record
 from mien.recognise.detect import Box, Detection, Detector
@@ -353,7 +353,7 @@ class Recognizer:
         legend = (
             f"red: for {face.expression}",
             "blue: against",
-            f"strongest: hiding it moves {face.probability:.0%} by {points} point{'s' * (points != 1)}",
+            f"strongest: hiding it moves {face.probability:.0%} by {quantity(points, 'point')}",
         )
         picture = painted_photo(pixels, mattered, to_crop, legend)
         return Explanation(face.expression, face.probability, crop, mattered, picture, origin)
