@@ -11,6 +11,8 @@ from mien.data.splits import split
 from mien.errors import InputError
 from mien.models import load_classifier
 from mien.recipe import SplitRule
+from mien.recognise.model import FaceModel
+from mien.recognise.naming import packaged_model
 from mien.training import Augment, Objective, Targets, teach, train
 from mien.training.augment import augmented
 from mien.training.targets import Supervision
@@ -88,6 +90,24 @@ def test_a_student_learns_from_its_teachers(student, splits, taught, tmp_path):
     run = train(recipe, splits.train, splits.validation, tmp_path / "student", device="cpu")
     losses = [row["train_loss"] for row in run.history()]
     assert losses[-1] < losses[0]
+
+
+def test_a_model_file_teaches_what_it_says_of_the_views(student, splits, tmp_path):
+    model = FaceModel.open(packaged_model())
+    faces = splits.train.store.faces(splits.train.indices[:40])
+    taught = teach([model], student, faces, tmp_path / "soft", views=1, device="cpu")
+    teaching = Supervision(
+        replace(student, targets=Targets(teacher=str(taught.path))),
+        faces,
+        torch.from_numpy(faces.labels),
+    )
+    pixels = torch.from_numpy(faces.pixels())
+    seen = augmented(
+        pixels, teaching.views(1), replace(student.input, mean=(0.0,), std=(1.0,)), AUGMENT
+    )
+    said = model((seen * 255).round().to(torch.uint8).numpy())
+    columns = [model.card.expressions.index(name) for name in faces.expressions]
+    np.testing.assert_allclose(taught.probabilities(0), said[:, columns], atol=1e-3)
 
 
 def test_teaching_goes_on_where_it_was_stopped(teachers, student, splits, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien import data as faces_of
-from mien.api.inputs import chosen_recipe, load_for
+from mien.api.inputs import chosen_recipe, is_model_file, load_for
 from mien.callbacks import Progress
 from mien.data.exclusions import read_exclusions
 from mien.data.splits import Splits, needed
@@ -21,6 +21,7 @@ from mien.runs import RunFolder
 
 if TYPE_CHECKING:
     from mien.models import OwnFile
+    from mien.recognise.model import FaceModel
     from mien.training import Outlook, Recipe, Watcher
     from mien.training.teaching import Teaching
 
@@ -307,22 +308,33 @@ def teach(
     Then train the student with `targets.teacher=OUT` and the same recipe. Views that `out` has are kept.
 
     Args:
-        teachers: run folders, or folders of seeds; their probabilities are averaged.
+        teachers: run folders, folders of seeds, or model files (`mien-people` too); their probabilities are
+            averaged.
         recipe: the student's recipe, a name or a Recipe: its augmentation and input make the views.
         data: the student's training data: a path, `synthetic`, `synthetic:N`, or a store.
         out: the folder of the soft targets.
         views: number of views of each face; a student with more epochs sees them repeatedly.
         seed: of the views.
-        overrides, labels, device, command: as for `train`.
+        overrides, labels, device, command: as for `train`; model files answer on CUDA if ONNX Runtime has it.
         imported: the file of your own that teachers were trained with or that has the student's network; it
             is run. Teachers that were trained with another file are refused.
         progress: told (faces done, faces in all) after each batch.
     """
     from mien import models, training
+    from mien.recognise.model import FaceModel
+    from mien.recognise.naming import find_model
 
     if isinstance(teachers, str | Path | RunFolder):
         teachers = [teachers]
-    runs = [run for path in teachers for run in RunFolder.expand(path)]
+    named: list[RunFolder | FaceModel] = []
+    for one in teachers:
+        if isinstance(one, RunFolder) or not is_model_file(one):
+            named += RunFolder.expand(one)
+        else:
+            found = find_model(one)
+            where = str(one) if found.packaged else found.where
+            named.append(FaceModel.open(found.content, "auto", where=where))
+    runs = [one for one in named if isinstance(one, RunFolder)]
     if imported is not None:
         own = models.OwnFile.read(imported)
         for run in runs:
@@ -336,7 +348,7 @@ def teach(
     chosen = replace(chosen, expressions=store.expressions)
     train_faces = needed(faces_of.split(store, chosen.split).train, "train")
     return training.teach(
-        runs,
+        named,
         chosen,
         train_faces,
         Path(out),

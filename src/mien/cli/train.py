@@ -135,7 +135,8 @@ def _short(given: Mapping[str, str | None]) -> list[str]:
 @app.command()
 def teach(
     teachers: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Run folders, or folders of seeds.")
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run folders, folders of seeds, or model files."),
     ],
     recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="The student's recipe.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the soft targets.")],

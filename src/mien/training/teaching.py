@@ -9,7 +9,7 @@ Shapes: N training faces, B of a batch, K expressions, U uniform numbers of a vi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from mien.callbacks import Progress
 from mien.data.store import FaceView
 from mien.errors import InputError
+from mien.expressions import Expressions
 from mien.files import atomic_file, claim, read_json, refuse_another
-from mien.models import Classifier, load_classifier, pick_device
+from mien.models import load_classifier, pick_device
 from mien.models.preparing import normalise, resize
 from mien.recipe import Recipe
+from mien.recognise.model import FaceModel
+from mien.resize import fitted
 from mien.runs import RunFolder
 from mien.training.augment import changed, draw_views
 from mien.training.feed import FaceFeed
@@ -100,7 +103,7 @@ class Teaching:
 
 
 def teach(
-    teachers: Sequence[RunFolder],
+    teachers: Sequence[RunFolder | FaceModel],
     recipe: Recipe,
     train: FaceView,
     out: Path,
@@ -116,13 +119,14 @@ def teach(
     Views that are already in the folder are kept, so an interrupted call can be repeated to continue.
 
     Args:
-        teachers: finished runs with the same expressions, in any order.
+        teachers: finished runs and open model files with the same expressions, in any order. A model file's
+            probabilities are its calibrated ones.
         recipe: the student's recipe; its augmentation and input define the views.
         train: the student's training faces.
         out: the folder.
         views: number of views of each face, 1 or more.
         seed: seed of the views.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: of the runs: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: called after each batch with the faces done and their total over all views.
         notes: further entries for teaching.json (the command, for example).
 
@@ -132,14 +136,17 @@ def teach(
     """
     if views < 1:
         raise InputError(f"--views {views}: give 1 or more")
-    networks = [load_classifier(run, device) for run in teachers]
-    for run, network in zip(teachers, networks, strict=True):
-        _refuse_others(run, network, train)
-    digests = [{"run": str(run.path), "weights_sha256": run.weights_digest()} for run in teachers]
+    picked = pick_device(device)
+    asked = [
+        _Teacher.of_model(one) if isinstance(one, FaceModel) else _Teacher.of_run(one, picked)
+        for one in teachers
+    ]
+    for one in asked:
+        _refuse_others(one, train)
+    digests = [one.digest for one in asked]
     about = _made_for(recipe, train) | {"views": views, "seed": seed, "teachers": digests}
     claim(out / _ABOUT, about, "soft targets", lambda: notes or {})
     teaching = Teaching(out, views, seed)
-    picked = pick_device(device)
     feed = FaceFeed(train, picked)
     done, total = 0, views * len(train)
     for view in range(views):
@@ -151,7 +158,7 @@ def teach(
             for positions_B in torch.split(torch.arange(len(train)), _BATCH):
                 faces_BCHW, _ = feed.batch(positions_B)
                 unit_BCHW = changed(faces_BCHW, views_NU[positions_B], recipe.input, recipe.augment)
-                said = [_said(one, unit_BCHW, picked, train) for one in networks]
+                said = [one.on(unit_BCHW, train) for one in asked]
                 said_NK[positions_B.numpy()] = np.mean(said, axis=0)
                 if progress is not None:
                     progress(done + int(positions_B[-1]) + 1, total)
@@ -161,28 +168,62 @@ def teach(
     return teaching
 
 
-@torch.inference_mode()
-def _said(
-    teacher: Classifier, unit_BCHW: torch.Tensor, device: torch.device, train: FaceView
-) -> NDArray[np.float32]:
-    """The probabilities of one teacher, float32 (B, K), in the order of the training faces' expressions.
+@dataclass(frozen=True)
+class _Teacher:
+    """A trained network that is asked about views.
 
-    `unit_BCHW` are faces, float32 (B, C, H, W) in 0..1, not normalised.
+    Attributes:
+        name: in messages.
+        digest: where the network is and the SHA-256 of its weights, for `teaching.json`.
+        expressions: the columns of its answers.
+        answer: its probabilities, float32 (B, K), for faces on the device, float32 (B, C, H, W) in 0..1, not
+            normalised.
     """
-    spec = teacher.spec
-    inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
-    dtype = autocast_type("auto", device, teacher.network)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        logits_BK = teacher.network(inputs_BCHW)
-    said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
-    return said_BK[:, [teacher.expressions.index(name) for name in train.expressions]]
+
+    name: str
+    digest: dict[str, str | None]
+    expressions: Expressions
+    answer: Callable[[torch.Tensor], NDArray[np.float32]]
+
+    @classmethod
+    def of_run(cls, run: RunFolder, device: torch.device) -> _Teacher:
+        classifier = load_classifier(run, str(device))
+        spec = classifier.spec
+        dtype = autocast_type("auto", device, classifier.network)
+
+        @torch.inference_mode()
+        def answer(unit_BCHW: torch.Tensor) -> NDArray[np.float32]:
+            inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                logits_BK = classifier.network(inputs_BCHW)
+            said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
+            return said_BK
+
+        digest = {"run": str(run.path), "weights_sha256": run.weights_digest()}
+        return cls(str(run.path), digest, classifier.expressions, answer)
+
+    @classmethod
+    def of_model(cls, model: FaceModel) -> _Teacher:
+        card = model.card
+
+        def answer(unit_BCHW: torch.Tensor) -> NDArray[np.float32]:
+            faces_BCHW = (unit_BCHW * 255).round().to(torch.uint8).cpu().numpy()
+            return model(fitted(faces_BCHW, card.input))
+
+        digest: dict[str, str | None] = {"model": card.name, "sha256": card.digest}
+        return cls(card.name, digest, card.expressions, answer)
+
+    def on(self, unit_BCHW: torch.Tensor, train: FaceView) -> NDArray[np.float32]:
+        """Its probabilities for views, in the order of the training faces' expressions."""
+        columns = [self.expressions.index(name) for name in train.expressions]
+        return self.answer(unit_BCHW)[:, columns]
 
 
-def _refuse_others(run: RunFolder, teacher: Classifier, train: FaceView) -> None:
+def _refuse_others(teacher: _Teacher, train: FaceView) -> None:
     """InputError if a teacher has other expressions than the labels of the faces."""
     if sorted(teacher.expressions) != sorted(train.expressions):
         raise InputError(
-            f"{run.path}: this teacher knows {', '.join(teacher.expressions)}, the faces are labelled "
+            f"{teacher.name}: this teacher knows {', '.join(teacher.expressions)}, the faces are labelled "
             f"{', '.join(train.expressions)}; give teachers of the same expressions"
         )
 
