@@ -31,6 +31,21 @@ def run(capsys, tmp_path):
     return tmp_path / "run"
 
 
+def test_the_model_in_the_package_teaches(capsys, tmp_path):
+    data = ["--data", "synthetic:70"]
+    status, out, err = mien(
+        capsys, "teach", "mien-people", "--for", "basic-cnn", *data, "--views", "1",
+        "--out", tmp_path / "soft", "--json",
+    )  # fmt: skip
+    assert status == 0, err
+    assert json.loads(out)["views"] == 1
+    student = ["--set", f"targets.teacher={tmp_path / 'soft'}", "--epochs", "1", "--device", "cpu"]
+    status, _, err = mien(
+        capsys, "train", "basic-cnn", *data, *student, "--out", tmp_path / "student"
+    )
+    assert status == 0, err
+
+
 def test_train_evaluate_compare_answer_in_json(capsys, tmp_path):
     status, out, err = mien(
         capsys, "train", "basic-cnn", "--out", tmp_path / "run", "--json", *FAST

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from mien import models, recipes
+from mien import models, recipes, train
 from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.recipe import SplitRule
@@ -179,6 +179,12 @@ def test_system_e_is_as_published():
 def test_an_unknown_recipe_is_refused_with_near_names():
     with pytest.raises(InputError, match="did you mean four-block-cnn"):
         recipes.find("four-bloc-cnn")
+
+
+def test_a_run_in_place_of_a_recipe_is_told_where_its_recipe_is(tmp_path):
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(InputError, match=r"is a run, not a recipe: give .*recipe\.json"):
+        train(tmp_path, "synthetic:70")
 
 
 def test_measured_figures_are_those_of_the_results(capsys):

@@ -93,6 +93,11 @@ def chosen_recipe(
         chosen = recipe
     elif str(recipe).endswith(".json"):
         chosen = training.read_recipe(Path(recipe))
+    elif (Path(recipe) / "recipe.json").is_file():
+        raise InputError(
+            f"{recipe} is a run, not a recipe: give {Path(recipe) / 'recipe.json'} to train the same again, or "
+            f"--init {recipe} to begin with its weights"
+        )
     else:
         chosen = recipes.find(str(recipe))
     changes = [*listed(overrides), *([] if init is None else [f"init={init}"])]

@@ -29,7 +29,7 @@ _ROWS_AT_A_TIME = 65_536
 #: Name of the file in a store that lists the damaged pictures, which were left out.
 DAMAGED = "damaged.csv"
 #: The number of damaged pictures that an error message names.
-_DAMAGED_NAMED = 20
+_DAMAGED_NAMED = 3
 
 
 class DamagedStoreError(Exception):
@@ -303,7 +303,7 @@ def _damage(damaged: Sequence[Damaged]) -> InputError:
     more = len(damaged) - _DAMAGED_NAMED
     return InputError(
         f"{len(damaged):,} damaged pictures: {named}{f'; and {more:,} more' if more > 0 else ''}; "
-        "correct them, or leave them out with --skip-damaged"
+        "correct them, or leave them out with --skip-damaged, which lists them all"
     )
 
 
