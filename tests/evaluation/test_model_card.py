@@ -115,11 +115,18 @@ def test_a_name_with_html_in_it_stays_text(run, tmp_path):
 
 def test_votes_and_teachers_are_named(run, tmp_path):
     recipe = to_dict(run.recipe())
-    recipe["targets"] = {"votes": "/data/fer2013new.csv", "teacher": "/runs/soft-targets"}
+    recipe["targets"] = {
+        "votes": "/data/fer2013new.csv",
+        "votes_share": 0.5,
+        "teacher": "/runs/soft-targets",
+        "teacher_share": 0.8,
+    }
     run.recipe_path.write_text(json.dumps(recipe))
     text = write_card(run, tmp_path).markdown.read_text()
     assert "fer2013new.csv" in text
     assert "soft-targets" in text
+    assert "10 % of what it learnt" in text.replace("\n", " ")
+    assert "80 % of what it learnt" in text.replace("\n", " ")
     assert "/data/" not in text
 
 

@@ -126,6 +126,7 @@ def _training(run: RunFolder) -> dict[str, Any]:
     """The training's facts, for the card's template."""
     recipe, environment, kept = run.recipe(), run.environment(), run.kept_epoch()
     data, targets = environment.get("data") or {}, recipe.targets
+    taught = targets.teacher_share if targets.teacher else 0.0
     return {
         "source": Path(data.get("source", "unknown")).name,
         "fingerprint": str(data.get("fingerprint", ""))[:12],
@@ -139,8 +140,9 @@ def _training(run: RunFolder) -> dict[str, Any]:
         "seed": recipe.seed,
         "init": _init(recipe, environment),
         "votes": _named(targets.votes),
-        "votes_share": percent(targets.votes_share, 0),
+        "votes_share": percent(targets.votes_share * (1 - taught), 0),
         "teacher": _named(targets.teacher),
+        "teacher_share": percent(taught, 0),
         "version": environment.get("mien"),
     }
 

@@ -75,9 +75,9 @@ def mien_people() -> Recipe:
     contrast do not matter; borders uncovered by zooming out are filled in several ways; class weights raise the
     rare expressions.
 
-    Published: no figure. Ours, one seed, 118 minutes on one core of a CPU without bfloat16: it names what the majority
-    of FER+'s annotators names on 85.9 % of PublicTest's faces, each expression counting alike 81.3 %; the model
-    file inside the package, with offsets, 87.4 and 80.7 %, on PrivateTest 85.9 and 77.1 %.
+    Published: no figure. Ours, two seeds, two hours each on one core of a CPU without bfloat16: as trained it names
+    what the majority of FER+'s annotators names on 85.9 and 85.0 % of PublicTest's faces, each expression counting
+    alike 81.3 and 80.3 %; exported, with offsets, 87.4 and 86.7 %, 80.7 and 78.0 %. The first one is in the package.
     """
     return replace(
         mien_s(),
