@@ -127,7 +127,8 @@ class Objective:
         the network then learns how well a face fits an expression, independently of the expression's frequency
         (Menon et al. 2021). 0 is off, 1 minimises the balanced error.
     label_smoothing: share of the target that is spread evenly over all expressions.
-    class_weights: `balanced` weights a class by N / (K x its count).
+    class_weights: `balanced` weights a class by N / (K x the count of its labels), even if votes or a teacher are the
+        targets.
     """
 
     name: Literal["cross-entropy"] = "cross-entropy"

@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from mien import models, recipes, train
+from mien.api.inputs import chosen_recipe
 from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.recipe import SplitRule
@@ -185,6 +186,19 @@ def test_a_run_in_place_of_a_recipe_is_told_where_its_recipe_is(tmp_path):
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(InputError, match=r"is a run, not a recipe: give .*recipe\.json"):
         train(tmp_path, "synthetic:70")
+
+
+def test_a_recipe_s_name_comes_before_a_run_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "mien-s").mkdir()
+    (tmp_path / "mien-s" / "recipe.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert chosen_recipe("mien-s", []).name == "mien-s"
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
+def test_a_name_that_no_path_may_have_is_an_unknown_recipe(name):
+    with pytest.raises(InputError, match="there is no recipe"):
+        chosen_recipe(name, [])
 
 
 def test_measured_figures_are_those_of_the_results(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from mien.expressions import SEVEN, parse_expressions
 from mien.files import from_home
 from mien.recipe import listed
 from mien.recognise.media import is_address
-from mien.recognise.naming import is_packaged
+from mien.recognise.naming import find_model, is_packaged
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
     from mien.card import ModelCard
+    from mien.recognise.model import FaceModel
     from mien.training import Recipe
 
 
@@ -93,13 +95,13 @@ def chosen_recipe(
         chosen = recipe
     elif str(recipe).endswith(".json"):
         chosen = training.read_recipe(Path(recipe))
-    elif (Path(recipe) / "recipe.json").is_file():
+    elif str(recipe) in recipes.names() or not _is_run(recipe):
+        chosen = recipes.find(str(recipe))
+    else:
         raise InputError(
             f"{recipe} is a run, not a recipe: give {Path(recipe) / 'recipe.json'} to train the same again, or "
             f"--init {recipe} to begin with its weights"
         )
-    else:
-        chosen = recipes.find(str(recipe))
     changes = [*listed(overrides), *([] if init is None else [f"init={init}"])]
     chosen = training.override(chosen, changes)
     init = chosen.init
@@ -113,6 +115,11 @@ def chosen_recipe(
     return replace(chosen, init=init, targets=targets)
 
 
+def _is_run(path: str | Path) -> bool:
+    # `is_file` of a Path would raise if the name is too long.
+    return os.path.isfile(Path(path) / "recipe.json")  # noqa: PTH113
+
+
 def _anchored(path: str | None) -> str | None:
     return None if path is None else str(from_home(path).absolute())
 
@@ -120,6 +127,18 @@ def _anchored(path: str | None) -> str | None:
 def is_model_file(name: str | Path) -> bool:
     """Whether a name means a model file (a path, a URL or a packaged model), not a run folder."""
     return is_address(str(name)) or is_packaged(name) or Path(name).suffix == ".onnx"
+
+
+def open_model(name: str | Path, device: str) -> FaceModel:
+    """Open a model file by its name (see `is_model_file`) on a device.
+
+    Raises:
+        InputError: there is no such model, it is damaged, or ONNX Runtime lacks the device.
+    """
+    from mien.recognise.model import FaceModel
+
+    named = find_model(name)
+    return FaceModel.open(named.content, device, where=str(name) if named.packaged else named.where)
 
 
 def run_and_data(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mien.api.inputs import is_model_file, read_for, run_and_data
+from mien.api.inputs import is_model_file, open_model, read_for, run_and_data
 from mien.callbacks import Progress
 from mien.data.exclusions import read_exclusions
 from mien.data.ferplus import read_votes
@@ -19,7 +19,7 @@ from mien.errors import InputError, MissingExtraError
 from mien.evaluation.model_folder import ModelFolder
 from mien.expressions import canonical
 from mien.recognise.media import is_address
-from mien.recognise.naming import find_model, is_packaged
+from mien.recognise.naming import is_packaged
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -203,7 +203,6 @@ def _subject(
     """Open a run or model file with its data, as a `Subject`; and the folder of its scores, not yet created."""
     from mien.evaluation import Subject
     from mien.recognise.doubt import sure_of_crops
-    from mien.recognise.model import FaceModel
     from mien.resize import fitted
 
     if isinstance(run, RunFolder) or not is_model_file(run):
@@ -220,8 +219,7 @@ def _subject(
         return Subject.of_run(folder, store, split, device, mapping), folder
     if imported is not None:
         raise InputError("--import is for runs only: a model file does not need it; leave it out")
-    named = find_model(run)
-    model = FaceModel.open(named.content, device, where=str(run) if named.packaged else named.where)
+    model = open_model(run, device)
     card = model.card
     folder = ModelFolder(report_folder(run, out), card)
     folder.recipe()  # a card's that is none of mien's is refused now, not after the scores

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien import data as faces_of
-from mien.api.inputs import chosen_recipe, is_model_file, load_for
+from mien.api.inputs import chosen_recipe, is_model_file, load_for, open_model
 from mien.callbacks import Progress
 from mien.data.exclusions import read_exclusions
 from mien.data.splits import Splits, needed
@@ -315,14 +315,12 @@ def teach(
         out: the folder of the soft targets.
         views: number of views of each face; a student with more epochs sees them repeatedly.
         seed: of the views.
-        overrides, labels, device, command: as for `train`; model files answer on CUDA if ONNX Runtime has it.
+        overrides, labels, device, command: as for `train`; model files cannot answer on `mps`.
         imported: the file of your own that teachers were trained with or that has the student's network; it
             is run. Teachers that were trained with another file are refused.
         progress: told (faces done, faces in all) after each batch.
     """
     from mien import models, training
-    from mien.recognise.model import FaceModel
-    from mien.recognise.naming import find_model
 
     if isinstance(teachers, str | Path | RunFolder):
         teachers = [teachers]
@@ -331,9 +329,7 @@ def teach(
         if isinstance(one, RunFolder) or not is_model_file(one):
             named += RunFolder.expand(one)
         else:
-            found = find_model(one)
-            where = str(one) if found.packaged else found.where
-            named.append(FaceModel.open(found.content, "auto", where=where))
+            named.append(open_model(one, device))
     runs = [one for one in named if isinstance(one, RunFolder)]
     if imported is not None:
         own = models.OwnFile.read(imported)

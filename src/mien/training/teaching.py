@@ -126,7 +126,7 @@ def teach(
         out: the folder.
         views: number of views of each face, 1 or more.
         seed: seed of the views.
-        device: of the runs: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: of the runs and of the views: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: called after each batch with the faces done and their total over all views.
         notes: further entries for teaching.json (the command, for example).
 
