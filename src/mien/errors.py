@@ -71,12 +71,15 @@ def near_names(name: str, known: Iterable[str]) -> str:
 
     >>> near_names("basic-cn", ["basic-cnn", "four-block-cnn"])
     'did you mean basic-cnn?'
+    >>> near_names("val", ["all", "validation"])
+    'did you mean validation?'
     >>> near_names("zebra", ["basic-cnn", "four-block-cnn"])
     'known: basic-cnn, four-block-cnn'
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if near:
+    begun = [one for one in names if len(name) >= 3 and one.startswith(name)]
+    if near := (begun or near)[:3]:
         return f"did you mean {', '.join(near)}?"
     shown = names if len(names) <= 50 else [*names[:5], f"and {len(names) - 5:,} more"]
     return f"known: {', '.join(shown)}"
@@ -124,6 +127,8 @@ def reading_from(where: str) -> Iterator[None]:
         raise InputError(f"{where}: no permission to read; change its mode or owner") from error
     except FileNotFoundError as error:
         raise InputError(f"{where}: no such file or folder; check the path") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{where}: a folder, not a file; give the file") from error
     except OSError as error:
         raise InputError(
             f"{where}: cannot be read ({error.strerror or one_line(error)}); download or copy it again"

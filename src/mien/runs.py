@@ -60,6 +60,7 @@ _NUMBER = (int, float)
 _FACTS = {
     "seconds": _NUMBER, "processes": int, "threads": int, "data": dict, "init": dict, "resumed": list,
     "mien": str, "started": str, "device": str, "processor": str, "precision": str, "command": str,
+    "targets_sha256": str,
 }  # fmt: skip
 _FACTS_OF_DATA = {
     "source": str,
@@ -123,7 +124,10 @@ class RunFolder:
         """
         run = path if isinstance(path, RunFolder) else cls(Path(path))
         if not run.path.exists():
-            raise InputError(f"{run.path}: no such run folder; `mien train` makes one")
+            raise InputError(
+                f"{run.path}: no such run folder; check the name (`mien train` makes runs, `mien models --packaged` "
+                "lists the models in the package)"
+            )
         if not run.recipe_path.is_file():
             raise InputError(
                 f"{run.path}: not a run folder (it has no recipe.json); give a folder that `mien train` wrote"

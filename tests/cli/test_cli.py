@@ -205,6 +205,25 @@ MISTAKES = {
     "unknown device": (["train", "basic-cnn", "--device", "gpu"], "use auto, cpu, cuda"),
     "bad seeds": (["train", "basic-cnn", "--seeds", "4-"], "0-4 or 0,2,7"),
     "bad labels": (["train", "basic-cnn", "--labels", "happy,happy"], "two or more different"),
+    "no soft targets": (["train", "basic-cnn", "--set", "targets.teacher=x", "--dry-run"], "mien teach"),
+    "no votes": (["train", "basic-cnn", "--set", "targets.votes=x.csv", "--dry-run"], "x.csv: no such file"),
+    "votes elsewhere": (
+        ["train", "basic-cnn", "--set", "targets.votes=."], "a folder, not a file; give the file"
+    ),
+    "empty teacher": (["train", "basic-cnn", "--set", "targets.teacher="], "the path is empty"),
+    "share of nothing": (
+        ["train", "basic-cnn", "--set", "targets.teacher_share=0.5"], "there is no teacher"
+    ),
+    "votes' share of nothing": (
+        ["train", "basic-cnn", "--set", "targets.votes_share=1"], "there are no votes"
+    ),
+    "circular": (
+        ["teach", "mien-people", "--for", "basic-cnn", "--set", "targets.teacher=x", "--out", "y"],
+        "targets.teacher=none",
+    ),
+    "card of a model": (["card", "mien-people"], "a card is written from a run"),
+    "half a split": (["evaluate", "mien-people", "--split", "val"], "did you mean validation?"),
+    "a lonely ensemble": (["evaluate", "mien-people", "--ensemble"], "two or more runs"),
     "resume nothing": (["train", "basic-cnn", "--resume"], "--resume needs --out"),
     "missing run": (["evaluate", "no/such/run"], "no such run folder"),
     "unknown dataset": (["data", "download", "fer2014"], "fer2013"),

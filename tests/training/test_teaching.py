@@ -1,6 +1,7 @@
 """Soft targets: what teachers say, of which views, for which student; and annotators' votes as targets."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 
 from mien.data.splits import split
 from mien.errors import InputError
+from mien.files import write_json
 from mien.models import load_classifier
 from mien.recipe import SplitRule
 from mien.recognise.model import FaceModel
 from mien.recognise.naming import packaged_model
+from mien.runs import RunFolder
 from mien.training import Augment, Objective, Targets, teach, train
 from mien.training.augment import augmented
 from mien.training.targets import Supervision
@@ -163,6 +166,42 @@ def test_what_does_not_fit_is_refused_in_one_sentence(teachers, student, splits,
         teach(teachers, student, splits.train, tmp_path / "x", views=0, device="cpu")
     (taught.path / "view-001.npy").write_bytes(b"nonsense")
     assert "view-001.npy: damaged" in refused(student, teacher=folder)
+    for values, words in (
+        (np.ones((3, 7), np.float16), "float16 (3, 7) instead of float16"),
+        (np.full_like(taught.probabilities(0), np.nan), "not finite"),
+    ):
+        np.save(taught.path / "view-001.npy", values)
+        assert words in refused(student, teacher=folder)
+
+
+def test_a_teacher_is_known_by_its_weights(teachers, student, splits, taught, tmp_path):
+    moved = [RunFolder(shutil.copytree(one.path, tmp_path / one.path.name)) for one in teachers]
+    again = teach(moved[::-1], student, splits.train, taught.path, views=2, device="cpu")
+    assert again == taught
+    with pytest.raises(InputError, match=r"the same network as .*, which would count twice"):
+        teach([teachers[0], moved[0]], student, splits.train, tmp_path / "x", views=1)
+
+
+def test_a_student_goes_on_with_the_targets_that_it_began_with(
+    teachers, student, splits, taught, tmp_path
+):
+    recipe = replace(student, targets=Targets(teacher=str(taught.path)), epochs=1)
+
+    def trained(**options):
+        return train(
+            recipe, splits.train, splits.validation, tmp_path / "run", device="cpu", **options
+        )
+
+    run = trained()
+    trained(resume=True)  # nothing has changed
+    shutil.rmtree(taught.path)
+    teach(teachers, student, splits.train, taught.path, views=2, seed=7, device="cpu")
+    with pytest.raises(InputError, match="its votes or soft targets have changed since it began"):
+        trained(resume=True)
+    told = run.environment()  # as earlier versions wrote it
+    del told["targets_sha256"]
+    write_json(run.environment_path, told)
+    trained(resume=True)
 
 
 def test_a_teacher_of_other_expressions_is_refused(teachers, student, store, tmp_path):

@@ -106,11 +106,11 @@ def chosen_recipe(
     chosen = training.override(chosen, changes)
     init = chosen.init
     if init not in (None, models.HUB, models.PACKAGE):
-        init = _anchored(str(init))
+        init = _anchored("init", str(init))
     targets = replace(
         chosen.targets,
-        teacher=_anchored(chosen.targets.teacher),
-        votes=_anchored(chosen.targets.votes),
+        teacher=_anchored("targets.teacher", chosen.targets.teacher),
+        votes=_anchored("targets.votes", chosen.targets.votes),
     )
     return replace(chosen, init=init, targets=targets)
 
@@ -120,7 +120,9 @@ def _is_run(path: str | Path) -> bool:
     return os.path.isfile(Path(path) / "recipe.json")  # noqa: PTH113
 
 
-def _anchored(path: str | None) -> str | None:
+def _anchored(name: str, path: str | None) -> str | None:
+    if path == "":  # it would mean the working directory
+        raise InputError(f"{name}=: the path is empty; give one, or none")
     return None if path is None else str(from_home(path).absolute())
 
 

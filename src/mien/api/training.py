@@ -136,8 +136,14 @@ def plan(
     Raises:
         MienError: as `train`.
     """
+    import torch
+
+    from mien import training
+
     _import(imported, None)
     ready = _ready(recipe, data, out, overrides, init, labels, device, False, exclude, skip_damaged)
+    # Refuses votes and soft targets of other faces, as `train` does.
+    training.Supervision(ready.recipe, ready.fitted, torch.from_numpy(ready.fitted.labels))
     return ready.outlook(device)
 
 
@@ -340,6 +346,11 @@ def teach(
     for run in runs:
         models.refuse_unknown(run)
     chosen = chosen_recipe(recipe, overrides)
+    if chosen.targets.teacher is not None:
+        raise InputError(
+            f"targets.teacher={chosen.targets.teacher}: `mien teach` makes new soft targets, and the student gets "
+            "those; leave it out, or set targets.teacher=none"
+        )
     store = load_for(chosen, data, labels)
     chosen = replace(chosen, expressions=store.expressions)
     train_faces = needed(faces_of.split(store, chosen.split).train, "train")
@@ -382,10 +393,10 @@ def _import(path: str | Path | None, resumed: Path | None) -> OwnFile | None:
 
 
 def _check_network(recipe: Recipe, folder: Path) -> None:
-    """Refuse select=people without votes, unknown options of the network, and initial weights that do not fit."""
+    """Refuse missing votes and soft targets, unknown options of the network, and initial weights that do not fit."""
     from mien import models, training
 
-    training.refuse_silent_judge(recipe)
+    training.check_targets(recipe)
     name, options = recipe.model.name, recipe.model.options
     models.entry(name).options(options)
     if recipe.init is not None and not RunFolder(folder).has_state:

@@ -106,6 +106,8 @@ def evaluate(
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     if out is not None and len(subjects) > 1:
         raise InputError("--out is the folder of one report: give one model file")
+    if as_ensemble and len(subjects) < 2:
+        raise InputError("--ensemble needs two or more runs; give more of them, or leave it out")
     if corruptions and (exclude is not None or as_ensemble or mapping is not None):
         raise InputError(
             "--corruptions scores single runs on whole splits: leave out --exclude, --ensemble and --map"

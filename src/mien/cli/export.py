@@ -120,6 +120,7 @@ def _figures(made: Exported) -> Table:
         )
     answered = 1 - doubted["share"]
     few = "" if answered >= SURE_SHARE else f"; {SURE_SHARE:.0%} were to be answered"
+    few = few if answered else "; so each answer of this file will be uncertain"
     rows.add_row(
         "uncertain below",
         f"{card.uncertain_below:.3f}: {doubted['share']:.1%} of {quantity(doubted['faces'], 'face')} by the "
@@ -161,7 +162,7 @@ def _share(value: float | None) -> str:
 
 @app.command()
 def card(
-    run: options.Run,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write to; by default the run's.")
     ] = None,
@@ -174,6 +175,8 @@ def card(
     """Write a run's model card as Markdown and HTML: purpose, data, scores, failures, legal notes."""
     from mien.pages import write_card
 
+    if api.is_model_file(run):
+        raise InputError(f"{run}: a card is written from a run; give the run folder of this model")
     folder = RunFolder.open(run)
     files = write_card(folder, out or folder.path, licence=licence, name=name)
     written = facts(("card", str(files.markdown)), ("page", str(files.html)))

@@ -84,7 +84,3 @@ Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-Run = Annotated[
-    Path,
-    typer.Argument(metavar="RUN", help="A run folder, a folder of seeds, or a model file (.onnx)."),
-]

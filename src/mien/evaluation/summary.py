@@ -115,14 +115,15 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
 
     Raises:
         InputError: there are fewer than two, their faces, labels or expressions differ, or they are of
-            data with mapped classes.
+            data with other classes than the networks', or only some of them.
     """
     if len(evaluations) < 2:
         raise InputError("an ensemble needs two or more runs; give more of them")
     first, *others = evaluations
     if any(one.across is not None for one in evaluations):
         raise InputError(
-            f"{first.source}: an ensemble cannot be scored on data with mapped classes; leave --ensemble out"
+            f"{first.source}: an ensemble is scored on data with the networks' own classes alone, all of them; leave "
+            "--ensemble out"
         )
     for other in others:
         same = (

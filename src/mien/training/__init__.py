@@ -20,12 +20,13 @@ from mien.recipe import read_recipe as read_recipe
 from mien.recipe import to_dict as to_dict
 from mien.training.checkpoint import Interval as Interval
 from mien.training.distributed import is_first as is_first
-from mien.training.judging import refuse_silent_judge as refuse_silent_judge
 from mien.training.loop import train as train
 from mien.training.outlook import Outlook as Outlook
 from mien.training.outlook import outlook as outlook
 from mien.training.sheet import SheetWatcher as SheetWatcher
 from mien.training.stopping import StoppedError as StoppedError
+from mien.training.targets import Supervision as Supervision
+from mien.training.targets import check_targets as check_targets
 from mien.training.teaching import Teaching as Teaching
 from mien.training.teaching import teach as teach
 from mien.training.trackers import trackers_named as trackers_named

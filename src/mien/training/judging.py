@@ -47,19 +47,6 @@ class Validation:
     confusion: NDArray[np.int64]
 
 
-def refuse_silent_judge(recipe: Recipe) -> None:
-    """Refuse a recipe that selects its checkpoint by people's votes, but names no votes.
-
-    Raises:
-        InputError: `select` is "people" and `targets.votes` is None.
-    """
-    if recipe.select == "people" and recipe.targets.votes is None:
-        raise InputError(
-            f"{recipe.name}: select=people judges by FER+'s votes; give them "
-            "(--set targets.votes=fer2013new.csv, from github.com/microsoft/FERPlus)"
-        )
-
-
 class Judge:
     """Makes the network that would be kept from the one in training, and validates it."""
 
@@ -74,9 +61,8 @@ class Judge:
         """The majorities of the annotators on the validation faces, int64 (N,); None if there are no votes.
 
         Raises:
-            InputError: the recipe selects by people, but there are no votes, or no majorities.
+            InputError: the recipe selects by people, but there are no majorities.
         """
-        refuse_silent_judge(self._recipe)
         votes = self._recipe.targets.votes
         if votes is None:
             return None

@@ -179,7 +179,13 @@ class _Training:
 
     def announce(self, notes: Mapping[str, Any], own: OwnFile | None) -> None:
         """Write the recipe and the environment of a new run into its folder."""
-        environment = {**self._machine(), **notes, "data": self.data, "init": self.parts.init}
+        environment = {
+            **self._machine(),
+            **notes,
+            "data": self.data,
+            "init": self.parts.init,
+            "targets_sha256": self.supervision.digest,
+        }
         self.team.lead(lambda: record.announce(self.run, self.recipe, environment, own))
 
     def _machine(self) -> dict[str, Any]:
@@ -194,7 +200,9 @@ class _Training:
 
         def saved() -> tuple[dict[str, Any] | None, str | None]:
             run = RunFolder.open(self.run.path)
-            record.refuse_another(run, self.recipe, self.data, self.team.size)
+            record.refuse_another(
+                run, self.recipe, self.data, self.supervision.digest, self.team.size
+            )
             checkpoint.sweep_run(run)
             if run.has_state:
                 return checkpoint.load_state(run)

@@ -72,17 +72,21 @@ def resumed(run: RunFolder, step: int, facts: Mapping[str, Any]) -> str | None:
     return f"it began {then} and continues {now}: the result will differ from that of one uninterrupted run"
 
 
-def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], processes: int) -> None:
+def refuse_another(
+    run: RunFolder, recipe: Recipe, data: Mapping[str, Any], targets: str | None, processes: int
+) -> None:
     """Refuse to resume a run under other conditions.
 
     Args:
         run: the run folder.
         recipe: the recipe, with all options.
         data: see `data_facts`.
+        targets: the digest of votes and soft targets, see `Supervision`.
         processes: the number of processes.
 
     Raises:
-        InputError: the run was started with another recipe, other data or another number of processes.
+        InputError: the run was started with another recipe, other data, votes or soft targets, or another number of
+            processes.
     """
     before = with_all_options(run.recipe())
     if names := differing(to_dict(before), to_dict(recipe)):
@@ -100,6 +104,12 @@ def refuse_another(run: RunFolder, recipe: Recipe, data: Mapping[str, Any], proc
     trained_on = environment.get("data") or {}
     if differing(trained_on, {name: data[name] for name in ("fingerprint", "counts")}):
         raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
+    # Runs of earlier versions have no digest.
+    if environment.get("targets_sha256", targets) != targets:
+        raise InputError(
+            f"{run.path}: its votes or soft targets have changed since it began; resume with those that it began "
+            "with, or train again into another --out"
+        )
 
 
 def _now() -> str:

@@ -5,6 +5,9 @@ Shapes: N training faces, K expressions, U uniform numbers of a view.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,14 +16,49 @@ from torch.nn import functional
 
 from mien.data.ferplus import EIGHT, read_votes
 from mien.data.store import FaceView
-from mien.recipe import Recipe
+from mien.errors import InputError
+from mien.recipe import Recipe, Targets
 from mien.training.augment import draw_views
 from mien.training.seeds import Stream, stream_seed
-from mien.training.teaching import Teaching
+from mien.training.teaching import Teaching, finished
+
+
+def check_targets(recipe: Recipe) -> None:
+    """Check a recipe's `targets` and `select` as far as that needs no faces, which may take minutes to load.
+
+    Raises:
+        InputError: votes or soft targets are missing, damaged or not finished; `select` is "people" without votes;
+            or a share is set for votes or a teacher that are not given.
+    """
+    spec, usual = recipe.targets, Targets()
+    if spec.votes is not None:
+        read_votes(spec.votes)
+    elif recipe.select == "people":
+        raise InputError(
+            f"{recipe.name}: select=people judges by FER+'s votes; give them "
+            "(--set targets.votes=fer2013new.csv, from github.com/microsoft/FERPlus)"
+        )
+    elif spec.votes_share != usual.votes_share:
+        raise InputError(
+            f"targets.votes_share={spec.votes_share:g}: there are no votes; give them with targets.votes, or leave "
+            f"the share at {usual.votes_share:g}"
+        )
+    if spec.teacher is not None:
+        finished(Path(spec.teacher))
+    elif spec.teacher_share != usual.teacher_share:
+        raise InputError(
+            f"targets.teacher_share={spec.teacher_share:g}: there is no teacher; give one with targets.teacher, or "
+            f"leave the share at {usual.teacher_share:g}"
+        )
 
 
 class Supervision:
-    """Labels, blended with annotators' votes and a teacher's probabilities by a recipe's `targets`."""
+    """Labels, blended with annotators' votes and a teacher's probabilities by a recipe's `targets`.
+
+    Attributes:
+        digest: SHA-256 of votes and soft targets of all views in hexadecimal, to notice that they changed before a
+            run is resumed; None without any.
+    """
 
     def __init__(self, recipe: Recipe, train: FaceView, labels_N: Tensor) -> None:
         """Read votes and soft targets, if the recipe names any.
@@ -31,13 +69,18 @@ class Supervision:
             labels_N: int64 (N,), their labels on the device of the training.
 
         Raises:
-            InputError: votes or soft targets are missing, damaged, or belong to other faces.
+            InputError: see `check_targets`; or votes or soft targets belong to other faces.
         """
+        check_targets(recipe)
         self._recipe = recipe
         spec = recipe.targets
         self._targets = labels_N
+        content = hashlib.sha256()
         if spec.votes is not None:
-            votes_NK = torch.from_numpy(_vote_shares(spec.votes, train)).to(labels_N.device)
+            shares_NK = _vote_shares(spec.votes, train)
+            # In float16, because another machine may round the last digit differently.
+            content.update(shares_NK.astype(np.float16).tobytes())
+            votes_NK = torch.from_numpy(shares_NK).to(labels_N.device)
             clear_N1 = votes_NK.sum(dim=1, keepdim=True) > 0
             own_NK = functional.one_hot(labels_N, len(train.expressions)).float()
             self._targets = torch.where(
@@ -46,6 +89,11 @@ class Supervision:
         self._teaching: Teaching | None = None
         if spec.teacher is not None:
             self._teaching = Teaching.open(spec.teacher, recipe, train)
+            content.update(f"{self._teaching.views} views, seed {self._teaching.seed}".encode())
+            for view in range(self._teaching.views):
+                content.update(self._teaching.probabilities(view).tobytes())
+        told = spec.votes is not None or spec.teacher is not None
+        self.digest = content.hexdigest() if told else None
 
     def views(self, epoch: int) -> Tensor:
         """The view of each face in an epoch, counted from 1: float32 (N, U) on the CPU."""

@@ -45,11 +45,13 @@ class Teaching:
         path: the folder.
         views: number of views of each face.
         seed: seed of the views; each view is drawn by (seed, number of the view).
+        shape: (N, K) of each view.
     """
 
     path: Path
     views: int
     seed: int
+    shape: tuple[int, int]
 
     @classmethod
     def open(cls, path: Path | str, recipe: Recipe, train: FaceView) -> Teaching:
@@ -60,9 +62,7 @@ class Teaching:
                 labels, augmentation or input.
         """
         folder = Path(path)
-        about = _read(folder)
-        if about is None:
-            raise InputError(f"{folder}: holds no soft targets; make them with `mien teach`")
+        about = finished(folder)
         refuse_another(
             str(folder),
             about,
@@ -70,13 +70,7 @@ class Teaching:
             "soft targets",
             "make new ones with `mien teach`, in another folder",
         )
-        missing = sum(not _file(folder, view).is_file() for view in range(about["views"]))
-        if missing:
-            raise InputError(
-                f"{folder}: {missing} of its {about['views']} views are missing; "
-                "run the same `mien teach` again to complete them"
-            )
-        return cls(folder, about["views"], about["seed"])
+        return cls(folder, about["views"], about["seed"], (len(train), len(train.expressions)))
 
     def view_of(self, epoch: int) -> int:
         """The view of an epoch, counted from 1: all views in turn, then again from the first."""
@@ -95,7 +89,11 @@ class Teaching:
         path = _file(self.path, view)
         try:
             values: NDArray[np.float16] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            if values.dtype != np.float16 or values.shape != self.shape:
+                raise ValueError(f"{values.dtype} {values.shape} instead of float16 {self.shape}")
+            if not np.isfinite(values).all():
+                raise ValueError("values that are not finite")
+        except (OSError, EOFError, ValueError) as error:
             raise InputError(
                 f"{path}: damaged ({error}); delete it and run the same `mien teach` again"
             ) from None
@@ -131,8 +129,8 @@ def teach(
         notes: further entries for teaching.json (the command, for example).
 
     Raises:
-        InputError: `views` is below 1, a teacher has other expressions or cannot be loaded, or the folder
-            holds something else.
+        InputError: `views` is below 1, a teacher has other expressions, cannot be loaded or is given twice,
+            or the folder holds something else.
     """
     if views < 1:
         raise InputError(f"--views {views}: give 1 or more")
@@ -143,16 +141,22 @@ def teach(
     ]
     for one in asked:
         _refuse_others(one, train)
-    digests = [one.digest for one in asked]
-    about = _made_for(recipe, train) | {"views": views, "seed": seed, "teachers": digests}
-    claim(out / _ABOUT, about, "soft targets", lambda: notes or {})
-    teaching = Teaching(out, views, seed)
+    named: dict[str, str] = {}
+    for one in asked:
+        if one.digest in named:
+            raise InputError(
+                f"{one.name}: the same network as {named[one.digest]}, which would count twice; give each once"
+            )
+        named[one.digest] = one.name
+    about = _made_for(recipe, train) | {"views": views, "seed": seed, "teachers": sorted(named)}
+    names = {"names": [named[digest] for digest in sorted(named)]}
+    claim(out / _ABOUT, about, "soft targets", lambda: names | (notes or {}))
+    teaching = Teaching(out, views, seed, (len(train), len(train.expressions)))
     feed = FaceFeed(train, picked)
     done, total = 0, views * len(train)
     for view in range(views):
-        if not _file(
-            out, view
-        ).is_file():  # an interrupted call continues after its last complete view
+        # An interrupted call continues after its last complete view.
+        if not _file(out, view).is_file():
             views_NU = draw_views(len(train), teaching.generator(view))
             said_NK = np.empty((len(train), len(train.expressions)), np.float16)
             for positions_B in torch.split(torch.arange(len(train)), _BATCH):
@@ -174,14 +178,14 @@ class _Teacher:
 
     Attributes:
         name: in messages.
-        digest: where the network is and the SHA-256 of its weights, for `teaching.json`.
+        digest: the SHA-256 of its weights, or of the model file.
         expressions: the columns of its answers.
         answer: its probabilities, float32 (B, K), for faces on the device, float32 (B, C, H, W) in 0..1, not
             normalised.
     """
 
     name: str
-    digest: dict[str, str | None]
+    digest: str
     expressions: Expressions
     answer: Callable[[torch.Tensor], NDArray[np.float32]]
 
@@ -199,8 +203,7 @@ class _Teacher:
             said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
             return said_BK
 
-        digest = {"run": str(run.path), "weights_sha256": run.weights_digest()}
-        return cls(str(run.path), digest, classifier.expressions, answer)
+        return cls(str(run.path), str(run.weights_digest()), classifier.expressions, answer)
 
     @classmethod
     def of_model(cls, model: FaceModel) -> _Teacher:
@@ -210,8 +213,7 @@ class _Teacher:
             faces_BCHW = (unit_BCHW * 255).round().to(torch.uint8).cpu().numpy()
             return model(fitted(faces_BCHW, card.input))
 
-        digest: dict[str, str | None] = {"model": card.name, "sha256": card.digest}
-        return cls(card.name, digest, card.expressions, answer)
+        return cls(card.name, card.digest, card.expressions, answer)
 
     def on(self, unit_BCHW: torch.Tensor, train: FaceView) -> NDArray[np.float32]:
         """Its probabilities for views, in the order of the training faces' expressions."""
@@ -246,13 +248,24 @@ def _made_for(recipe: Recipe, train: FaceView) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def finished(folder: Path) -> dict[str, Any]:
+    """What soft targets were made for: the content of their teaching.json.
+
+    Raises:
+        InputError: the folder has none, or they are damaged or not finished.
+    """
     path = folder / _ABOUT
     if not path.exists():
-        return None
+        raise InputError(f"{folder}: holds no soft targets; make them with `mien teach`")
     about = read_json(path, "choose another folder")
     try:
-        int(about["views"]), int(about["seed"])
+        views, _ = int(about["views"]), int(about["seed"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error!r}); choose another folder") from None
+    missing = sum(not _file(folder, view).is_file() for view in range(views))
+    if missing:
+        raise InputError(
+            f"{folder}: {missing} of its {views} views are missing; "
+            "run the same `mien teach` again to complete them"
+        )
     return about
