@@ -120,7 +120,8 @@ def _figures(made: Exported) -> Table:
         )
     answered = 1 - doubted["share"]
     few = "" if answered >= SURE_SHARE else f"; {SURE_SHARE:.0%} were to be answered"
-    few = few if answered else "; so each answer of this file will be uncertain"
+    if not answered:
+        few = "; so each answer of this file will be uncertain"
     rows.add_row(
         "uncertain below",
         f"{card.uncertain_below:.3f}: {doubted['share']:.1%} of {quantity(doubted['faces'], 'face')} by the "
