@@ -249,7 +249,7 @@ def test_what_is_not_ferplus_is_refused(content: bytes | str, words: str, tmp_pa
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_votes(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="a folder, not a file"):
         read_votes(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_errors_are_one_sentence(tmp_path):
         (text, "cannot be read as a video"),
         (playlist, "cannot be read as a video"),
         (tmp_path / "none.mp4", "no such file"),
-        (tmp_path, "cannot be read"),
+        (tmp_path, "a folder, not a file"),
     ):
         with pytest.raises(InputError, match=said) as failure, VideoReader(path) as video:
             list(video)
