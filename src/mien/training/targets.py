@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mien.data.ferplus import EIGHT, read_votes
+from mien.data.ferplus import EIGHT, Votes, read_votes
 from mien.data.store import FaceView
 from mien.errors import InputError
 from mien.recipe import Recipe, Targets
@@ -23,16 +23,20 @@ from mien.training.seeds import Stream, stream_seed
 from mien.training.teaching import Teaching, finished
 
 
-def check_targets(recipe: Recipe) -> None:
+def check_targets(recipe: Recipe) -> Votes | None:
     """Check a recipe's `targets` and `select` as far as that needs no faces, which may take minutes to load.
+
+    Returns:
+        The votes, if the recipe names any.
 
     Raises:
         InputError: votes or soft targets are missing, damaged or not finished; `select` is "people" without votes;
             or a share is set for votes or a teacher that are not given.
     """
     spec, usual = recipe.targets, Targets()
+    votes = None
     if spec.votes is not None:
-        read_votes(spec.votes)
+        votes = read_votes(spec.votes)
     elif recipe.select == "people":
         raise InputError(
             f"{recipe.name}: select=people judges by FER+'s votes; give them "
@@ -50,6 +54,7 @@ def check_targets(recipe: Recipe) -> None:
             f"targets.teacher_share={spec.teacher_share:g}: there is no teacher; give one with targets.teacher, or "
             f"leave the share at {usual.teacher_share:g}"
         )
+    return votes
 
 
 class Supervision:
@@ -71,13 +76,13 @@ class Supervision:
         Raises:
             InputError: see `check_targets`; or votes or soft targets belong to other faces.
         """
-        check_targets(recipe)
+        votes = check_targets(recipe)
         self._recipe = recipe
         spec = recipe.targets
         self._targets = labels_N
         content = hashlib.sha256()
-        if spec.votes is not None:
-            shares_NK = _vote_shares(spec.votes, train)
+        if votes is not None:
+            shares_NK = _vote_shares(votes, train)
             # In float16, because another machine may round the last digit differently.
             content.update(shares_NK.astype(np.float16).tobytes())
             votes_NK = torch.from_numpy(shares_NK).to(labels_N.device)
@@ -92,7 +97,7 @@ class Supervision:
             content.update(f"{self._teaching.views} views, seed {self._teaching.seed}".encode())
             for view in range(self._teaching.views):
                 content.update(self._teaching.probabilities(view).tobytes())
-        told = spec.votes is not None or spec.teacher is not None
+        told = votes is not None or spec.teacher is not None
         self.digest = content.hexdigest() if told else None
 
     def views(self, epoch: int) -> Tensor:
@@ -116,16 +121,16 @@ class Supervision:
         return torch.lerp(own_NK, said_NK, self._recipe.targets.teacher_share)
 
 
-def _vote_shares(path: str, train: FaceView) -> NDArray[np.float32]:
+def _vote_shares(votes: Votes, train: FaceView) -> NDArray[np.float32]:
     """FER+'s distributions over the data's own expressions, float32 (N, K); each row sums to 1 or is all zeros.
 
     Only the rows of training faces are used. A row is zeros if FER+ leaves the face out, or if half of its votes or
     more are for expressions that the data do not have (contempt).
 
     Raises:
-        InputError: the votes cannot be read, or belong to other data.
+        InputError: the votes belong to other data.
     """
-    joined = read_votes(path).join(train.store)
+    joined = votes.join(train.store)
     columns = [EIGHT.index(name) for name in train.expressions]
     shares_NK = joined.distributions()[train.indices][:, columns]
     total_N1 = shares_NK.sum(axis=1, keepdims=True)
