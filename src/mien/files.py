@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 from mien.errors import InputError, writing_to
@@ -35,6 +36,8 @@ _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 _NAMED = 6
 #: Errors of syncing a folder that mean a failing disk, not a platform without this feature.
 _DISK_FAILS = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+#: Held while the umask is read, because it can only be read by setting it, for all threads.
+_UMASK = Lock()
 
 
 def from_home(path: str | os.PathLike[str]) -> Path:
@@ -311,8 +314,9 @@ def _locked(descriptor: int, *, shared: bool = False) -> bool:
 def _make_ordinary(path: Path, mode: int) -> None:
     """Give a temporary file or folder, which is private at first, the usual permissions of new ones (umask)."""
     if os.name != "nt":
-        umask = os.umask(0)
-        os.umask(umask)
+        with _UMASK:
+            umask = os.umask(0)
+            os.umask(umask)
         path.chmod(mode & ~umask)
 
 

@@ -253,6 +253,10 @@ class RunFolder:
         path = self.history_path
         return deepcopy(self._read(path, _read_history)) if path.exists() else []
 
+    def seconds(self) -> float:
+        """Duration of the training so far, the sum over its epochs."""
+        return sum(row["seconds"] for row in self.history())
+
     def imported(self) -> dict[str, Any] | None:
         """`file` and `sha256` of the user's file that --import ran for the training; None without --import."""
         told = self.known_environment().get("imported")
@@ -262,10 +266,23 @@ class RunFolder:
         """The same as `environment`, but empty if its file is missing."""
         return self.environment() if self.environment_path.is_file() else {}
 
+    def trained_on(self) -> str | None:
+        """The fingerprint of the training's data, if it is known."""
+        fingerprint: str | None = (self.known_environment().get("data") or {}).get("fingerprint")
+        return fingerprint
+
     def may_be_trained_on(self, fingerprint: str | None) -> bool:
         """Whether data of this fingerprint are those of the training; True if one of the two is not known."""
-        trained_on = (self.known_environment().get("data") or {}).get("fingerprint")
+        trained_on = self.trained_on()
         return not trained_on or not fingerprint or fingerprint == trained_on
+
+    def current_evaluation(self, split: str) -> dict[str, Any] | None:
+        """The figures of a split, if they are of the present weights and the training's data; else None."""
+        found = self.evaluation(split)
+        if found is None or found.get("weights_sha256") != self.weights_digest():
+            return None
+        scored_on = (found.get("data") or {}).get("fingerprint")
+        return found if self.may_be_trained_on(scored_on) else None
 
     def plot(self) -> Any:
         """Plot accuracy and loss of the validated epochs: a matplotlib Figure, which a notebook displays.

@@ -430,3 +430,30 @@ def test_ctrl_c_during_the_imports_leaves_no_traceback(monkeypatch):
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 130
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train basic-cnn --data",
+        "teach mien-people --for basic-cnn --out soft --data",
+        "diagnose basic-cnn --data",
+        "sweep basic-cnn --space space.toml --trials 1 --data",
+        "reproduce --data",
+        "data inspect",
+        "data audit",
+        "data prepare",
+    ],
+)
+def test_what_refuses_damaged_pictures_leaves_them_out_if_told(
+    command, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("space.toml").write_text('"optimizer.lr" = {low = 0.001, high = 0.1, log = true}\n')
+    for label in ("happy", "sad"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        (tmp_path / "faces" / label / "a.png").write_bytes(b"no picture")
+    _, _, err = mien(capsys, *command.split(), "faces")
+    assert "leave them out with --skip-damaged" in err
+    _, _, err = mien(capsys, *command.split(), "faces", "--skip-damaged")
+    assert "no faces in the source" in err  # all were damaged

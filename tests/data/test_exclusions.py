@@ -95,3 +95,13 @@ def test_names_that_a_spreadsheet_would_compute_are_written_as_paths(
     ]
     kept = read_exclusions(path).applied(odd.faces(np.arange(6)))
     assert kept.indices.tolist() == [0, 1, 2, 5]
+
+
+def test_names_that_are_no_utf_8_keep_their_bytes(tmp_path: Path, store: FaceStore) -> None:
+    rows = store.rows.astype("<U20")
+    rows[3] = b"gl\xfccklich.png".decode(errors="surrogateescape")
+    odd = replace(store, rows=rows)
+    path = tmp_path / "exclusions.csv"
+    write_exclusions(path, odd, [(np.array([3]), ["blank"])])
+    assert b"\ngl\xfccklich.png," in path.read_bytes()
+    assert 3 not in read_exclusions(path).applied(odd.faces(np.arange(6))).indices

@@ -102,3 +102,10 @@ def test_faces_come_in_batches_in_order(root: Path) -> None:
     assert [len(batch) for batch in batches] == [64, 64, 12]
     assert (np.concatenate(batches) == faces.pixels()).all()
     assert faces.pixels().shape == (140, 1, 8, 8)
+
+
+def test_evenly_chosen_faces_are_spread_over_all_there_are() -> None:
+    faces = load("synthetic:35").faces(np.arange(20, 29))
+    assert faces.evenly(3).indices.tolist() == [20, 24, 28]
+    assert faces.evenly(100).indices.tolist() == faces.indices.tolist()
+    assert len(faces.store.faces(faces.indices[:0]).evenly(3)) == 0

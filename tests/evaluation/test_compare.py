@@ -74,6 +74,21 @@ def test_runs_are_compared_on_the_figures_of_their_evaluations(evaluated):
     assert comparison.contenders[0].seconds.mean == 12.5
 
 
+def test_epochs_that_were_not_validated_count_as_training(evaluated):
+    run = evaluated("run", 0.6)
+    head, *rows = run.history_path.read_text().splitlines()
+    seen = [
+        head.split(",").index(name) for name in ("validation_loss", "validation_accuracy", "gap")
+    ]
+    cells = [row.split(",") for row in rows]
+    for place in seen:
+        cells[0][place] = ""
+    run.history_path.write_text("\n".join([head, *map(",".join, cells)]) + "\n")
+    (contender,) = compare([run], "test").contenders
+    assert (contender.epochs.mean, contender.seconds.mean) == (5, 12.5)
+    assert len(contender.histories[0]) == 4
+
+
 def test_a_run_against_an_equal_one_differs_by_nothing(evaluated):
     comparison = compare([evaluated("one", 0.6), evaluated("two", 0.6)], "test")
     assert comparison.pairs[0].difference == 0

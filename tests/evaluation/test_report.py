@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from mien.errors import InputError, MissingExtraError
-from mien.evaluation import score
+from mien.evaluation import Evaluation, score
 from mien.evaluation.text import figure_text
 from mien.expressions import SEVEN
 from mien.pages import write_report
@@ -174,6 +174,18 @@ def test_colour_faces_are_pictured_too(make_store, make_run):
     text = write_report(run, {"test": faces}).read_text()
     assert text.count("data:image/png") == 9
     assert "hold no training faces" in text
+
+
+def test_odd_file_names_are_found_again(make_store, make_run):
+    store = make_store([2] * 3)
+    rows = ["-one/a.png", "=b.png", b"gl\xfccklich.png".decode(errors="surrogateescape")]
+    store = replace(store, rows=np.array(rows))
+    run = make_run()
+    wrong = np.roll(np.eye(7, dtype=np.float32)[store.labels], 1, axis=1)
+    faces = store.faces(np.arange(3))
+    score(lambda _: wrong, faces, store.digests[:0], split="test").save(run)
+    assert write_report(run, {"test": faces}).read_text().count("data:image/png") == 3
+    assert Evaluation.load(run, "test").rows.tolist() == ["./-one/a.png", "./=b.png", rows[2]]
 
 
 def test_refuses_pictures_of_other_faces_before_anything_is_written(copied, store):

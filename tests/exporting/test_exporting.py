@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -32,13 +31,15 @@ from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import SCORES, TURNS
 from mien.exporting import MAX_DIFFERENCE, export, export_run, graph
 from mien.exporting.graph import with_probabilities
-from mien.exporting.int8 import quantised, spread
+from mien.exporting.int8 import quantised
 from mien.expressions import SEVEN
+from mien.files import write_json
 from mien.input_spec import InputSpec
 from mien.models import Classifier, load_classifier
 from mien.recognise.model import FaceModel
 from mien.recognise.model_file import OPSET
 from mien.resize import fitted
+from mien.runs import RunFolder
 from mien.training import ModelSpec, Recipe
 
 DATA = "synthetic:280"
@@ -186,23 +187,27 @@ def test_votes_judge_in_place_of_labels(run, store, tmp_path):
     assert said["majority"]["cross_entropy"] <= said["before_temperature"]["cross_entropy"]
 
 
-def test_the_runs_test_figures_are_those_of_these_weights():
+def test_the_runs_test_figures_are_those_of_these_weights(tmp_path):
+    run = RunFolder(tmp_path)
+    run.best_weights.parent.mkdir()
+    run.best_weights.write_bytes(b"weights")
+    write_json(run.environment_path, {"data": {"fingerprint": "f"}})
     views = {"none": {"official": {"accuracy": 0.6}, "deduplicated": None}}
     people = {"decided": 90, "majority": {"value": 0.8}, "balanced": {"value": 0.7}}
-    found = {"weights_sha256": "a", "views": views, "people": people}
-    digests, trained_on = ["a", "others", "a"], [True, False]
-    run = SimpleNamespace(
-        evaluation=lambda split: found if split == "test" else None,
-        weights_digest=lambda: digests.pop(0),
-        may_be_trained_on=lambda _: trained_on.pop(0),
-    )
-    assert export._test_scores(run)["test_of_the_run"] == {
+
+    def scores(digest, fingerprint):
+        found = {"weights_sha256": digest, "data": {"fingerprint": fingerprint}}
+        write_json(run.evaluation_path("test"), found | {"views": views, "people": people})
+        return export._test_scores(RunFolder(tmp_path))
+
+    assert export._test_scores(run) == {}  # not evaluated
+    assert scores(run.weights_digest(), "f")["test_of_the_run"] == {
         "official_accuracy": 0.6,
         "deduplicated_accuracy": None,
         "majority": {"faces": 90, "accuracy": 0.8, "balanced_accuracy": 0.7},
     }
-    assert export._test_scores(run) == {}  # of other weights
-    assert export._test_scores(run) == {}  # on other data
+    assert scores("others", "f") == {}  # of other weights
+    assert scores(run.weights_digest(), "g") == {}  # on other data
 
 
 @pytest.mark.slow
@@ -405,11 +410,6 @@ def test_a_model_file_needs_data_to_be_scored_on(tmp_path):
         mien.evaluate(bundled)
     with pytest.raises(InputError, match="unknown split"):
         mien.evaluate(bundled, DATA, split="tset")
-
-
-def test_faces_are_spread_over_all_there_are():
-    assert spread(9, 3).tolist() == [0, 4, 8]
-    assert spread(3, 10).tolist() == [0, 1, 2]
 
 
 def test_offsets_are_added_inside_the_graph():

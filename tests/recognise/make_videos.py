@@ -78,7 +78,7 @@ def write_video(
     *,
     size: tuple[int, int] = SIZE,
     codec: str = "libx264",
-    sound: bool = True,
+    sound: str | None = "aac",
     rotation: int | None = None,
     pictures: Iterator[np.ndarray] | None = None,
     options: dict[str, str] | None = None,
@@ -95,7 +95,7 @@ def write_video(
         if rotation is not None:
             video.set_display_rotation(rotation)
         if sound:
-            audio = file.add_stream("aac", rate=SOUND_RATE)
+            audio = file.add_stream(sound, rate=SOUND_RATE)
             audio.layout = "mono"
         for index, tick in enumerate(ticks):
             picture = next(pictures) if pictures else drawn(*place(index, size), size)

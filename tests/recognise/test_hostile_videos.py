@@ -154,7 +154,7 @@ def test_only_looks_and_copies_make_pixels(tmp_path, monkeypatch):
 
 def test_packets_without_a_frame_are_watched(tmp_path):
     """A film of 300,000 packets that show nothing ran for 98 s with a limit of 2 s."""
-    film = write_video(tmp_path / "film.webm", [0, 512], codec="libvpx", sound=False)
+    film = write_video(tmp_path / "film.webm", [0, 512], codec="libvpx", sound=None)
     with av.open(str(film)) as file:
         first, second = [bytes(packet) for packet in file.demux(video=0) if packet.size]
     hidden = (

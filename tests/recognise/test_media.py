@@ -69,7 +69,7 @@ def test_a_video_called_a_photo_is_a_video_and_the_other_way_round(album, tmp_pa
 def test_videos_are_known_by_their_first_bytes(container, tmp_path):
     codec = "mpeg4" if container == "avi" else "libx264"
     ticks = range(3) if container == "avi" else range(0, 1536, 512)
-    path = write_video(tmp_path / f"a.{container}", ticks, codec=codec, sound=False)
+    path = write_video(tmp_path / f"a.{container}", ticks, codec=codec, sound=None)
     assert names(find([tmp_path])) == [("video", path.name)]
 
 

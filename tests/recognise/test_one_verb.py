@@ -69,6 +69,18 @@ def test_a_broken_file_among_others_is_told_and_ends_nothing(
         mien.predict(tmp_path / "a.jpg", model=recognizer)
 
 
+@pytest.mark.parametrize("spelled", ["bad.jpg", "./bad.jpg", ".//bad.jpg", "~/bad.jpg"])
+def test_an_only_photo_that_cannot_be_read_is_an_error_however_it_is_spelled(
+    spelled: str, recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with pytest.raises(InputError, match=r"bad\.jpg"):
+        mien.predict(spelled, model=recognizer)
+
+
 def test_lists_mix_what_there_is(recognizer: Recognizer) -> None:
     blank = np.zeros((80, 80, 3), np.uint8)
     results = mien.predict([photo(), blank, photo().read_bytes()], model=recognizer)
@@ -91,7 +103,7 @@ def test_a_list_of_a_films_results_keeps_a_limited_part_of_its_pictures(
     recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It kept every frame: gigabytes for a minute of film."""
-    film = write_video(tmp_path / "film.mp4", range(0, 500, 100), sound=False)
+    film = write_video(tmp_path / "film.mp4", range(0, 500, 100), sound=None)
     frame = next(mien.predict(film, model=recognizer, stream=True)).plot()
     monkeypatch.setattr(verb, "_KEPT_BYTES", 2 * frame.nbytes)
 

@@ -172,7 +172,7 @@ def test_what_cannot_be_done_is_one_sentence(mien, film, tmp_path):
 
 
 def test_a_video_without_a_face_is_an_answer(mien, tmp_path):
-    film = write_video(tmp_path / "a.mp4", range(0, 5120, 512), sound=False)
+    film = write_video(tmp_path / "a.mp4", range(0, 5120, 512), sound=None)
     status, said, _ = mien(film, "--out", tmp_path / "out", "--timeline")
     assert status == 0
     assert "no face" in said
@@ -185,7 +185,7 @@ def test_one_of_a_thing_is_told_as_one(mien, tmp_path):
         tmp_path / "short.mp4",
         [0],
         size=(picture.shape[1], picture.shape[0]),
-        sound=False,
+        sound=None,
         pictures=itertools.repeat(picture),
     )
 
@@ -200,7 +200,7 @@ def test_one_of_a_thing_is_told_as_one(mien, tmp_path):
 def test_a_signal_leaves_nothing_half_written(tmp_path, name):
     """The copy stayed under a hidden name, and another one after each such end."""
     size = (128, 96)
-    film = write_video(tmp_path / "film.mp4", range(0, 512 * 1500, 512), size=size, sound=False)
+    film = write_video(tmp_path / "film.mp4", range(0, 512 * 1500, 512), size=size, sound=None)
     out, table = tmp_path / "out", tmp_path / "faces.csv"
     # The tests may run where it is ignored, as under nohup.
     code = f"import signal; signal.signal(signal.{name}, signal.SIG_DFL); from mien.cli import main; main()"

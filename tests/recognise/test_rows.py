@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shutil
 import sys
 from dataclasses import replace
 
@@ -153,6 +154,27 @@ def test_stopped_twice(tmp_path):
         except KeyboardInterrupt:
             pass
     assert list(read_rows(path)) == full(one for _, rows in items for one in rows)
+
+
+@pytest.mark.parametrize("names", [("wütend", "fröhlich"), ("a, b", 'a "c"')])
+def test_stopped_before_anything_was_finished(names, tmp_path):
+    path = tmp_path / "faces.csv"
+    with RowFile(path, names) as file:
+        file.write([{"source": "half.jpg", "frame": 0}])
+        shutil.copytree(tmp_path, tmp_path / "killed")  # as it is when the process is killed here
+    path = tmp_path / "killed" / "faces.csv"
+    whole = {name: 0.5 for name in columns(names) if name.startswith(names)}
+    with RowFile(path, names, resume=True) as file:
+        file.write([{"source": "whole.jpg", "frame": 1, **whole}])
+        file.finished("whole.jpg")
+    (one,) = read_rows(path)
+    assert (one["source"], one[names[1]]) == ("whole.jpg", 0.5)
+
+
+def test_an_expression_with_the_name_of_another_column_is_refused(tmp_path):
+    for names in (("calm", "uncertain"), ("calm", "calm_smoothed")):
+        with pytest.raises(InputError, match=f"{names[1]}.*another column"):
+            RowFile(tmp_path / "faces.csv", names)
 
 
 def test_going_on_with_other_settings_is_refused(tmp_path):

@@ -39,7 +39,7 @@ def test_times_are_those_that_were_written(name, ticks, tmp_path):
 
 def test_times_count_from_the_beginning_as_players_show_them(tmp_path):
     """A transport stream begins anywhere."""
-    path = write_video(tmp_path / "a.ts", [64_000 + t for t in STEADY], sound=False)
+    path = write_video(tmp_path / "a.ts", [64_000 + t for t in STEADY], sound=None)
     assert times(path) == pytest.approx([float(t * TIME_BASE) for t in STEADY], abs=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_a_telephones_matrix_turns_clockwise_and_mirrors_are_undone():
 
 
 def test_pixels_that_are_not_square_are_made_so(tmp_path):
-    path = write_video(tmp_path / "a.mkv", STEADY, sound=False, options={"x264-params": "sar=2/1"})
+    path = write_video(tmp_path / "a.mkv", STEADY, sound=None, options={"x264-params": "sar=2/1"})
     with VideoReader(path) as video:
         assert next(iter(video)).pixels.shape == (SIZE[1], 2 * SIZE[0], 3)
 
@@ -127,7 +127,7 @@ def test_a_whole_video_has_no_problem(tmp_path):
 
 
 def test_a_video_damaged_in_the_middle_is_read_around_the_damage(tmp_path):
-    path = write_video(tmp_path / "a.mp4", range(0, 512 * 100, 512), sound=False)
+    path = write_video(tmp_path / "a.mp4", range(0, 512 * 100, 512), sound=None)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 200] = b"\xa5" * 200
@@ -138,9 +138,9 @@ def test_a_video_damaged_in_the_middle_is_read_around_the_damage(tmp_path):
 
 
 def test_a_change_of_size_is_said_and_fitted_into_the_first(tmp_path):
-    first = write_video(tmp_path / "1.ts", STEADY, sound=False)
+    first = write_video(tmp_path / "1.ts", STEADY, sound=None)
     second = write_video(
-        tmp_path / "2.ts", [512 * 20 + t for t in STEADY], size=(48, 48), sound=False
+        tmp_path / "2.ts", [512 * 20 + t for t in STEADY], size=(48, 48), sound=None
     )
     path = tmp_path / "a.ts"
     path.write_bytes(first.read_bytes() + second.read_bytes())
@@ -157,7 +157,7 @@ def test_a_change_of_size_is_said_and_fitted_into_the_first(tmp_path):
 
 def test_times_grow_where_a_file_begins_again(tmp_path):
     """Two recordings put one behind the other, each with its own zero."""
-    parts = [write_video(tmp_path / f"{n}.ts", STEADY, sound=False) for n in (1, 2)]
+    parts = [write_video(tmp_path / f"{n}.ts", STEADY, sound=None) for n in (1, 2)]
     path = tmp_path / "a.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     read = times(path)
@@ -204,7 +204,7 @@ def test_absurd_frames_are_refused_before_they_are_decoded(tmp_path):
 
 
 def test_an_address_is_read_as_it_streams(tmp_path):
-    content = write_video(tmp_path / "a.ts", STEADY, sound=False).read_bytes()
+    content = write_video(tmp_path / "a.ts", STEADY, sound=None).read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -280,6 +280,17 @@ def test_sound_that_is_damaged_does_not_cost_the_pictures(tmp_path):
         for frame in video:
             writer.write(frame.pixels, frame.time_s)
     assert len(times(copy)) == 20
+
+
+def test_sound_that_the_container_does_not_take_is_left_out_and_told(tmp_path):
+    path = write_video(tmp_path / "a.avi", range(0, 20 * 512, 512), sound="pcm_mulaw")
+    for name in ("copy.mkv", "copy.mp4"):
+        copy = tmp_path / name
+        with VideoReader(path) as video, VideoWriter(copy, sound_of=str(path)) as writer:
+            for frame in video:
+                writer.write(frame.pixels, frame.time_s)
+        assert "its sound cannot be copied" in writer.problem
+        assert len(times(copy)) == 20
 
 
 def test_odd_sizes_and_a_video_without_sound(tmp_path):
@@ -410,7 +421,7 @@ def test_whatever_is_damaged_there_is_a_copy_or_a_sentence(name, tmp_path):
 
 def test_a_stamp_that_leaps_in_a_transport_stream_is_told(tmp_path):
     path = write_video(
-        tmp_path / "a.ts", [*STEADY[:10], *(t + 512 * 10_000 for t in STEADY[10:])], sound=False
+        tmp_path / "a.ts", [*STEADY[:10], *(t + 512 * 10_000 for t in STEADY[10:])], sound=None
     )
     with VideoReader(path) as video:
         list(video)
@@ -419,7 +430,7 @@ def test_a_stamp_that_leaps_in_a_transport_stream_is_told(tmp_path):
 
 
 def test_a_video_that_was_read_is_not_told_to_be_damaged(tmp_path):
-    film = write_video(tmp_path / "film.mp4", range(0, 300, 100), sound=False)
+    film = write_video(tmp_path / "film.mp4", range(0, 300, 100), sound=None)
     with VideoReader(film) as video:
         assert len(list(video)) == 3
         with pytest.raises(InputError, match=r"film\.mp4: read or closed already; open it again"):

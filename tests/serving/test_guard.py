@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from talk import picture, post, problem
 
 from mien.errors import InputError
+from mien.serving import shares
 from mien.serving.guard import is_loopback
 from mien.serving.settings import Settings
 
@@ -253,3 +255,24 @@ def test_nothing_is_told_to_telemetry_that_the_process_has_set_up():
     if not plain:
         pytest.skip("this FastAPI tells nothing by itself")
     assert ours == 0
+
+
+@pytest.mark.parametrize(("rate", "asked"), [(10, 15), (0.5, 2), (1, 2)])
+def test_who_asks_too_often_gets_the_rate_and_no_less(rate, asked, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(shares.time, "monotonic", lambda: now)
+    bucket = shares.Bucket(rate)
+    passed = 0
+    for number in range(40 * asked):
+        now = number / asked
+        passed += not bucket.take()
+    assert passed == pytest.approx(40 * rate + max(1, 2 * rate), abs=2)
+
+
+def test_who_waits_as_long_as_told_gets_through(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(shares.time, "monotonic", lambda: now)
+    bucket = shares.Bucket(0.3)
+    assert bucket.take() == 0
+    now += math.ceil(bucket.take())
+    assert bucket.take() == 0

@@ -122,7 +122,7 @@ def test_a_form_and_the_usual_interval(serve, film):
 
 
 def test_a_video_without_faces_has_a_table_without_rows(serve, tmp_path):
-    gray = write_video(tmp_path / "gray.mp4", [0, 512, 1024], sound=False).read_bytes()
+    gray = write_video(tmp_path / "gray.mp4", [0, 512, 1024], sound=None).read_bytes()
     service = serve()
 
     told = finished(service, send(service, gray).headers["location"])

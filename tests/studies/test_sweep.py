@@ -345,7 +345,8 @@ from mien.studies.sweep_trials import SweepJob
 
 recipe = recipes.find("basic-cnn")
 space = read_space(Path(sys.argv[1]), recipe)
-job = SweepJob(recipe, space, 3, "synthetic:40", None, Path(sys.argv[2]), "cpu", None, None)
+out = Path(sys.argv[2])
+job = SweepJob(recipe, space, 3, "synthetic:40", None, False, out, "cpu", None, None)
 job.study()._storage._backend._lock.acquire()
 with job.turn():
     print("held", flush=True)

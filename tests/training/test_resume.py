@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mien.errors import InputError
+from mien.runs import RunFolder
 from mien.training import Augment, ModelSpec, Schedule, Watcher, train
 
 from .conftest import reliability
@@ -143,9 +144,22 @@ def test_a_resume_is_written_down_with_what_changed(small, go):
     (resume,) = run.environment()["resumed"]
     assert resume["step"] == 3
     assert resume.keys() == {"step", "started"}
-    run.environment_path.write_text(json.dumps({**run.environment(), "torch": "1.0"}))
+
+
+def test_a_resume_by_another_torch_is_written_down(small, go, tmp_path):
+    with pytest.raises(Exception, match="after step 3 of 10"):
+        go(small, "run", watchers=[StopAt(3)])
+    path = RunFolder(tmp_path / "run").environment_path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "torch": "1.0"}))
+    (resume,) = go(small, "run", resume=True).environment()["resumed"]
+    assert resume.keys() == {"step", "started", "torch"}
+
+
+def test_a_finished_run_is_not_changed_by_a_resume(small, go):
+    run = go(small, "run")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     go(small, "run", resume=True)
-    assert run.environment()["resumed"][1].keys() == {"step", "started", "torch"}
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
 
 def test_a_run_of_another_number_of_processes_is_refused(small, go):

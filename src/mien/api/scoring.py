@@ -18,6 +18,7 @@ from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError, MissingExtraError
 from mien.evaluation.model_folder import ModelFolder
 from mien.expressions import canonical
+from mien.files import from_home
 from mien.recognise.media import is_address
 from mien.recognise.naming import is_packaged
 from mien.runs import RunFolder
@@ -40,6 +41,7 @@ def evaluate(
     imported: str | Path | None = None,
     device: str = "auto",
     out: str | Path | None = None,
+    progress: Progress | None = None,
     command: str | None = None,
 ) -> Evaluation:
     """Score a run or a model file on a split or on other data, and write a report.
@@ -72,6 +74,7 @@ def evaluate(
         out: only for a model file, the folder of its report; by default `NAME-report` beside the file, or
             in the working directory for a packaged model. Without the extra `report` no page is written,
             which is an error only if `out` is given.
+        progress: called after each batch with (faces done, faces in all).
         command: the command line, for the record.
 
     Returns:
@@ -93,7 +96,7 @@ def evaluate(
     subject = subject.without(excluded)
     if excluded is None:  # before scoring, which takes minutes, so that it fails early
         _make(folder)
-    evaluation = subject.evaluated(tta, command=command, votes=said)
+    evaluation = subject.evaluated(tta, command=command, votes=said, progress=progress)
     if excluded is not None:
         return evaluation
     evaluation.save(folder)
@@ -112,11 +115,11 @@ def report_folder(model: str | Path, out: str | Path | None = None) -> Path:
     ('models/mine-report', 'mien-people-report')
     """
     if out is not None:
-        return Path(out)
+        return from_home(out)
     text = str(model)
     if is_address(text):
         return Path(f"{Path(urlsplit(text).path).stem}-report")
-    path = Path(text)
+    path = from_home(text)
     return path.with_name(f"{text if is_packaged(text) else path.stem}-report")
 
 

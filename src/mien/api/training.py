@@ -304,6 +304,7 @@ def teach(
     seed: int = 0,
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
+    skip_damaged: bool = False,
     device: str = "auto",
     imported: str | Path | None = None,
     progress: Progress | None = None,
@@ -321,7 +322,7 @@ def teach(
         out: the folder of the soft targets.
         views: number of views of each face; a student with more epochs sees them repeatedly.
         seed: of the views.
-        overrides, labels, device, command: as for `train`; model files cannot answer on `mps`.
+        overrides, labels, skip_damaged, device, command: as for `train`; model files cannot answer on `mps`.
         imported: the file of your own that teachers were trained with or that has the student's network; it
             is run. Teachers that were trained with another file are refused.
         progress: told (faces done, faces in all) after each batch.
@@ -351,7 +352,7 @@ def teach(
             f"targets.teacher={chosen.targets.teacher}: `mien teach` makes new soft targets, and the student gets "
             "those; leave it out, or set targets.teacher=none"
         )
-    store = load_for(chosen, data, labels)
+    store = load_for(chosen, data, labels, skip_damaged=skip_damaged)
     chosen = replace(chosen, expressions=store.expressions)
     train_faces = needed(faces_of.split(store, chosen.split).train, "train")
     return training.teach(

@@ -141,7 +141,7 @@ class CrossValidation:
                 for chosen, share in ((train.indices[fold == number], 1.0), (others, 1 / FOLDS)):
                     for start in range(0, len(chosen), 512):
                         part = chosen[start : start + 512]
-                        probabilities[part] += share * classifier(store.pixels[part])
+                        probabilities[part] += share * classifier(store.read(part))
             progress("labels", FOLDS, FOLDS)
         return probabilities, epochs
 

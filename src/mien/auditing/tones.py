@@ -55,7 +55,7 @@ def measure_tones(store: FaceStore) -> Tones:
     """Measure the tones of every face of a store, over all channels together."""
     figures = np.empty((3, len(store)), np.float32)
     for start in range(0, len(store), _AT_A_TIME):
-        pixels = np.asarray(store.pixels[start : start + _AT_A_TIME])
+        pixels = store.read(np.arange(start, min(start + _AT_A_TIME, len(store))))
         part = figures[:, start : start + len(pixels)]
         part[0] = pixels.mean(axis=(1, 2, 3))
         part[1] = pixels.std(axis=(1, 2, 3))
@@ -82,17 +82,16 @@ def faceless(store: FaceStore, progress: Progress | None = None) -> NDArray[np.b
         for side, score in zip(_SIDES, _SURE, strict=True)
     )
 
-    def is_faceless(index: int) -> bool:
-        face = store.pixels[index]
+    def is_faceless(face: NDArray[np.uint8]) -> bool:
         return not small(_framed(face, _SIDES[0])) and not large(_framed(face, _SIDES[1]))
 
     found = np.empty(len(store), np.bool_)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(store), _AT_A_TIME):
-            part = range(start, min(start + _AT_A_TIME, len(store)))
-            found[part.start : part.stop] = list(pool.map(is_faceless, part))
+            part = np.arange(start, min(start + _AT_A_TIME, len(store)))
+            found[part] = list(pool.map(is_faceless, store.read(part)))
             if progress is not None:
-                progress(part.stop, len(store))
+                progress(start + len(part), len(store))
     return found
 
 

@@ -138,7 +138,7 @@ def prepare(
         if given is not None:
             raise InputError(f"{name} is an option of cropping: add --crop faces")
     if votes is not None:
-        _relabel(path, votes, out, labels, as_json=as_json)
+        _relabel(path, votes, out, labels, skip_damaged, as_json=as_json)
         return
     if out is not None:
         raise InputError("--out is for cropped or relabelled faces: add --crop faces or --votes")
@@ -206,13 +206,19 @@ def _crop(
 
 
 def _relabel(
-    path: str, votes: Path, out: Path | None, labels: str | None, *, as_json: bool
+    path: str,
+    votes: Path,
+    out: Path | None,
+    labels: str | None,
+    skip_damaged: bool,
+    *,
+    as_json: bool,
 ) -> None:
     """Write FER-2013 with FER+'s majority labels."""
     if out is None:
         raise InputError("--votes needs --out: the file to write, such as ferplus.parquet")
     said = read_votes(votes)
-    written = write_majority(_load(path, labels), said, out)
+    written = write_majority(_load(path, labels, skip_damaged=skip_damaged), said, out)
     sums = {split: sum(by.values()) for split, by in written.counts.items()}
     counts = table("majority", *sums, title=quantity(sum(sums.values()), "face"))
     for name in EIGHT:
@@ -302,6 +308,7 @@ def audit(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for page, JSON and list of exclusions.")
     ] = Path("audit"),
+    skip_damaged: options.SkipDamaged = False,
     device: options.Device = "auto",
     labels: options.Labels = None,
     as_json: options.Json = False,
@@ -323,7 +330,7 @@ def audit(
         from mien.auditing.cross_validation import CrossValidation
 
         looks = (CrossValidation(30 if budget is None else budget, device),)
-    store = api.load(path, labels=labels)
+    store = _load(path, labels, skip_damaged=skip_damaged)
     with progress_bar() as bar:
         tasks: dict[str, int] = {}
 

@@ -127,7 +127,10 @@ def evaluate(
         _corrupt(subjects, names, settings, as_json=as_json)
         return
     settings |= {"tta": tta, "exclude": exclude, "mapping": mapping}
-    evaluations = [api.evaluate(subject, **settings) for subject in subjects]
+    evaluations = []
+    for subject, name in zip(subjects, names, strict=True):
+        with counting(f"scoring {Path(name).name}") as progress:
+            evaluations.append(api.evaluate(subject, **settings, progress=progress))
     _show(names, evaluations, as_ensemble=as_ensemble, as_json=as_json)
     for name in names if exclude is None else []:
         _say_page("report", name, out, "report.html")

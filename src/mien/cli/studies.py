@@ -30,6 +30,7 @@ def reproduce(
     ] = None,
     overrides: options.Overrides = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="Train once for each seed.")] = "0",
+    skip_damaged: options.SkipDamaged = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for runs and page.")] = Path(
         "reproduction"
     ),
@@ -50,6 +51,7 @@ def reproduce(
         only=only,
         overrides=[*(overrides or []), *([f"epochs={epochs}"] if epochs is not None else [])],
         seeds=api.parse_seeds(seeds),
+        skip_damaged=skip_damaged,
         device=device,
         command=command_line(),
         say=note,
@@ -70,6 +72,7 @@ def diagnose(
     ] = 30,
     votes: options.Votes = None,
     overrides: options.Overrides = None,
+    skip_damaged: options.SkipDamaged = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -99,6 +102,7 @@ def diagnose(
         votes=votes,
         overrides=overrides or [],
         labels=labels,
+        skip_damaged=skip_damaged,
         device=device,
         imported=imported,
         command=command_line(),

@@ -146,6 +146,7 @@ def teach(
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
     overrides: options.Overrides = None,
+    skip_damaged: options.SkipDamaged = False,
     imported: options.Import = None,
     device: options.Device = "auto",
     labels: options.Labels = None,
@@ -165,6 +166,7 @@ def teach(
             seed=seed,
             overrides=overrides or [],
             labels=labels,
+            skip_damaged=skip_damaged,
             device=device,
             imported=imported,
             progress=progress,
@@ -175,6 +177,7 @@ def teach(
     again = [] if imported is None else ["--import", str(imported)]
     again += [part for one in overrides or [] for part in ("--set", one)]
     again += [] if labels is None else ["--labels", labels]
+    again += ["--skip-damaged"] if skip_damaged else []
     student = ["mien", "train", recipe, "--data", data, "--set", f"targets.teacher={out}", *again]
     note(f"next: {shlex.join(student)}")
 
@@ -204,14 +207,14 @@ def _figures(rows: Sequence[dict[str, Any]]) -> Table:
 
 def _best_epoch(run: RunFolder) -> dict[str, Any]:
     """The figures of the epoch whose weights were kept."""
-    history, best = run.history(), run.kept_epoch()
+    best = run.kept_epoch()
     figures = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "gap")
     return {
         "run": str(run.path),
-        "epochs": len(history),
+        "epochs": len(run.history()),
         "best_epoch": int(best["epoch"]),
         **{name: best[name] for name in figures},
-        "seconds": sum(row["seconds"] for row in history),
+        "seconds": run.seconds(),
     }
 
 

@@ -10,6 +10,7 @@ Only the fingerprint and the column `row` are read. A row may be listed several 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,10 @@ def read_exclusions(path: str | Path) -> Exclusions:
     Raises:
         InputError: the file cannot be read, or is not such a list.
     """
-    with reading(str(path)), Path(path).open(encoding="utf-8-sig", newline="") as file:
+    with (
+        reading(str(path)),
+        Path(path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+    ):
         try:
             lines = csv.reader(file)
             # Spreadsheets quote the first line, or fill it up with commas.
@@ -87,7 +91,7 @@ def read_exclusions(path: str | Path) -> Exclusions:
                 )
             column = columns.index("row")
             rows = frozenset(spreadsheet_name(line[column]) for line in lines if len(line) > column)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except csv.Error as error:
             raise InputError(
                 f"{path}: not a table in text ({one_line(error)}); make one with `mien data audit`"
             ) from error
@@ -104,11 +108,13 @@ def write_exclusions(
         store: the store of the faces.
         reasons: pairs of positions, int64 (n,), and n reasons, one for each face.
     """
-    with atomic_file(path, "w") as file:
-        file.write(f"{_HEAD}{store.fingerprint}\n")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "split", "label", "reason"])
-        for faces, why in reasons:
-            for face, reason in zip(faces.tolist(), why, strict=True):
-                split, label = SPLITS[store.splits[face]], store.expressions[store.labels[face]]
-                writer.writerow([spreadsheet_name(store.rows[face]), split, label, reason])
+    text = io.StringIO(newline="")
+    text.write(f"{_HEAD}{store.fingerprint}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "split", "label", "reason"])
+    for faces, why in reasons:
+        for face, reason in zip(faces.tolist(), why, strict=True):
+            split, label = SPLITS[store.splits[face]], store.expressions[store.labels[face]]
+            writer.writerow([spreadsheet_name(store.rows[face]), split, label, reason])
+    with atomic_file(path) as file:  # file names that are not UTF-8, as their original bytes
+        file.write(text.getvalue().encode(errors="surrogateescape"))

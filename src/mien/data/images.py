@@ -30,7 +30,7 @@ def sample_or_damage(entry: Entry, row: str, label: int, split: int | None) -> S
     except InputError as error:
         if entry.tree.is_stream and not isinstance(error, UndecodableError):
             raise
-        return Damaged(entry.name, str(error))
+        return Damaged(row, str(error))
 
 
 class UndecodableError(InputError):

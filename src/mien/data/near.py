@@ -197,7 +197,7 @@ def _aligned(store: FaceStore, one: int, other: int, mirror: bool) -> float:
 
 def _gray(store: FaceStore, faces: NDArray[np.int64]) -> NDArray[np.float32]:
     """Read faces as luma at the common size: float32 (n, `_SIDE`, `_SIDE`), 0..255."""
-    pixels = np.asarray(store.pixels[faces], np.float32)
+    pixels = np.asarray(store.read(faces), np.float32)
     gray = (
         pixels[:, 0]
         if pixels.shape[1] == 1

@@ -131,6 +131,10 @@ class FaceView:
         """The 128-bit hashes of the faces, uint64 (n, 2)."""
         return self.store.digests[self.indices]
 
+    def evenly(self, wanted: int) -> FaceView:
+        """A view of up to `wanted` of the faces, evenly spaced."""
+        return self.store.faces(self.indices[evenly(len(self), wanted)])
+
     def pixels(self) -> NDArray[np.uint8]:
         """Copy all pixels to memory: uint8 (n, C, H, W), gray or RGB, 0..255."""
         return self.store.read(self.indices)
@@ -139,3 +143,12 @@ class FaceView:
         """Yield the pixels in order: uint8 (b, C, H, W), b = `size`, or fewer in the last batch."""
         for start in range(0, len(self), size):
             yield self.store.read(self.indices[start : start + size])
+
+
+def evenly(count: int, wanted: int) -> NDArray[np.int64]:
+    """Choose up to `wanted` evenly spaced numbers from 0 to count - 1: int64 (n,).
+
+    >>> evenly(100, 3).tolist()
+    [0, 50, 99]
+    """
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64)

@@ -73,7 +73,7 @@ def choose_for_run(
     Raises:
         InputError: see `choose`.
     """
-    fingerprint = (run.known_environment().get("data") or {}).get("fingerprint")
+    fingerprint = run.trained_on()
     recipe = run.recipe()
     chosen = choose(
         recipe.split,

@@ -105,7 +105,9 @@ def compare(runs: Sequence[RunFolder | Path | str], split: str = "validation") -
     """Compare the saved evaluations of runs on one split, each with each.
 
     A folder that holds seed-* runs counts as one contender, shown as mean ± sd.
-    InputError where a run has no evaluation of the split, or two were evaluated on other faces.
+
+    Raises:
+        InputError: a run has no evaluation of the split, or two were evaluated on different faces.
     """
     if not runs:
         raise InputError("compare: give the run folders to compare")

@@ -252,6 +252,7 @@ class Subject:
         *,
         command: str | None = None,
         votes: Votes | None = None,
+        progress: Progress | None = None,
     ) -> Evaluation:
         """Score the subject in the single view and in the view `tta`, on all faces and without copies.
 
@@ -259,6 +260,7 @@ class Subject:
             tta: a name in VIEWS.
             command: the command, for the record.
             votes: FER+'s votes on the faces; if given, also compare the single view with the annotators.
+            progress: called after each batch with the faces done and their total.
 
         Raises:
             InputError: there are no faces, or votes are given that belong to other data.
@@ -276,6 +278,7 @@ class Subject:
             self.faces,
             trained.digests,
             tuple(dict.fromkeys(("none", tta))),
+            progress=progress,
             split=self.split,
             near=near_copies(self.faces, trained),
         )

@@ -190,7 +190,7 @@ class Evaluation:
             self.rows, self.labels, kinds, *said, digits, strict=True
         ):
             writer.writerow([spreadsheet_name(row), self.expressions[label], kind, *rest, *values])
-        return text.getvalue().encode()
+        return text.getvalue().encode(errors="surrogateescape")
 
     @classmethod
     def load(cls, run: RunFolder, split: str) -> Evaluation:
@@ -222,7 +222,7 @@ class Evaluation:
     @classmethod
     def _parse(cls, content: dict[str, Any], table: bytes) -> Evaluation:
         expressions = tuple(content["expressions"])
-        head, *lines = csv.reader(io.StringIO(table.decode(), newline=""))
+        head, *lines = csv.reader(io.StringIO(table.decode(errors="surrogateescape"), newline=""))
         first = 4 if "majority" in head else 3
         values = np.array([line[first:] for line in lines]).astype(np.float32)
         per_view = np.split(values, len(content["views"]), axis=1)

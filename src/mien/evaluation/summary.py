@@ -64,17 +64,18 @@ class OfSeeds:
 
     @cached_property
     def histories(self) -> list[list[dict[str, float]]]:
-        """The history of each seed that has one."""
+        """The validated epochs of each seed that has any."""
         return [history for run in self.runs if (history := validated(run.history()))]
 
     @property
     def epochs(self) -> MeanSd | None:
-        return over_seeds([len(h) for h in self.histories]) if self.histories else None
+        counts = [count for run in self.runs if (count := len(run.history()))]
+        return over_seeds(counts) if counts else None
 
     @property
     def seconds(self) -> MeanSd | None:
-        """Seconds of training, the sum over epochs."""
-        sums = [sum(row["seconds"] for row in history) for history in self.histories]
+        """Seconds of training."""
+        sums = [seconds for run in self.runs if (seconds := run.seconds())]
         return over_seeds(sums) if sums else None
 
 

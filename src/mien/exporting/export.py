@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.card import CropRule, Limits, ModelCard
 from mien.data.ferplus import Votes
-from mien.data.store import FaceStore, FaceView
+from mien.data.store import FaceStore, FaceView, evenly
 from mien.errors import InputError, MienError
 from mien.evaluation import compute_scores, faces_to_score
 from mien.evaluation.calibration import (
@@ -28,7 +28,7 @@ from mien.evaluation.metrics import Scores
 from mien.evaluation.people import majority_of
 from mien.evaluation.scenes import found_curves
 from mien.exporting.graph import halved, traced, with_probabilities
-from mien.exporting.int8 import FACES, faces_per_second, quantised, spread
+from mien.exporting.int8 import FACES, faces_per_second, quantised
 from mien.files import atomic_file
 from mien.input_spec import InputSpec
 from mien.models import Classifier, load_classifier
@@ -141,7 +141,7 @@ def export_run(
     rare = run.recipe().objective.lifts_rare
     graph = traced(reference)
     plain = _calibrated(graph, card, faces_NCHW, validation.labels, judge, lifts_rare=rare)
-    sample = validation.store.faces(validation.indices[spread(len(validation), _PARITY_FACES)])
+    sample = validation.evenly(_PARITY_FACES)
     parity = {"float32": _parity(plain.model, reference, sample.pixels())}
     test = _test_scores(run)
     if weights == "float32":
@@ -166,8 +166,7 @@ def _refuse_misfits(run: RunFolder, store: FaceStore, out: Path, max_drop: float
         raise InputError(f"--out {out}: this is a folder; give the name of a file")
     if not (np.isfinite(max_drop) and max_drop >= 0):
         raise InputError(f"--max-drop {max_drop}: give points of accuracy, 0 or more")
-    trained_on = (run.environment().get("data") or {}).get("fingerprint")
-    if trained_on != store.fingerprint:
+    if run.trained_on() != store.fingerprint:
         raise InputError(
             f"{store.source}: {run.path} was trained on other data; give those with --data"
         )
@@ -179,7 +178,7 @@ def _smaller(
     """The graph with smaller weights, and by what faces they were quantised."""
     if weights == "float16":
         return halved(graph), {}
-    faces = training.store.faces(training.indices[spread(len(training), FACES)])
+    faces = training.evenly(FACES)
     made = quantised(graph, fitted(faces.pixels(), spec))
     return made, {"calibrated_on": {"split": "train", "faces": len(faces)}}
 
@@ -297,13 +296,13 @@ def _limited(
     """Measure the limits of a candidate and add them to its card; `faces_NCHW` have the network's input size."""
     known = np.flatnonzero(judge.labels >= 0)
     below = candidate.card.uncertain_below
-    chosen = known[spread(len(known), _LIMIT_FACES)]
+    chosen = known[evenly(len(known), _LIMIT_FACES)]
     ready = measured_curves(candidate.model, faces_NCHW[chosen], judge.labels[chosen], below)
     digests = faces.store.digests[faces.indices[known]]
     least, most = detail_curves(
         candidate.model, faces_NCHW[known], digests, judge.labels[known], below
     )
-    chosen = known[spread(len(known), _SCENE_FACES)]
+    chosen = known[evenly(len(known), _SCENE_FACES)]
     pixels = faces.store.faces(faces.indices[chosen]).pixels()
     found = found_curves(candidate.model, pixels, judge.labels[chosen], below)
     read_off = {name: limit_of([one for one, _ in steps]) for name, steps in found.items()}
@@ -389,10 +388,8 @@ def _headlines(scores: Scores) -> dict[str, Any]:
 
 def _test_scores(run: RunFolder) -> dict[str, Any]:
     """The test scores, single view, of exactly these weights on the training's data, if they were evaluated."""
-    found = run.evaluation("test")
-    if found is None or found.get("weights_sha256") != run.weights_digest():
-        return {}
-    if not run.may_be_trained_on((found.get("data") or {}).get("fingerprint")):
+    found = run.current_evaluation("test")
+    if found is None:
         return {}
     said = found["views"]["none"]
     scores: dict[str, Any] = {

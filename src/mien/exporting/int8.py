@@ -89,15 +89,6 @@ def _read_before_rounding(model: onnx.ModelProto) -> None:
                 node.input[place] = rounded.input[0]
 
 
-def spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Choose up to `wanted` evenly spaced numbers from 0 to count - 1: int64 (n,).
-
-    >>> spread(100, 3).tolist()
-    [0, 50, 99]
-    """
-    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64))
-
-
 def faces_per_second(
     models: Mapping[str, FaceModel], faces_NCHW: NDArray[np.uint8], rounds: int = 7
 ) -> dict[str, float]:

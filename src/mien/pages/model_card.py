@@ -66,13 +66,11 @@ def write_card(
 
 def _evaluations(run: RunFolder) -> dict[str, Evaluation]:
     """Load the evaluations of the run's present weights on its training's data: split -> evaluation."""
-    current = run.weights_digest()
-    found = {}
-    for split in _SPLITS:
-        if run.evaluation(split) is not None:
-            evaluation = Evaluation.load(run, split)
-            if evaluation.weights == current and run.may_be_trained_on(evaluation.fingerprint):
-                found[split] = evaluation
+    found = {
+        split: Evaluation.load(run, split)
+        for split in _SPLITS
+        if run.current_evaluation(split) is not None
+    }
     if not found:
         raise InputError(
             f"{run.path}: a card needs scores of the weights it has now, on the data of its training; run  "

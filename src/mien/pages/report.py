@@ -19,6 +19,7 @@ from mien.evaluation.model_folder import ModelFolder
 from mien.evaluation.summary import HEADLINES, NEAR, OF_CALIBRATION
 from mien.evaluation.text import duration, figure_text, flatten, interval_text, moment, percent
 from mien.evaluation.views import Predictor
+from mien.files import spreadsheet_name
 from mien.pages import blocks, plots, plots_of_confidence
 from mien.pages.render import draw, write
 from mien.pages.tables import (
@@ -346,7 +347,7 @@ def find_mistakes(
     Raises:
         InputError: the faces are not the evaluated ones.
     """
-    place = dict(zip(faces.rows.tolist(), faces.indices, strict=True))
+    place = dict(zip(map(spreadsheet_name, faces.rows), faces.indices, strict=True))
     probabilities = item.probabilities[VIEW]
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)

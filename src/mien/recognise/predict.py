@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, TypeAlias, TypeGuard, cast, overload
 
 from mien.errors import InputError
+from mien.files import from_home
 from mien.recognise.detect import Detector
 from mien.recognise.detectors import USUAL
 from mien.recognise.film import follow_film, open_movie
@@ -174,7 +176,7 @@ def _results(
         elif _is_place(one):
             text = os.fspath(one)
             for item in find([text]):
-                only = alone and item.where == text
+                only = alone and Path(item.where) == from_home(text)
                 if item.kind == "photo":
                     yield _photo(item.shown, item.where, recognizer, bgr, only)
                 else:

@@ -168,11 +168,12 @@ class Faces(list[Face], Shown):
         """Convert to a pandas DataFrame: a row per face with box and scores, and a column per expression.
 
         Raises:
+            InputError: an expression has the name of another column.
             MissingExtraError: pandas is not installed; the message has the command to install it.
         """
         with extra_required("data", "a data frame"):
             import pandas as pd
-        kinds = record.columns(without="track_id") | dict.fromkeys(self.expressions, "double")
+        kinds = record.with_figures(record.columns(without="track_id"), self.expressions)
         rows = [{**record.as_cells(face), **face.probabilities} for face in self]
         frame = pd.DataFrame(rows, columns=list(kinds))
         # An empty frame gets the same types, so that frames can be joined.

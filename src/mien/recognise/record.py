@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.recognise.track import FaceLike
@@ -49,6 +51,22 @@ def columns(*, without: str) -> dict[str, str]:
     kinds = _flat(FIELDS, dict.fromkeys(SIDES, FIELDS["box"]))
     del kinds[without]
     return kinds
+
+
+def with_figures(kinds: Mapping[str, str], figures: Sequence[str]) -> dict[str, str]:
+    """Add a column of numbers for each of some expressions.
+
+    Raises:
+        InputError: an expression has the name of another column, which it would replace.
+    """
+    names = [*kinds, *figures]
+    for name in figures:
+        if names.count(name) > 1:
+            raise InputError(
+                f"the expression {name!r} of this network has the name of another column of its tables; use the "
+                "results in JSON or Python, or train with another name for it"
+            )
+    return dict(kinds) | dict.fromkeys(figures, "double")
 
 
 def _flat(told: Mapping[str, Any], box: Mapping[str, Any]) -> dict[str, Any]:

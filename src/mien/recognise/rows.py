@@ -21,7 +21,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -46,9 +46,13 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 def columns(expressions: Expressions) -> dict[str, str]:
-    """The columns of a table in order, and their Arrow types."""
+    """The columns of a table in order, and their Arrow types.
+
+    Raises:
+        InputError: an expression has the name of another column.
+    """
     figures = [*expressions, *(f"{name}{SMOOTHED}" for name in expressions)]
-    return _BEFORE | dict.fromkeys(figures, "double")
+    return record.with_figures(_BEFORE, figures)
 
 
 def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
@@ -97,8 +101,8 @@ class RowFile:
         resume: continue an interrupted table, if there is one.
 
     Raises:
-        InputError: the suffix is unknown, the table cannot be written or resumed, or another process
-            writes it.
+        InputError: the suffix is unknown, an expression has the name of another column, the table cannot be
+            written or resumed, or another process writes it.
 
     >>> with RowFile("-", ("happy", "sad")) as table:  # doctest: +ELLIPSIS
     ...     table.write([{"source": "me.jpg", "frame": 0, "happy": 0.9}])
@@ -184,9 +188,11 @@ class RowFile:
 
     def _take_over(self) -> None:
         """Read the finished items from the journal, and truncate the table after the last one."""
-        size = self._part.stat().st_size if self._part.exists() else 0
-        end = len(",".join(self._columns)) + 1
-        if size < end:
+        header, size = b"", 0
+        if self._part.exists():
+            with self._part.open("rb") as part:
+                header, size = part.readline(), self._part.stat().st_size
+        if not header.endswith(b"\n"):
             raise InputError(
                 f"{self._part}: it lacks the header that was written; start again without resuming"
             )
@@ -195,7 +201,7 @@ class RowFile:
             advice = "use the same, or start again without resuming"
             before = json_object(kept, str(self._journal), advice)
             refuse_another(str(self._part), before, self._settings, "rows", advice)
-            whole = len(kept)
+            end, whole = len(header), len(kept)
             for line in journal:
                 note = _note(line)
                 # After a power cut, the table may lack noted rows.
@@ -298,11 +304,9 @@ def _note(line: bytes) -> Any:
         return None
 
 
-@contextmanager
-def _opened(path: Path, mode: str) -> Iterator[IO[str]]:
+def _opened(path: Path, mode: str) -> IO[str]:
     """Open a CSV file; bytes of file names that are not UTF-8 are written as escapes."""
-    with path.open(mode, newline="", encoding="utf-8", errors="backslashreplace") as handle:
-        yield handle
+    return path.open(mode, newline="", encoding="utf-8", errors="backslashreplace")
 
 
 def _to_parquet(rows: Path, path: Path, kinds: Mapping[str, str]) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import OutputContainer
 
-#: Suffix -> FFmpeg's name of the container. Copies of all other videos become Matroska, which takes any audio codec.
+#: Suffix -> FFmpeg's name of the container. Copies of all other videos become Matroska, which takes
+#: most audio codecs.
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 #: H.264 plays everywhere; FFmpeg without x264 has the older MPEG-4. No B-frames (bf): they would be stored out of
 #: order, which changes times.
@@ -123,7 +124,10 @@ class VideoWriter:
 
         try:
             self._declare(self._sound_of)
-        except FFmpegError as error:
+        except (
+            FFmpegError,
+            ValueError,
+        ) as error:  # ValueError: the container lacks the sound's codec
             if self._sound_of is None or isinstance(error, OSError):
                 raise
             self.problem = f"{self._sound_of}: its sound cannot be copied; convert it to AAC"

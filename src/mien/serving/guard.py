@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import math
 import time
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
@@ -207,7 +208,7 @@ class Gate:
         seconds = bucket.take()
         if not seconds:
             return None
-        wait = max(1, round(seconds))
+        wait = math.ceil(seconds)
         return Problem(
             429,
             f"more requests than {self._rate:g} a second; come again in {wait} s",

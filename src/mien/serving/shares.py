@@ -93,6 +93,9 @@ class Bucket:
     def take(self) -> float:
         """Take a token: returns 0, or the seconds until there is one."""
         now = time.monotonic()
-        left = min(self._most, self._left + (now - self._then) * self._rate)
-        self._left, self._then = max(0.0, left - 1), now
-        return 0.0 if left >= 1 else (1 - left) / self._rate
+        self._left = min(self._most, self._left + (now - self._then) * self._rate)
+        self._then = now
+        if self._left < 1:
+            return (1 - self._left) / self._rate
+        self._left -= 1
+        return 0.0

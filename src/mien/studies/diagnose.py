@@ -34,6 +34,7 @@ def diagnose(
     votes: Path | str | None = None,
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
+    skip_damaged: bool = False,
     device: str = "auto",
     imported: str | Path | None = None,
     watchers: Sequence[Watcher] | None = None,
@@ -50,7 +51,7 @@ def diagnose(
         budget: minutes of training, above 0.
         out: the folder of trials and report.
         votes: FER+'s fer2013new.csv, for the question of wrong labels.
-        overrides, labels, device, imported: as for `train`.
+        overrides, labels, skip_damaged, device, imported: as for `train`.
         watchers: told of every epoch of every trial; by default one that prints.
         command: the command line, for the record.
 
@@ -67,7 +68,7 @@ def diagnose(
     chosen = api.chosen_recipe(recipe, overrides)
     models.pick_device(device)
     ballots = read_votes(Path(votes)) if votes is not None else None
-    store = api.load_for(chosen, data, labels)
+    store = api.load_for(chosen, data, labels, skip_damaged=skip_damaged)
     joined = ballots.join(store) if ballots is not None else None
     chosen = dataclasses.replace(chosen, expressions=store.expressions)
     splits = split(store, chosen.split)

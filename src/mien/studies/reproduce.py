@@ -16,7 +16,7 @@ from mien.errors import InputError, MienError
 from mien.models import entry, pick_device
 from mien.recipe import refuse_seed
 from mien.runs import RunFolder
-from mien.studies.reproduction import SPLITS, Reproduction, changes, current_evaluation, survey
+from mien.studies.reproduction import SPLITS, Reproduction, changes, survey
 from mien.studies.reproduction_page import write_reproduction
 from mien.training import Recipe, StoppedError, Watcher, override
 
@@ -31,6 +31,7 @@ def reproduce(
     only: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
+    skip_damaged: bool = False,
     device: str = "auto",
     command: str | None = None,
     watchers: Sequence[Watcher] | None = None,
@@ -49,6 +50,7 @@ def reproduce(
         overrides: changed settings, as `["epochs=1"]` for a quick pass. A run that differs from its recipe is
             marked as such and never counts as a reproduction.
         seeds: the seeds, one training each.
+        skip_damaged: as for `api.train`.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         command: the command line, for the record.
         watchers: as for `api.train`.
@@ -66,7 +68,7 @@ def reproduce(
 
     @cache
     def load(height: int, width: int) -> FaceStore:
-        return api.load(data, size=(height, width))
+        return api.load(data, size=(height, width), skip_damaged=skip_damaged)
 
     # Raises before any training if the data cannot be read.
     load(chosen[0].input.height, chosen[0].input.width)
@@ -142,8 +144,8 @@ def _trained(recipe: Recipe, store: FaceStore, out: Path, say: Say, **options: A
 def _score(run: RunFolder, store: FaceStore, say: Say, **options: Any) -> None:
     """Score the splits without a current score, if the store is the data that the run was trained on."""
     wanted = SPLITS if bool((store.splits == TEST).any()) else SPLITS[:1]
-    missing = [split for split in wanted if current_evaluation(run, split) is None]
-    if (run.environment().get("data") or {}).get("fingerprint") == store.fingerprint:
+    missing = [split for split in wanted if run.current_evaluation(split) is None]
+    if run.trained_on() == store.fingerprint:
         for split in missing:
             api.evaluate(run, store, split, **options)
     elif missing:

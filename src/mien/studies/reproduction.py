@@ -91,7 +91,7 @@ class Row(OfSeeds):
     @cached_property
     def evaluations(self) -> dict[str, list[dict[str, Any]]]:
         """split -> evaluation-<split>.json of every run, for the splits of which all runs have a current one."""
-        found = {split: [current_evaluation(run, split) for run in self.runs] for split in SPLITS}
+        found = {split: [run.current_evaluation(split) for run in self.runs] for split in SPLITS}
         return {
             split: [one for one in of_runs if one is not None]
             for split, of_runs in found.items()
@@ -240,15 +240,6 @@ def survey(folder: Path, failures: Mapping[str, Sequence[str]] | None = None) ->
     return Reproduction(folder, tuple(rows), failures)
 
 
-def current_evaluation(run: RunFolder, split: str) -> dict[str, Any] | None:
-    """Read the evaluation of a split; None if it is not of the run's present weights and training data."""
-    found = run.evaluation(split)
-    if found is None or found.get("weights_sha256") != run.weights_digest():
-        return None
-    trained_on = (run.environment().get("data") or {}).get("fingerprint")
-    return found if (found.get("data") or {}).get("fingerprint") == trained_on else None
-
-
 def changes(run: RunFolder, recipe: Recipe) -> dict[str, tuple[str, str]]:
     """List the settings in which a run differs from a recipe: field -> (value of the run, value of the recipe)."""
     trained = _settings(run.recipe())
@@ -267,8 +258,7 @@ def _rows(name: str, folder: Path, failures: Sequence[str]) -> list[Row]:
     for path in sorted([*folder.glob("recipe.json"), *folder.glob("seed-*/recipe.json")]):
         try:
             run = RunFolder.open(path.parent)
-            fingerprint = str((run.environment().get("data") or {}).get("fingerprint"))
-            groups[(*_standing(name, run), fingerprint)].append(run)
+            groups[(*_standing(name, run), str(run.trained_on()))].append(run)
         except MienError as error:
             problems.append(str(error))
     order = (FULL, OTHER_FACES, CHANGED, SHORTENED, UNFINISHED)
@@ -362,4 +352,4 @@ def _plain(summary: MeanSd | None) -> dict[str, Any] | None:
 
 def total_seconds(rows: Sequence[Row]) -> float:
     """Sum the seconds of training of all runs of all rows."""
-    return sum(epoch["seconds"] for row in rows for history in row.histories for epoch in history)
+    return sum(run.seconds() for row in rows for run in row.runs)

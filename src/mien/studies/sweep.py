@@ -34,6 +34,7 @@ def sweep(
     workers: int = 1,
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
+    skip_damaged: bool = False,
     device: str = "auto",
     imported: str | Path | None = None,
     say: Say = print,
@@ -49,7 +50,7 @@ def sweep(
         out: folder of journal, runs and report. If another process works in it, on this machine or another,
             both train trials of the same sweep.
         workers: trials at a time on this machine; they share its cores.
-        overrides, labels, device, imported: as for `train`.
+        overrides, labels, skip_damaged, device, imported: as for `train`.
         say: told of every trial; must be picklable if there are several workers.
         command: the command line, for the record.
 
@@ -76,10 +77,12 @@ def sweep(
                 f"--set {assignment}: {space} sweeps {field}; leave it out in one of the two"
             )
     models.pick_device(device)
-    store = api.load_for(chosen, data, labels)
+    store = api.load_for(chosen, data, labels, skip_damaged=skip_damaged)
     chosen = dataclasses.replace(chosen, expressions=store.expressions)
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
-    job = SweepJob(chosen, found, trials, data, labels, Path(out), device, threads, command, own)
+    job = SweepJob(
+        chosen, found, trials, data, labels, skip_damaged, Path(out), device, threads, command, own
+    )
     job.faces()  # raises at once if a split is empty
     identity = {"recipe": to_dict(chosen), "space": found.to_dict(), "data": store.fingerprint}
     identity |= {} if own is None else own.notes

@@ -108,7 +108,7 @@ def summarise(job: SweepJob) -> Sweep:
     tried, study = [], job.study()
     for trial in ended_trials(study):
         folder = job.run_folder(trial)
-        history = RunFolder(folder).history()
+        run = RunFolder(folder)
         states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         tried.append(
             Tried(
@@ -116,8 +116,8 @@ def summarise(job: SweepJob) -> Sweep:
                 state=states[trial.state.name],
                 settings=trial.params,
                 accuracy=trial.value if trial.value is not None else last_value(trial),
-                epochs=len(history),
-                seconds=sum(row["seconds"] for row in history),
+                epochs=len(run.history()),
+                seconds=run.seconds(),
                 run=str(folder),
                 problem=trial.user_attrs.get(PROBLEM),
             )

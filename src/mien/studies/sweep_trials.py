@@ -49,7 +49,7 @@ class SweepJob:
         space: the fields and their ranges.
         trials: number of trials in all, on all machines.
         data: a path, `synthetic`, `synthetic:N`, or a store.
-        labels: as for `train`.
+        labels, skip_damaged: as for `train`.
         out: folder of journal, runs and report.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
         threads: threads per trial; None leaves the number to torch.
@@ -63,6 +63,7 @@ class SweepJob:
     trials: int
     data: str | Path | FaceStore
     labels: Sequence[str] | None
+    skip_damaged: bool
     out: Path
     device: str
     threads: int | None
@@ -138,7 +139,7 @@ class SweepJob:
         Raises:
             InputError: data that cannot be read, or an empty split.
         """
-        store = api.load_for(self.recipe, self.data, self.labels)
+        store = api.load_for(self.recipe, self.data, self.labels, skip_damaged=self.skip_damaged)
         splits = split(store, self.recipe.split)
         return needed(splits.train, "train"), needed(splits.validation, "validation")
 

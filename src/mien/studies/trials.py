@@ -13,6 +13,7 @@ import numpy as np
 from mien.data.splits import stratified
 from mien.data.store import FaceView
 from mien.evaluation import Evaluation, score
+from mien.files import spreadsheet_name
 from mien.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Duration of the training, the sum over its epochs."""
-        return sum(row["seconds"] for row in self.run.history())
+        """Duration of the training."""
+        return self.run.seconds()
 
 
 def subset(faces: FaceView, share: float) -> FaceView:
@@ -165,7 +166,9 @@ def _scored(run: RunFolder, faces: FaceView, split: str, device: str) -> Evaluat
     """Load the saved evaluation if it is of these weights and faces; else evaluate and save."""
     if run.evaluation(split) is not None:
         saved = Evaluation.load(run, split)
-        if saved.weights == run.weights_digest() and saved.rows.tolist() == faces.rows.tolist():
+        if saved.weights == run.weights_digest() and saved.rows.tolist() == list(
+            map(spreadsheet_name, faces.rows)
+        ):
             return saved
     from mien.models import load_classifier
 

@@ -170,6 +170,7 @@ class _Training:
         self.timer = checkpoint.Timer(interval)
         self.asked = StopRequest()
         self.stopping: int | None = None  # the signal, once all processes know of it
+        self.had_ended = False  # before it was resumed; its record then stays as it is
         self.written = 0  # epochs whose end is in the run folder
         self.best: dict[str, Tensor] | None = None  # weights to keep that are not there yet
 
@@ -215,10 +216,14 @@ class _Training:
         if state is not None:
             self._take_over(state)
         self.timer.restart(self.progress.step)
+        self._note(remark)
+        if self._is_finished() and self.team.lead(self.run.is_finished):
+            self.had_ended = True
+            return
         changed = self.team.lead(
             lambda: record.resumed(self.run, self.progress.step, self._machine())
         )
-        self._note(remark, changed)
+        self._note(changed)
 
     def _take_over(self, state: dict[str, Any]) -> None:
         try:
@@ -255,6 +260,15 @@ class _Training:
         finally:
             for watcher in self.watchers:
                 watcher.ended()
+        if not self.had_ended:
+            self._record_end()
+        # Too late to stop this run, but the caller must not start another.
+        if self.asked.signal is not None:
+            message = f"stopped; {self.run.path} had just finished"
+            raise self.team.alike(StoppedError(message, self.asked.signal))
+
+    def _record_end(self) -> None:
+        """Complete environment.json."""
         ended = {
             "seconds": round(sum(row["seconds"] for row in self.progress.history), 1),
             "peak_memory_bytes": peak_memory(),
@@ -265,10 +279,6 @@ class _Training:
         self.team.lead(
             lambda: write_json(self.run.environment_path, self.run.environment() | ended)
         )
-        # Too late to stop this run, but the caller must not start another.
-        if self.asked.signal is not None:
-            message = f"stopped; {self.run.path} had just finished"
-            raise self.team.alike(StoppedError(message, self.asked.signal))
 
     def _train_epoch(self) -> None:
         """Take the remaining steps of the current epoch."""

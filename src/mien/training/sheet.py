@@ -36,8 +36,7 @@ def augmented_sheet(faces: FaceView, recipe: Recipe) -> NDArray[np.uint8]:
     Each row is a face, evenly chosen from all, first without augmentation. Views have their own random generator, so
     that training is the same with and without this picture. Mixing of two faces (mixup, CutMix) is not shown.
     """
-    chosen = np.linspace(0, len(faces) - 1, min(_FACES, len(faces))).round().astype(np.int64)
-    pixels = torch.tensor(faces.store.faces(faces.indices[chosen]).pixels())
+    pixels = torch.tensor(faces.evenly(_FACES).pixels())
     shown = pixels.repeat_interleave(_VIEWS, dim=0)
     views = draw_views(len(shown), torch.Generator().manual_seed(recipe.seed))
     with torch.no_grad():
