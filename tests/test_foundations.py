@@ -41,8 +41,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with atomic_folder(tmp_path / "store") as folder:
         (folder / "a").write_text("1")
-    with atomic_folder(tmp_path / "store") as folder:  # someone was faster: theirs stays
+    with atomic_folder(
+        tmp_path / "store", shared=True
+    ) as folder:  # another was faster: theirs stays
         (folder / "a").write_text("2")
+    with (
+        pytest.raises(InputError, match="made by another process meanwhile"),
+        atomic_folder(tmp_path / "store") as folder,
+    ):
+        (folder / "a").write_text("3")
     assert (tmp_path / "store" / "a").read_text() == "1"
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
 

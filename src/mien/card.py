@@ -112,6 +112,12 @@ class ModelCard:
 
     __pydantic_config__: ClassVar = pydantic.ConfigDict(extra="forbid")
 
+    @property
+    def trained_on(self) -> str | None:
+        """The fingerprint of the training's data, if it is known."""
+        data = self.provenance.get("data")
+        return data.get("fingerprint") if isinstance(data, dict) else None
+
     def to_json(self) -> str:
         """Serialise the card: equal cards give the same text.
 

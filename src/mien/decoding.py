@@ -33,6 +33,8 @@ _BY_FIRST_BYTES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"RIFF": "WEBP"}
 _HEIC = re.compile(rb".{4}ftyp.{0,40}?(hei[cmsx]|hev[cmsx])", re.DOTALL)
 #: A progressive JPEG has about ten scans, each as expensive as a whole picture; a hostile file has thousands.
 _MAX_SCANS = 100
+#: Most segments of a JPEG: each takes a microsecond to be looked at.
+_MAX_PARTS = 100_000
 #: Most scans of a JPEG that is not progressive: one for all channels, or one for each.
 _ONE_SCAN_A_CHANNEL = 4
 #: A marker of JPEG. After 0xFF, the excluded bytes are coded data, restart markers or padding.
@@ -325,9 +327,12 @@ def _count_scans(stream: IO[bytes], where: str) -> int:
     stream.seek(0)
     data = stream.read()
     stream.seek(here)
-    scans = position = 0
+    scans = parts = position = 0
     while (marker := _MARKER.search(data, position)) and marker[1] != b"\xd9":  # end of image
         scans += marker[1] == b"\xda"
+        parts += 1
+        if parts > _MAX_PARTS:
+            raise InputError(f"{where}: a JPEG of more than {_MAX_PARTS:,} parts; save it anew")
         position = marker.end()
         # All markers but "start of image" have a length: skip their content.
         if marker[1] != b"\xd8":

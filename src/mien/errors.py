@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,6 +92,15 @@ def quantity(number: int, one: str, several: str = "") -> str:
     ('1 face', '2,000 faces', '2 copies')
     """
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first five names, for messages that count all of them.
+
+    >>> first_names("abc"), first_names("abcdefg")
+    ('a, b, c', 'a, b, c, d, e, ...')
+    """
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @contextmanager

@@ -207,16 +207,18 @@ def holds_something(folder: Path) -> bool:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Create a temporary folder that becomes `path` when the block ends without an error.
 
-    If `path` exists by then (another process was faster), it stays and the temporary folder is deleted.
+    Args:
+        path: the folder.
+        shared: whether another process makes the same: if `path` exists by then, it stays.
 
     Yields:
         The temporary folder.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written; or another process has made it meanwhile, and it is not shared.
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,6 +234,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             except OSError:
                 if not path.is_dir():
                     raise
+                if not shared:
+                    raise InputError(
+                        f"{path}: was made by another process meanwhile; choose another folder"
+                    ) from None
                 shutil.rmtree(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

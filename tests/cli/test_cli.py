@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mien import cli
+from mien.expressions import SEVEN
 from mien.files import alone
 from mien.runs import RunFolder
 
@@ -457,3 +458,72 @@ def test_what_refuses_damaged_pictures_leaves_them_out_if_told(
     assert "leave them out with --skip-damaged" in err
     _, _, err = mien(capsys, *command.split(), "faces", "--skip-damaged")
     assert "no faces in the source" in err  # all were damaged
+
+
+def numbered_csv(path, order):
+    """The challenge's table of 70 drawn faces, in an order."""
+    from mien.data import load
+
+    store = load("synthetic:70")
+    usages = ("Training", "PublicTest", "PrivateTest")
+    lines = ["emotion,pixels,Usage"]
+    for face in order(np.arange(len(store))):
+        pixels = " ".join(map(str, store.pixels[face].ravel()))
+        lines.append(f"{store.labels[face]},{pixels},{usages[store.splits[face]]}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_same_faces_in_another_order_are_neither_resumed_nor_taught(capsys, tmp_path):
+    forth = numbered_csv(tmp_path / "forth.csv", lambda faces: faces)
+    back = numbered_csv(tmp_path / "back.csv", lambda faces: faces[::-1])
+    fast = ["--epochs", "1", "--device", "cpu", "--out", tmp_path / "run"]
+    assert mien(capsys, "train", "basic-cnn", "--data", forth, *fast)[0] == 0
+    status, _, err = mien(capsys, "train", "basic-cnn", "--data", back, *fast, "--resume")
+    assert status == 2
+    assert "these faces in another order" in err
+    taught = ["teach", tmp_path / "run", "--for", "basic-cnn", "--views", "1", "--device", "cpu"]
+    assert mien(capsys, *taught, "--data", forth, "--out", tmp_path / "soft")[0] == 0
+    status, _, err = mien(
+        capsys, "train", "basic-cnn", "--data", back, "--set",
+        f"targets.teacher={tmp_path / 'soft'}", *fast[:-1], tmp_path / "student",
+    )  # fmt: skip
+    assert status == 2
+    assert "holds soft targets with other data.order" in err
+
+
+def test_numbers_of_other_data_are_not_read_in_the_networks_order(capsys, tmp_path):
+    own = "surprise,fear,disgust,happy,sad,angry,neutral"
+    data = numbered_csv(tmp_path / "own.csv", lambda faces: faces)
+    fast = ["--epochs", "1", "--device", "cpu", "--out", tmp_path / "run"]
+    assert mien(capsys, "train", "basic-cnn", "--data", data, "--labels", own, *fast)[0] == 0
+    score = ["evaluate", tmp_path / "run", "--device", "cpu", "--json"]
+    status, out, err = mien(capsys, *score)
+    assert status == 0, err
+    other = numbered_csv(tmp_path / "other.csv", lambda faces: faces[7:])
+    status, _, err = mien(capsys, *score, "--data", other, "--split", "test")
+    assert status == 2
+    assert "its labels are numbers" in err
+    status, out, err = mien(
+        capsys, *score, "--data", other, "--split", "test", "--labels", ",".join(SEVEN)
+    )
+    assert status == 0, err
+    assert "made on other data" in json.dumps(json.loads(out))
+
+
+def test_a_list_of_exclusions_of_a_training_that_did_not_begin_is_not_the_next_ones(
+    capsys, tmp_path
+):
+    assert mien(capsys, "data", "audit", "synthetic:100", "--out", tmp_path / "audit")[0] == 0
+    listed = tmp_path / "audit" / "exclusions.csv"
+    out = ["--out", tmp_path / "run"]
+    status, _, _ = mien(
+        capsys, "train", "basic-cnn", "--exclude", listed, *out, *FAST,
+        "--set", f"targets.teacher={tmp_path}",
+    )  # fmt: skip
+    assert status == 2
+    assert not (tmp_path / "run" / "exclusions.csv").exists()
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "exclusions.csv").write_bytes(listed.read_bytes())
+    assert mien(capsys, "train", "basic-cnn", *out, *FAST)[0] == 0
+    assert not (tmp_path / "run" / "exclusions.csv").exists()

@@ -22,6 +22,7 @@ from make_layouts import (
 
 from mien.data import FaceStore, load
 from mien.data import cache as cache_module
+from mien.data.store import TEST, TRAIN
 from mien.files import cache_folder
 
 FACES = made_up()
@@ -262,3 +263,12 @@ def test_images_of_a_folder_beyond_those_looked_at_are_noticed_by_name(
     (path / "train" / "happy" / "new.png").write_bytes(encoded(FACES[0].pixels))
 
     assert len(load(path)) == len(FACES) + 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_two_links_to_one_file_are_read_under_their_own_names(root: Path) -> None:
+    path = write_parquet(root / "blob", made_up(14), usage=False)
+    for name in ("train", "test"):
+        (root / f"{name}.parquet").symlink_to(path)
+    assert set(load(root / "train.parquet").splits.tolist()) == {TRAIN}
+    assert set(load(root / "test.parquet").splits.tolist()) == {TEST}

@@ -489,6 +489,39 @@ def test_so_it_is_with_a_parquets_columns(right: bool, root: Path) -> None:
             load(path)
 
 
+@pytest.mark.parametrize("kind", ["float64", "string"])
+def test_numbers_of_any_type_stand_for_a_parquets_class_names(kind: str, root: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = LAYOUTS["parquet class names"](root, FACES)
+    table = pq.read_table(path)
+    label = table.schema.get_field_index("label")
+    table = table.set_column(label, pa.field("label", kind), table["label"].cast(kind))
+    pq.write_table(table, path)
+
+    assert contents(load(path)) == expected(FACES)
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64"])
+def test_a_contradiction_is_found_wherever_it_begins(
+    kind: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr("mien.data.parquet._LOOKED_AT", 4)
+    path = write_parquet(root / "a.parquet", sorted(FACES, key=lambda face: face.label))
+    words = sorted(face.label for face in FACES)
+    other = pa.array([NAMES[0] if label == 0 else NAMES[7 - label] for label in words])
+    table = pq.read_table(path).append_column("label_text", other)
+    place = table.schema.get_field_index("label")
+    pq.write_table(table.set_column(place, "label", table["label"].cast(kind)), path)
+
+    with pytest.raises(InputError, match="column 'label_text' says neutral for all rows"):
+        load(path)
+
+
 def test_two_label_columns_of_a_parquet_are_refused(root: Path) -> None:
     import pyarrow.parquet as pq
 

@@ -479,6 +479,24 @@ def test_the_real_votes_are_those_that_are_known() -> None:
     assert UNKNOWN in joined.majority()[kept]  # a distribution does not need a majority
 
 
+@pytest.mark.parametrize("missing", [30, 800])
+def test_votes_behind_a_missing_row_are_refused(missing: int, root: Path, tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).permutation(np.arange(1050) % 7)
+    faces = [
+        dataclasses.replace(face, label=int(label), split=0)
+        for face, label in zip(made_up(1050, 2, 2), labels, strict=True)
+    ]
+    votes = read_votes(write(tmp_path / "votes.csv", agreeing(faces)))
+    assert len(votes.join(load(LAYOUTS["csv"](root, faces)))) == 1050
+    (root / "cut").mkdir()
+    cut = load(LAYOUTS["csv"](root / "cut", faces[:missing] + faces[missing + 1 :]))
+
+    with pytest.raises(InputError, match=r"a row may be missing|labels agree with most") as refused:
+        votes.join(cut)
+    if missing == 800:  # most of the faces agree
+        assert "from about row 800 on" in str(refused.value)
+
+
 @pytest.mark.real
 @pytest.mark.skipif("MIEN_DATA" not in os.environ, reason="MIEN_DATA is not set")
 @pytest.mark.parametrize("shuffled", ["a row too far", "shuffled"])
@@ -496,3 +514,17 @@ def test_the_real_votes_are_refused_in_another_order(shuffled: str) -> None:
 
     with pytest.raises(InputError, match="only 18% of its labels"):
         votes.join(dataclasses.replace(store, rows=rows))
+
+
+@pytest.mark.real
+@pytest.mark.skipif("MIEN_DATA" not in os.environ, reason="MIEN_DATA is not set")
+@pytest.mark.parametrize("missing", [14_000, 32_298])
+def test_the_real_votes_are_refused_behind_a_missing_row(missing: int) -> None:
+    data = Path(os.environ["MIEN_DATA"])
+    votes, store = read_votes(data / "fer2013new.csv"), load(data)
+    cut = in_order(store, np.delete(np.argsort(store.rows.astype(int)), missing))
+    rows = np.arange(len(cut)).astype("<U9")
+    splits = votes.splits[: len(cut)]  # so that only the labels give it away
+
+    with pytest.raises(InputError, match="a row may be missing there"):
+        votes.join(dataclasses.replace(cut, rows=rows, splits=splits))

@@ -165,6 +165,22 @@ def test_times_grow_where_a_file_begins_again(tmp_path):
     assert all(later > earlier for earlier, later in itertools.pairwise(read))
 
 
+def test_a_browsers_recording_has_a_usual_rate(tmp_path):
+    """It has no rate in its header, and FFmpeg guesses that of its clock, so that hardly a frame was searched."""
+    distances = np.random.default_rng(0).integers(20, 46, 60)  # milliseconds
+    ticks = (distances.cumsum() / 1000 / float(TIME_BASE)).round().astype(int)
+    path = write_video(tmp_path / "a.mkv", ticks.tolist(), sound=None)
+    content = bytearray(path.read_bytes())
+    place = content.index(
+        b"\x23\xe3\x83\x84"
+    )  # the duration of a frame, 4 bytes: made a void of the same length
+    content[place : place + 8] = b"\xec\x86" + bytes(6)
+    path.write_bytes(content)
+    with VideoReader(path) as video:
+        assert video.rate == 25
+        assert len(list(video)) == 60
+
+
 def test_errors_are_one_sentence(tmp_path):
     song = tmp_path / "song.m4a"
     import av

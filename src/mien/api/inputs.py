@@ -175,7 +175,10 @@ def run_and_data(
         skip_damaged |= bool(trained_on.get("damaged"))
         if data is None:
             raise InputError(f"{folder.path}: its training data are unknown; give --data")
-    return folder, read_for(folder.recipe(), data, labels, mapping, skip_damaged=skip_damaged)
+    store = read_for(
+        folder.recipe(), data, labels, mapping, folder.trained_on(), skip_damaged=skip_damaged
+    )
+    return folder, store
 
 
 def read_for(
@@ -183,6 +186,7 @@ def read_for(
     data: str | Path | FaceStore,
     labels: Sequence[str] | None,
     mapping: ClassMap | None,
+    trained_on: str | None,
     *,
     skip_damaged: bool = False,
 ) -> FaceStore:
@@ -193,19 +197,29 @@ def read_for(
         data: a path, `synthetic`, `synthetic:N`, or a store.
         labels: the label set of the data; None is the network's.
         mapping: data's class -> the network's expression, or None for a class that is left out.
+        trained_on: the fingerprint of the network's training data; None if it is not known.
         skip_damaged: leave out pictures that cannot be decoded.
 
     Raises:
-        InputError: the data cannot be read, or have classes without a meaning for the network.
+        InputError: the data cannot be read, have classes without a meaning for the network, or their labels are numbers
+            whose order is not known.
     """
     if labels is None and mapping is not None and not isinstance(data, FaceStore):
         size = network.input.height, network.input.width
         return faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
-    if labels is None and network.expressions != SEVEN:
+    assumed = labels is None and network.expressions != SEVEN
+    if assumed:
         labels = network.expressions
     try:
-        return load_for(network, data, labels, skip_damaged=skip_damaged)
+        store = load_for(network, data, labels, skip_damaged=skip_damaged)
     except UnknownClassesError as error:
         if labels is not None and parse_expressions(labels) != network.expressions:
             raise  # the label set that the user gave lacks a class
         raise unmapped(error.unknown, network.expressions, str(data)) from None
+    others = trained_on is not None and trained_on != store.fingerprint
+    if assumed and others and store.numbered and not isinstance(data, FaceStore):
+        raise InputError(
+            f"{data}: its labels are numbers, and these are not the faces that the network was trained on: give the "
+            "expressions of the numbers, in their order, with --labels"
+        )
+    return store

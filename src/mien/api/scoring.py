@@ -228,7 +228,7 @@ def _subject(
     folder.recipe()  # a card's that is none of mien's is refused now, not after the scores
     if data is None:
         raise InputError(f"{run}: a model file has no data of its own; give --data")
-    store = read_for(card, data, labels, mapping, skip_damaged=skip_damaged)
+    store = read_for(card, data, labels, mapping, card.trained_on, skip_damaged=skip_damaged)
     subject = Subject.of_model(
         card, lambda faces: model(fitted(faces, card.input)), store, split, str(run), mapping
     )

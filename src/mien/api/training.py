@@ -15,7 +15,7 @@ from mien.data.exclusions import read_exclusions
 from mien.data.splits import Splits, needed
 from mien.data.store import FaceStore, FaceView
 from mien.errors import InputError
-from mien.files import alone, atomic_file
+from mien.files import alone
 from mien.recipe import refuse_seed
 from mien.runs import RunFolder
 
@@ -103,6 +103,7 @@ def train(
             watcher.planned(plan)
     pictured = any(isinstance(watcher, training.PictureWatcher) for watcher in watchers)
     sheet = [training.SheetWatcher(ready.fitted)] if pictured else []
+    exclusions = None if ready.exclude is None else ready.exclude.read_bytes()
     return training.train(
         ready.recipe,
         ready.fitted,
@@ -113,8 +114,9 @@ def train(
         checkpoint_every=checkpoint_every,
         compiled=compiled,
         watchers=[*watchers, *sheet, *tracking],
-        notes={"command": command, **_keep_exclusions(ready, resume)},
+        notes={"command": command, **_about_exclusions(ready, exclusions)},
         own=own,
+        exclusions=exclusions,
     )
 
 
@@ -368,14 +370,10 @@ def teach(
     )
 
 
-def _keep_exclusions(ready: _Ready, resume: bool) -> dict[str, Any]:
-    """The run's notes about its list of exclusions; a new run also gets a copy of the list."""
-    if ready.exclude is None:
+def _about_exclusions(ready: _Ready, content: bytes | None) -> dict[str, Any]:
+    """The run's notes about its list of exclusions."""
+    if content is None:
         return {}
-    content = ready.exclude.read_bytes()
-    if not resume:
-        with atomic_file(RunFolder(ready.folder).exclusions_path) as file:
-            file.write(content)
     digest = hashlib.sha256(content).hexdigest()
     left_out = len(ready.splits.train) - len(ready.fitted)
     return {"exclude": {"file": str(ready.exclude), "sha256": digest, "faces": left_out}}

@@ -23,7 +23,7 @@ from mien.expressions import Expressions
 from mien.files import atomic_folder, cache_folder, from_home
 
 #: Increase it when a reader or the store's format changes: older stores are then built again.
-READER_VERSION = 7
+READER_VERSION = 8
 DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder without a write for this many seconds was left by a process that died.
 _ABANDONED = 3600
@@ -64,7 +64,8 @@ def load(
         raise InputError(f"size {size[0]}x{size[1]}: both have to be 1 or more")
     name = str(path)
     origin, stamp = _origin(name)
-    options = _hash([READER_VERSION, origin, labels, size, skip_damaged])
+    # The name too: of a link, it tells the split.
+    options = _hash([READER_VERSION, origin, Path(name).name, labels, size, skip_damaged])
     folder = cache_folder() / "stores" / f"{options}-{stamp}"
     try:
         return open_store(folder)
@@ -73,7 +74,7 @@ def load(
     except DamagedStoreError:
         shutil.rmtree(folder, ignore_errors=True)
     request = Request(labels)
-    with atomic_folder(folder) as part, _source(name, request) as (layout, source):
+    with atomic_folder(folder, shared=True) as part, _source(name, request) as (layout, source):
         write_store(
             source,
             part,

@@ -22,7 +22,16 @@ from mien.data.columns import (
     refuse_hidden_split,
 )
 from mien.data.layout import Found, Rank
-from mien.data.reading import Damaged, Request, Sample, label_given, plain, reading, split_in_path
+from mien.data.reading import (
+    Damaged,
+    Request,
+    Sample,
+    label_given,
+    order_told,
+    plain,
+    reading,
+    split_in_path,
+)
 from mien.data.tree import Entry, Tree
 from mien.decoding import is_image
 from mien.errors import InputError, quantity
@@ -87,6 +96,7 @@ class ChallengeCsv:
             InputError: there is no label or pixel column, or several columns for one purpose.
         """
         self.expressions = request.labels or SEVEN
+        self._request = request
         self._entry = entry
         self._where = f"{entry.where}, line 1"
         header = _header_of(entry)
@@ -121,6 +131,7 @@ class ChallengeCsv:
         )
         usages: set[str] = set()
         others = OtherNames()
+        numbered = False
         count = 0
         for row in fields:
             where, name = rows.where, str(count)
@@ -145,6 +156,7 @@ class ChallengeCsv:
             given = _text(row[self._label])
             label = label_given(given, self.expressions, where)
             if canonical(given) != self.expressions[label]:
+                numbered = True
                 for other in self._others:
                     others.add(names[other], _text(row[other]), self.expressions[label])
             if split is not None:
@@ -152,6 +164,10 @@ class ChallengeCsv:
         if splits:
             splits.refuse_unknown()
         others.refuse_contradiction(self._entry.where)
+        told = order_told(self._request, self.expressions)
+        # Without a label set the layout is the challenge's, whose order is known.
+        if numbered and self._request.labels and told not in self._request.notes:
+            self._request.notes.append(told)
         if not count:
             raise InputError(
                 f"{self._entry.where}: no rows below the header; download or copy it again"

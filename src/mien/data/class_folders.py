@@ -17,18 +17,18 @@ from mien.data.reading import (
     Request,
     Sample,
     UnknownClassesError,
+    order_told,
     plain,
     split_in_name,
 )
 from mien.data.tree import Entry, Tree
 from mien.decoding import is_image
-from mien.errors import InputError, near_names
+from mien.errors import InputError, first_names, near_names
 from mien.expressions import SEVEN, Expressions, canonical
 
 #: Prefixes of file names that tell the challenge's split. They win over the folder's name, because common
 #: copies of FER-2013 put PublicTest and PrivateTest together into a folder `test`.
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
-_NAMED = 5
 
 
 def found(tree: Tree) -> list[Found]:
@@ -65,6 +65,8 @@ class ClassFolders:
             tuple(sorted(where)) if request.labels == FOUND else request.labels or SEVEN
         )
         label_of = _labels(where, self.expressions, request.labels)
+        if where.keys() - set(self.expressions):  # then all of them are numbers
+            request.notes.append(order_told(request, self.expressions))
         kept = without_doubled_trees(images, request.notes)
         _note_others(entries, {posixpath.dirname(image.entry.name) for image in images}, request)
         self._samples = [
@@ -86,9 +88,9 @@ def _note_others(entries: Sequence[Entry], folders: set[str], request: Request) 
         if not is_image(entry.name) and posixpath.dirname(entry.name) in folders
     ]
     if others:
-        named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
         request.notes.append(
-            f"files beside pictures whose names are not a picture's, passed over: {len(others):,} ({named})"
+            f"files beside pictures whose names are not a picture's, passed over: {len(others):,} "
+            f"({first_names(others)})"
         )
 
 

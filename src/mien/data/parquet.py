@@ -26,6 +26,7 @@ from mien.data.reading import (
     Sample,
     UnknownClassesError,
     label_given,
+    order_told,
     reading,
     split_in_path,
 )
@@ -44,7 +45,7 @@ _REPEATED = _ROWS << 20
 _MOST_PACKED, _SMALL = 20, 64 << 20
 #: Bytes of the file read at a time.
 _READ_AHEAD = 1 << 20
-#: Rows read to find out whether a column holds splits.
+#: Rows of unread columns in memory at a time.
 _LOOKED_AT = 1000
 
 
@@ -114,12 +115,8 @@ class ParquetFiles:
                 f"the set with --labels {','.join(_ordered(classes))}",
                 unknown,
             )
-        if False in named and request.labels is None:
-            request.notes.append(
-                "labels are numbers without names, read in the challenge's order "
-                f"({', '.join(f'{n} {name}' for n, name in enumerate(SEVEN))}); give another order "
-                "with --labels"
-            )
+        if False in named:
+            request.notes.append(order_told(request, self.expressions))
 
     def samples(self) -> Iterator[Sample | Damaged]:
         """See `Source`."""
@@ -259,15 +256,15 @@ class _Columns:
                 types.is_string(kind) or types.is_large_string(kind)
             ):
                 continue
-            first = next(table.iter_batches(_LOOKED_AT, columns=[column.name, self.label]), None)
-            rows = [] if first is None else first.to_pylist()
-            values = [row[column.name] for row in rows if row[column.name]]
-            refuse_hidden_split(column.name, values, where)
-            for row in rows:
-                number = row[self.label]
-                if isinstance(number, int) and 0 <= number < len(labels or expressions):
-                    label = labels[number] if labels else number
-                    names.add(column.name, row[column.name] or "", expressions[label])
+            for batch in table.iter_batches(_LOOKED_AT, columns=[column.name, self.label]):
+                rows = batch.to_pylist()
+                values = [row[column.name] for row in rows if row[column.name]]
+                refuse_hidden_split(column.name, values, where)
+                for row in rows:
+                    number = _whole(row[self.label])
+                    if number is not None and 0 <= number < len(labels or expressions):
+                        label = labels[number] if labels else number
+                        names.add(column.name, row[column.name] or "", expressions[label])
         names.refuse_contradiction(where)
 
 
@@ -291,14 +288,24 @@ def _ordered(classes: set[str]) -> list[str]:
 def _label(
     value: object, labels: tuple[int, ...] | None, expressions: Expressions, where: str
 ) -> int:
-    if labels is None or not isinstance(value, int):
+    number = _whole(value)
+    if labels is None or number is None:
         return label_given("" if value is None else value, expressions, where)
-    if not 0 <= value < len(labels):
+    if not 0 <= number < len(labels):
         raise InputError(
             f"{where}: label {value} is outside 0..{len(labels) - 1}, the classes that the file "
             "names; correct or remove this row"
         )
-    return labels[value]
+    return labels[number]
+
+
+def _whole(value: object) -> int | None:
+    """The number of a class, as an integer, float or text; None if it is none."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
 
 
 def _encoded(value: object, where: str) -> bytes:

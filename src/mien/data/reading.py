@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.store import TEST, TRAIN, VALIDATION
+from mien.data.store import NUMBERS, TEST, TRAIN, VALIDATION
 from mien.errors import InputError, one_line, reading_from
 from mien.expressions import Expressions, canonical, label_of
 
@@ -121,6 +121,14 @@ class Request:
 
     labels: Expressions | None = None
     notes: list[str] = field(default_factory=list)
+
+
+def order_told(request: Request, expressions: Expressions) -> str:
+    """The remark on labels that are numbers: what they were read as."""
+    order = ", ".join(f"{number} {name}" for number, name in enumerate(expressions))
+    if request.labels is None:
+        return f"{NUMBERS} the challenge's order ({order}); give another order with --labels"
+    return f"{NUMBERS} the order of the label set ({order})"
 
 
 class UnknownClassesError(InputError):

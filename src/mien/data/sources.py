@@ -21,7 +21,7 @@ from mien.data.reading import Request, Source, reading, split_told
 from mien.data.store import SPLITS
 from mien.data.tree import Entry, FolderTree, LoneFile, TarTree, Tree, ZipTree
 from mien.decoding import is_image
-from mien.errors import InputError
+from mien.errors import InputError, first_names
 from mien.expressions import canonical
 from mien.registry import Registry
 
@@ -42,7 +42,6 @@ _KNOWN = (
 #: The most levels of archives inside archives; deeper ones are refused, because nobody packs so by intention.
 _DEPTH = 3
 _ARCHIVE_SUFFIXES = (".gz", ".tgz", ".bz2", ".xz", ".zip", ".tar")
-_LINKS_NAMED = 5
 
 
 @contextmanager
@@ -91,6 +90,11 @@ def _in_tree(
         request.notes.append(_second_name(tree, link, folder))
     if tree.dead_links:
         request.notes.append(_links(tree.dead_links))
+    others = [one.name for one in found if one.rank != best] + list(archives)
+    if others:
+        request.notes.append(
+            f"other sources beside {chosen[0].name}, passed over: {first_names(others)}"
+        )
     return chosen[0].name, chosen[0].make(request)
 
 
@@ -135,8 +139,7 @@ def _not_ours(entry: Entry) -> InputError:
 
 
 def _links(names: list[str]) -> str:
-    named = ", ".join(names[:_LINKS_NAMED]) + (", ..." if len(names) > _LINKS_NAMED else "")
-    return f"links that lead nowhere or are not followed, passed over: {len(names):,} ({named})"
+    return f"links that lead nowhere or are not followed, passed over: {len(names):,} ({first_names(names)})"
 
 
 def _second_name(tree: Tree, link: str, folder: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
@@ -20,6 +21,10 @@ MAPPED_BYTES = 1_000_000_000
 #: The values of `FaceStore.splits` are positions in this tuple.
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
+
+
+#: The beginning of the remark on labels that are numbers; `FaceStore.numbered` looks for it.
+NUMBERS = "labels are numbers without names, read in"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class FaceStore:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the labels are numbers that were read in the order of the label set."""
+        return any(note.startswith(NUMBERS) for note in self.notes)
 
     def faces(self, indices: NDArray[np.int64]) -> FaceView:
         """A view of the faces at `indices`, int64 (n,), in the given order."""
@@ -130,6 +140,11 @@ class FaceView:
     def digests(self) -> NDArray[np.uint64]:
         """The 128-bit hashes of the faces, uint64 (n, 2)."""
         return self.store.digests[self.indices]
+
+    @property
+    def order(self) -> str:
+        """SHA-256, in hex, of the faces in this order; the store's fingerprint does not depend on the order."""
+        return hashlib.sha256(self.digests.astype("<u8").tobytes()).hexdigest()
 
     def evenly(self, wanted: int) -> FaceView:
         """A view of up to `wanted` of the faces, evenly spaced."""

@@ -214,14 +214,13 @@ class Subject:
         Raises:
             InputError: the split or the data do not fit the model, or its card has no split rule.
         """
-        data = card.provenance.get("data")
         chosen = choose(
             split_rule_in(card.provenance.get("recipe"), where),
             card.expressions,
             store,
             split,
             where=where,
-            trained_on=data.get("fingerprint") if isinstance(data, dict) else None,
+            trained_on=card.trained_on,
             mapping=mapping,
         )
         return cls._chosen(predict, chosen, card.digest)
@@ -283,11 +282,11 @@ class Subject:
             near=near_copies(self.faces, trained),
         )
         evaluation = replace(evaluation, command=command, weights=self.weights)
-        if self.across is not None:
-            return _restricted(evaluation, self.across)
         if self.foreign:
             told = other_data_told(self.split, evaluation.source)
             evaluation = replace(evaluation, notes=(*evaluation.notes, told))
+        if self.across is not None:
+            return _restricted(evaluation, self.across)
         if votes is None:
             return evaluation
         people = beside_people(evaluation.probabilities["none"], self.faces, votes)

@@ -137,6 +137,9 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
                 f"{first.source}: the runs were scored on other faces or labels ({other.source}, "
                 f"split {other.split}); an ensemble needs the same for all"
             )
+    weights = [one.weights for one in evaluations if one.weights is not None]
+    if len(set(weights)) < len(weights):
+        raise InputError("an ensemble needs different networks: one was given twice; leave it out")
     copies = np.any([one.copies for one in evaluations], axis=0)
     looked_for = [one.near_copies for one in evaluations if one.near_copies is not None]
     near_copies = np.any(looked_for, axis=0) if len(looked_for) == len(evaluations) else None

@@ -40,6 +40,9 @@ CODECS = (
 _MOST_STREAMS = 16
 #: Range of frame rates: a damaged or hostile file may state any rate.
 _SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
+#: Without an average rate in the file, FFmpeg guesses one from distances of time stamps: 1000 for recordings of
+#: browsers, whose stamps are irregular milliseconds. A higher guess than this is not taken.
+_LARGEST_GUESS = Fraction(120)
 #: Containers whose header has the duration, by the first of FFmpeg's names for them.
 _SAY_HOW_LONG = ("mov", "matroska", "avi", "flv", "asf")
 #: A file is truncated if its packets end more than so many seconds before the duration in its header.
@@ -133,7 +136,10 @@ class VideoReader(Movie):
         codec.thread_type = "AUTO"
         # Copy all values that are needed later: PyAV's objects must not be used after `close`.
         # Convert to Fraction: PyAV's type of rational numbers differs between its versions.
-        rate = Fraction(stream.average_rate or stream.guessed_rate or _USUAL_RATE)
+        guess = stream.guessed_rate
+        if guess is None or guess > _LARGEST_GUESS:
+            guess = _USUAL_RATE
+        rate = Fraction(stream.average_rate or guess)
         self.rate = min(max(rate, _SLOWEST), _FASTEST)
         self.time_base = Fraction(stream.time_base or 1 / self.rate)
         duration = self._container.duration

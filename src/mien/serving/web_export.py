@@ -163,7 +163,7 @@ def _kept_parts(say: Say) -> dict[str, bytes]:
         except InputError:  # damaged
             shutil.rmtree(folder, ignore_errors=True)
     parts = _unpacked(_fetched(say), f"onnxruntime-web {RUNTIME}")
-    with atomic_folder(folder) as part:
+    with atomic_folder(folder, shared=True) as part:
         for name, data in parts.items():
             (part / name).write_bytes(data)
     return parts

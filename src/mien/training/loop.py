@@ -66,6 +66,7 @@ def train(
     watchers: Sequence[Watcher] = (),
     notes: Mapping[str, Any] | None = None,
     own: OwnFile | None = None,
+    exclusions: bytes | None = None,
 ) -> RunFolder:
     """Train a recipe. Test faces are never passed to this function.
 
@@ -86,6 +87,7 @@ def train(
         watchers: notified of the progress, see `Watcher`.
         notes: further entries for environment.json (the command, for example).
         own: the user's file that registers the network; a new run keeps a copy, as a record.
+        exclusions: the list of the faces that were left out; a new run keeps a copy.
 
     Returns:
         The finished run.
@@ -108,7 +110,7 @@ def train(
             if resume:
                 training.restore()
             else:
-                training.announce(notes or {}, own)
+                training.announce(notes or {}, own, exclusions)
             if compiled:
                 training.capture()
             training.run_to_end()
@@ -178,7 +180,9 @@ class _Training:
         """The network that is validated and kept; changes to it are made to a copy, not to the one in training."""
         return self.judge.kept(self.parts.judged, self.parts.start)
 
-    def announce(self, notes: Mapping[str, Any], own: OwnFile | None) -> None:
+    def announce(
+        self, notes: Mapping[str, Any], own: OwnFile | None, exclusions: bytes | None
+    ) -> None:
         """Write the recipe and the environment of a new run into its folder."""
         environment = {
             **self._machine(),
@@ -187,7 +191,7 @@ class _Training:
             "init": self.parts.init,
             "targets_sha256": self.supervision.digest,
         }
-        self.team.lead(lambda: record.announce(self.run, self.recipe, environment, own))
+        self.team.lead(lambda: record.announce(self.run, self.recipe, environment, own, exclusions))
 
     def _machine(self) -> dict[str, Any]:
         return {**describe(self.device, self.parts.dtype), "processes": self.team.size}

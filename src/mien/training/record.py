@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.data.store import FaceView
 from mien.errors import InputError, quantity
-from mien.files import differing, write_json
+from mien.files import atomic_file, differing, write_json
 from mien.models import OwnFile, entry
 from mien.recipe import ModelSpec, Recipe, to_dict
 from mien.runs import RunFolder
@@ -32,6 +32,7 @@ def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
         "source": store.source,
         "fingerprint": store.fingerprint,
         "expressions": list(store.expressions),
+        "order": train.order,
         "counts": {"train": len(train), "validation": len(validation)},
         "shape": list(store.pixels.shape[1:]),
         "damaged": store.damaged,
@@ -40,14 +41,23 @@ def data_facts(train: FaceView, validation: FaceView) -> dict[str, Any]:
 
 
 def announce(
-    run: RunFolder, recipe: Recipe, environment: Mapping[str, Any], own: OwnFile | None
+    run: RunFolder,
+    recipe: Recipe,
+    environment: Mapping[str, Any],
+    own: OwnFile | None,
+    exclusions: bytes | None,
 ) -> None:
-    """Write environment.json and recipe.json of a new run, and a copy of the user's own file if it needs one.
+    """Write environment.json and recipe.json of a new run, and copies of the list of exclusions and the user's file.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written.
     """
     run.refuse_if_taken()
+    if exclusions is None:
+        run.exclusions_path.unlink(missing_ok=True)  # of a training that did not begin
+    else:
+        with atomic_file(run.exclusions_path) as file:
+            file.write(exclusions)
     started = {"started": _now(), "seconds": None}
     if own is not None:
         own.keep(run)
@@ -104,7 +114,12 @@ def refuse_another(
     trained_on = environment.get("data") or {}
     if differing(trained_on, {name: data[name] for name in ("fingerprint", "counts")}):
         raise InputError(f"{run.path}: was trained on other data; resume with the same --data")
-    # Runs of earlier versions have no digest.
+    # Runs of earlier versions lack the order and the digest.
+    if trained_on.get("order", data["order"]) != data["order"]:
+        raise InputError(
+            f"{run.path}: was trained on these faces in another order, and a step takes them by their numbers; "
+            "resume with the same --data"
+        )
     if environment.get("targets_sha256", targets) != targets:
         raise InputError(
             f"{run.path}: its votes or soft targets have changed since it began; resume with those that it began "

@@ -243,7 +243,11 @@ def _made_for(recipe: Recipe, train: FaceView) -> dict[str, Any]:
         "augment": dataclasses.asdict(recipe.augment),
         "input": dataclasses.asdict(recipe.input),
         "split": dataclasses.asdict(recipe.split),
-        "data": {"fingerprint": train.store.fingerprint, "train": len(train)},
+        "data": {
+            "fingerprint": train.store.fingerprint,
+            "train": len(train),
+            "order": train.order,  # a view has one row for each face
+        },
         "expressions": list(train.expressions),
     }
 
