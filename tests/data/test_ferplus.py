@@ -231,7 +231,7 @@ def test_a_face_without_an_image_name_is_none_whatever_the_votes(tmp_path: Path)
         (HEADER + "\n" + FILLER.replace("10", ""), "line 2: '' is not a number of votes"),
         (HEADER + "\n" + line({"anger": 6, "fear": 5}), "line 2: 11 votes of 10 annotators"),
         (HEADER + "\n" + line({}), "line 2: 0 votes of 10 annotators"),
-        (HEADER + "\n" + line({"fear": 10}, "Trainig"), ": unknown Usage 'Trainig' in line 2"),
+        (HEADER + "\n" + line({"fear": 10}, "Trainig"), "line 2: unknown Usage 'Trainig'"),
     ],
 )
 def test_what_is_not_ferplus_is_refused(content: bytes | str, words: str, tmp_path: Path) -> None:

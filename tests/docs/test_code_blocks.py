@@ -68,8 +68,9 @@ def test_a_page_can_be_followed(page, given, tmp_path, monkeypatch):
     shutil.copytree(given, here)
     monkeypatch.chdir(here)
     monkeypatch.syspath_prepend(here)
-    for name in RUNS.get(page, ()):
-        mien.train("basic-cnn", "PATH", here / "runs" / name, overrides=["epochs=1"], device="cpu")
+    for number, name in enumerate(RUNS.get(page, ())):
+        mine = ["epochs=1", f"seed={number}"]
+        mien.train("basic-cnn", "PATH", here / "runs" / name, overrides=mine, device="cpu")
         mien.evaluate(here / "runs" / name, split="test", device="cpu")
     namespace: dict[str, object] = {"__name__": "page"}
     for block in blocks_of(page):

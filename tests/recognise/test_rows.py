@@ -156,6 +156,15 @@ def test_stopped_twice(tmp_path):
     assert list(read_rows(path)) == full(one for _, rows in items for one in rows)
 
 
+def test_a_finished_table_is_not_replaced_by_a_resume(tmp_path):
+    path = tmp_path / "faces.csv"
+    written(path, [("a", video_rows())])
+    with pytest.raises(InputError, match="is complete, so there is nothing to resume"):
+        RowFile(path, NAMES, resume=True).__enter__()
+    assert len(list(read_rows(path))) == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("names", [("wütend", "fröhlich"), ("a, b", 'a "c"')])
 def test_stopped_before_anything_was_finished(names, tmp_path):
     path = tmp_path / "faces.csv"

@@ -86,7 +86,7 @@ Every = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="For videos: search faces in every N-th frame; by default ten a second.",
+        help="For videos: search faces in every N-th frame; by default ten or more a second.",
     ),
 ]
 Timeline = Annotated[
@@ -98,7 +98,7 @@ Detector = Annotated[
     typer.Option(
         "--faces",
         metavar="yunet|none",
-        help="The face detector; none: each photo is a face, already cropped.",
+        help="The face detector; none: each photo is a face, cropped to a square.",
     ),
 ]
 Size = Annotated[

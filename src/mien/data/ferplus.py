@@ -20,8 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.columns import SplitColumn
-from mien.data.reading import reading
+from mien.data.reading import reading, split_named
 from mien.data.store import SPLITS, FaceStore
 from mien.errors import InputError, one_line, quantity
 from mien.expressions import SEVEN, Expressions, canonical
@@ -331,8 +330,7 @@ def read_votes(path: str | Path) -> Votes:
         InputError: the file cannot be read, is not FER+'s, or is incomplete.
     """
     table: list[list[int]] = []
-    splits: list[int | None] = []
-    usages = SplitColumn("Usage", str(path), "line")
+    splits: list[int] = []
     has_face: list[bool] = []
     with reading(str(path)), Path(path).open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
@@ -343,11 +341,10 @@ def read_votes(path: str | Path) -> Votes:
                 if len(line) <= max(columns):
                     raise InputError(f"{where}: cut short; {_GIVE}")
                 table.append(vote_counts([line[column] for column in voted_on], where))
-                splits.append(usages.split(line[usage], lines.line_num))
+                splits.append(split_named(line[usage], where))
                 has_face.append(bool(line[image].strip()))
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a table in text ({one_line(error)}); {_GIVE}") from error
-    usages.refuse_unknown()
     if len(table) != ROWS:
         raise InputError(
             f"{path}: {quantity(len(table), 'row')} instead of FER+'s {ROWS:,}, and faces are found by row "

@@ -166,6 +166,20 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", bare.lower())
 
 
+def split_named(name: str, where: str) -> int:
+    """The split of a Usage value: index into `SPLITS`.
+
+    Raises:
+        InputError: the value is unknown; `where` is the place for the message.
+    """
+    try:
+        return SPLIT_NAMES[plain(name)]
+    except KeyError:
+        raise InputError(
+            f"{where}: unknown Usage {name!r}; it has to be Training, PublicTest or PrivateTest"
+        ) from None
+
+
 def split_in_name(name: str, where: str) -> int | None:
     """The split told by the name of a file or folder: index into `SPLITS`, None if it tells none or several.
 

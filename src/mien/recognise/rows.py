@@ -167,6 +167,11 @@ class RowFile:
         with writing_to(self._path):
             if self._path.is_dir():
                 raise IsADirectoryError(21, "Is a directory")
+            if self._resume and self._path.exists() and not self._journal.exists():
+                raise InputError(
+                    f"{self._path}: is complete, so there is nothing to resume; choose another file, or leave out "
+                    "--resume to replace it"
+                )
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._journal.touch()  # a lock needs a file
             self._held.enter_context(alone(self._journal, "is writing rows"))

@@ -29,7 +29,10 @@ _RAW = ("video/mp4", "video/webm", "video/quicktime", "application/octet-stream"
 class VideoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
     every: int | None = Field(
-        None, ge=1, le=10_000, description="Analyse every N-th frame; by default ten a second."
+        None,
+        ge=1,
+        le=10_000,
+        description="Analyse every N-th frame; by default ten or more a second.",
     )
     annotated: bool = Field(False, description="Also make a copy with the faces marked.")
 
