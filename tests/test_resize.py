@@ -10,7 +10,7 @@ from PIL import Image
 from mien.data.synthetic import synthetic_faces
 from mien.input_spec import InputSpec
 from mien.models.preparing import resize, to_unit
-from mien.resize import fitted
+from mien.resize import fitted, ready_crop, squared
 
 FACES = np.stack([face for _, face in synthetic_faces(6, seed=1)])[:, None]
 RGB = np.random.default_rng(0).integers(0, 256, (4, 3, 30, 44), dtype=np.uint8)
@@ -45,3 +45,33 @@ def test_colours_become_the_gray_of_pil():
 
 def test_no_face_is_no_face():
     assert fitted(FACES[:0], InputSpec(3, 20, 20)).shape == (0, 3, 20, 20)
+
+
+def test_a_crop_is_made_square_by_repeating_its_border():
+    wide = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]], np.uint8)
+    assert (squared(wide) == wide[[0, 1, 2, 2]]).all()
+    assert (squared(wide[:, :1]) == wide[:, [0, 0, 0]]).all()
+    tall = RGB[0].transpose(2, 1, 0)  # 44 x 30, three channels
+    assert (squared(tall) == tall[:, [0] * 7 + [*range(30)] + [29] * 7]).all()
+
+
+def test_a_square_crop_is_not_touched():
+    face = FACES[0, 0]
+    assert squared(face) is face
+    assert (ready_crop(FACES[0, 0], InputSpec()) == FACES[:1]).all()
+
+
+@pytest.mark.parametrize("colour", [(), (3,)])
+def test_the_face_of_a_crop_that_is_not_square_keeps_its_proportions(colour):
+    """Portrait crops were squeezed, as 100 x 140 pixels to 48 x 48."""
+    picture = np.full((140, 100, *colour), 40, np.uint8)
+    picture[50:90, 30:70] = 240  # as wide as high
+    cut = ready_crop(picture, InputSpec())[0, 0] > 140
+    rows, columns = np.flatnonzero(cut.any(axis=1)), np.flatnonzero(cut.any(axis=0))
+    assert len(rows) == len(columns) == 14
+    assert rows[0] + rows[-1] == columns[0] + columns[-1] == 47
+
+
+def test_a_panorama_is_reduced_before_it_is_made_square():
+    assert squared(np.full((40, 40_000), 7, np.uint8)).shape == (2048, 2048)
+    assert squared(np.full((40_000, 1, 3), 7, np.uint8)).shape == (2048, 2048, 3)

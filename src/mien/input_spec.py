@@ -14,8 +14,8 @@ class InputSpec:
     """The conversion of a uint8 face to a network's input.
 
     A face of any size with 1 or 3 channels (RGB) is converted to `channels` (luma, or gray repeated),
-    resized to `height` x `width` pixels (bilinear, antialiased, aspect ratio not kept, as the reference
-    systems do), scaled to 0..1 and normalised: `(x - mean) / std`.
+    resized to `height` x `width` pixels (bilinear, antialiased; readers of data and recognition make it
+    square first, see `mien.resize.squared`), scaled to 0..1 and normalised: `(x - mean) / std`.
 
     Attributes:
         channels: 1 (gray) or 3 (RGB).

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from mien.input_spec import LUMA, InputSpec
 
 _LUMA_C = np.array(LUMA, np.float32)
-#: Larger sides are first reduced to so many pixels by a method that is fast and needs little memory.
+#: Larger pictures are first reduced to so many pixels a side by a method that is fast and needs little memory.
 _LARGEST = 2048
 
 
 def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Convert a picture that is already a face crop to a network's input, as training does.
+    """Convert a picture that is already a face crop to a network's input, as training does: `squared`, then `fitted`.
 
     Args:
         picture: uint8, gray (H, W) or RGB (H, W, 3).
@@ -30,11 +30,39 @@ def ready_crop(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]
         uint8 (1, *spec.shape).
     """
     # `fitted` computes in float32, in which a large photo would take hundreds of megabytes.
-    small = [min(side, _LARGEST) for side in picture.shape[1::-1]]
-    if small != [*picture.shape[1::-1]]:
-        picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)
+    picture = squared(_reduced(picture))
     channels_first = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
     return fitted(channels_first[None], spec)
+
+
+def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make a face crop square, so that resizing does not stretch the face.
+
+    Its border pixels are repeated on both sides of the shorter axis, as `mien.recognise.detect.crop` repeats
+    them beyond a photo. If it is not square and its longer side is above 2048 pixels, it is first reduced to
+    2048: the square of a panorama would not fit into the memory.
+
+    Args:
+        picture: uint8, gray (H, W) or RGB (H, W, 3).
+
+    Returns:
+        uint8 (S, S) or (S, S, 3); the same array if it is square already.
+    """
+    if picture.shape[0] == picture.shape[1]:
+        return picture
+    picture = _reduced(picture)
+    side = max(picture.shape[:2])
+    around = [((side - length) // 2, (side - length + 1) // 2) for length in picture.shape[:2]]
+    return np.pad(picture, around + [(0, 0)] * (picture.ndim - 2), mode="edge")
+
+
+def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reduce a picture whose longer side is above `_LARGEST` to that; others stay the same array."""
+    longer = max(picture.shape[:2])
+    if longer <= _LARGEST:
+        return picture
+    small = [max(1, round(length * _LARGEST / longer)) for length in picture.shape[1::-1]]
+    return np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def fitted(faces_NCHW: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

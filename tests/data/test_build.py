@@ -64,7 +64,7 @@ def test_odd_test_images_change_nothing_for_training(
 
     store = load(with_odd)
 
-    assert store.pixels.shape == (60 + len(odd), 1, 20, 16)
+    assert store.pixels.shape == (60 + len(odd), 1, 20, 20)
     assert chosen(store) == chosen(plain)
 
 

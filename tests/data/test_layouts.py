@@ -171,6 +171,23 @@ def test_readers_resize_as_recognition_does(root: Path) -> None:
     assert any((face == ready_crop(colour, InputSpec(1, 8, 8))[0]).all() for face in tests.pixels)
 
 
+@pytest.mark.parametrize("odd", [(44, 30), (30, 44), (31, 31)])
+def test_images_that_are_not_square_are_trained_as_they_are_recognised(
+    root: Path, odd: tuple[int, int]
+) -> None:
+    """Of one size or mixed, for training or testing: padded to a square, never stretched."""
+    face = np.random.default_rng(0).integers(0, 256, (44, 30), dtype=np.uint8)
+    other = np.random.default_rng(1).integers(0, 256, odd, dtype=np.uint8)
+    files = {"train/happy/1.png": encoded(face), "test/sad/2.png": encoded(other)}
+
+    store = load(write_files(root / "faces", files))
+
+    assert store.pixels.shape[2:] == (44, 44)
+    for pixels, row in zip(store.pixels, store.rows, strict=True):
+        (recognised,) = ready_crop(face if "happy" in row else other, InputSpec(1, 44, 44))
+        assert (pixels == recognised).all()
+
+
 def test_one_colour_image_makes_all_colour(root: Path) -> None:
     gray, colour = np.full((4, 4), 7, np.uint8), np.zeros((4, 4, 3), np.uint8)
     colour[..., 0] = 200

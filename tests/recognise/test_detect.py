@@ -192,7 +192,7 @@ def test_a_ready_crop_is_what_training_was_shown(hopper):
     from mien.models.preparing import resize, to_unit
 
     torch = pytest.importorskip("torch")
-    face = np.ascontiguousarray(hopper[100:340, 150:380])
+    face = np.ascontiguousarray(hopper[100:340, 150:390])
     batch = torch.from_numpy(face.transpose(2, 0, 1)[None].copy())
     expected = resize(to_unit(batch, 1), 48, 48)[0].numpy() * 255
 

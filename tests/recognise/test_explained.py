@@ -13,6 +13,7 @@ from mien.recognise import detect
 from mien.recognise.detect import Detection
 from mien.recognise.pictures import read_picture
 from mien.recognise.recognizer import Recognizer
+from mien.resize import ready_crop
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,17 @@ def test_a_place_of_the_photo_is_found_in_the_crop(angle):
     rows, columns = np.mgrid[:48, :48]
     seen = np.array([(crop * columns).sum(), (crop * rows).sum()]) / crop.sum()
     assert detect.to_crop(face, rule, spec) @ [193, 143, 1] == pytest.approx(seen, abs=0.3)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (400, 299), (300, 300)])
+def test_a_place_of_a_ready_crop_is_found_in_the_networks_input(size):
+    picture = np.zeros(size, np.uint8)
+    picture[140:147, 190:197] = 255
+    spec = InputSpec()
+    crop = ready_crop(picture, spec)[0, 0].astype(float)
+    rows, columns = np.mgrid[:48, :48]
+    seen = np.array([(crop * columns).sum(), (crop * rows).sum()]) / crop.sum()
+    assert detect.ready_to_crop(size[::-1], spec) @ [193, 143, 1] == pytest.approx(seen, abs=0.1)
 
 
 def test_ready_crops_and_tiny_pictures_are_explained_too():

@@ -40,6 +40,7 @@ def load(
         labels: the label set of the data, if it is not the seven expressions of FER-2013: names, or one
             text, `"calm,tense,laughing"`.
         size: (height, width) in pixels for images of mixed sizes; a uniform source keeps its own.
+            Images that are not square are first made so: their border pixels are repeated.
         skip_damaged: leave out pictures that cannot be decoded; by default they are an error that
             names them.
 

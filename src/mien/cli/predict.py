@@ -98,7 +98,7 @@ Detector = Annotated[
     typer.Option(
         "--faces",
         metavar="yunet|none",
-        help="The face detector; none: each photo is a face, cropped to a square.",
+        help="The face detector; none: each photo is a face that is already cropped.",
     ),
 ]
 Size = Annotated[

@@ -21,7 +21,7 @@ from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import read_json, write_reasons
 from mien.input_spec import InputSpec
-from mien.resize import ready_crop
+from mien.resize import ready_crop, squared
 from mien.terminal import counting
 
 Size = tuple[int, int]
@@ -75,10 +75,10 @@ def write_store(
 ) -> None:
     """Read a source and write its store; a source with mixed images is read more than once.
 
-    All faces get one shape. If the training and validation images have one size, it is kept; else all
-    are resized to `size` (bilinear, aspect ratio not kept). Faces are stored in gray unless one of these
-    images has colour. Test faces do not influence the shape: they are fitted to it. Memory grows by about
-    100 bytes a face.
+    All faces get one shape. Images that are not square are made so, see `mien.resize.squared`. If the
+    training and validation images then have one size, it is kept; else all are resized to `size`
+    (bilinear). Faces are stored in gray unless one of these images has colour. Test faces do not
+    influence the shape: they are fitted to it. Memory grows by about 100 bytes a face.
 
     Args:
         source: the faces.
@@ -235,7 +235,9 @@ class _Writer:
 
     def add(self, sample: Sample) -> None:
         decides = self._plan.tests_decide or sample.split != TEST
-        image = self._decide(sample.image) if decides else self._adapt(sample.image)
+        # As recognition does with a ready crop: training must see the same face.
+        image = squared(sample.image)
+        image = self._decide(image) if decides else self._adapt(image)
         pixels = self._stacked(image)
         if self._shape is None:
             self._shape = pixels.shape

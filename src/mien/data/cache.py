@@ -23,7 +23,7 @@ from mien.expressions import Expressions
 from mien.files import atomic_folder, cache_folder, from_home
 
 #: Increase it when a reader or the store's format changes: older stores are then built again.
-READER_VERSION = 8
+READER_VERSION = 9
 DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder without a write for this many seconds was left by a process that died.
 _ABANDONED = 3600
@@ -45,7 +45,7 @@ def load(
             drawn faces, N of them in the training split.
         labels: the label set; default: the challenge's seven.
         size: (height, width) in pixels for a source with mixed sizes; default 48 x 48. A source
-            with one size keeps it.
+            with one size keeps it. Images that are not square are made so, see `mien.resize.squared`.
         skip_damaged: leave out pictures that cannot be decoded; they are counted and listed in the
             store (`damaged.csv`). By default they are an error that names them.
 

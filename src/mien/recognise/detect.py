@@ -136,8 +136,10 @@ def to_crop(face: Detection, rule: CropRule, spec: InputSpec) -> NDArray[np.floa
 
 def ready_to_crop(size: tuple[int, int], spec: InputSpec) -> NDArray[np.float64]:
     """The same as `to_crop` for a whole picture of `size` (width, height) that is a face: see `ready_crop`."""
-    across, down = spec.width / size[0], spec.height / size[1]
-    return np.array([[across, 0, 0.5 * across - 0.5], [0, down, 0.5 * down - 0.5]])
+    side = max(size)
+    left, top = ((side - length) // 2 for length in size)
+    across, down = spec.width / side, spec.height / side
+    return np.array([[across, 0, (left + 0.5) * across - 0.5], [0, down, (top + 0.5) * down - 0.5]])
 
 
 def _rectangle(

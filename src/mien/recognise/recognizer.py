@@ -228,8 +228,9 @@ class Recognizer:
                 `https://...#sha256=...` (fetched once, into the cache); or a FaceModel.
             device: device of the network: `cpu`, `cuda`, `cuda:N`, `auto`.
             threads: number of threads of the network and of YuNet; None takes one per core.
-            detector: `yunet`, a `YuNet` with other settings, `none` if each picture is a face, cropped to
-                a square (other shapes are stretched to one), or a function from uint8 RGB (H, W, 3) to `Detection`s.
+            detector: `yunet`, a `YuNet` with other settings, `none` if each picture is a face that is already
+                cropped (one that is not square is made so by repeating its border pixels), or a function from
+                uint8 RGB (H, W, 3) to `Detection`s.
             size: longer side in pixels at which `YuNet` searches, 16..4096; `YuNet` documents the default.
             max_pixels: larger pictures are refused before they are decoded.
 

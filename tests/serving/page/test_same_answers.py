@@ -190,7 +190,7 @@ def test_ready_crops_are_answered_alike(ask: Any) -> None:
         assert there["detection_score"] == 1
 
 
-@pytest.mark.parametrize("size", [(97, 131), (30, 20), (2300, 40)])
+@pytest.mark.parametrize("size", [(97, 131), (30, 20), (2300, 40), (40, 3001), (2100, 2100)])
 def test_ready_crops_of_any_size_and_colour_are_answered_alike(
     ask: Any, size: tuple[int, int]
 ) -> None:

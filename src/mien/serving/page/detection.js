@@ -1,7 +1,7 @@
 // YuNet's boxes and landmarks as faces, and the crops that the classifier takes: `mien.recognise.detect` in
 // JavaScript. A picture here is opaque RGBA: {data, width, height, channels: 4}.
 
-import { byArea, byTriangles, luma, part, rounded, warped } from "./sampling.js";
+import { byArea, byTriangles, luma, part, rounded, squared, warped } from "./sampling.js";
 import { roundHalfEven } from "./values.js";
 
 const LARGEST_READY = 2048;
@@ -9,9 +9,9 @@ const MOST_POINTS = 16;
 
 /** The network's input for a picture that is already a face crop: Uint8Array of C x h x w. */
 export function readyCrop(picture, spec) {
-  const [width, height] = [picture.width, picture.height].map((side) => Math.min(side, LARGEST_READY));
-  let face = picture;
-  if (width !== picture.width || height !== picture.height) face = rounded(byArea(picture, width, height));
+  const longer = Math.max(picture.width, picture.height);
+  const small = [picture.width, picture.height].map((side) => Math.max(1, roundHalfEven((side * LARGEST_READY) / longer)));
+  const face = squared(longer > LARGEST_READY ? rounded(byArea(picture, ...small)) : picture);
   const colours = { ...face, channels: 3, data: withoutAlpha(face.data) };
   const levels = spec.channels === 1 ? exactLuma(colours) : colours;
   return planar(rounded(byTriangles(levels, spec.width, spec.height)));

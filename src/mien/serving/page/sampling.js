@@ -128,6 +128,23 @@ export function part({ data, width, channels }, left, top, right, bottom) {
   return { data: piece, width: right - left, height: bottom - top, channels };
 }
 
+/** An image made square: its border pixels are repeated on both sides of the shorter axis. */
+export function squared(image) {
+  const { data, width, height, channels } = image;
+  if (width === height) return image;
+  const side = Math.max(width, height);
+  const [left, top] = [width, height].map((length) => Math.floor((side - length) / 2));
+  const square = new data.constructor(side * side * channels);
+  for (let y = 0, at = 0; y < side; y++) {
+    const row = clamp(y - top, height) * width;
+    for (let x = 0; x < side; x++) {
+      const from = (row + clamp(x - left, width)) * channels;
+      for (let channel = 0; channel < channels; channel++, at++) square[at] = data[from + channel];
+    }
+  }
+  return { data: square, width: side, height: side, channels };
+}
+
 /**
  * Affine warp, bilinear: pixel (x, y) of the result is the image at matrix @ (x, y, 1); its border pixels are repeated.
  *
