@@ -104,6 +104,12 @@ def test_boxes_between_two_looks_follow_the_face(every):
         assert face.box == pytest.approx((*expected, FACE, FACE))
 
 
+def test_one_look_a_second_keeps_the_face():
+    """`every=25` gave one person a new track at each look: 0.5 s without a look ended it."""
+    walk = frames(101, of=lambda index: drawn(10 + index // 2, 20))
+    assert [faces[0].track_id for _, faces in follow(walk, find_drawn, every=25)] == [1] * 101
+
+
 def test_faces_that_come_and_go_belong_to_the_nearer_look():
     here = range(4, 13)  # of looks at 0, 4, 8, 12, 16: seen in 4, 8, 12
 

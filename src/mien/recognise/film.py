@@ -20,7 +20,6 @@ from mien.recognise.stream import (
     frames_of,
     recognise_movie,
     usual_interval,
-    usual_tracker,
 )
 from mien.recognise.track import FaceTracker, TrackedFace
 from mien.recognise.video import VideoReader
@@ -121,5 +120,5 @@ def _usual(
 ) -> tuple[Recognize, int, FaceTracker]:
     """The defaults for a film: the recognising function, the interval of frames, the tracker."""
     step = every or usual_interval(movie)
-    tracker = usual_tracker(movie, step, recognizer.card.uncertain_below)
+    tracker = FaceTracker(uncertain_below=recognizer.card.uncertain_below)
     return recognizer.for_films().recognize, step, tracker

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 #: A function from a picture, uint8 RGB (H, W, 3), to its classified faces, such as `Recognizer.recognize`.
 Recognize = Callable[[NDArray[np.uint8]], Sequence[FaceLike]]
 _LOOKS_PER_S = 10
-#: A track lasts without its face for so many intervals between searched frames, and at least so many seconds.
-_MISSED_LOOKS, _GAP_S = 2.5, 0.5
 #: Limits of the frames that wait for the next searched frame: their number, and the bytes of their pixels.
 _MOST_WAITING, _WAITING_BYTES = 10_000, 64_000_000
 #: A searched frame: its time in seconds, and its faces.
@@ -117,12 +115,6 @@ def usual_interval(movie: Movie) -> int:
     The rate is rounded first, so that 29.97 frames a second give the same N as 30.
     """
     return 1 if movie.live else max(1, round(movie.rate) // _LOOKS_PER_S)
-
-
-def usual_tracker(movie: Movie, every: int, uncertain_below: float) -> FaceTracker:
-    """A tracker that keeps a track without its face for 2.5 intervals of searched frames, at least 0.5 s."""
-    gap_s = max(_GAP_S, _MISSED_LOOKS * every / float(movie.rate))
-    return FaceTracker(gap_s=gap_s, uncertain_below=uncertain_below)
 
 
 def frames_of(movie: Movie) -> int | None:

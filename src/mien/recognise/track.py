@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Largest distance between a face and its expected place, in face sizes, and its growth with each second.
 _REACH, _REACH_PER_S = 0.5, 2.0
+#: It grows for so many seconds: after a longer pause, who is still farther away is more likely someone else.
+_REACH_GROWS_S = 3.0
 #: Largest ratio of the sizes of two boxes of one face.
 _GROWTH = 2.0
 #: Time constant in seconds of the average of a face's velocity, and of its decay while the face is out of sight.
@@ -87,13 +89,17 @@ class TrackedFace(FaceLike):
 
 @dataclass
 class _Track:
-    """The state of one track: last time and box, velocity (pixels a second), smoothed probabilities."""
+    """The state of one track: last time and box, velocity (pixels a second), smoothed probabilities.
+
+    missing_since_s: the time of the first update without the face since it was last seen; None if there was none.
+    """
 
     number: int
     time_s: float
     box: Box
     smoothed: NDArray[np.float64]
     velocity: NDArray[np.float64] | None = None
+    missing_since_s: float | None = None
 
     def expected(self, time_s: float) -> Box:
         """Predict its box at a later time: it moves on with decaying velocity."""
@@ -109,7 +115,13 @@ class _Track:
             newest = (np.array(_centre(box)) - np.array(_centre(self.box))) / elapsed
             before = newest if self.velocity is None else self.velocity
             self.velocity = smoothed(before, newest, elapsed, _INERTIA_S)
-        self.time_s, self.box = time_s, box
+        self.time_s, self.box, self.missing_since_s = time_s, box, None
+
+    def missing_s(self, time_s: float) -> float:
+        """Note an update without the face; returns the seconds since the first one."""
+        if self.missing_since_s is None:
+            self.missing_since_s = time_s
+        return time_s - self.missing_since_s
 
 
 class FaceTracker:
@@ -119,8 +131,12 @@ class FaceTracker:
     pairs that are too far apart or differ too much in size. A face without a match starts a track. Only
     living tracks are kept in memory.
 
+    A track ends only by updates without its face, never by time alone: a face that is in two successive
+    updates keeps its track, however many seconds lie between them.
+
     Args:
-        gap_s: seconds that a face may be out of sight and keep its track.
+        gap_s: a track ends when its face was missing for so many seconds, from the first update without it to
+            the latest one; so a face that is missing in a single update keeps its track. 0: it ends at once.
         smooth_s: time constant of the smoothing in seconds, see `smoothed`; 0 is no smoothing.
         uncertain_below: answers with a smoothed probability below this are uncertain.
 
@@ -142,13 +158,18 @@ class FaceTracker:
 
         Args:
             time_s: the frame's time in seconds; never falls from call to call.
-            faces: its faces.
+            faces: its faces; none is an update as well.
 
         Returns:
             The same faces in the same order, with their track and smoothed probabilities.
         """
-        self._tracks = [t for t in self._tracks if time_s - t.time_s <= self._gap_s]
         following = self._matched(time_s, [face.box for face in faces])
+        seen = {track.number for track in following.values()}
+        self._tracks = [
+            track
+            for track in self._tracks
+            if track.number in seen or track.missing_s(time_s) < self._gap_s
+        ]
         return [
             self._answer(following.get(place), time_s, face) for place, face in enumerate(faces)
         ]
@@ -160,7 +181,7 @@ class FaceTracker:
             centres_N2, sizes_N = _places(boxes)
         for track in self._tracks if boxes else ():
             expected = track.expected(time_s)
-            reach = _REACH + _REACH_PER_S * (time_s - track.time_s)
+            reach = _REACH + _REACH_PER_S * min(time_s - track.time_s, _REACH_GROWS_S)
             # A cheap test for all boxes at once leaves few pairs for `diou`: a crowd has very many.
             ((centre_2,), (size,)) = _places([expected])
             larger_N, smaller_N = np.maximum(sizes_N, size), np.minimum(sizes_N, size)

@@ -21,7 +21,7 @@ from mien.serving.recognise_routes import likeliest
 from mien.serving.settings import Settings
 from mien.serving.shares import Bucket, Shares
 
-#: Seconds that a face may be out of sight and keep its track; generous, since a slow server sees few frames.
+#: `FaceTracker`'s gap in seconds; generous: of a slow server's few frames, a face may be missing in two or three.
 _GAP_S = 3.0
 
 

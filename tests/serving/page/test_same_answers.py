@@ -17,6 +17,8 @@ from mien.data.synthetic import synthetic_faces
 from mien.recognise.detect import Detection
 from mien.recognise.doubt import bad_picture, improbable
 from mien.recognise.explain import hidden_parts
+from mien.recognise.record import as_dict
+from mien.recognise.track import FaceLike, FaceTracker
 
 pytestmark = pytest.mark.slow
 
@@ -198,6 +200,39 @@ def test_ready_crops_of_any_size_and_colour_are_answered_alike(
     (here,) = Recognizer(detector="none").recognize(picture)
     (there,) = ask(picture, detector="none")["faces"]
     assert there["probabilities"] == pytest.approx(here.probabilities, abs=_READY)
+
+
+_TRACK = """async ({ looks, gap }) => {
+    const { Tracker } = await import("./track.js");
+    const tracker = new Tracker(0.5, gap);
+    return looks.map(({ time, faces }) => tracker.update(time, faces));
+}"""
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.5, 3.0])
+def test_faces_are_tracked_alike(ask: Any, gap_s: float) -> None:
+    """People who walk about, are missing now and then, and come back; looks at irregular times."""
+    rng = np.random.default_rng(5)
+    tracker = FaceTracker(gap_s=gap_s, uncertain_below=0.5)
+    places, time, looks, expected = rng.uniform(0, 500, (6, 2)), 0.0, [], []
+    for _ in range(120):
+        elapsed = float(rng.choice([0.04, 0.1, 1.0, 7.0], p=[0.5, 0.3, 0.15, 0.05]))
+        time += elapsed
+        places += rng.normal(0, 20 * np.sqrt(elapsed), places.shape)
+        seen = []
+        for x, y in places[rng.random(6) < 0.7].tolist():
+            happy = float(rng.random())
+            told = {"happy": happy, "sad": 1 - happy}
+            answer = max(told, key=told.__getitem__)
+            seen.append(FaceLike((x, y, 60.0, 70.0), 0.9, answer, told[answer], told))
+        looks.append({"time": time, "faces": [as_dict(face) for face in seen]})
+        expected.append(tracker.update(time, seen))
+    there = ask.page.evaluate(_TRACK, {"looks": looks, "gap": gap_s})
+    numbers = [[face["track_id"] for face in faces] for faces in there]
+    assert numbers == [[face.track_id for face in faces] for faces in expected]
+    assert 6 < tracker.begun < 400
+    for one, other in zip(there[-1], expected[-1], strict=True):
+        assert one["probabilities"] == pytest.approx(dict(other.probabilities), abs=1e-9)
 
 
 _EXPLAIN = """async ({ content, shape }) => {

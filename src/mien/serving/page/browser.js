@@ -4,7 +4,7 @@ import { Problem } from "./problem.js";
 import { Tracker } from "./track.js";
 import { recogniseVideo } from "./video-frames.js";
 
-/** Seconds that a face may be out of sight and keep its track; generous, as a slow device takes a second and more for a frame. */
+/** The tracker's gap in seconds; generous: of a slow device's few frames, a face may be missing in two or three. */
 const LIVE_GAP_S = 3;
 
 /** Load runtime and models; resolves with the backend once it is ready. */

@@ -7,6 +7,7 @@ import { mapped, mostProbable } from "./values.js";
 const SMOOTH_S = 0.5;
 const REACH = 0.5;
 const REACH_PER_S = 2;
+const REACH_GROWS_S = 3;
 const GROWTH = 2;
 const INERTIA_S = 0.3;
 
@@ -17,7 +18,7 @@ export class Tracker {
   #uncertainBelow;
   #gap;
 
-  /** `gap`: seconds that a face may be out of sight and keep its track. */
+  /** `gap`: seconds from the first update without a face to the latest one that end its track. */
   constructor(uncertainBelow, gap = 0.5) {
     this.#uncertainBelow = uncertainBelow;
     this.#gap = gap;
@@ -25,15 +26,16 @@ export class Tracker {
 
   /** Take the faces of the next frame; returns them in the same order with `track_id`, smoothed and `raw` probabilities. */
   update(time, faces) {
-    this.#tracks = this.#tracks.filter((track) => time - track.time <= this.#gap);
     const following = this.#matched(time, faces.map(({ box }) => [box.x, box.y, box.width, box.height]));
+    const seen = new Set(following.values());
+    this.#tracks = this.#tracks.filter((track) => seen.has(track) || missing(track, time) < this.#gap);
     return faces.map((face, place) => this.#answer(following.get(place), time, face));
   }
 
   #matched(time, boxes) {
     const pairs = this.#tracks.flatMap((track) => {
       const expected = expectedBox(track, time);
-      const reach = REACH + REACH_PER_S * (time - track.time);
+      const reach = REACH + REACH_PER_S * Math.min(time - track.time, REACH_GROWS_S);
       return boxes
         .map((box, place) => ({ likeness: diou(expected, box), place, track, near: isNear(expected, box, reach) }))
         .filter(({ near }) => near);
@@ -51,7 +53,7 @@ export class Tracker {
   #answer(track, time, face) {
     const box = [face.box.x, face.box.y, face.box.width, face.box.height];
     if (track === undefined) {
-      track = { number: ++this.#begun, time, box, smoothed: face.probabilities, velocity: null };
+      track = { number: ++this.#begun, time, box, smoothed: face.probabilities, velocity: null, missingSince: null };
       this.#tracks.push(track);
     } else {
       const share = 1 - Math.exp((track.time - time) / SMOOTH_S);
@@ -86,7 +88,13 @@ function move(track, time, box) {
   const newest = [(now[0] - before[0]) / elapsed, (now[1] - before[1]) / elapsed];
   const share = 1 - Math.exp(-elapsed / INERTIA_S);
   track.velocity = (track.velocity ?? newest).map((old, axis) => old + share * (newest[axis] - old));
-  [track.time, track.box] = [time, box];
+  [track.time, track.box, track.missingSince] = [time, box, null];
+}
+
+/** Note an update without a track's face; returns the seconds since the first one. */
+function missing(track, time) {
+  track.missingSince ??= time;
+  return time - track.missingSince;
 }
 
 /** Distance-IoU (Zheng et al. 2020): IoU minus the normalised squared distance of the centres. */
