@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pydantic
@@ -38,6 +39,34 @@ def test_every_way_to_send_a_photo_gives_the_recognisers_own_answer(service):
         told = answer.json()
         assert told["model"] == {"name": "stand-in", "digest": "0" * 64}
         assert told["images"] == [{"name": name, **expected}]
+
+
+def test_the_answer_that_the_page_shows_is_the_real_one(serve):
+    """It was of an earlier network, and lacked two fields."""
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    shown = json.loads(page.split("```json\n")[1].split("```")[0])
+
+    real = post(serve(Recognizer().model).client, PHOTO, "image/jpeg", "?top=3").json()
+
+    assert real["model"].pop("digest").startswith(shown["model"].pop("digest").removesuffix("..."))
+    _check_shortened(shown, real)
+
+
+def _check_shortened(shown, real):
+    if isinstance(shown, dict):
+        assert list(shown) == list(real)
+        for name in shown:
+            _check_shortened(shown[name], real[name])
+    elif isinstance(shown, list):
+        for one, other in zip(shown, real, strict=True):
+            _check_shortened(one, other)
+    else:
+        close = (
+            pytest.approx(real, abs=0.006 if abs(real) < 1 else 0.06)
+            if isinstance(real, float)
+            else real
+        )
+        assert shown == close
 
 
 def test_ready_faces_are_not_looked_for(service):
