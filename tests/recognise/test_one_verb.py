@@ -135,6 +135,21 @@ def test_the_home_folder_is_meant_by_a_wave(
         mien.predict("~nobody-of-this-name/a.jpg", model=recognizer)
 
 
+def test_a_photo_is_not_replaced_by_its_copy(recognizer: Recognizer, tmp_path: Path) -> None:
+    original = photo().read_bytes()
+    (tmp_path / "me.jpg").write_bytes(original)
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "me.jpg")
+    faces = recognizer.recognize(tmp_path / "me.jpg")
+
+    for name in ("me.jpg", "link.jpg"):
+        with pytest.raises(InputError, match="the copy would replace the photo"):
+            faces.save(tmp_path / name)
+
+    assert (tmp_path / "me.jpg").read_bytes() == original
+    assert faces.save(tmp_path / "marked.jpg").exists()
+    assert faces.save(tmp_path / "marked.jpg").exists()
+
+
 def test_a_data_url_is_a_picture(recognizer: Recognizer) -> None:
     text = f"data:image/jpeg;base64,{base64.b64encode(photo().read_bytes()).decode()}"
     alone, *rest = mien.predict(text, model=recognizer) + mien.predict([text], model=recognizer)

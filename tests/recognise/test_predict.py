@@ -120,7 +120,8 @@ def test_what_was_stopped_is_gone_on_with(mien, folder, tmp_path, monkeypatch):
         return recognize(self, *arguments, **options)
 
     monkeypatch.setattr(Recognizer, "recognize", stopped)
-    assert mien(folder, "--csv", rows)[0] == 130
+    status, _, err = mien(folder, "--csv", rows)
+    assert (status, "the same command with --resume goes on" in err) == (130, True)
     assert not rows.exists()
 
     status, out, _ = mien(folder, "--csv", rows, "--resume")
@@ -134,7 +135,7 @@ def test_copies_are_annotated_under_their_own_names(mien, folder, tmp_path):
     status, _, err = mien(folder, "--out", tmp_path / "out")
 
     assert status == 0, err
-    made = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*")}
+    made = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("[!.]*.*")}
     assert {str(path) for path in made} == {
         "hopper.jpg", "deep/er/hopper.png", "deep/nobody.gif.png"
     }  # fmt: skip
@@ -153,8 +154,31 @@ def test_originals_are_never_replaced(mien, folder):
 
     status, _, err = mien(folder / "hopper.jpg", "--out", folder)
 
-    assert (status, "would replace" in err) == (2, True)
+    assert (status, "holds something else" in err) == (2, True)
     assert (folder / "hopper.jpg").read_bytes() == original
+
+
+def test_copies_do_not_replace_other_photos_of_the_same_name(mien, folder, tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / "hopper.jpg").write_bytes(b"another photo")
+
+    status, _, err = mien(folder, "--out", others)
+
+    assert (status, "give --out a new or empty folder" in err) == (2, True)
+    assert (others / "hopper.jpg").read_bytes() == b"another photo"
+    assert len(list(others.iterdir())) == 1
+
+
+def test_a_copy_is_not_its_own_original_either(mien, folder, tmp_path):
+    assert mien(folder / "hopper.jpg", "--out", tmp_path / "out")[0] == 0
+    copy = tmp_path / "out" / "hopper.jpg"
+    before = copy.read_bytes()
+
+    status, _, err = mien(copy, "--out", tmp_path / "out")
+
+    assert (status, "would replace" in err) == (2, True)
+    assert copy.read_bytes() == before
 
 
 def test_copies_of_before_are_not_recognised_again(mien, folder):
@@ -279,7 +303,7 @@ def test_copies_of_x_bmp_and_x_bmp_png_are_two(mien, tmp_path):
 
     assert mien(album, "--out", out)[0] == 0
 
-    assert sorted(path.name for path in out.iterdir()) == ["x.bmp.2.png", "x.bmp.png"]
+    assert sorted(path.name for path in out.glob("x*")) == ["x.bmp.2.png", "x.bmp.png"]
 
 
 @pytest.mark.parametrize("name", ["笑" * 80 + ".jpg", "x" * 249 + ".jpg", "y" * 251 + ".bmp"])
@@ -292,12 +316,16 @@ def test_a_name_that_leaves_no_room_is_shortened_and_told(name, mien, tmp_path):
     status, _, err = mien(album, "--out", out)
 
     assert status == 0
-    assert len(list(out.iterdir())) == 2
-    assert ("its name is too long" in err) == (name not in {path.name for path in out.iterdir()})
+    made = {path.name for path in out.iterdir()} - {".mien.json"}
+    assert len(made) == 2
+    assert ("its name is too long" in err) == (name not in made)
 
 
 def test_a_copy_that_cannot_be_written_does_not_end_the_others(mien, folder, tmp_path):
-    (tmp_path / "out" / "hopper.jpg").mkdir(parents=True)
+    assert mien(folder, "--out", tmp_path / "out")[0] == 0
+    (tmp_path / "out" / "hopper.jpg").unlink()
+    (tmp_path / "out" / "hopper.jpg").mkdir()
+    (tmp_path / "out" / "deep" / "er" / "hopper.png").unlink()
 
     status, _, err = mien(folder, "--out", tmp_path / "out")
 

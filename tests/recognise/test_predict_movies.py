@@ -59,7 +59,7 @@ def test_a_video_becomes_a_table_rows_a_copy_and_a_timeline(mien, film, tmp_path
     assert {row["track_id"] for row in rows} == {"1"}
     assert {row["source"] for row in rows} == {str(film)}
     assert set(SEVEN) < set(rows[0])
-    assert sorted(path.name for path in out.iterdir()) == ["film.mp4", "film.mp4.timeline.png"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["film.mp4", "film.mp4.timeline.png"]
     assert sound_packets(out / "film.mp4") == sound_packets(film)
     with VideoReader(out / "film.mp4") as copy, VideoReader(film) as first:
         for marked, frame in zip(copy, first, strict=True):
@@ -159,7 +159,7 @@ def test_what_cannot_be_done_is_one_sentence(mien, film, tmp_path):
     for arguments, said in (
         ((), "Missing argument"),
         ((film, "--timeline"), "--timeline needs --out"),
-        ((film, "--out", film.parent), "the copy would replace"),
+        ((film, "--out", film.parent), "holds something else"),
         ((film, "--out", tmp_path / "file"), "a folder is needed"),
     ):
         status, out, err = mien(*arguments)
@@ -176,7 +176,7 @@ def test_a_video_without_a_face_is_an_answer(mien, tmp_path):
     status, said, _ = mien(film, "--out", tmp_path / "out", "--timeline")
     assert status == 0
     assert "no face" in said
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["a.mp4"]
 
 
 def test_one_of_a_thing_is_told_as_one(mien, tmp_path):
@@ -213,5 +213,5 @@ def test_a_signal_leaves_nothing_half_written(tmp_path, name):
     _, said = process.communicate(timeout=60)
 
     assert (process.returncode, said) == (-getattr(signal, name), "")
-    assert list(out.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == [".mien.json"]
     assert sorted(tmp_path.iterdir()) == [film, out]

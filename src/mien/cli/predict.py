@@ -16,7 +16,7 @@ from mien.cli.output import show
 from mien.cli.predict_on_ray import recognise_on_cluster
 from mien.cli.predicted import Bar, Told
 from mien.errors import InputError, OccupiedError
-from mien.files import fitting
+from mien.files import claim, fitting
 from mien.terminal import Stack, note
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="DIR",
-        help="Folder for copies with the faces marked; with --engine ray, for the results.",
+        help=(
+            "Folder for copies with the faces marked, new or empty or used for copies before; with "
+            "--engine ray, for the results."
+        ),
     ),
 ]
 Csv = Annotated[
@@ -193,6 +196,9 @@ def predict(
     )
     settings.refuse_misfits()
     recognizer = Recognizer(model, device=device, threads=threads, detector=faces, size=size)
+    if settings.out is not None:
+        # Cameras number their photos alike: a copy must not replace a photo that is there already.
+        claim(settings.out / ".mien.json", {"content": "marked copies"}, "results")
     told = _recognised(settings, recognizer, {"faces": faces, "size": size, "every": every})
     _tell(settings, recognizer, told)
     if told.failed:

@@ -30,6 +30,7 @@ from mien.expressions import Expressions
 from mien.files import alone, atomic_file, json_object, refuse_another, spreadsheet_name
 from mien.recognise import record
 from mien.recognise.track import FaceLike, TrackedFace
+from mien.terminal import note
 
 Row = dict[str, record.Cell]
 
@@ -253,7 +254,10 @@ class RowFile:
 
     def _end(self, error: object) -> None:
         self._stack.close()
-        if self._to_stdout or (error is not None and self._worth_keeping):
+        if self._to_stdout:
+            return
+        if error is not None and self._worth_keeping:
+            note(f"{self._path}: the rows so far are kept; the same command with --resume goes on")
             return
         with writing_to(self._path):
             if error is not None:

@@ -60,6 +60,15 @@ class Origin:
         """
         return read_photo(self._picture, bgr=self._bgr, max_pixels=self._max_pixels)
 
+    def is_at(self, path: Path) -> bool:
+        """Whether the picture is a file, and is the one at this path."""
+        if not isinstance(self._picture, str | Path):
+            return False
+        try:
+            return path.samefile(from_home(self._picture))
+        except (OSError, ValueError):  # one of them does not exist, or the text is no path
+            return False
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
 
@@ -98,9 +107,11 @@ class Shown:
         """Write `plot()` to a file in the format of its suffix (.png, .jpg), and return its path.
 
         Raises:
-            InputError: as `plot`; or the file cannot be written.
+            InputError: as `plot`; or the file cannot be written, or is the picture itself.
         """
         target = from_home(path)
+        if self.origin is not None and self.origin.is_at(target):
+            raise InputError(f"{target}: the copy would replace the photo; choose another name")
         write_picture(target, self.plot())
         return target
 
