@@ -19,6 +19,9 @@ _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
+#: Longer messages are shortened in the middle to so many characters of each end: longer than any path of a system.
+_LONGEST, _KEPT = 8_000, 300
+
 
 def visible(text: str, *, keep: str = "") -> str:
     r"""Replace invisible characters by escapes, except those in `keep`, so that a text can be printed.
@@ -45,7 +48,10 @@ class MienError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(visible(message))
+        message = visible(message)
+        if len(message) > _LONGEST:  # it names a whole file's content, given in place of a path
+            message = f"{message[:_KEPT]} ... {message[-_KEPT:]}"
+        super().__init__(message)
 
 
 class InputError(MienError):

@@ -109,8 +109,9 @@ def read_photo(source: Picture, *, bgr: bool = False, max_pixels: int = MAX_PIXE
             "the picture is None, which cv2.imread returns for a file that it cannot read: check the "
             "path, or give the path itself"
         )
+    remedy = "; give its content, .read()" if hasattr(source, "read") else ""
     raise InputError(
-        f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
+        f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}{remedy}"
     )
 
 
