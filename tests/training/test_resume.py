@@ -2,11 +2,15 @@
 
 import json
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from mien.errors import InputError
+from mien.evaluation.metrics import cross_entropy
+from mien.files import atomic_file
+from mien.models import load_classifier
 from mien.runs import RunFolder
 from mien.training import Augment, ModelSpec, Schedule, Watcher, train
 
@@ -135,6 +139,47 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before_it(small, go, tmp_
     assert notes.first_step == 7
     assert [sentence.partition(":")[0] for sentence in notes.sentences] == [str(state)]
     assert_the_same(whole, resumed)
+
+
+@pytest.mark.parametrize("files", range(1, 8))
+def test_after_a_kill_between_two_files_the_best_weights_are_those_of_the_history(
+    files, small, go, splits, tmp_path, monkeypatch
+):
+    """Another number of threads rounds otherwise, so a resume may never come to the epoch that was best before."""
+    written = []
+
+    @contextmanager
+    def killed_after(path, *options, **more):
+        if len(written) == files:
+            raise RuntimeError("killed")
+        with atomic_file(path, *options, **more) as handle:
+            yield handle
+        written.append(path)
+
+    monkeypatch.setattr("mien.training.checkpoint.atomic_file", killed_after)
+    monkeypatch.setattr("mien.training.loop.worth", lambda row, recipe: row["epoch"])
+    with pytest.raises(RuntimeError, match="killed"):
+        go(small, "run")
+    monkeypatch.setattr("mien.training.checkpoint.atomic_file", atomic_file)
+    monkeypatch.setattr("mien.training.loop.worth", lambda row, recipe: -row["epoch"])
+
+    class AtItsStart(Watcher):
+        def started(self, run, recipe, steps, first_step):
+            self.agreed = first_step == 0 or agree(run, splits.validation)
+
+    watcher = AtItsStart()
+    run = go(small, "run", resume=True, watchers=[watcher])
+
+    assert watcher.agreed
+    assert agree(run, splits.validation)
+    assert [row["epoch"] for row in run.history()] == [1, 2]
+
+
+def agree(run, validation):
+    """Whether best/ scores as the history says of the kept epoch, or of the last one of an unfinished run."""
+    row = run.kept_epoch() if run.is_finished() else run.history()[-1]
+    answers_NK = load_classifier(run, "cpu")(validation.pixels())
+    return cross_entropy(answers_NK, validation.labels) == pytest.approx(row["validation_loss"])
 
 
 def test_a_resume_is_written_down_with_what_changed(small, go):

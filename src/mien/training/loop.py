@@ -174,7 +174,7 @@ class _Training:
         self.stopping: int | None = None  # the signal, once all processes know of it
         self.had_ended = False  # before it was resumed; its record then stays as it is
         self.written = 0  # epochs whose end is in the run folder
-        self.best: dict[str, Tensor] | None = None  # weights to keep that are not there yet
+        self.best: dict[str, Tensor] | None = None  # the weights to keep
 
     def _kept(self) -> nn.Module:
         """The network that is validated and kept; changes to it are made to a copy, not to the one in training."""
@@ -228,12 +228,16 @@ class _Training:
             lambda: record.resumed(self.run, self.progress.step, self._machine())
         )
         self._note(changed)
+        if (
+            state is not None
+        ):  # the run may have ended before these, or after those of a later epoch
+            self._write_files()
 
     def _take_over(self, state: dict[str, Any]) -> None:
         try:
             self.parts.load_state_dict(state)
             self.progress = TrainingState(**state["progress"])
-            self.written = len(self.progress.history)
+            self.best = state.get("best")  # a state of mien 0.1 has none
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.run.state_path}: not a state of this version ({error}); train again"
@@ -376,26 +380,31 @@ class _Training:
         )
 
     def _save_weights(self, path: Path, tensors: dict[str, Tensor]) -> None:
-        """Write weights for use and inspection; resuming does not need them."""
+        """Write weights for use and inspection; resuming writes them again from the state."""
         self.team.lead(lambda: checkpoint.save_weights(path, tensors))
 
     def _write_epochs(self) -> None:
         """Write the best weights and the history, if the run folder does not have them yet."""
-        if self.best is not None:
+        progress, written = self.progress, self.written
+        if self.best is not None and progress.best_epoch > written:
             self._save_weights(self.run.best_weights, self.best)
-        self.best = None
-        if self.written < len(self.progress.history):
-            self.team.lead(lambda: checkpoint.save_history(self.run, self.progress.history))
-        self.written = len(self.progress.history)
+        if len(progress.history) > written:
+            self.team.lead(lambda: checkpoint.save_history(self.run, progress.history))
+        self.written = len(progress.history)
 
-    def _save(self) -> None:
-        """Save everything; the state for resuming comes last, so that it never refers to files not yet written."""
-        if self.progress.seen:
-            self._refuse_divergence(self.progress.loss_sum)
+    def _write_files(self) -> None:
+        """Write the files that follow from the state."""
         self._write_epochs()
         self._save_weights(self.run.last_weights, self.parts.network.state_dict())
-        state = {**self.parts.state_dict(), "progress": asdict(self.progress)}
+
+    def _save(self) -> None:
+        """Save everything. The state comes first and holds all of it, so a kill between two files loses nothing:
+        a resume writes the files that follow from the state again."""
+        if self.progress.seen:
+            self._refuse_divergence(self.progress.loss_sum)
+        state = {**self.parts.state_dict(), "best": self.best, "progress": asdict(self.progress)}
         self.team.lead(lambda: checkpoint.save_state(self.run, state))
+        self._write_files()
         self.timer.restart(self.progress.step)
 
     def _is_time_to_save(self) -> bool:
