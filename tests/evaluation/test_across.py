@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mien.card import CropRule, ModelCard
+from mien.data.build import fingerprint
 from mien.errors import InputError
 from mien.evaluation import Evaluation, Subject, ensemble
 from mien.evaluation.across import name_of
@@ -150,6 +151,33 @@ def test_training_faces_may_be_read_by_a_map_too(make_store, predict):
     found = subject(predict, store, "test", {"disgust": None}).evaluated()
     assert (len(found), found.training_faces, found.across.split) == (12, 28, "test")
     assert "disgust" not in found.expressions
+
+
+#: The seven with the labels that class folders give, which are in alphabetical order, and by numbers.
+OTHERWISE = {
+    "by name": (tuple(sorted(SEVEN)), {"disgust": None}, "test"),
+    "by name, without a map": (tuple(sorted(SEVEN)), None, None),
+    "by number": (tuple("0123456"), dict(zip("0123456", SEVEN, strict=True)), None),
+}
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_training_faces_are_known_under_other_names_and_in_another_order(case, make_store, predict):
+    names, mapping, across = OTHERWISE[case]
+    trained = make_store([0] * 28 + [1] * 14 + [2] * 14)
+    own = fingerprint(trained.labels, trained.splits, trained.digests, SEVEN)
+    meant = [(mapping or {}).get(name) or name for name in names]
+    labels = [meant.index(SEVEN[label]) for label in trained.labels]
+    store = replace(trained, labels=np.array(labels), expressions=names, fingerprint="e" * 64)
+
+    found = subject(predict, store, "test", mapping, trained_on=own).evaluated()
+
+    assert (found.training_faces, found.fingerprint) == (28, own)
+    assert (found.across.split if found.across else None) == across
+    assert not any("other data" in note for note in found.notes)
+    assert len(subject(predict, store, None, mapping, trained_on=own).faces) in (12, 14)
+    with pytest.raises(InputError, match="no fair test"):
+        subject(predict, store, "all", mapping, trained_on=own)
 
 
 def test_nothing_for_any_shared_expression_is_nothing_to_choose_by(make_store):

@@ -106,8 +106,10 @@ def evaluate(
     names = [str(one.path) if isinstance(one, RunFolder) else one for one in subjects]
     if out is not None and len(subjects) > 1:
         raise InputError("--out is the folder of one report: give one model file")
-    if as_ensemble and len(subjects) < 2:
-        raise InputError("--ensemble needs two or more runs; give more of them, or leave it out")
+    if as_ensemble:
+        from mien.evaluation import check_members
+
+        check_members(len(subjects))
     if corruptions and (exclude is not None or as_ensemble or mapping is not None):
         raise InputError(
             "--corruptions scores single runs on whole splits: leave out --exclude, --ensemble and --map"

@@ -14,6 +14,7 @@ from mien.evaluation.metrics import Scores as Scores
 from mien.evaluation.metrics import compute_scores as compute_scores
 from mien.evaluation.robustness import Robustness as Robustness
 from mien.evaluation.robustness import evaluate_corrupted as evaluate_corrupted
+from mien.evaluation.summary import check_members as check_members
 from mien.evaluation.summary import ensemble as ensemble
 from mien.evaluation.summary import over_seeds as over_seeds
 from mien.evaluation.summary import summarise as summarise

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mien.data.build import fingerprint
 from mien.data.exclusions import read_exclusions
 from mien.data.mapping import ClassMap
 from mien.data.splits import Splits
@@ -73,7 +74,7 @@ def choose_for_run(
     Raises:
         InputError: see `choose`.
     """
-    fingerprint = run.trained_on()
+    trained_on = run.trained_on()
     recipe = run.recipe()
     chosen = choose(
         recipe.split,
@@ -81,10 +82,11 @@ def choose_for_run(
         store,
         split,
         where=str(run.path),
-        trained_on=fingerprint,
+        trained_on=trained_on,
         mapping=mapping,
     )
-    if run.exclusions_path.is_file() and fingerprint == store.fingerprint and len(chosen.trained):
+    own = trained_on == chosen.trained.store.fingerprint
+    if run.exclusions_path.is_file() and own and len(chosen.trained):
         left = read_exclusions(run.exclusions_path).applied(chosen.trained)
         return replace(chosen, trained=left)
     return chosen
@@ -129,15 +131,18 @@ def choose(
         InputError: the split is empty or unfair (all of the training data, or a validation split drawn
             from other data), or the classes do not fit the network.
     """
-    foreign = trained_on is not None and trained_on != store.fingerprint
+    known = tuple(canonical(name) for name in expressions)
+    store, mapping = _as_trained(store, known, mapping, trained_on)
+    own = trained_on == store.fingerprint
+    foreign = trained_on is not None and not own
     untold = bool((store.splits == TRAIN).all())
-    split = split or (ALL if untold and (foreign or mapping is not None) else "validation")
-    if split == ALL and trained_on == store.fingerprint:
+    others = foreign or (mapping is not None and not own)
+    split = split or (ALL if untold and others else "validation")
+    if split == ALL and own:
         raise InputError(
             f"{store.source}: {where} was trained on some of its faces, so all of them are no fair test; "
             f"choose --split {', '.join(SPLIT_NAMES)}"
         )
-    known = tuple(canonical(name) for name in expressions)
     same_set = sorted(store.expressions) == sorted(known)
     by_class = mapping is not None or split == ALL
     by_class |= foreign and (not same_set or lacks_some(store, known))
@@ -175,6 +180,27 @@ def split_rule_in(recipe: Any, where: str) -> SplitRule:
         raise InputError(
             f"{where}: no split rule that can be read ({error!r}); train again"
         ) from error
+
+
+def _as_trained(
+    store: FaceStore, known: Expressions, mapping: ClassMap | None, trained_on: str | None
+) -> tuple[FaceStore, ClassMap | None]:
+    """The store as it was in the network's training, if only its classes were read in another order or by other names.
+
+    Its fingerprint then tells that these are the training data. Of a map that names the classes as the training
+    did, nothing is left to do.
+    """
+    if trained_on in (None, store.fingerprint):
+        return store, mapping
+    for given, left in ((None, mapping), (mapping, None)):
+        names = [(given or {}).get(name, name) for name in store.expressions]
+        place_of = np.array([-1 if name not in known else known.index(name) for name in names])
+        labels = place_of[store.labels]
+        if (labels >= 0).all() and trained_on == fingerprint(
+            labels, store.splits, store.digests, known
+        ):
+            return replace(store, labels=labels, expressions=known, fingerprint=trained_on), left
+    return store, mapping
 
 
 def _relabelled(store: FaceStore, known: Expressions, where: str) -> FaceStore:

@@ -106,6 +106,16 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, MeanSd]]
     return summaries
 
 
+def check_members(count: int) -> None:
+    """Check the number of an ensemble's members, before anything is computed.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    if count < 2:
+        raise InputError("an ensemble needs two or more runs; give more of them, or leave it out")
+
+
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
     """Evaluate the mean of the members' probabilities.
 
@@ -118,8 +128,7 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
         InputError: there are fewer than two, their faces, labels or expressions differ, or they are of
             data with other classes than the networks', or only some of them.
     """
-    if len(evaluations) < 2:
-        raise InputError("an ensemble needs two or more runs; give more of them")
+    check_members(len(evaluations))
     first, *others = evaluations
     if any(one.across is not None for one in evaluations):
         raise InputError(

@@ -82,7 +82,7 @@ def write_report(
     parts = [
         *(blocks.Text(note, "note") for note in _notes(run, evaluations)),
         *_headline(evaluations),
-        *([blocks.Tiles(tiles)] if (tiles := _tiles(history, evaluations)) else []),
+        *([blocks.Tiles(tiles)] if (tiles := _tiles(history, run.seconds(), evaluations)) else []),
         *_scores(evaluations),
         *_training(run, validated(history)),
     ]
@@ -154,7 +154,7 @@ def _headline(evaluations: list[Evaluation]) -> list[blocks.Block]:
 
 
 def _tiles(
-    history: list[dict[str, float]], evaluations: list[Evaluation]
+    history: list[dict[str, float]], seconds: float, evaluations: list[Evaluation]
 ) -> list[tuple[str, str, str]]:
     tiles: list[tuple[str, str, str]] = []
     if evaluations:
@@ -175,7 +175,6 @@ def _tiles(
         gap = f"{100 * seen[-1]['gap']:.1f} points"
         tiles.append(("overfitting gap", gap, "training - validation, last epoch"))
     if history:
-        seconds = sum(row["seconds"] for row in history)
         tiles.append(("trained for", duration(seconds), quantity(len(history), "epoch")))
     return tiles
 

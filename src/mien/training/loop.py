@@ -228,9 +228,8 @@ class _Training:
             lambda: record.resumed(self.run, self.progress.step, self._machine())
         )
         self._note(changed)
-        if (
-            state is not None
-        ):  # the run may have ended before these, or after those of a later epoch
+        if state is not None:
+            # The process may have been killed before it wrote these, or after those of a later epoch.
             self._write_files()
 
     def _take_over(self, state: dict[str, Any]) -> None:
