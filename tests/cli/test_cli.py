@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mien import cli
+from mien import cli, recipes
+from mien.api.inputs import read_for
+from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.files import alone
 from mien.runs import RunFolder
@@ -509,6 +512,22 @@ def test_numbers_of_other_data_are_not_read_in_the_networks_order(capsys, tmp_pa
     )
     assert status == 0, err
     assert "made on other data" in json.dumps(json.loads(out))
+
+
+def test_numbers_of_folders_are_not_believed_for_a_set_that_begins_with_the_seven(tmp_path):
+    """AffectNet's eight begin with neutral; FER+'s and mien's do not."""
+    eight = (*SEVEN, "contempt")
+    for number in range(8):
+        face = tmp_path / "test" / str(number) / "1.png"
+        face.parent.mkdir(parents=True)
+        Image.new("L", (48, 48), 20 * number).save(face)
+    recipe = replace(recipes.find("basic-cnn"), expressions=eight)
+
+    with pytest.raises(InputError, match="its labels are numbers"):
+        read_for(recipe, tmp_path, None, None, "e" * 64)
+
+    store = read_for(recipe, tmp_path, sorted(eight), None, "e" * 64)
+    assert [store.expressions[label] for label in store.labels] == sorted(eight)
 
 
 def test_a_list_of_exclusions_of_a_training_that_did_not_begin_is_not_the_next_ones(

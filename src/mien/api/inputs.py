@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien import data as faces_of
+from mien.data.class_folders import LAYOUT as FOLDERS
 from mien.data.mapping import ClassMap, unmapped
 from mien.data.reading import FOUND, UnknownClassesError
 from mien.data.store import FaceStore
@@ -208,8 +209,7 @@ def read_for(
     if labels is None and mapping is not None and not isinstance(data, FaceStore):
         size = network.input.height, network.input.width
         return faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
-    # A set that begins with the challenge's seven, such as FER+'s eight, counts them as the challenge does.
-    assumed = labels is None and network.expressions[: len(SEVEN)] != SEVEN
+    assumed = labels is None
     if labels is None and network.expressions != SEVEN:
         labels = network.expressions
     try:
@@ -219,7 +219,10 @@ def read_for(
             raise  # the label set that the user gave lacks a class
         raise unmapped(error.unknown, network.expressions, str(data)) from None
     others = trained_on is not None and trained_on != store.fingerprint
-    if assumed and others and store.numbered and not isinstance(data, FaceStore):
+    # A table for a set that begins with the challenge's seven, such as FER+'s eight, counts them as the challenge
+    # does. Folders may count in any order: AffectNet's eight begin with neutral.
+    counted = store.layout != FOLDERS and network.expressions[: len(SEVEN)] == SEVEN
+    if assumed and others and store.numbered and not counted and not isinstance(data, FaceStore):
         raise InputError(
             f"{data}: its labels are numbers, and these are not the faces that the network was trained on: give the "
             "expressions of the numbers, in their order, with --labels"

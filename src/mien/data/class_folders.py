@@ -30,12 +30,15 @@ from mien.expressions import SEVEN, Expressions, canonical
 #: copies of FER-2013 put PublicTest and PrivateTest together into a folder `test`.
 _PREFIXES = ("Training_", "PublicTest_", "PrivateTest_")
 
+#: The layout's name, which stores keep.
+LAYOUT = "class folders"
+
 
 def found(tree: Tree) -> list[Found]:
     """All images of a tree as one source, if at least one lies in a class folder."""
     if not any(class_name(entry) for entry in tree.entries if is_image(entry.name)):
         return []
-    return [Found(Rank.FOLDERS, "class folders", partial(ClassFolders, tree.entries))]
+    return [Found(Rank.FOLDERS, LAYOUT, partial(ClassFolders, tree.entries))]
 
 
 class ClassFolders:
