@@ -154,6 +154,13 @@ def test_a_camera_streams_rows_to_standard_output(mien, monkeypatch):
     assert "gave no more pictures" in err
 
 
+def test_options_of_the_other_kind_are_told(mien, film, tmp_path):
+    _, _, err = mien(film, "--out", tmp_path / "films", "--explain", "--every", "9")
+    assert "--explain is for photos" in err
+    _, _, err = mien(photo(), "--out", tmp_path / "photos", "--timeline")
+    assert "--timeline is for videos" in err
+
+
 def test_what_cannot_be_done_is_one_sentence(mien, film, tmp_path):
     (tmp_path / "file").write_text("")
     for arguments, said in (

@@ -333,6 +333,10 @@ def _tell(settings: _Settings, recognizer: Recognizer, told: Told) -> None:
     for place in (settings.rows, settings.out):
         if place is not None and str(place) != "-":
             note(f"written: {place}")
+    if settings.explain and told.movies:
+        note("--explain is for photos: nothing was explained of videos")
+    if settings.timeline and told.pictures:
+        note("--timeline is for videos: nothing was plotted of photos")
     if told.failed:
         whole = " as a whole" if told.movies else ""
         note(f"could not be read{whole}, {len(told.failed):,} of {told.looked_at:,}:")
