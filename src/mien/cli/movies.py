@@ -49,6 +49,7 @@ def recognise_movie(
         InputError: any other: a result cannot be written.
     """
     from mien.recognise.film import recognise_film
+    from mien.recognise.rows import row_without_face
     from mien.recognise.video_writer import copy_name
 
     takers: list[Callable[[list[Row]], object]] = [] if rows is None else [rows.write]
@@ -60,6 +61,8 @@ def recognise_movie(
         takers.append(drawn.add)
     copy = None if out is None else target_of(item, out / copy_name(item.name), out)
     done = recognise_film(item, recognizer, every=every, rows=takers, copy=copy, on_frame=on_frame)
+    if rows is not None and not done.faces:
+        rows.write([row_without_face(item.shown, read=True)])
     if drawn is not None and out is not None:
         drawn.save(fitting(out / f"{item.name}.timeline.png"))
     return done

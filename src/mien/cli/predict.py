@@ -66,7 +66,10 @@ Csv = Annotated[
     typer.Option(
         "--csv",
         metavar="FILE",
-        help="Write a row for each face as it is found; .csv, .parquet or .jsonl.",
+        help=(
+            "Write a row for each face as it is found, and one for each photo or video without a "
+            "face; .csv, .parquet or .jsonl."
+        ),
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted --csv.")]
@@ -250,8 +253,9 @@ def _rows(rows: Path | None, inputs: list[str], *, as_json: bool) -> Path | None
 def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, Any]) -> Told:
     """Recognise one item after the other; one that cannot be read is noted, and the others go on."""
     from mien.recognise.media import SourceError
-    from mien.recognise.rows import RowFile
+    from mien.recognise.rows import RowFile, row_without_face
 
+    unread = []
     kept = {"model": recognizer.card.digest, **of_rows}
     told = Told(everything=settings.as_json)
     with ExitStack() as stack:
@@ -282,9 +286,12 @@ def _recognised(settings: _Settings, recognizer: Recognizer, of_rows: dict[str, 
                     told.add_movie(item, done)
             except SourceError as error:
                 told.fail(item, error)
+                unread.append(item.shown)
                 continue
             if sink is not None:
                 sink.finished(item.shown)
+        if sink is not None:  # at the end: --resume tries these again
+            sink.write(row_without_face(source, read=False) for source in unread)
     return told
 
 
@@ -299,7 +306,7 @@ def _recognise_photo(
     """
     from mien.recognise.media import SourceError
     from mien.recognise.pictures import read_photo
-    from mien.recognise.rows import row
+    from mien.recognise.rows import row, row_without_face
     from mien.recognise.showing import Origin
 
     try:
@@ -317,7 +324,8 @@ def _recognise_photo(
     # Results are kept for the final table: let them refer to the file instead of keeping the pixels.
     faces.seen_in(Origin(item.where, bgr=False, recognizer=recognizer))
     if sink is not None:
-        sink.write(row(item.shown, 0, None, face) for face in faces)
+        found = [row(item.shown, 0, None, face) for face in faces]
+        sink.write(found or [row_without_face(item.shown, read=True)])
 
 
 def _tell(settings: _Settings, recognizer: Recognizer, told: Told) -> None:

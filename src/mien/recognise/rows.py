@@ -1,5 +1,8 @@
 """Tables of results: one row for each face of each frame, in CSV, parquet or JSON lines.
 
+`mien predict` adds a row for each photo or video without any face, so that every source is in its table: `frame` is 0,
+or empty if the source could not be read, and all columns after it are empty.
+
 source             path, URL or camera; a path that spreadsheets would take for a formula begins with ./
 frame              position of the frame, from 0; 0 for a photo
 time_s             seconds from the beginning; empty for a photo
@@ -79,6 +82,11 @@ def row(source: str, frame: int, time_s: float | None, face: FaceLike) -> Row:
     else:
         made |= face.probabilities
     return {name: _rounded(name, value) for name, value in made.items()}
+
+
+def row_without_face(source: str, *, read: bool) -> Row:
+    """The row of a photo or video without any face; `read`: whether it could be read."""
+    return {"source": spreadsheet_name(source), "frame": 0 if read else None}
 
 
 def _rounded(name: str, value: record.Cell) -> record.Cell:
