@@ -21,6 +21,7 @@ from stand_in import StandIn, photo
 
 import mien
 from mien.card import Limits
+from mien.decoding import Decoded
 from mien.errors import InputError
 from mien.expressions import SEVEN
 from mien.input_spec import InputSpec
@@ -396,3 +397,47 @@ def test_a_child_that_was_forked_from_a_recogniser_at_work_gives_the_same_answer
         assert answers.get() == before.to_dict()
     finally:
         child.kill()
+
+
+def test_faces_whose_boxes_are_known_come_in_their_order(model, hopper):
+    boxes = [(250.0, 100.0, 120.0, 140.0), (-20.0, 30.0, 90.0, 80.0)]
+    searched = Recognizer(model, detector=lambda _: [Detection(box) for box in boxes])
+    for detector in ("yunet", "none"):
+        faces = Recognizer(model, detector=detector).recognize(photo(), boxes=boxes)
+        assert [face.box for face in faces] == [boxes[0], (0.0, 30.0, 70.0, 80.0)]
+        assert list(faces) == list(reversed(searched.recognize(photo())))
+        assert np.array_equal(faces[1].explain().shown, faces[1].explain().shown)
+    assert Recognizer(model).recognize(hopper, boxes=np.array(boxes)) == faces
+    assert Recognizer(model).recognize(hopper, boxes=[]) == []
+
+
+def test_known_boxes_are_in_pixels_of_the_file_where_it_was_read_smaller(recognizer, hopper):
+    half = Decoded(np.ascontiguousarray(hopper[::2, ::2]), (512, 600))
+    (face,) = recognizer.recognize(half, boxes=[(150, 100, 200, 240)])
+    (same,) = recognizer.recognize(half.pixels, boxes=[(75, 50, 100, 120)])
+    assert face.box == (150, 100, 200, 240)
+    assert face.probabilities == same.probabilities
+    assert np.array_equal(face.explain().shown, same.explain().shown)
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ((10, 20, 30), r"boxes\[1\] is \(10, 20, 30\); give \(x, y, width, height\)"),
+        ((10, 20, 0, 30), "width and height above 0"),
+        ((10, 20, -5, 30), "width and height above 0"),
+        ((10, float("nan"), 30, 30), r"boxes\[1\] is"),
+        ((10, "a", 30, 30), r"boxes\[1\] is"),
+        (7, r"boxes\[1\] is 7"),
+        ((600, 20, 30, 30), "mostly outside of the picture of 512 x 600 pixels"),
+        ((300, 100, 500, 250), "mostly outside"),  # two corners
+    ],
+)
+def test_what_is_no_box_is_one_sentence(box, said, recognizer):
+    with pytest.raises(InputError, match=said):
+        recognizer.recognize(photo(), boxes=[(250, 100, 120, 140), box])
+
+
+def test_boxes_belong_to_one_picture(recognizer):
+    with pytest.raises(InputError, match="boxes belong to one picture"):
+        recognizer.recognize([photo()], boxes=[(250, 100, 120, 140)])

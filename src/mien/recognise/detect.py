@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.decoding import Decoded
 from mien.errors import InputError
 from mien.input_spec import InputSpec
 
@@ -23,6 +24,7 @@ Landmarks: TypeAlias = tuple[tuple[float, float], ...]
 
 #: When shrinking: most sample points on each axis that are averaged for one pixel of a crop.
 _MOST_POINTS = 16
+_A_BOX = "give (x, y, width, height) in pixels, width and height above 0"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,50 @@ def whole_picture(picture: NDArray[np.uint8]) -> list[Detection]:
     """The detector "none": takes the whole picture for one face that is already cropped."""
     height, width = picture.shape[:2]
     return [Detection((0, 0, width, height))]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The detector for faces whose places the caller knows: it gives them in the caller's order."""
+
+    faces: list[Detection]
+
+    def __call__(self, _picture: NDArray[np.uint8]) -> list[Detection]:
+        return self.faces
+
+
+def at_boxes(boxes: Sequence[Box], photo: Decoded) -> Given:
+    """Convert boxes in pixels of a photo's file to faces in the pixels that were read.
+
+    Raises:
+        InputError: a value is no box, or more than half of it lies outside of the photo.
+    """
+    faces = []
+    for number, box in enumerate(boxes):
+        try:
+            given = Detection(box)
+        except InputError as error:
+            raise InputError(f"boxes[{number}] is {box!r:.80}; {_A_BOX}") from error
+        if 2 * _area(within(given.box, photo.size)) < _area(given.box):
+            width, height = photo.size
+            raise InputError(
+                f"boxes[{number}] is {box!r:.80}, mostly outside of the picture of {width} x {height} pixels; "
+                f"{_A_BOX}"
+            )
+        faces.append(replace(given, box=photo.read_part(given.box)))
+    return Given(faces)
+
+
+def _area(box: Box) -> float:
+    return box[2] * box[3]
+
+
+def within(box: Box, size: tuple[int, int]) -> Box:
+    """Clip a box to a picture of this (width, height)."""
+    x, y, width, height = box
+    left, top = max(0.0, x), max(0.0, y)
+    right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
+    return left, top, max(0.0, right - left), max(0.0, bottom - top)
 
 
 def crop(

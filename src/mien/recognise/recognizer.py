@@ -280,28 +280,53 @@ class Recognizer:
     @overload
     def recognize(self, pictures: Pictures, *, bgr: bool = False) -> list[Faces]: ...
     @overload
-    def recognize(self, pictures: Picture, *, bgr: bool = False) -> Faces: ...
-    def recognize(self, pictures: Picture | Pictures, *, bgr: bool = False) -> Faces | list[Faces]:
+    def recognize(
+        self, pictures: Picture, *, bgr: bool = False, boxes: Sequence[Box] | None = None
+    ) -> Faces: ...
+    def recognize(
+        self,
+        pictures: Picture | Pictures,
+        *,
+        bgr: bool = False,
+        boxes: Sequence[Box] | None = None,
+    ) -> Faces | list[Faces]:
         """Recognise the faces of one picture, or of several that go through the network together.
 
         Args:
             pictures: a path, the bytes of a file, a Pillow image or an RGB array, see `read_picture`; or a
                 list or tuple of these.
             bgr: whether arrays have OpenCV's colour order (BGR).
+            boxes: of one picture, the boxes of its faces, if you know them: no face is searched then. Each is
+                (x, y, width, height) in pixels of the upright picture, from forehead to chin, and may reach
+                beyond its border. The faces are taken as upright.
 
         Returns:
-            The faces of the picture; for a list, a list in the same order.
+            The faces of the picture, from left to right, or in the order of `boxes`; for a list, a list in the
+            same order.
 
         Raises:
             InputError: not a picture, or a damaged or too large one; for a list, the message has its number.
+                Or a box is no box or lies outside, for the most part.
             MienError: ONNX Runtime fails, or the answers are not finite.
         """
+        if boxes is not None:
+            if isinstance(pictures, list | tuple):
+                raise InputError("boxes belong to one picture: call recognize once for each")
+            return self._recognized_at(boxes, pictures, bgr)
         several = pictures if isinstance(pictures, list | tuple) else [pictures]
         answers = [
             faces.seen_in(Origin(picture, bgr=bgr, max_pixels=self._max_pixels, recognizer=self))
             for faces, picture in zip(self.answer(self._seen(pictures, bgr)), several, strict=True)
         ]
         return answers if isinstance(pictures, list | tuple) else answers[0]
+
+    def _recognized_at(self, boxes: Sequence[Box], picture: Picture, bgr: bool) -> Faces:
+        photo = read_photo(picture, bgr=bgr, max_pixels=self._max_pixels)
+        other = copy.copy(self)
+        other._detector, other._ready = detect.at_boxes(boxes, photo), False
+        (faces,) = other.answer([other.look(photo)])
+        origin = Origin(picture, bgr=bgr, max_pixels=self._max_pixels, recognizer=other)
+        return faces.seen_in(origin)
 
     @overload
     def features(self, pictures: Pictures, *, bgr: bool = False) -> list[NDArray[np.float32]]: ...
@@ -338,7 +363,9 @@ class Recognizer:
         seen: Seen = origin.seen
         part = photo.read_part(face.box)
         size = (pixels.shape[1], pixels.shape[0])
-        apart = [np.abs(np.subtract(_within(one.box, size), part)).max() for one in seen.detections]
+        apart = [
+            np.abs(np.subtract(detect.within(one.box, size), part)).max() for one in seen.detections
+        ]
         which = int(np.argmin(apart)) if apart else -1
         if which < 0 or apart[which] > _SAME_FACE * max(part[2:]):
             raise InputError(_ANOTHER_PICTURE)
@@ -375,7 +402,9 @@ class Recognizer:
         # Ready crops and networks are mostly gray, so a conversion to RGB would be wasted.
         pixels = photo.pixels if self._ready else in_colour(photo.pixels)
         read = (pixels.shape[1], pixels.shape[0])
-        found = sorted(detect.checked(self._detector(pixels)), key=_place)
+        found = detect.checked(self._detector(pixels))
+        if not isinstance(self._detector, detect.Given):
+            found.sort(key=_place)
         crops = self._cut(pixels, found)
         sides = [
             float(min(read)) if self._ready else detect.crop_side(face, self.card.crop)
@@ -431,7 +460,7 @@ class Recognizer:
         named = dict(zip(self.card.expressions, probabilities_K.tolist(), strict=True))
         expression = self.card.expressions[int(probabilities_K.argmax())]
         return Face(
-            box=_within(found.box, size),
+            box=detect.within(found.box, size),
             detection_score=found.score,
             expression=expression,
             probability=named[expression],
@@ -455,11 +484,3 @@ def _asked(
         return []
     rows = ask(np.concatenate([one.crops for one in seen]))
     return np.split(rows, np.cumsum([len(one.crops) for one in seen])[:-1])
-
-
-def _within(box: Box, size: tuple[int, int]) -> Box:
-    """Clip a box to a picture of this (width, height)."""
-    x, y, width, height = box
-    left, top = max(0.0, x), max(0.0, y)
-    right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
-    return left, top, max(0.0, right - left), max(0.0, bottom - top)
