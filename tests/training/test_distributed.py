@@ -139,7 +139,7 @@ def test_under_torchrun_one_process_writes_and_speaks(tmp_path):
 def test_a_dead_worker_ends_the_job_with_its_cause(tmp_path):
     job = torchrun(tmp_path / "run", 1000)
     until = time.monotonic() + 300
-    while not (tmp_path / "run" / "history.csv").exists():
+    while not (tmp_path / "run" / "last" / "state.pt").exists():
         assert job.poll() is None, job.communicate()
         assert time.monotonic() < until
         time.sleep(0.2)

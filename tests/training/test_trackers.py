@@ -75,10 +75,13 @@ def read_tensorboard(run):
 
 
 def read_wandb(run, which=-1):
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
     folder = sorted((run.path / "wandb").glob("offline-run-*"))[which]
     figures, images, facts = {}, {}, ""
+    # W&B's own process writes the file's end after `finish` has returned.
+    wandb.teardown()
     for content in leveldb_log(next(folder.glob("*.wandb")).read_bytes()[7:]):
         record = Record.FromString(content)
         kind = record.WhichOneof("record_type")
