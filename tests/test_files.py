@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from mien.files import (
 
 #: Each call of atomic_file that can fail, and which of its calls of that kind.
 CALLS = {
-    "making the file": (tempfile, "NamedTemporaryFile", 1),
+    "making the file": (os, "open", 1),
     "syncing the file": (os, "fsync", 1),
     "its mode": (os, "chmod", 1),
     "moving it to its place": (os, "replace", 1),

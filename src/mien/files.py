@@ -7,12 +7,14 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from glob import escape
 from pathlib import Path
 from threading import Lock
@@ -148,31 +150,32 @@ def atomic_file(path: Path, mode: str = "wb", *, keep: Path | None = None) -> It
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle: IO[Any] = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed below, then renamed)
-            mode,
-            encoding=None if "b" in mode else "utf-8",
-            newline=None if "b" in mode else "",  # no translation of line ends on Windows
-            dir=path.parent,
-            prefix=_part_prefix(path),
-            suffix=_PART,
-            delete=False,
-        )
+        part = path.with_name(f"{_part_prefix(path)}{secrets.token_hex(4)}{_PART}")
         try:
+            # Within the block: a signal that comes as soon as the file exists must not leave it. Private at first,
+            # as the file that it replaces may be.
+            handle: IO[Any] = open(  # noqa: SIM115 (`Path.open` takes no opener; closed below)
+                part,
+                mode.replace("w", "x"),
+                encoding=None if "b" in mode else "utf-8",
+                newline=None if "b" in mode else "",  # no translation of line ends on Windows
+                opener=partial(os.open, mode=0o600),
+            )
             with handle:
                 yield handle
                 # Synced before the rename: after a power cut, a file under its final name is complete.
                 handle.flush()
                 os.fsync(handle.fileno())
             if path.exists():
-                shutil.copymode(path, handle.name)
+                shutil.copymode(path, part)
             else:
-                _make_ordinary(Path(handle.name), 0o666)
+                _make_ordinary(part, 0o666)
             if keep is not None and path.exists():
                 _replace(path, keep)
-            _replace(Path(handle.name), path)
+            _replace(part, path)
         except BaseException:
             with suppress(OSError):
-                Path(handle.name).unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 
