@@ -222,6 +222,17 @@ def test_copies_do_not_replace_other_photos_of_the_same_name(mien, folder, tmp_p
     assert len(list(others.iterdir())) == 1
 
 
+def test_a_table_does_not_replace_an_input(mien, tmp_path):
+    """`--engine ray` was forgotten: the faces of a parquet file are not read without it."""
+    faces = tmp_path / "faces.parquet"
+    faces.write_bytes(b"a million faces")
+
+    status, _, err = mien(faces, "--csv", faces)
+
+    assert (status, "would replace an input" in err) == (2, True)
+    assert faces.read_bytes() == b"a million faces"
+
+
 def test_a_copy_is_not_its_own_original_either(mien, folder, tmp_path):
     assert mien(folder / "hopper.jpg", "--out", tmp_path / "out")[0] == 0
     copy = tmp_path / "out" / "hopper.jpg"

@@ -232,6 +232,12 @@ class _Settings:
                 raise InputError(f"{name} needs --out: the folder to write to")
         if self.resume and self.rows is None:
             raise InputError("--resume needs --csv: the file to continue")
+        if self.rows is not None and self.rows.is_file():
+            for one in filter(os.path.isfile, self.inputs):
+                if self.rows.samefile(one):
+                    raise InputError(
+                        f"--csv {self.rows}: the table would replace an input; choose another name"
+                    )
         if self.as_json and str(self.rows) == "-":
             raise InputError("--json and --csv - both write to standard output; choose one")
 
