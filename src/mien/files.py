@@ -71,6 +71,14 @@ def cache_folder() -> Path:
     return Path(base) / "mien"
 
 
+def same_file(path: Path, other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file, links included; false if one of them does not exist, or is no path."""
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def fitting(path: Path) -> Path:
     """Shorten the name of a file if it is too long for file systems; its end and a digest are kept.
 

@@ -210,7 +210,7 @@ def read_for(
         size = network.input.height, network.input.width
         return faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
     assumed = labels is None
-    if labels is None and network.expressions != SEVEN:
+    if assumed and network.expressions != SEVEN:
         labels = network.expressions
     try:
         store = load_for(network, data, labels, skip_damaged=skip_damaged)

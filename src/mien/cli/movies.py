@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.errors import InputError, quantity, visible
-from mien.files import fitting
+from mien.files import fitting, same_file
 from mien.terminal import named, table
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def target_of(item: Item, path: Path, out: Path) -> Path:
         InputError: the copy would replace the item.
     """
     target = fitting(path)
-    if target.resolve() == Path(item.where).resolve():
+    if same_file(target, item.where):
         raise InputError(f"--out {out}: the copy would replace {item.where}; choose another folder")
     return target
 

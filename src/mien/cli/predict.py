@@ -16,7 +16,7 @@ from mien.cli.output import show
 from mien.cli.predict_on_ray import recognise_on_cluster
 from mien.cli.predicted import Bar, Told
 from mien.errors import InputError, OccupiedError
-from mien.files import claim, fitting
+from mien.files import claim, fitting, same_file
 from mien.terminal import Stack, note
 
 if TYPE_CHECKING:
@@ -232,12 +232,10 @@ class _Settings:
                 raise InputError(f"{name} needs --out: the folder to write to")
         if self.resume and self.rows is None:
             raise InputError("--resume needs --csv: the file to continue")
-        if self.rows is not None and self.rows.is_file():
-            for one in filter(os.path.isfile, self.inputs):
-                if self.rows.samefile(one):
-                    raise InputError(
-                        f"--csv {self.rows}: the table would replace an input; choose another name"
-                    )
+        if self.rows is not None and any(same_file(self.rows, one) for one in self.inputs):
+            raise InputError(
+                f"--csv {self.rows}: the table would replace an input; choose another name"
+            )
         if self.as_json and str(self.rows) == "-":
             raise InputError("--json and --csv - both write to standard output; choose one")
 

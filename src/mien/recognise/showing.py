@@ -15,7 +15,7 @@ from PIL import Image
 
 from mien.decoding import MAX_PIXELS, Decoded
 from mien.errors import InputError
-from mien.files import from_home
+from mien.files import from_home, same_file
 from mien.recognise.draw import marked, write_picture
 from mien.recognise.pictures import Picture, in_colour, read_photo
 from mien.recognise.track import FaceLike
@@ -62,12 +62,8 @@ class Origin:
 
     def is_at(self, path: Path) -> bool:
         """Whether the picture is a file, and is the one at this path."""
-        if not isinstance(self._picture, str | Path):
-            return False
-        try:
-            return path.samefile(from_home(self._picture))
-        except (OSError, ValueError):  # one of them does not exist, or the text is no path
-            return False
+        picture = self._picture
+        return isinstance(picture, str | os.PathLike) and same_file(path, from_home(picture))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
