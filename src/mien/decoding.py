@@ -79,6 +79,7 @@ class Decoded:
     pixels: uint8, gray (H, W) or RGB (H, W, 3), upright.
     size: its (width, height) in the file; larger than `pixels` for very large JPEGs, which are decoded at a
         reduced size.
+    more: more pictures follow in the file, which are not read: an animation, or pages.
 
     >>> Decoded(np.zeros((50, 100), np.uint8), size=(200, 100)).read_part((20, 20, 40, 40))
     (10.0, 10.0, 20.0, 20.0)
@@ -86,6 +87,7 @@ class Decoded:
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
+    more: bool = False
 
     def read_part(self, box: Sequence[float]) -> tuple[float, float, float, float]:
         """Convert a box (x, y, width, height) from pixels of the file to `pixels`."""
@@ -132,9 +134,18 @@ def decode(stream: IO[bytes], where: str, *, max_pixels: int) -> Decoded:
                 if image.format != "JPEG":
                     raise
                 pixels = _without_end(stream, lambda again: _limit(again, scans, where, max_pixels))
+            more = _has_more(image)
     # After a quarter turn (EXIF), the size in the file has to be exchanged as well.
     turned = (pixels.shape[1] > pixels.shape[0]) != (size[0] > size[1])
-    return Decoded(pixels, size[::-1] if turned else size)
+    return Decoded(pixels, size[::-1] if turned else size, more)
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Whether more pictures follow the one that was loaded. Not of JPEGs: what follows there is the same picture."""
+    try:
+        return image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
+    except Exception:  # of a damaged rest, decoders raise nearly anything
+        return True
 
 
 def _know_heic(where: str) -> None:

@@ -40,6 +40,17 @@ def named(name: str) -> Text:
     return Text(visible(name))
 
 
+def shortened(name: str, others: int) -> Text:
+    """`named`, for a table: shortened to its end if it is too long, as the end differs most between neighbours.
+
+    Args:
+        name: the name.
+        others: the width of the table's other columns, in characters.
+    """
+    name, room = visible(name), max(20, Console().width - others)
+    return Text(name if len(name) <= room else f"…{name[1 - room :]}")
+
+
 class Stack(Group, JupyterMixin):
     """Tables one below the other; a notebook displays them if they are the last value of a cell."""
 

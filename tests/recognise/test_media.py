@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 from pathlib import Path
@@ -14,7 +15,7 @@ from make_videos import drawn, place, write_video
 from mien.errors import InputError
 from mien.recognise.camera import Camera
 from mien.recognise.draw import write_picture
-from mien.recognise.media import Item, find
+from mien.recognise.media import COPIES, COPIES_FILE, Item, find
 
 
 @pytest.fixture
@@ -83,6 +84,26 @@ def test_patterns_match_files_below_their_fixed_part(album, monkeypatch):
     assert names(find(["*.jp*g"])) == [("photo", "a.jpg"), ("photo", "broken.jpg")]
     with pytest.raises(InputError, match=r"\*\.bmp: no photo or video"):
         list(find(["*.bmp"]))
+
+
+@pytest.mark.parametrize("asked", ["", "**/*.png"])
+def test_marked_copies_are_not_searched_unless_they_are_named(album, asked):
+    copies = album / "copies"
+    (copies / COPIES_FILE).write_text(json.dumps(COPIES))
+    passed_over = []
+
+    found = find([album / asked], on_copies=passed_over.append)
+
+    assert "copies" not in {Path(item.name).parts[0] for item in found}
+    assert passed_over == [copies]
+    assert names(find([copies])) == [("photo", "e.png")]
+    assert names(find([f"{copies}/*.png"])) == [("photo", "e.png")]
+
+
+@pytest.mark.parametrize("content", ["{", '{"content": "something else"}'])
+def test_other_folders_of_mien_are_searched(content, album):
+    (album / "copies" / COPIES_FILE).write_text(content)
+    assert ("photo", str(Path("copies/e.png"))) in names(find([album]))
 
 
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from mien import decoding
 from mien.errors import InputError
-from mien.recognise.pictures import from_base64, read_picture
+from mien.recognise.pictures import from_base64, read_photo, read_picture
 
 RNG = np.random.default_rng(0)
 COLOUR = np.asarray(
@@ -395,3 +395,19 @@ def test_of_very_many_frames_the_first_is_read_and_none_of_the_others(
 ) -> None:
     first = saved(Image.fromarray(COLOUR).quantize(16), "gif") if kind == "gif" else IMAGES["png"]
     assert np.array_equal(read_picture(with_more_frames(kind, frames)), read_picture(first))
+    # The circle leads back to the one picture.
+    assert read_photo(with_more_frames(kind, frames)).more is (kind != "tiff")
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff", "jpeg"])
+def test_a_file_of_one_picture_holds_no_more(kind: str) -> None:
+    assert not read_photo(saved(Image.fromarray(COLOUR), kind)).more
+
+
+@pytest.mark.parametrize(("kind", "told"), [("gif", True), ("png", True), ("mpo", False)])
+def test_animations_are_told_and_a_phones_second_view_of_the_same_is_not(
+    kind: str, told: bool
+) -> None:
+    several = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
+    content = saved(several[0], kind, save_all=True, append_images=several[1:])
+    assert read_photo(content).more is told

@@ -384,6 +384,32 @@ def test_a_name_that_leaves_no_room_is_shortened_and_told(name, mien, tmp_path):
     assert ("its name is too long" in err) == (name not in made)
 
 
+def test_the_copies_of_before_are_no_photos_of_the_folder(mien, folder):
+    copies = folder / "deep" / "marked"
+    assert mien(folder, "--out", copies)[0] == 0
+
+    status, out, err = mien(folder, "--json")
+
+    assert status == 0
+    assert len(json.loads(out)["pictures"]) == 3
+    assert f"{copies}: not searched" in err
+
+
+def test_the_table_has_the_paths_that_were_given(mien, folder):
+    _, out, _ = mien(folder / "hopper.jpg", folder / "deep" / "er" / "hopper.png", folder / "*.jpg")
+    assert "2-hopper" not in out
+    assert out.count("hopper.jpg") == 2
+
+
+def test_an_animation_of_which_only_the_first_picture_is_read_is_told(mien, folder):
+    Image.open(photo()).save(
+        folder / "deep" / "nobody.gif", save_all=True, append_images=[Image.new("RGB", (64, 48))]
+    )
+    status, _, err = mien(folder)
+    assert status == 0
+    assert f"of 1 file (an animation, or pages): {folder / 'deep' / 'nobody.gif'}" in err
+
+
 def test_a_copy_that_cannot_be_written_does_not_end_the_others(mien, folder, tmp_path):
     assert mien(folder, "--out", tmp_path / "out")[0] == 0
     (tmp_path / "out" / "hopper.jpg").unlink()

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mien.errors import InputError, quantity, visible
 from mien.files import fitting, same_file
-from mien.terminal import named, table
+from mien.terminal import shortened, table
 
 if TYPE_CHECKING:
     from mien.recognise.media import Frame, Item
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Most faces of a video in the table: those that are seen longest.
 _SHOWN = 10
+#: Width of the table's columns after the video's name, in characters.
+_FIGURES = 60
 
 
 def recognise_movie(
@@ -86,13 +88,13 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
     for item, summary in done:
         longest = sorted(summary.faces.values(), key=lambda face: -face.frames)[:_SHOWN]
         if not longest:
-            lines.add_row(named(item.name), "", "no face", "", "", "")
+            lines.add_row(shortened(item.shown, _FIGURES), "", "no face", "", "", "")
         for number, face in enumerate(sorted(longest, key=lambda face: face.track_id)):
             (name, mean), (other, less) = sorted(
                 face.probabilities.items(), key=lambda pair: -pair[1]
             )[:2]
             lines.add_row(
-                named("" if number else item.name),
+                shortened("" if number else item.shown, _FIGURES),
                 str(face.track_id),
                 Text(name),
                 f"{mean:.0%}",
@@ -103,7 +105,7 @@ def render(done: list[tuple[Item, Summary]]) -> Table:
     for item, summary in done:
         more = len(summary.faces) - _SHOWN
         said.append(
-            (f"{visible(item.name)}: " if len(done) > 1 else "")
+            (f"{visible(item.shown)}: " if len(done) > 1 else "")
             + f"{quantity(summary.frames, 'frame')}, looked at {summary.looked_at:,}"
             + (f"; {quantity(more, 'more face')}, seen more briefly" if more > 0 else "")
         )

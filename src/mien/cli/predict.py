@@ -15,7 +15,7 @@ from mien.cli.movies import recognise_movie, target_of
 from mien.cli.output import show
 from mien.cli.predict_on_ray import recognise_on_cluster
 from mien.cli.predicted import Bar, Told
-from mien.errors import InputError, OccupiedError
+from mien.errors import InputError, OccupiedError, quantity
 from mien.files import claim, fitting, same_file
 from mien.terminal import Stack, note
 
@@ -185,6 +185,7 @@ def predict(
         _refuse(others, "--show only opens the page")
         _show_page(inputs, model, device)
         return
+    from mien.recognise.media import COPIES, COPIES_FILE
     from mien.recognise.recognizer import Recognizer
 
     settings = _Settings(
@@ -201,7 +202,7 @@ def predict(
     recognizer = Recognizer(model, device=device, threads=threads, detector=faces, size=size)
     if settings.out is not None:
         # Cameras number their photos alike: a copy must not replace a photo that is there already.
-        claim(settings.out / ".mien.json", {"content": "marked copies"}, "results")
+        claim(settings.out / COPIES_FILE, COPIES, "results")
     told = _recognised(settings, recognizer, {"faces": faces, "size": size, "every": every})
     _tell(settings, recognizer, told)
     if told.failed:
@@ -314,10 +315,13 @@ def _recognise_photo(
     from mien.recognise.showing import Origin
 
     try:
-        faces = recognizer.recognize(read_photo(item.where))  # decode once, also for the copies
+        photo = read_photo(item.where)
+        faces = recognizer.recognize(photo)  # decode once, also for the copies
     except InputError as error:
         raise SourceError(str(error)) from error
     told.add(item, faces)
+    if photo.more:
+        told.longer.append(item.shown)
     if settings.out is not None:
         try:
             _write_copy(item, faces, settings.out, explain=settings.explain)
@@ -345,6 +349,16 @@ def _tell(settings: _Settings, recognizer: Recognizer, told: Told) -> None:
     for place in (settings.rows, settings.out):
         if place is not None and str(place) != "-":
             note(f"written: {place}")
+    if told.longer:
+        rest = ", ..." if len(told.longer) > 5 else ""
+        note(
+            f"only the first picture was read of {quantity(len(told.longer), 'file')} (an animation, or pages): "
+            f"{', '.join(told.longer[:5])}{rest}"
+        )
+    for folder in told.copies:
+        note(
+            f"{folder}: not searched, as mien predict --out wrote its pictures; name it to search it"
+        )
     if settings.explain and told.movies:
         note("--explain is for photos: nothing was explained of videos")
     if settings.timeline and told.pictures:

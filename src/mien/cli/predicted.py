@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from mien.cli.movies import render
-from mien.errors import InputError, visible
-from mien.terminal import progress_bar, table
+from mien.errors import InputError
+from mien.terminal import progress_bar, shortened, table
 
 if TYPE_CHECKING:
     from mien.recognise.media import Frame, Item
@@ -28,13 +28,18 @@ _FIGURES = 45
 
 
 class Told:
-    """Collects results for the end: all of them for JSON, the first pictures for the table."""
+    """Collects results for the end: all of them for JSON, the first pictures for the table.
+
+    copies: folders of marked copies, which were not searched; longer: files of which only the first picture was read.
+    """
 
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
         self.answers: list[tuple[Item, Faces]] = []
         self.failed: list[dict[str, str]] = []
         self.movies: list[tuple[Item, Summary]] = []
+        self.copies: list[Path] = []
+        self.longer: list[str] = []
         self.pictures = self.faces = self.done_before = self.looked_at = 0
 
     def add(self, item: Item, answer: Faces) -> None:
@@ -79,14 +84,13 @@ class Told:
         from mien.recognise.track import surely
 
         lines = table("picture", "expression", "probability", "next", words=(0, 1, 3))
-        room = max(20, Console().width - _FIGURES)
         for item, answer in self.answers:
             if not answer:
-                lines.add_row(Text(_shortened(item.name, room)), "no face", "", "")
+                lines.add_row(shortened(item.shown, _FIGURES), "no face", "", "")
             for number, face in enumerate(answer):
                 _, (other, less) = face.top(2)
                 lines.add_row(
-                    Text("" if number else _shortened(item.name, room)),
+                    shortened("" if number else item.shown, _FIGURES),
                     Text(face.expression + (" ?" if face.uncertain else "")),
                     surely(face),
                     Text(f"{other} {100 * less:.0f} %"),
@@ -102,12 +106,6 @@ class Told:
             said.append(f"?: uncertain ({why})")
         lines.caption = "; ".join(said)
         return lines
-
-
-def _shortened(name: str, room: int) -> str:
-    """A name, shortened to its end if it is too long: the end differs most between neighbours."""
-    name = visible(name)
-    return name if len(name) <= room else f"…{name[1 - room :]}"
 
 
 def _looked(answers: Sequence[Faces]) -> list[str]:
@@ -161,7 +159,7 @@ class Bar:
         total = sum(1 for _ in find(inputs, leave_out=out, on_error=lambda _: None))
         task = self._bar.add_task(f"0 of {total:,}", total=total, speed="", visible=total > 1)
         started = time.monotonic()
-        items = find(inputs, leave_out=out, on_error=told.unlisted)
+        items = find(inputs, leave_out=out, on_error=told.unlisted, on_copies=told.copies.append)
         for number, item in enumerate(items, 1):
             yield item
             speed = f"{number / (time.monotonic() - started):.1f} files/s"

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mien.decoding import is_image
 from mien.errors import InputError, reading_from
-from mien.files import from_home
+from mien.files import from_home, read_json
 
 Kind = Literal["photo", "video", "camera"]
 
@@ -27,6 +27,8 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 #: MPEG transport streams: their packets begin with the letter G at byte 0 or 4. Other .ts files are TypeScript.
 _TRANSPORT_SUFFIXES = (".ts", ".mts", ".m2ts")
+#: The file by which a folder of marked copies is known, and its content.
+COPIES_FILE, COPIES = ".mien.json", {"content": "marked copies"}
 #: First bytes by which photos and videos are told apart, before their names.
 _PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\x00", b"MM\x00*")
 _VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"FLV\x01")
@@ -126,17 +128,20 @@ def find(
     *,
     leave_out: Path | None = None,
     on_error: Callable[[InputError], None] | None = None,
+    on_copies: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[Item]:
     """Find photos, videos and cameras, one at a time, in a reproducible order.
 
     Folders are searched recursively, sorted by name. A file in a folder or pattern counts if it is a
-    photo or video by its first bytes or its name; hidden files do not count.
+    photo or video by its first bytes or its name; hidden files do not count, nor the marked copies that
+    `mien predict --out` wrote into a subfolder.
 
     Args:
         inputs: files, folders, patterns (`holiday/**/*.jpg`), URLs (`rtsp://...`), the number of a
             camera (`0`) if no file has that name.
         leave_out: a folder that is not searched: the one for annotated copies.
         on_error: called with an error for each subfolder that cannot be listed; by default it is raised.
+        on_copies: called with each subfolder of marked copies, which is not searched.
 
     Raises:
         InputError: a path does not exist, or a folder or pattern has no photo or video.
@@ -144,6 +149,17 @@ def find(
     given = [str(one) for one in inputs]
     taken: set[str] = set()
     out = leave_out.resolve() if leave_out is not None else None
+
+    @cache
+    def left_out(folder: Path) -> bool:
+        """Whether a subfolder is not searched."""
+        if folder.resolve() == out:
+            return True
+        copies = _holds_copies(folder)
+        if copies:
+            on_copies(folder)
+        return copies
+
     for text in given:
         path = from_home(text)
         files: Iterable[Path]
@@ -159,10 +175,10 @@ def find(
             yield Item.camera(int(text))
             continue
         if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
-            root, files = path, _below(path, out, on_error)
+            root, files = path, _below(path, left_out, on_error)
         elif _is_pattern(text) and not os.path.lexists(path):
             root = _fixed_part(path)
-            files = _matching(root, str(path.relative_to(root)), out)
+            files = _matching(root, str(path.relative_to(root)), left_out)
         else:
             with reading_from(text):
                 path.stat()
@@ -242,7 +258,9 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _below(
-    folder: Path, leave_out: Path | None, on_error: Callable[[InputError], None] | None
+    folder: Path,
+    left_out: Callable[[Path], bool],
+    on_error: Callable[[InputError], None] | None,
 ) -> Iterator[Path]:
     """The files of a folder and its subfolders, sorted by name. Links to folders are not followed."""
     try:
@@ -258,8 +276,8 @@ def _below(
             continue
         path = folder / entry.name
         if entry.is_dir(follow_symlinks=False):
-            if leave_out is None or path.resolve() != leave_out:
-                yield from _below(path, leave_out, on_error)
+            if not left_out(path):
+                yield from _below(path, left_out, on_error)
         elif entry.is_file():
             yield path
         elif entry.is_symlink() and not entry.is_dir() and on_error is not None:
@@ -273,11 +291,21 @@ def _fixed_part(pattern: Path) -> Path:
     return pattern
 
 
-def _matching(root: Path, pattern: str, leave_out: Path | None) -> Iterator[Path]:
+def _matching(root: Path, pattern: str, left_out: Callable[[Path], bool]) -> Iterator[Path]:
     for file in sorted(root.glob(pattern)):
-        hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-        if not hidden and leave_out not in file.resolve().parents and file.is_file():
+        below = file.relative_to(root)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if hidden or any(left_out(root / folder) for folder in below.parents[:-1]):
+            continue
+        if file.is_file():
             yield file
+
+
+def _holds_copies(folder: Path) -> bool:
+    try:
+        return read_json(folder / COPIES_FILE, "") == COPIES
+    except InputError:  # most folders have no such file
+        return False
 
 
 def _is_pattern(text: str) -> bool:

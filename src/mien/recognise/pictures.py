@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -164,7 +165,7 @@ def _whole(pixels: NDArray[np.uint8]) -> Decoded:
 
 
 def _contiguous(decoded: Decoded) -> Decoded:
-    return Decoded(np.ascontiguousarray(decoded.pixels), decoded.size)
+    return replace(decoded, pixels=np.ascontiguousarray(decoded.pixels))
 
 
 def _from_file(path: Path, max_pixels: int) -> Decoded:
