@@ -140,10 +140,12 @@ def test_a_photo_is_not_replaced_by_its_copy(recognizer: Recognizer, tmp_path: P
     (tmp_path / "me.jpg").write_bytes(original)
     (tmp_path / "link.jpg").symlink_to(tmp_path / "me.jpg")
     faces = recognizer.recognize(tmp_path / "me.jpg")
+    of_pillow = recognizer.recognize(Image.open(tmp_path / "me.jpg"))
 
-    for name in ("me.jpg", "link.jpg"):
-        with pytest.raises(InputError, match="the copy would replace the photo"):
-            faces.save(tmp_path / name)
+    for found in (faces, of_pillow):
+        for name in ("me.jpg", "link.jpg"):
+            with pytest.raises(InputError, match="the copy would replace the photo"):
+                found.save(tmp_path / name)
 
     assert (tmp_path / "me.jpg").read_bytes() == original
     assert faces.save(tmp_path / "marked.jpg").exists()

@@ -285,6 +285,14 @@ def test_sound_stays_beside_its_picture_where_a_file_does_not_begin_at_nought(tm
     assert len(sound_packets(copy)) == len(sound_packets(path))
 
 
+def test_a_video_does_not_replace_the_one_whose_sound_it_takes(tmp_path):
+    path = write_video(tmp_path / "a.mp4", range(0, 1536, 512))
+    original = path.read_bytes()
+    with pytest.raises(InputError, match=r"a\.mp4: would replace the video"):
+        VideoWriter(path, sound_of=str(path))
+    assert path.read_bytes() == original
+
+
 def test_sound_that_is_damaged_does_not_cost_the_pictures(tmp_path):
     path = write_video(tmp_path / "a.mkv", STEADY)
     content = bytearray(path.read_bytes())

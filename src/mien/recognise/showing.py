@@ -61,8 +61,8 @@ class Origin:
         return read_photo(self._picture, bgr=self._bgr, max_pixels=self._max_pixels)
 
     def is_at(self, path: Path) -> bool:
-        """Whether the picture is a file, and is the one at this path."""
-        picture = self._picture
+        """Whether the picture is a file, or a Pillow image that was opened from one, and is the one at this path."""
+        picture = getattr(self._picture, "filename", self._picture)
         return isinstance(picture, str | os.PathLike) and same_file(path, from_home(picture))
 
     def __reduce__(self) -> tuple[Any, ...]:

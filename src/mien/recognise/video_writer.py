@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, extra_required
-from mien.files import atomic_file
+from mien.files import atomic_file, same_file
 from mien.recognise.media import SourceError
 from mien.recognise.video import open_file
 
@@ -61,7 +61,7 @@ class VideoWriter:
         sound_of: the video file to copy the sound from; None is no sound.
 
     Raises:
-        InputError: the suffix is another one, or the file cannot be written.
+        InputError: the suffix is another one, `path` is `sound_of`, or the file cannot be written.
         MissingExtraError: the extra `video` is not installed.
 
     >>> with VideoWriter(Path("marked.mp4")) as video:  # doctest: +SKIP
@@ -75,6 +75,10 @@ class VideoWriter:
             import av
         if path.suffix.lower() not in _FORMATS:
             raise InputError(f"{path}: videos are written as {', '.join(_FORMATS)}")
+        if sound_of is not None and same_file(path, sound_of):
+            raise InputError(
+                f"{path}: would replace the video that the sound comes from; choose another name"
+            )
         self._path = path
         self._encoder = next(name for name in _ENCODERS if name in av.codecs_available)
         if self._encoder == "mpeg4":
