@@ -9,8 +9,8 @@
     mien.evaluate(run)                         scores with intervals, and report.html
     mien.export(run, "model.onnx")             one calibrated file, for mien.predict(..., model="model.onnx")
 
-Training, evaluating and exporting need `pip install 'mien[train]'`. Each part is imported at its first
-use, so that `import mien` is fast. The command line is `mien --help`.
+Training, evaluating and exporting need `pip install 'mien[train]'` (in a clone `'.[train]'`). Each part is imported
+at its first use, so that `import mien` is fast. The command line is `mien --help`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 
 from mien import api
 from mien.data.synthetic import synthetic_faces
-from mien.errors import MienError, quantity
+from mien.errors import MienError, install_command, quantity
 from mien.files import cache_folder
 from mien.recognise import yunet
 from mien.recognise.recognizer import Recognizer
@@ -49,7 +49,7 @@ def examine() -> dict[str, Any]:
         _try("the page's files, for the browser", _read_page),
     ]
     if not _has_torch():
-        skipped = "not installed: pip install 'mien[train]'"
+        skipped = f"not installed: {install_command('train')}"
         checks.append(Check("train and evaluate a network", None, skipped))
     else:
         checks.append(_try("train and evaluate a network", _train_network))

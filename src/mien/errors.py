@@ -68,8 +68,17 @@ class MissingExtraError(InputError):
     """A part of mien needs packages that are not installed; the message has the command to install them."""
 
     def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the '{extra}' extra: run  pip install 'mien[{extra}]'")
+        super().__init__(f"{purpose} needs the '{extra}' extra: run  {install_command(extra)}")
         self.extra = extra
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra, as a user types it.
+
+    >>> install_command("serve")
+    "pip install 'mien[serve]'  (in a clone: '.[serve]')"
+    """
+    return f"pip install 'mien[{extra}]'  (in a clone: '.[{extra}]')"
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

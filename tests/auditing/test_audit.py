@@ -17,6 +17,7 @@ from mien.data import load
 from mien.data.copies import NO_PAIRS
 from mien.data.exclusions import read_exclusions
 from mien.data.ferplus import CHOICES, LabelledVotes
+from mien.errors import InputError
 from mien.evaluation import faces_to_score
 from mien.runs import RunFolder
 
@@ -146,6 +147,22 @@ def test_the_files_say_what_was_found(tmp_path):
     assert page.count("data:image/png;base64,") == sum(len(one) for one in found.findings)
     assert "http" not in page.replace("http-equiv", "")
     assert {name for name, _, _ in seen} == {"copies", "pictures"}
+
+
+def test_a_list_that_was_edited_is_not_replaced(tmp_path):
+    faces = [cut(photo(0)), cut(photo(0)), cut(photo(1))]
+    found = audit(store_of(faces, [0, 0, 1], [0, 0, 0]))
+    write_audit(found, tmp_path)
+    write_audit(found, tmp_path)  # as it was written
+    listed = tmp_path / "exclusions.csv"
+    kept = "".join(listed.read_text().splitlines(keepends=True)[:-1])
+    listed.write_text(kept)
+    with pytest.raises(InputError, match=r"exclusions\.csv: was edited"):
+        write_audit(found, tmp_path)
+    assert listed.read_text() == kept
+    listed.unlink()
+    write_audit(found, tmp_path)
+    assert listed.read_text() != kept
 
 
 def test_the_list_is_taken_by_train_and_evaluate(mien, tmp_path):

@@ -507,6 +507,10 @@ def test_numbers_of_other_data_are_not_read_in_the_networks_order(capsys, tmp_pa
     status, _, err = mien(capsys, *score, "--data", other, "--split", "test")
     assert status == 2
     assert "its labels are numbers" in err
+    # A map goes by the names of classes, and these have none.
+    status, _, err = mien(capsys, *score, "--data", other, "--split", "test", "--map", "disgust=")
+    assert status == 2
+    assert "its labels are numbers" in err
     status, out, err = mien(
         capsys, *score, "--data", other, "--split", "test", "--labels", ",".join(SEVEN)
     )
@@ -546,3 +550,102 @@ def test_a_list_of_exclusions_of_a_training_that_did_not_begin_is_not_the_next_o
     (tmp_path / "run" / "exclusions.csv").write_bytes(listed.read_bytes())
     assert mien(capsys, "train", "basic-cnn", *out, *FAST)[0] == 0
     assert not (tmp_path / "run" / "exclusions.csv").exists()
+
+
+@pytest.fixture
+def five_left_out(tmp_path):
+    """A list of five training faces of synthetic:100."""
+    from mien.data import load
+    from mien.data.exclusions import write_exclusions
+
+    store = load("synthetic:100")
+    five = np.flatnonzero(store.splits == 0)[:5]
+    write_exclusions(tmp_path / "five.csv", store, [(five, ["seen"] * 5)])
+    return tmp_path / "five.csv"
+
+
+def test_seeds_that_begin_later_leave_out_the_same_faces(capsys, tmp_path, five_left_out):
+    train = ["train", "basic-cnn", "--out", tmp_path / "runs", *FAST]
+    assert mien(capsys, *train, "--seeds", "0", "--exclude", five_left_out)[0] == 0
+    assert mien(capsys, *train, "--seeds", "0-1", "--resume")[0] == 0
+    first, second = (tmp_path / "runs" / name for name in ("seed-0", "seed-1"))
+    assert (second / "exclusions.csv").read_bytes() == five_left_out.read_bytes()
+    counts = [
+        json.loads((run / "environment.json").read_text())["data"]["counts"]
+        for run in (first, second)
+    ]
+    assert counts[0] == counts[1]
+
+
+def test_training_faces_are_those_that_the_run_was_trained_on(capsys, tmp_path, five_left_out):
+    for name, listed in (("whole", []), ("part", ["--exclude", five_left_out])):
+        out = tmp_path / name
+        assert mien(capsys, "train", "basic-cnn", "--out", out, *listed, *FAST)[0] == 0
+        assert mien(capsys, "evaluate", out, "--split", "train", "--device", "cpu")[0] == 0
+    rows = [
+        (tmp_path / name / "probabilities-train.csv").read_text().splitlines()
+        for name in ("whole", "part")
+    ]
+    assert len(rows[0]) == len(rows[1]) + 5
+
+
+def test_a_student_may_leave_out_what_its_teachers_are_not_asked_about(
+    capsys, tmp_path, five_left_out
+):
+    out, soft = tmp_path / "teacher", tmp_path / "soft"
+    assert mien(capsys, "train", "basic-cnn", "--out", out, *FAST)[0] == 0
+    status, _, err = mien(
+        capsys, "teach", out, "--for", "basic-cnn", "--views", "1", "--out", soft,
+        "--exclude", five_left_out, "--data", "synthetic:100", "--device", "cpu",
+    )  # fmt: skip
+    assert status == 0, err
+    assert f"--exclude {five_left_out}" in err
+    status, _, err = mien(
+        capsys, "train", "basic-cnn", "--out", tmp_path / "student", *FAST,
+        "--exclude", five_left_out, "--set", f"targets.teacher={soft}",
+    )  # fmt: skip
+    assert status == 0, err
+
+
+def test_pictures_of_mixed_sizes_are_audited_at_the_size_of_the_training(capsys, tmp_path):
+    from mien.data import load
+
+    store = load("synthetic:70")
+    for face, (pixels, label) in enumerate(zip(store.pixels, store.labels, strict=True)):
+        split = ("train", "validation", "test")[store.splits[face]]
+        side = 48 + face % 3
+        folder = tmp_path / "faces" / split / store.expressions[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[0]).resize((side, side)).save(folder / f"{face}.png")
+    data, audited = tmp_path / "faces", tmp_path / "audit"
+    train = [
+        "train", "basic-cnn", "--data", data, "--dry-run", "--exclude", audited / "exclusions.csv",
+        "--set", "input.height=64", "--set", "input.width=64",
+    ]  # fmt: skip
+    assert mien(capsys, "data", "audit", data, "--out", audited)[0] == 0
+    status, _, err = mien(capsys, *train)
+    assert status == 2
+    assert "--size 64" in err
+    assert mien(capsys, "data", "audit", data, "--out", audited, "--size", "64")[0] == 0
+    status, _, err = mien(capsys, *train)
+    assert status == 0, err
+
+
+def test_a_run_without_damaged_pictures_is_exported_after_its_data_have_moved(capsys, tmp_path):
+    from mien.data import load
+
+    store = load("synthetic:400")
+    for face, (pixels, label) in enumerate(zip(store.pixels, store.labels, strict=True)):
+        split = ("train", "validation", "test")[store.splits[face]]
+        folder = tmp_path / "faces" / split / store.expressions[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[0]).save(folder / f"{face}.png")
+    (tmp_path / "faces" / "train" / "happy" / "broken.png").write_bytes(b"no picture")
+    train = ["train", "basic-cnn", "--data", tmp_path / "faces", "--out", tmp_path / "run"]
+    assert mien(capsys, *train, "--epochs", "1", "--device", "cpu", "--skip-damaged")[0] == 0
+    moved = (tmp_path / "faces").rename(tmp_path / "moved")
+    status, _, err = mien(
+        capsys, "export", tmp_path / "run", "--data", moved, "--out", tmp_path / "m.onnx"
+    )
+    assert status == 0, err
+    assert (tmp_path / "m.onnx").is_file()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,12 @@ def test_what_cannot_be_written_is_refused(store, tmp_path):
     with pytest.raises(InputError, match="no face of made up has a majority"):
         write_majority(store, votes_of(["unknown"] * N), tmp_path / "a.parquet")
     assert not list(tmp_path.iterdir())
+    source = tmp_path / "faces.parquet"
+    source.write_bytes(b"the only copy")
+    votes = votes_of([SEVEN[i % 7] for i in range(N)])
+    with pytest.raises(InputError, match="it would replace what is read"):
+        write_majority(replace(store, source=str(source)), votes, source)
+    assert source.read_bytes() == b"the only copy"
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,22 @@ class TestPlan:
         assert steps[0].trial.recipe == recipes.find(name)
         assert steps[0].trial.share == base
 
+    def test_votes_do_not_tell_the_true_labels_of_shuffled_ones(self):
+        recipe = recipes.find("mien-people")
+        recipe = replace(recipe, targets=replace(recipe.targets, votes="votes.csv"))
+        (step,) = (step for step in plan(recipe, 1.0) if step.trial.shuffled)
+        assert step.trial.recipe.targets.votes is None
+        assert step.trial.recipe.select == "accuracy"
+        assert all(o.trial.recipe.targets.votes for o in plan(recipe, 1.0) if o is not step)
+
+    def test_initial_weights_fit_the_networks_own_width_only(self):
+        recipe = recipes.find("basic-cnn")
+        assert {step.factor for step in plan(recipe, 1.0)} >= {"capacity"}
+        begun = replace(recipe, init="runs/base")
+        assert {step.factor for step in plan(begun, 1.0)} == {
+            step.factor for step in plan(recipe, 1.0)
+        } - {"capacity"}
+
     @pytest.mark.parametrize("name", ["basic-cnn-bn", "enhanced-cnn-v2"])
     def test_every_trial_but_those_of_several_things_changes_one(self, name):
         recipe = recipes.find(name)
@@ -259,6 +275,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys):
         (["--votes", str(votes)], "no FER+ votes"),
         (["--votes", str(tmp_path / "none.csv")], "none.csv"),
         (["--set", "epoch=3"], "did you mean epochs"),
+        (["--set", "targets.teacher=soft"], "set targets.teacher=none"),
     ):
         status = mien(
             ["diagnose", "basic-cnn", "--data", "synthetic:50", *arguments, "--out", str(out)]

@@ -95,6 +95,18 @@ def test_a_student_learns_from_its_teachers(student, splits, taught, tmp_path):
     assert losses[-1] < losses[0]
 
 
+def test_gray_teachers_answer_for_the_colour_views_of_a_student(
+    teachers, student, splits, taught, store, tmp_path
+):
+    coloured = replace(store, pixels=np.repeat(store.pixels, 3, axis=1))
+    recipe = replace(
+        student, input=replace(student.input, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    )
+    faces = coloured.faces(splits.train.indices)
+    of_colours = teach(teachers, recipe, faces, tmp_path / "colours", views=1, device="cpu")
+    np.testing.assert_allclose(of_colours.probabilities(0), taught.probabilities(0), atol=0.01)
+
+
 def test_a_model_file_teaches_what_it_says_of_the_views(student, splits, tmp_path):
     model = FaceModel.open(packaged_model())
     faces = splits.train.store.faces(splits.train.indices[:40])

@@ -206,14 +206,17 @@ def read_for(
         InputError: the data cannot be read, have classes without a meaning for the network, or their labels are numbers
             whose order is not known.
     """
-    if labels is None and mapping is not None and not isinstance(data, FaceStore):
-        size = network.input.height, network.input.width
-        return faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
+    if isinstance(data, FaceStore):
+        return data
     assumed = labels is None
-    if assumed and network.expressions != SEVEN:
+    if assumed and mapping is None and network.expressions != SEVEN:
         labels = network.expressions
     try:
-        store = load_for(network, data, labels, skip_damaged=skip_damaged)
+        if assumed and mapping is not None:
+            size = network.input.height, network.input.width
+            store = faces_of.load(data, labels=FOUND, size=size, skip_damaged=skip_damaged)
+        else:
+            store = load_for(network, data, labels, skip_damaged=skip_damaged)
     except UnknownClassesError as error:
         if labels is not None and parse_expressions(labels) != network.expressions:
             raise  # the label set that the user gave lacks a class
@@ -222,7 +225,7 @@ def read_for(
     # A table for a set that begins with the challenge's seven, such as FER+'s eight, counts them as the challenge
     # does. Folders may count in any order: AffectNet's eight begin with neutral.
     counted = store.layout != FOLDERS and network.expressions[: len(SEVEN)] == SEVEN
-    if assumed and others and store.numbered and not counted and not isinstance(data, FaceStore):
+    if assumed and others and store.numbered and not counted:
         raise InputError(
             f"{data}: its labels are numbers, and these are not the faces that the network was trained on: give the "
             "expressions of the numbers, in their order, with --labels"

@@ -55,7 +55,10 @@ def export(
     from mien.exporting import export_run
 
     said = read_votes(votes) if votes is not None else None
-    folder, store = run_and_data(run, data, labels, imported=imported)
+    folder = RunFolder.open(run)
+    # The run's data are asked for, wherever they lie now: without the pictures that its training left out.
+    damaged = bool((folder.environment().get("data") or {}).get("damaged"))
+    folder, store = run_and_data(folder, data, labels, imported=imported, skip_damaged=damaged)
     return export_run(
         folder,
         store,

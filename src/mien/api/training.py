@@ -226,12 +226,13 @@ def train_seeds(
     imported: str | Path | None = None,
     track: Sequence[str] = (),
     watchers: Sequence[Watcher] | None = None,
+    exclude: str | Path | None = None,
     **options: Any,
 ) -> list[RunFolder]:
     """Train a recipe once for each seed, into `out/seed-N`; all other arguments as for `train`.
 
     `seeds` are numbers, or a text such as `"0-4"` or `"0,2,7"`. `resume` continues the seeds that were begun,
-    and starts the others.
+    and starts the others, with the same exclusions.
 
     Returns:
         The runs, in the order of `seeds`.
@@ -256,6 +257,9 @@ def train_seeds(
     # These checks come before the data are read, which may take minutes.
     if begun < set(seeds):
         _check_network(chosen, folder)
+    if exclude is None:
+        lists = (RunFolder(folder / f"seed-{seed}").exclusions_path for seed in sorted(begun))
+        exclude = next(filter(Path.is_file, lists), None)
     training.trackers_named(track)
     store = load_for(chosen, data, labels, skip_damaged=skip_damaged)
 
@@ -272,6 +276,7 @@ def train_seeds(
             imported=imported,
             track=track,
             watchers=lookers_on(number),
+            exclude=exclude,
             **options,
         )
         for number, seed in enumerate(seeds)
@@ -306,6 +311,7 @@ def teach(
     seed: int = 0,
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
+    exclude: str | Path | None = None,
     skip_damaged: bool = False,
     device: str = "auto",
     imported: str | Path | None = None,
@@ -324,6 +330,7 @@ def teach(
         out: the folder of the soft targets.
         views: number of views of each face; a student with more epochs sees them repeatedly.
         seed: of the views.
+        exclude: as for `train`; the student needs the same list.
         overrides, labels, skip_damaged, device, command: as for `train`; model files cannot answer on `mps`.
         imported: the file of your own that teachers were trained with or that has the student's network; it
             is run. Teachers that were trained with another file are refused.
@@ -356,7 +363,10 @@ def teach(
         )
     store = load_for(chosen, data, labels, skip_damaged=skip_damaged)
     chosen = replace(chosen, expressions=store.expressions)
-    train_faces = needed(faces_of.split(store, chosen.split).train, "train")
+    train_faces = faces_of.split(store, chosen.split).train
+    if exclude is not None:
+        train_faces = read_exclusions(exclude).applied(train_faces)
+    needed(train_faces, "train")
     return training.teach(
         named,
         chosen,

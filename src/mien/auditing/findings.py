@@ -69,7 +69,7 @@ def of_pictures(tones: Tones, faceless: NDArray[np.bool_]) -> list[Finding]:
             "no face found",
             "Pictures in which no face is found",
             "A detector looked twice. It misses faces that fill the picture, look away or are covered, so "
-            "about half of these have a face: look at them; they are not on the list of exclusions.",
+            "most of these have one: look at them; they are not on the list of exclusions.",
             faceless & ~blank & ~flat,
             tones.mean,
             "",

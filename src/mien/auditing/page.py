@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +11,16 @@ from mien.auditing.findings import Finding, count_by_split
 from mien.data.copies import Copies
 from mien.data.exclusions import write_exclusions
 from mien.data.store import SPLITS, FaceStore
-from mien.errors import quantity
+from mien.errors import InputError, quantity
 from mien.evaluation.text import duration
-from mien.files import write_json
+from mien.files import read_json, write_json
 from mien.pages import blocks
 from mien.pages.render import as_terminal, write
 from mien.pages.report import picture
 from mien.terminal import Stack
+
+#: In audit.json: the SHA-256 of the list of exclusions as it was written.
+_DIGEST = "exclusions_sha256"
 
 #: Number of faces shown for each finding.
 PICTURED = 48
@@ -37,17 +41,41 @@ def write_audit(audit: Audit, out: Path) -> Path:
 
     Returns:
         The path of audit.html.
+
+    Raises:
+        InputError: see `refuse_edited`; or a file cannot be written.
     """
+    refuse_edited(out)
+    listed = out / "exclusions.csv"
     write_exclusions(
-        out / "exclusions.csv",
+        listed,
         audit.store,
         (
             (one.faces[one.excludes], [f"{one.name}: {note}" for note in _of(one)])
             for one in audit.findings
         ),
     )
-    write_json(out / "audit.json", audit.to_dict())
+    write_json(out / "audit.json", audit.to_dict() | {_DIGEST: _digest(listed)})
     return _write_page(audit, out / "audit.html")
+
+
+def refuse_edited(out: Path) -> None:
+    """Refuse to replace a list of exclusions that was changed after an audit wrote it.
+
+    Raises:
+        InputError: the folder has such a list, or one that no audit wrote.
+    """
+    listed, about = out / "exclusions.csv", out / "audit.json"
+    if listed.is_file():
+        written = read_json(about, "choose another --out") if about.exists() else {}
+        if written.get(_DIGEST) != _digest(listed):
+            raise InputError(
+                f"{listed}: was edited, and would be replaced; choose another --out, or move it away"
+            )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write_page(audit: Audit, path: Path) -> Path:

@@ -30,8 +30,10 @@ app = typer.Typer(
 Source = Annotated[str, typer.Argument(metavar="PATH", help="As --data of `mien train`.")]
 
 
-def _load(path: str, labels: str | None, *, skip_damaged: bool = False) -> FaceStore:
-    store = api.load(path, labels=labels, skip_damaged=skip_damaged)
+def _load(
+    path: str, labels: str | None, *, skip_damaged: bool = False, size: int = 48
+) -> FaceStore:
+    store = api.load(path, labels=labels, size=(size, size), skip_damaged=skip_damaged)
     for sentence in store.notes:
         note(f"note: {sentence}")
     return store
@@ -305,6 +307,17 @@ def audit(
         float | None,
         typer.Option(metavar="MINUTES", help="Training time of --cross-validate; by default 30."),
     ] = None,
+    size: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS",
+            min=8,
+            help=(
+                "Size at which pictures of mixed sizes are read: that of the input of the recipe "
+                "that --exclude is for."
+            ),
+        ),
+    ] = 48,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for page, JSON and list of exclusions.")
     ] = Path("audit"),
@@ -321,7 +334,7 @@ def audit(
     """
     from mien.auditing.audit import Look
     from mien.auditing.audit import audit as look_through
-    from mien.auditing.page import render_audit, write_audit
+    from mien.auditing.page import refuse_edited, render_audit, write_audit
 
     if budget is not None and not cross_validate:
         raise InputError("--budget is the time for training in folds: add --cross-validate")
@@ -330,7 +343,8 @@ def audit(
         from mien.auditing.cross_validation import CrossValidation
 
         looks = (CrossValidation(30 if budget is None else budget, device),)
-    store = _load(path, labels, skip_damaged=skip_damaged)
+    refuse_edited(out)
+    store = _load(path, labels, skip_damaged=skip_damaged, size=size)
     with progress_bar() as bar:
         tasks: dict[str, int] = {}
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from mien.cli import options
 from mien.cli.output import show
+from mien.errors import install_command
 from mien.terminal import facts, table
 
 app = typer.Typer()
@@ -55,4 +56,4 @@ def _said(extra: str, packages: dict[str, str | None], told: set[str]) -> Text:
         lacks = "not installed"
     else:
         lacks = f"misses {missing[0]}" + f" and {len(missing) - 1} more" * (len(missing) > 1)
-    return Text(f"{lacks}: pip install 'mien[{extra}]'", "yellow")
+    return Text(f"{lacks}: {install_command(extra)}", "yellow")

@@ -13,7 +13,7 @@ from rich.text import Text
 from mien import api
 from mien.cli import options
 from mien.cli.output import command_line, show
-from mien.errors import InputError
+from mien.errors import InputError, install_command
 from mien.runs import RunFolder
 from mien.terminal import counting, note
 
@@ -173,7 +173,7 @@ def _say_page(what: str, name: str, out: Path | None, file: str) -> None:
     if page.is_file():
         note(f"{what}: {page}")
     else:
-        note(f"written: {folder}; a page of it needs the extra: pip install 'mien[report]'")
+        note(f"written: {folder}; a page of it needs the extra: {install_command('report')}")
 
 
 def _corrupt(

@@ -146,6 +146,7 @@ def teach(
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the views.")] = 0,
     overrides: options.Overrides = None,
+    exclude: options.Exclude = None,
     skip_damaged: options.SkipDamaged = False,
     imported: options.Import = None,
     device: options.Device = "auto",
@@ -166,6 +167,7 @@ def teach(
             seed=seed,
             overrides=overrides or [],
             labels=labels,
+            exclude=exclude,
             skip_damaged=skip_damaged,
             device=device,
             imported=imported,
@@ -177,6 +179,7 @@ def teach(
     again = [] if imported is None else ["--import", str(imported)]
     again += [part for one in overrides or [] for part in ("--set", one)]
     again += [] if labels is None else ["--labels", labels]
+    again += [] if exclude is None else ["--exclude", str(exclude)]
     again += ["--skip-damaged"] if skip_damaged else []
     student = ["mien", "train", recipe, "--data", data, "--set", f"targets.teacher={out}", *again]
     note(f"next: {shlex.join(student)}")

@@ -23,7 +23,7 @@ from mien.expressions import Expressions
 from mien.files import atomic_folder, cache_folder, from_home
 
 #: Increase it when a reader or the store's format changes: older stores are then built again.
-READER_VERSION = 9
+READER_VERSION = 10
 DEFAULT_SIZE: Size = (48, 48)
 #: A `.part` folder without a write for this many seconds was left by a process that died.
 _ABANDONED = 3600

@@ -166,7 +166,7 @@ class ChallengeCsv:
         others.refuse_contradiction(self._entry.where)
         told = order_told(self._request, self.expressions)
         # Without a label set the layout is the challenge's, whose order is known.
-        if numbered and self._request.labels and told not in self._request.notes:
+        if numbered and self._request.labels is not None and told not in self._request.notes:
             self._request.notes.append(told)
         if not count:
             raise InputError(

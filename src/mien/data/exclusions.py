@@ -57,7 +57,8 @@ class Exclusions:
         if store.fingerprint != self.fingerprint:
             raise InputError(
                 f"{self.source}: lists faces of other data (fingerprint {self.fingerprint[:12]}, "
-                f"{store.source} has {store.fingerprint[:12]}); make a list with `mien data audit`"
+                f"{store.source} has {store.fingerprint[:12]}); make a list with `mien data audit`, of pictures of "
+                f"mixed sizes at the size that they are read here: --size {store.pixels.shape[-1]}"
             )
         place = {spreadsheet_name(row): number for number, row in enumerate(store.rows.tolist())}
         if unknown := self.rows.keys() - place.keys():

@@ -15,7 +15,7 @@ from PIL import Image
 from mien.data.ferplus import EIGHT, NO_FACE, UNKNOWN, Votes
 from mien.data.store import SPLITS, FaceStore
 from mien.errors import InputError, extra_required
-from mien.files import atomic_file
+from mien.files import atomic_file, same_file
 
 _ROWS_AT_A_TIME = 1024
 
@@ -53,6 +53,8 @@ def write_majority(store: FaceStore, votes: Votes, out: Path) -> Majority:
     """
     if out.suffix != ".parquet":
         raise InputError(f"--out {out}: give a name that ends in .parquet")
+    if same_file(out, store.source) or same_file(out, votes.source):
+        raise InputError(f"--out {out}: it would replace what is read; choose another name")
     with extra_required("data", "writing parquet files"):
         import pyarrow
         import pyarrow.parquet

@@ -126,7 +126,7 @@ class Request:
 def order_told(request: Request, expressions: Expressions) -> str:
     """The remark on labels that are numbers: what they were read as."""
     order = ", ".join(f"{number} {name}" for number, name in enumerate(expressions))
-    if request.labels is None:
+    if not request.labels:
         return f"{NUMBERS} the challenge's order ({order}); give another order with --labels"
     return f"{NUMBERS} the order of the label set ({order})"
 

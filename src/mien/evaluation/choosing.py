@@ -88,7 +88,9 @@ def choose_for_run(
     own = trained_on == chosen.trained.store.fingerprint
     if run.exclusions_path.is_file() and own and len(chosen.trained):
         left = read_exclusions(run.exclusions_path).applied(chosen.trained)
-        return replace(chosen, trained=left)
+        return replace(
+            chosen, trained=left, faces=left if chosen.split == "train" else chosen.faces
+        )
     return chosen
 
 

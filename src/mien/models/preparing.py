@@ -23,9 +23,13 @@ def to_unit(faces_BCHW: Tensor, channels: int) -> Tensor:
     RGB becomes luma if `channels` is 1. Gray stays (B, 1, H, W) even for a network with three channels:
     `normalise` repeats it later, so that augmentation in between has only a third of the data to process.
     """
-    unit_BCHW = faces_BCHW.float().div_(255)
+    return in_gray(faces_BCHW.float().div_(255), channels)
+
+
+def in_gray(unit_BCHW: Tensor, channels: int) -> Tensor:
+    """Convert RGB faces, float32 (B, 3, H, W), to luma (B, 1, H, W) if `channels` is 1; others stay as they are."""
     if channels == 1 and unit_BCHW.shape[1] == 3:
-        unit_BCHW = (unit_BCHW * _beside(unit_BCHW, LUMA)).sum(dim=1, keepdim=True)
+        return (unit_BCHW * _beside(unit_BCHW, LUMA)).sum(dim=1, keepdim=True)
     return unit_BCHW
 
 

@@ -81,6 +81,8 @@ def dropout_cnn() -> Recipe:
     Published: no figure.
     Not published, chosen here: 10 degrees, 10 % zoom, at most 60 epochs, a patience of 10 on
     validation accuracy, batch size 64, Adam with lr 0.001 (the library's default).
+    Ours: PrivateTest 61.52 % (59.93 to 63.00), PublicTest 60.30 %; seed 0, from class folders, 44 minutes:
+    `mien train dropout-cnn --data FOLDERS --seeds 0`.
     """
     return Recipe(
         name="dropout-cnn",
@@ -99,6 +101,7 @@ def dropout_cnn_sgd() -> Recipe:
 
     Published: no figure. Not published, chosen here: lr 0.01 and Nesterov momentum 0.9. All other settings as in
     `dropout-cnn`.
+    Ours: PrivateTest 62.05 % (60.49 to 63.56), PublicTest 62.13 %; seed 0, from class folders, 59 minutes.
     """
     return replace(
         dropout_cnn(),
@@ -118,6 +121,8 @@ def simple_cnn() -> Recipe:
     augmentation; pixels scaled to [-1, 1]; Training, PublicTest and PrivateTest as in the challenge.
     The published figures of networks 3 to 5 are assumed to be those of the last epoch: this is known
     of network 5, whose peak is stated separately.
+    Ours: PublicTest 49.04 % (47.53 to 50.68), training 70.52 %, PrivateTest 49.35 %; seed 0, 1 CPU core in
+    bfloat16, about 30 minutes.
     """
     return Recipe(
         name="simple-cnn",
@@ -131,7 +136,11 @@ def simple_cnn() -> Recipe:
 
 @register(system="D", published=Published(note='"better" than network 1'))
 def simple_cnn_v2() -> Recipe:
-    """System D, network 2: three blocks with batch normalisation. Published: "better". The rest: `simple-cnn`."""
+    """System D, network 2: three blocks with batch normalisation.
+
+    Published: "better" than network 1. All other settings as in `simple-cnn`.
+    Ours: PublicTest 53.89 % (52.24 to 55.39), training 58.12 %, PrivateTest 55.11 %; seed 0, 60 minutes.
+    """
     return replace(simple_cnn(), name="simple-cnn-v2", model=ModelSpec("simple-cnn-v2"))
 
 
@@ -145,6 +154,7 @@ def improved_cnn() -> Recipe:
     """System D, network 3: four blocks.
 
     Published: training 67.87 %, validation 57.11 %, gap 10.76 points. All other settings as in `simple-cnn`.
+    Ours: PublicTest 58.65 % (57.04 to 60.13), training 65.56 %, PrivateTest 60.13 %; seed 0, 51 minutes.
     """
     return replace(simple_cnn(), name="improved-cnn", model=ModelSpec("improved-cnn"))
 

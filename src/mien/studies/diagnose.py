@@ -56,8 +56,8 @@ def diagnose(
         command: the command line, for the record.
 
     Raises:
-        InputError: the budget is too small for the first three trials, the votes do not match the data, or
-            the folder holds another diagnosis.
+        InputError: the budget is too small for the first three trials, the votes do not match the data, the
+            recipe has a teacher, or the folder holds another diagnosis.
         StoppedError: SIGINT or SIGTERM; finished trials are kept and on the page.
     """
     from mien import models, training
@@ -66,6 +66,11 @@ def diagnose(
         raise InputError(f"--budget {budget:g}: give minutes, above 0")
     own = None if imported is None else models.import_own(imported)
     chosen = api.chosen_recipe(recipe, overrides)
+    if chosen.targets.teacher is not None:
+        raise InputError(
+            f"targets.teacher={chosen.targets.teacher}: trials train on shares of the faces, and soft targets are of "
+            "all of them; set targets.teacher=none"
+        )
     models.pick_device(device)
     ballots = read_votes(Path(votes)) if votes is not None else None
     store = api.load_for(chosen, data, labels, skip_damaged=skip_damaged)

@@ -59,7 +59,8 @@ _EXTRA = 100
 def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
     """List the trials of a recipe, the most informative first.
 
-    A factor has no trial if the network has no option for it (a width, a dropout after its pools).
+    A factor has no trial if the network has no option for it (a width, a dropout after its pools), or if initial
+    weights allow no other width.
 
     Args:
         recipe: the recipe to diagnose.
@@ -85,10 +86,14 @@ def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
     decayed = replace(recipe, optimizer=_decayed(recipe.optimizer))
     smoothed = replace(recipe, objective=replace(recipe.objective, label_smoothing=0.1))
     together = replace(augmented, optimizer=decayed.optimizer, objective=smoothed.objective)
+    # Votes know the true labels.
+    dealt = replace(recipe, targets=replace(recipe.targets, votes=None))
+    if recipe.select == "people":
+        dealt = replace(dealt, select="accuracy")
     steps = [
         at_base(0, "baseline", "as it is", recipe),
         at_base(1, "regularisation", "augmentation", augmented),
-        at_base(3, "labels", "shuffled labels", recipe, shuffled=True),
+        at_base(3, "labels", "shuffled labels", dealt, shuffled=True),
         at_base(6, "baseline", "another seed", replace(recipe, seed=recipe.seed + 1)),
         at_base(8, "regularisation", "weight decay", decayed),
         at_base(9, "regularisation", "label smoothing", smoothed),
@@ -102,7 +107,7 @@ def plan(recipe: Recipe, base: float) -> list[PlannedTrial]:
         )
         together = with_options(together, conv_dropout=more)
     steps.append(at_base(4, "regularisation", "all of these together", together))
-    if "width" in options:
+    if "width" in options and recipe.init is None:
         for rank, factor in ((2, 0.25), (11, 0.5)):
             narrow = with_options(recipe, width=factor * options["width"])
             steps.append(at_base(rank, "capacity", f"width x {factor:g}", narrow))

@@ -24,7 +24,7 @@ from mien.errors import InputError
 from mien.expressions import Expressions
 from mien.files import atomic_file, claim, read_json, refuse_another
 from mien.models import load_classifier, pick_device
-from mien.models.preparing import normalise, resize
+from mien.models.preparing import in_gray, normalise, resize
 from mien.recipe import Recipe
 from mien.recognise.model import FaceModel
 from mien.resize import fitted
@@ -197,7 +197,8 @@ class _Teacher:
 
         @torch.inference_mode()
         def answer(unit_BCHW: torch.Tensor) -> NDArray[np.float32]:
-            inputs_BCHW = normalise(resize(unit_BCHW, spec.height, spec.width), spec)
+            gray_BCHW = in_gray(unit_BCHW, spec.channels)
+            inputs_BCHW = normalise(resize(gray_BCHW, spec.height, spec.width), spec)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 logits_BK = classifier.network(inputs_BCHW)
             said_BK: NDArray[np.float32] = logits_BK.float().softmax(dim=1).cpu().numpy()
