@@ -29,6 +29,8 @@ MEASURED = {
     "basic-cnn-bn": Measured(0.6166, 47, cores=2),
     "dropout-cnn": Measured(0.6152, 44, cores=2),
     "dropout-cnn-sgd": Measured(0.6205, 59),
+    "enhanced-cnn": Measured(0.6105, 96),
+    "enhanced-cnn-v2": Measured(0.6127, 117, cores=2),
     "four-block-cnn": Measured(0.6339, 34, cores=2),
     "improved-cnn": Measured(0.6013, 51),
     "mien-s": Measured(0.7006, 105, seeds=2),

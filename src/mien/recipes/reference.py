@@ -170,6 +170,8 @@ def enhanced_cnn() -> Recipe:
 
     Published: training 71.53 %, validation 61.54 %, gap 9.99 points; lr 5e-5, batch size 32, weight decay
     5e-4, 10 epochs. Not published, chosen here: all other settings as in `simple-cnn`.
+    Ours: PublicTest 60.30 % (58.71 to 61.77), training 63.22 %, PrivateTest 61.05 %; seed 0, 1 CPU core in
+    bfloat16, 96 minutes beside other work: `mien train enhanced-cnn --data FER2013 --seeds 0`.
     """
     return replace(
         simple_cnn(),
@@ -199,6 +201,8 @@ def enhanced_cnn_v2() -> Recipe:
 
     Published: training 64.53 %, validation 60.31 % (peak 61.15 % in epoch 14), gap 4.22 points; in a second
     training 64.48 % and 58.89 %, test 58.32 %. lr 4e-5, weight decay 8e-4, 15 epochs; dropouts 0.35, 0.6, 0.4.
+    Ours: PublicTest 59.46 % (57.87 to 60.96), training 62.76 %, PrivateTest 61.27 % (59.68 to 62.75); seed 0,
+    1 to 2 CPU cores in bfloat16, 117 minutes beside other work.
     """
     return replace(
         enhanced_cnn(),
